@@ -1,0 +1,150 @@
+"""FusionData: named modalities, a target, a task and three splits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Kind = Literal["vector", "sequence", "tokens", "map", "features"]
+Task = Literal["classification", "multilabel", "regression"]
+Split = Literal["weights", "architecture", "test"]
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+TASKS: tuple[Task, ...] = get_args(Task)
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Modality:
+    """One kind of input.
+
+    Attributes:
+        kind: vector (n, features), sequence (n, time, features), tokens (n, length) of integers with 0 as padding,
+            map (n, channels, height, width), or features: one array per depth, each a vector, sequence or map.
+        arrays: One array; for `features` one per depth, shallow to deep.
+        present: Whether each sample has this modality, (n,); None if all have. Arrays are finite even where absent.
+    """
+
+    kind: Kind
+    arrays: tuple[NDArray[Any], ...]
+    present: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FusionData:
+    """A multimodal data set in memory.
+
+    Attributes:
+        name: For people and records.
+        modalities: Name to modality, two or more, in a fixed order.
+        targets: (n,) int64 class indices, (n, labels) float32 of 0 and 1, or (n, outputs) float32 values.
+        task: What the target is.
+        splits: Indices of each split, sorted, disjoint. `weights` trains weights, `architecture` judges choices, `test`
+            is read by `evaluate` alone.
+        class_names: One per class or label; empty for regression.
+    """
+
+    name: str
+    modalities: Mapping[str, Modality]
+    targets: NDArray[Any]
+    task: Task
+    splits: Mapping[Split, NDArray[np.int64]]
+    class_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    @property
+    def num_outputs(self) -> int:
+        """Width of the head: classes, labels or regression outputs."""
+        return len(self.class_names) if self.task == "classification" else int(self.targets.shape[1])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        modalities: Mapping[str, ArrayLike | Sequence[ArrayLike]],
+        targets: ArrayLike,
+        *,
+        task: str | None = None,
+        splits: ArrayLike | Mapping[str, ArrayLike] | None = None,
+        kinds: Mapping[str, str] | None = None,
+        present: Mapping[str, ArrayLike] | None = None,
+        name: str = "arrays",
+        class_names: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> FusionData:
+        """Checks arrays and makes a data set of them; see `nas.data.from_arrays.from_arrays` for every argument.
+
+        Example: `FusionData.from_arrays({"image": images, "audio": spectrograms}, labels)`
+
+        Raises:
+            UserError: If anything given is malformed.
+        """
+        from nas.data.from_arrays import from_arrays  # noqa: PLC0415 - that module needs this class
+
+        return from_arrays(
+            modalities,
+            targets,
+            task=task,
+            splits=splits,
+            kinds=kinds,
+            present=present,
+            name=name,
+            class_names=class_names,
+            seed=seed,
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """What the data set is, in plain values for JSON.
+
+        Returns:
+            `name`, `task`, `classes` (width of the head), `class_names`, `fingerprint`, `modalities` (name to `kind`,
+            `shapes` of one sample of each array, `dtype`, `present_share` from 0 to 1) and `splits` (name to samples).
+        """
+        return {
+            "name": self.name,
+            "task": self.task,
+            "classes": self.num_outputs,
+            "class_names": list(self.class_names),
+            "fingerprint": self.fingerprint(),
+            "modalities": {name: _description(modality) for name, modality in self.modalities.items()},
+            "splits": {split: len(indices) for split, indices in self.splits.items()},
+        }
+
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that change with any array, target, split or name of a modality or class.
+
+        The name of the data set is left out: the same data in another file is the same data.
+        """
+        digest = hashlib.sha256()
+        digest.update(json.dumps([self.task, list(self.class_names)]).encode())
+        _update(digest, "targets", self.targets)
+        for split in SPLITS:
+            _update(digest, split, self.splits[split])
+        for name, modality in self.modalities.items():
+            for array in modality.arrays:
+                _update(digest, f"{name}:{modality.kind}", array)
+            if modality.present is not None:
+                _update(digest, f"{name} present", modality.present)
+        return digest.hexdigest()[:12]
+
+
+def _description(modality: Modality) -> dict[str, Any]:
+    return {
+        "kind": modality.kind,
+        "shapes": [list(array.shape[1:]) for array in modality.arrays],
+        "dtype": "/".join(dict.fromkeys(str(array.dtype) for array in modality.arrays)),
+        "present_share": 1.0 if modality.present is None else float(modality.present.mean()),
+    }
+
+
+def _update(digest: hashlib._Hash, label: str, array: NDArray[Any]) -> None:
+    """Feeds an array with its label, type and shape, so that equal bytes of different meaning hash differently."""
+    digest.update(f"{label} {array.dtype.str} {array.shape}".encode())
+    digest.update(np.ascontiguousarray(array).data)

@@ -1,0 +1,151 @@
+"""The three splits: read from what the user gave, or drawn once, stratified and seeded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from nas.data.fusion_data import SPLITS, Split
+from nas.data.modality import plain_array
+from nas.data.targets import Targets
+from nas.errors import UserError, unknown_name
+
+SPLIT_NAMES: Mapping[str, Split] = {
+    "weights": "weights",
+    "train": "weights",
+    "architecture": "architecture",
+    "val": "architecture",
+    "valid": "architecture",
+    "validation": "architecture",
+    "test": "test",
+}
+"""Names that a split may be given by."""
+
+_SIXTY_TWENTY_TWENTY = (0, 1, 0, 2, 0)
+_EIGHTY_TWENTY = (0, 0, 1, 0, 0)
+
+
+def make_splits(
+    splits: ArrayLike | Mapping[str, ArrayLike] | None, targets: Targets, seed: int
+) -> dict[Split, NDArray[np.int64]]:
+    """Indices of each split, sorted and disjoint.
+
+    Args:
+        splits: None to draw 60 % weights, 20 % architecture, 20 % test; (n,) of 0, 1, 2 or of `SPLIT_NAMES`; or a
+            mapping from split to indices, in which samples may be left out. Without an architecture split a fifth of
+            the weights split becomes one.
+        targets: Classes are spread evenly over the splits that are drawn.
+        seed: Of the drawing.
+
+    Raises:
+        UserError: If the splits are malformed, or weights or test is empty.
+    """
+    count = len(targets.values)
+    strata = _strata(targets)
+    if splits is None:
+        assigned = draw(strata, _SIXTY_TWENTY_TWENTY, seed)
+        if len(np.unique(assigned)) < len(SPLITS):
+            raise UserError(
+                f"{count} samples are too few to draw three splits that each class has its share of; expected at least "
+                "10, and several of a class: give the split yourself, or use task='regression' for a quantity"
+            )
+    elif isinstance(splits, Mapping):
+        assigned = _from_indices(splits, count)
+    else:
+        assigned = _from_array(plain_array("split", splits), count)
+    found: dict[Split, NDArray[np.int64]] = {
+        split: np.flatnonzero(assigned == i).astype(np.int64) for i, split in enumerate(SPLITS)
+    }
+    for split, example in (("weights", "0 or 'train'"), ("test", "2 or 'test'")):
+        if not len(found[split]):  # type: ignore[index]  # the literal is widened to str
+            raise UserError(f"the split has no {split} samples; mark some with {example}")
+    if not len(found["architecture"]):
+        pool = found["weights"]
+        carved = draw(strata[pool], _EIGHTY_TWENTY, seed)
+        found["weights"], found["architecture"] = pool[carved == 0], pool[carved == 1]
+    for split in SPLITS[:2]:
+        if len(found[split]) < 2:
+            raise UserError(f"the {split} split has {len(found[split])} samples; expected at least 2: add some")
+    return found
+
+
+def draw(strata: NDArray[np.int64], pattern: tuple[int, ...], seed: int) -> NDArray[np.int64]:
+    """Assigns every sample to a split by dealing out the strata, one after the other, in a repeating pattern.
+
+    Each stratum gets its share of every split within one sample, and so does the whole; a stratum of a single sample
+    goes to split 0. Of any two neighbours in the pattern, the ends included, one must be 0: a stratum of two or more
+    is then never left out of split 0.
+
+    Args:
+        strata: Stratum of each sample, (n,), non-negative.
+        pattern: Splits in the proportion wanted.
+        seed: Of the order within and among strata.
+
+    Returns:
+        Split of each sample, (n,).
+    """
+    assert all(0 in (pattern[i - 1], pattern[i]) for i in range(len(pattern)))
+    generator = np.random.default_rng(seed)
+    shuffled = generator.permutation(len(strata))
+    ranks = generator.permutation(int(strata.max()) + 1)[strata]
+    order = shuffled[np.argsort(ranks[shuffled], kind="stable")]
+    assigned = np.empty(len(strata), dtype=np.int64)
+    assigned[order] = np.resize(np.array(pattern), len(strata))
+    assigned[np.bincount(strata)[strata] == 1] = 0
+    return assigned
+
+
+def _strata(targets: Targets) -> NDArray[np.int64]:
+    """The class of each sample; with several labels the rarest that it has; for quantities all the same."""
+    if targets.task == "classification":
+        return targets.values
+    if targets.task == "regression":
+        return np.zeros(len(targets.values), dtype=np.int64)
+    rarity = targets.values / np.maximum(targets.values.sum(axis=0), 1)
+    return np.where(rarity.any(axis=1), rarity.argmax(axis=1) + 1, 0).astype(np.int64)
+
+
+def _from_array(array: NDArray[Any], count: int) -> NDArray[np.int64]:
+    if array.shape != (count,):
+        raise UserError(f"split has shape {array.shape}, but there are {count} samples; expected ({count},)")
+    if array.dtype.kind == "S":
+        array = array.astype(str)
+    values = np.unique(array).tolist()
+    known: dict[Any, int] = {0: 0, 1: 1, 2: 2}
+    if array.dtype.kind == "U":
+        known = {name: SPLITS.index(split) for name, split in SPLIT_NAMES.items()}
+    bad = [value for value in values if value not in known]
+    if bad or array.dtype.kind == "b":
+        raise UserError(
+            f"split holds {bad[0] if bad else 'true and false'!r}; expected 0, 1, 2 or {', '.join(SPLIT_NAMES)}"
+        )
+    assigned = np.empty(count, dtype=np.int64)
+    for value in values:
+        assigned[array == value] = known[value]
+    return assigned
+
+
+def _from_indices(splits: Mapping[str, ArrayLike], count: int) -> NDArray[np.int64]:
+    assigned = np.full(count, -1, dtype=np.int64)
+    seen: dict[Split, str] = {}
+    for name, value in splits.items():
+        if name not in SPLIT_NAMES:
+            raise unknown_name("split", str(name), SPLIT_NAMES)
+        split = SPLIT_NAMES[name]
+        if split in seen:
+            raise UserError(f"splits {seen[split]!r} and {name!r} are the same one; give it once")
+        seen[split] = name
+        indices = plain_array(f"split {name!r}", value)
+        if indices.size == 0:
+            continue
+        if indices.ndim != 1 or indices.dtype.kind not in "iu":
+            raise UserError(f"split {name!r} is {indices.dtype} of shape {indices.shape}; expected a list of indices")
+        if indices.min() < 0 or indices.max() >= count:
+            raise UserError(f"split {name!r} holds an index outside 0 to {count - 1}; indices count the samples from 0")
+        if len(np.unique(indices)) < len(indices) or (assigned[indices] >= 0).any():
+            raise UserError(f"split {name!r} holds a sample twice or one of another split; splits must be disjoint")
+        assigned[indices] = SPLITS.index(split)
+    return assigned

@@ -1,0 +1,1 @@
+"""Tests of the data: arrays, files, splits, embedded sets."""
