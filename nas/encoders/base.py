@@ -1,0 +1,121 @@
+"""What an encoder is: a network of one modality that offers taps, shallow to deep."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+MAX_TIME = 16
+"""Taps are averaged down to this many time steps at most: enough to align in time, cheap enough to attend over."""
+
+MAP_GRID = 2
+"""A map's tap is its average on a grid of this many rows and columns, laid out along the channels."""
+
+
+class Encoder(nn.Module, ABC):
+    """Network of one modality.
+
+    Attributes:
+        channels: Channels of every tap, shallow to deep.
+        blueprint: Plain values from which `nas.encoders.from_blueprint` builds it again, without weights and without
+            data; None for an encoder that only its own code can build.
+    """
+
+    channels: tuple[int, ...]
+    blueprint: Mapping[str, Any] | None = None
+
+    @property
+    def num_taps(self) -> int:
+        """How many taps it offers."""
+        return len(self.channels)
+
+    @abstractmethod
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        """Computes the taps, running only the layers that they need.
+
+        Args:
+            inputs: The arrays of the modality for one batch, each (batch, …).
+            num_taps: How many taps are wanted, from the shallowest; None for all.
+
+        Returns:
+            The taps, shallow to deep, each (batch, time, channels).
+        """
+
+
+class Standardize(nn.Module):
+    """(x - mean) / deviation, per feature or per channel, with statistics of the weights split.
+
+    Any number type comes in, float32 goes out. A feature that never varies is only centred.
+
+    Args:
+        mean: Broadcasts against one sample.
+        deviation: The same shape, positive.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Tensor, deviation: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation)
+
+    @classmethod
+    def blank(cls, *shape: int) -> Standardize:
+        """Mean 0 and deviation 1 of this shape, to load statistics into."""
+        return cls(torch.zeros(shape), torch.ones(shape))
+
+    @classmethod
+    def fit(cls, array: NDArray[np.generic], *, channel_axis: int) -> Standardize:
+        """Measures mean and deviation over all axes but one.
+
+        Args:
+            array: Samples of the weights split, (n, …).
+            channel_axis: The axis that keeps its own statistics, counted as in numpy.
+        """
+        axis = channel_axis % array.ndim
+        others = tuple(i for i in range(array.ndim) if i != axis)
+        # Two passes in float32 chunks would save memory; float64 sums of a view already suffice at the sizes in use.
+        mean = array.mean(axis=others, dtype=np.float64)
+        deviation = np.sqrt(np.maximum(np.square(array, dtype=np.float64).mean(axis=others) - mean**2, 0.0))
+        deviation = np.where(deviation < 1e-6 * (1 + np.abs(mean)), 1.0, deviation)
+        shape = [1] * (array.ndim - 1)
+        shape[axis - 1] = -1
+        return cls(*(torch.tensor(value, dtype=torch.float32).reshape(shape) for value in (mean, deviation)))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Standardizes (batch, …) of any number type to float32 (or to the type of the statistics)."""
+        return (values.to(self.mean.dtype) - self.mean) / self.deviation
+
+
+def tap_from_vector(vector: Tensor) -> Tensor:
+    """(batch, features) to a tap of one time step, (batch, 1, features)."""
+    return vector.unsqueeze(1)
+
+
+def tap_from_sequence(sequence: Tensor) -> Tensor:
+    """(batch, time, features) to a tap of at most `MAX_TIME` steps, each the mean of a stretch of time."""
+    if sequence.shape[1] <= MAX_TIME:
+        return sequence
+    return F.adaptive_avg_pool1d(sequence.transpose(1, 2), MAX_TIME).transpose(1, 2)
+
+
+def tap_from_map(feature_map: Tensor) -> Tensor:
+    """(batch, channels, height, width) to a tap of one time step, (batch, 1, channels · rows · columns).
+
+    Averages over a grid keep a trace of where things are, which an average over the whole map would lose.
+    """
+    rows, columns = min(MAP_GRID, feature_map.shape[2]), min(MAP_GRID, feature_map.shape[3])
+    return F.adaptive_avg_pool2d(feature_map, (rows, columns)).flatten(1).unsqueeze(1)
+
+
+def map_tap_channels(channels: int, height: int, width: int) -> int:
+    """Channels of `tap_from_map` for a map of this shape."""
+    return channels * min(MAP_GRID, height) * min(MAP_GRID, width)

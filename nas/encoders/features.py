@@ -1,0 +1,54 @@
+"""Encoder of ready-made per-depth features: nothing to learn, every array becomes one tap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from nas.encoders.base import (
+    Encoder,
+    Standardize,
+    map_tap_channels,
+    tap_from_map,
+    tap_from_sequence,
+    tap_from_vector,
+)
+from nas.errors import UserError
+
+_TO_TAP: dict[int, Callable[[Tensor], Tensor]] = {2: tap_from_vector, 3: tap_from_sequence, 4: tap_from_map}
+
+
+class FeaturesEncoder(Encoder):
+    """Standardizes each array and brings it to the form of a tap.
+
+    Args:
+        standardize: Statistics of each depth's array.
+        shapes: Of one sample of each depth's array: (features,), (time, features) or (channels, height, width).
+    """
+
+    def __init__(self, standardize: Sequence[Standardize], shapes: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.channels = tuple(map_tap_channels(*shape) if len(shape) == 3 else shape[-1] for shape in shapes)
+        self.blueprint = {"encoder": "features", "shapes": [list(shape) for shape in shapes]}
+        self.standardize = nn.ModuleList(standardize)
+
+    @classmethod
+    def fit(cls, arrays: Sequence[NDArray[np.generic]]) -> FeaturesEncoder:
+        """Builds it from the arrays of the weights split, one per depth.
+
+        Raises:
+            UserError: If an array is not (n, features), (n, time, features) or (n, channels, height, width).
+        """
+        for depth, array in enumerate(arrays):
+            if array.ndim not in _TO_TAP:
+                raise UserError(f"features of depth {depth} have {array.ndim} axes; expected 2, 3 or 4")
+        standardize = [Standardize.fit(array, channel_axis=1 if array.ndim == 4 else -1) for array in arrays]
+        return cls(standardize, [array.shape[1:] for array in arrays])
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        """Maps the arrays of the batch to as many taps."""
+        pairs = zip(self.standardize[:num_taps], inputs[:num_taps], strict=True)
+        return [_TO_TAP[values.dim()](standardize(values)) for standardize, values in pairs]

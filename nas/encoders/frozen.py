@@ -1,0 +1,42 @@
+"""A pretrained encoder with fixed weights, followed by the standardization that its cached taps were trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from nas.encoders.base import Encoder
+from nas.encoders.features import FeaturesEncoder
+
+
+class FrozenEncoder(Encoder):
+    """Offers on raw arrays what a `FeaturesEncoder` offers on the cached taps of the same encoder.
+
+    Args:
+        inner: The pretrained encoder; its weights are frozen and it stays in evaluation mode.
+        features: Standardizes its taps.
+    """
+
+    def __init__(self, inner: Encoder, features: FeaturesEncoder) -> None:
+        super().__init__()
+        self.inner = inner.eval().requires_grad_(False)
+        self.features = features
+        self.channels = features.channels
+        if inner.blueprint is not None and features.blueprint is not None:
+            self.blueprint = {
+                "encoder": "frozen",
+                "inner": dict(inner.blueprint),
+                "features": dict(features.blueprint),
+            }
+
+    def train(self, mode: bool = True) -> FrozenEncoder:
+        """Switches the mode of everything but the pretrained encoder."""
+        super().train(mode)
+        self.inner.eval()
+        return self
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        """The standardized taps, each (batch, time, channels)."""
+        taps: list[Tensor] = self.features(self.inner(inputs, num_taps), num_taps)
+        return taps

@@ -1,0 +1,58 @@
+"""Encoder of maps such as images and spectrograms: a small convolution network, one tap a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from nas.encoders.base import Encoder, Standardize, map_tap_channels, tap_from_map
+
+
+class MapEncoder(Encoder):
+    """Layers of Conv2d, max pooling by two, BatchNorm, ReLU and dropout.
+
+    Args:
+        standardize: Statistics of the input, one per channel.
+        shape: Channels, height and width of one sample.
+        widths: Channels of every layer; as many taps.
+        dropout_rate: After every layer, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        standardize: Standardize,
+        shape: tuple[int, int, int],
+        *,
+        widths: Sequence[int] = (16, 32, 64),
+        dropout_rate: float = 0.1,
+    ) -> None:
+        super().__init__()
+        channels, height, width = shape
+        self.standardize = standardize
+        self.blueprint = {
+            "encoder": "map",
+            "shape": list(shape),
+            "widths": list(widths),
+            "dropout_rate": dropout_rate,
+        }
+        stages, tap_channels = [], []
+        for before, after in zip([channels, *widths], widths, strict=False):
+            layers: list[nn.Module] = [nn.Conv2d(before, after, 3, padding=1)]
+            if min(height, width) >= 2:
+                layers.append(nn.MaxPool2d(2))
+                height, width = height // 2, width // 2
+            # Pooling first leaves norm and ReLU a quarter of the work; with ReLU it commutes anyway.
+            stages.append(nn.Sequential(*layers, nn.BatchNorm2d(after), nn.ReLU(), nn.Dropout2d(dropout_rate)))
+            tap_channels.append(map_tap_channels(after, height, width))
+        self.stages = nn.ModuleList(stages)
+        self.channels = tuple(tap_channels)
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        """Maps ((batch, channels, height, width),) to taps (batch, 1, width · grid)."""
+        hidden = self.standardize(inputs[0])
+        taps = []
+        for stage in self.stages[:num_taps]:
+            hidden = stage(hidden)
+            taps.append(tap_from_map(hidden))
+        return taps

@@ -1,0 +1,64 @@
+"""A user's own network as an encoder, tapped by naming its submodules."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from nas.encoders.base import Encoder, tap_from_map, tap_from_sequence, tap_from_vector
+from nas.errors import UserError, unknown_name
+
+
+class ModuleEncoder(Encoder):
+    """Runs the module once and takes the outputs of the named submodules as taps.
+
+    Outputs of two axes are vectors, of three (batch, time, channels) sequences, of four (batch, channels, height,
+    width) maps. The whole module runs whatever taps are wanted, since its layers are its own.
+
+    Args:
+        module: Takes one tensor (batch, …), the modality's array in the number type of the module's own weights.
+        taps: Names of submodules as in `named_modules`, shallow to deep.
+        example: One batch, (batch, …), run once in evaluation mode to learn the channels.
+
+    Raises:
+        UserError: If a name is unknown, a submodule is not run, or its output is not one tensor of 2 to 4 axes.
+    """
+
+    def __init__(self, module: nn.Module, taps: Sequence[str], example: Tensor) -> None:
+        super().__init__()
+        self.module = module
+        self.tap_names = tuple(taps)
+        modules = dict(module.named_modules())
+        self._outputs: dict[str, Tensor] = {}
+        for name in self.tap_names:
+            if name not in modules:
+                raise unknown_name("submodule", name, [known for known in modules if known])
+            # A bound method, not a closure: a deep copy of the encoder then keeps outputs in itself.
+            modules[name].register_forward_hook(partial(self._keep, name))
+        training = module.training
+        module.eval()
+        with torch.no_grad():
+            self.channels = tuple(tap.shape[2] for tap in self([example]))
+        module.train(training)
+
+    def _keep(self, name: str, _module: nn.Module, _inputs: object, output: object) -> None:
+        if not isinstance(output, Tensor) or output.dim() not in (2, 3, 4):
+            raise UserError(f"submodule {name!r} must return one tensor of 2, 3 or 4 axes to be tapped")
+        self._outputs[name] = output
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        """Maps ((batch, …),) to the taps of the named submodules."""
+        self._outputs.clear()
+        dtype = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
+        self.module(inputs[0].to(dtype))
+        taps = []
+        for name in self.tap_names[:num_taps]:
+            if name not in self._outputs:
+                raise UserError(f"submodule {name!r} was not run; name one that the forward pass goes through")
+            output = self._outputs[name]
+            taps.append({2: tap_from_vector, 3: tap_from_sequence, 4: tap_from_map}[output.dim()](output))
+        self._outputs.clear()
+        return taps

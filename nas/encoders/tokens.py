@@ -1,0 +1,53 @@
+"""Encoder of tokens: an embedding, then residual convolutions over neighbouring tokens, one tap a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from nas.encoders.base import Encoder, tap_from_sequence
+
+
+class TokenEncoder(Encoder):
+    """Embedding, then layers of Conv1d, ReLU and dropout; padding stays zero at every depth.
+
+    A tap is scaled by length / (tokens that are there), so that its mean over time is the mean over real tokens.
+
+    Args:
+        vocabulary: Number of token ids, padding included; a larger id at run time is read as padding.
+        widths: Channels of the embedding and of every further layer; as many taps.
+        dropout_rate: After every layer, 0 to 1.
+    """
+
+    def __init__(self, vocabulary: int, *, widths: Sequence[int] = (48, 64, 96), dropout_rate: float = 0.3) -> None:
+        super().__init__()
+        self.channels = tuple(widths)
+        self.blueprint = {
+            "encoder": "tokens",
+            "vocabulary": vocabulary,
+            "widths": list(widths),
+            "dropout_rate": dropout_rate,
+        }
+        self.vocabulary = vocabulary
+        self.embedding = nn.Embedding(vocabulary, widths[0], padding_idx=0)
+        self.dropout = nn.Dropout(dropout_rate)
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Conv1d(before, after, 3, padding=1), nn.ReLU(), nn.Dropout(dropout_rate))
+            for before, after in pairwise(widths)
+        )
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        """Maps ((batch, length) integers,) to taps (batch, at most MAX_TIME, width)."""
+        tokens = inputs[0].long()
+        tokens = tokens.masked_fill(tokens >= self.vocabulary, 0)
+        hidden = self.dropout(self.embedding(tokens))
+        mask = (tokens != 0).unsqueeze(2).to(hidden.dtype)
+        scale = tokens.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        hidden = hidden * mask
+        taps = [tap_from_sequence(hidden * scale)]
+        for stage in self.stages[: None if num_taps is None else num_taps - 1]:
+            hidden = stage(hidden.transpose(1, 2)).transpose(1, 2) * mask
+            taps.append(tap_from_sequence(hidden * scale))
+        return taps

@@ -1,0 +1,51 @@
+"""Encoder of vectors: a multilayer perceptron, one tap a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from nas.encoders.base import Encoder, Standardize, tap_from_vector
+
+
+class VectorEncoder(Encoder):
+    """Layers of Linear, BatchNorm, ReLU and dropout.
+
+    Args:
+        standardize: Statistics of the input, one per feature.
+        features: Width of the input.
+        widths: Width of every layer; as many taps.
+        dropout_rate: After every layer, 0 to 1.
+    """
+
+    def __init__(
+        self,
+        standardize: Standardize,
+        features: int,
+        *,
+        widths: Sequence[int] = (96, 96, 96),
+        dropout_rate: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.channels = tuple(widths)
+        self.blueprint = {
+            "encoder": "vector",
+            "features": features,
+            "widths": list(widths),
+            "dropout_rate": dropout_rate,
+        }
+        self.standardize = standardize
+        self.stages = nn.ModuleList(
+            nn.Sequential(nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), nn.Dropout(dropout_rate))
+            for before, after in zip([features, *widths], widths, strict=False)
+        )
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        """Maps ((batch, features),) to taps (batch, 1, width)."""
+        hidden = self.standardize(inputs[0])
+        taps = []
+        for stage in self.stages[:num_taps]:
+            hidden = stage(hidden)
+            taps.append(tap_from_vector(hidden))
+        return taps

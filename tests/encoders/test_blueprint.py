@@ -1,0 +1,69 @@
+"""Blueprints from a file may hold anything; what they cannot build is told in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from nas.encoders import from_blueprint
+from nas.errors import UserError
+
+VECTOR = {"encoder": "vector", "features": 3, "widths": [4, 4], "dropout_rate": 0.1}
+SEQUENCE = {"encoder": "sequence", "features": 3, "widths": [4], "kernel_size": 3, "dropout_rate": 0.1}
+TOKENS = {"encoder": "tokens", "vocabulary": 5, "widths": [4, 4], "dropout_rate": 0.1}
+MAP = {"encoder": "map", "shape": [1, 4, 4], "widths": [4], "dropout_rate": 0.1}
+FEATURES = {"encoder": "features", "shapes": [[3], [2, 3], [2, 4, 4]]}
+FROZEN = {"encoder": "frozen", "inner": VECTOR, "features": {"encoder": "features", "shapes": [[1, 4], [1, 4]]}}
+
+
+@pytest.mark.parametrize("blueprint", [VECTOR, SEQUENCE, TOKENS, MAP, FEATURES, FROZEN], ids=lambda b: b["encoder"])
+def test_the_examples_below_are_sound_until_they_are_garbled(blueprint: Mapping[str, Any]) -> None:
+    assert from_blueprint(blueprint).blueprint == blueprint
+
+
+@pytest.mark.parametrize(
+    "blueprint",
+    [
+        {**VECTOR, "features": -1},
+        {**VECTOR, "features": "3"},
+        {**VECTOR, "features": None},
+        {**VECTOR, "features": 10**14},
+        {**VECTOR, "features": 10**30},
+        {**VECTOR, "widths": 4},
+        {**VECTOR, "widths": [-4]},
+        {**VECTOR, "widths": ["4"]},
+        {**VECTOR, "dropout_rate": 2},
+        {**VECTOR, "surprise": 1},
+        {"encoder": "vector"},
+        {**SEQUENCE, "kernel_size": -3},
+        {**TOKENS, "vocabulary": 0},
+        {**TOKENS, "widths": []},
+        {**MAP, "shape": []},
+        {**MAP, "shape": [1, 4]},
+        {**FEATURES, "shapes": [[]]},
+        {**FEATURES, "shapes": [3]},
+        {**FEATURES, "shapes": [[-3]]},
+        {**FROZEN, "features": VECTOR},
+        {**FROZEN, "inner": {**VECTOR, "features": -1}},
+        {**FROZEN, "inner": None},
+        {"encoder": "frozen"},
+    ],
+    ids=str,
+)
+def test_a_garbled_blueprint_is_refused(blueprint: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=f"the blueprint of a {blueprint['encoder']} encoder is garbled"):
+        from_blueprint(blueprint)
+
+
+@pytest.mark.parametrize("blueprint", [None, 5, "vector", [["encoder"]]])
+def test_what_is_no_blueprint_at_all_is_refused(blueprint: Any) -> None:
+    with pytest.raises(UserError, match="the blueprint of a None encoder is garbled"):
+        from_blueprint(blueprint)
+
+
+@pytest.mark.parametrize(("kind", "message"), [("vectr", "did you mean 'vector'"), (None, "'None'"), (["map"], "map")])
+def test_an_unknown_kind_lists_the_known_ones(kind: Any, message: str) -> None:
+    with pytest.raises(UserError, match=rf"unknown encoder .*{message}.* Known: features, frozen, map"):
+        from_blueprint({"encoder": kind})

@@ -1,0 +1,23 @@
+"""Sequences: the clock tells early from late."""
+
+from __future__ import annotations
+
+import torch
+
+from nas.encoders.base import Standardize
+from nas.encoders.sequence import SequenceEncoder
+from nas.training import seeded
+
+
+def test_mean_over_time_tells_early_from_late() -> None:
+    # A bump in the middle of one half or of the other is the same to convolutions and means, but for the clock.
+    early, late = torch.zeros(1, 64, 1), torch.zeros(1, 64, 1)
+    early[0, 16:24], late[0, 40:48] = 1, 1
+    with seeded(0):
+        encoder = SequenceEncoder(Standardize.blank(1, 1), 1, widths=(6, 6)).eval()
+    seen = [encoder([bump])[-1].mean(dim=1) for bump in (early, late)]
+    assert (seen[0] - seen[1]).abs().max() > 1e-3
+    with torch.no_grad():
+        encoder.get_parameter("stages.0.0.weight")[:, -1] = 0  # without the clock
+    seen = [encoder([bump])[-1].mean(dim=1) for bump in (early, late)]
+    torch.testing.assert_close(seen[0], seen[1], rtol=0, atol=1e-6)  # float32 sums in another order
