@@ -1,0 +1,97 @@
+"""Parameters and multiply-adds of whole networks, encoders included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from nas.architecture import Architecture, Choice, tap_depth, tap_modality, tap_name
+from nas.graph import FusionNetwork, Inputs
+
+
+def multiply_adds(network: nn.Module, inputs: Inputs) -> int:
+    """Multiply-adds of one forward pass in evaluation mode, for the batch given.
+
+    Half of what `torch.utils.flop_counter` counts: matrix products, convolutions and attention.
+
+    Args:
+        network: Takes `inputs`.
+        inputs: Usually one sample, so that the figure is per sample.
+    """
+    training = network.training
+    network.eval()
+    # The counter's module tracker cannot cope with views of parameters made under no_grad, hence gradients.
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
+        network(inputs)
+    network.train(training)
+    return int(counter.get_total_flops()) // 2
+
+
+def num_parameters(network: nn.Module) -> int:
+    """Number of scalars in all parameters, frozen ones included."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """Multiply-adds of every part of a supernet for one sample, so that any architecture's cost is a sum.
+
+    Attributes:
+        encoders: Tap name to the multiply-adds of its encoder up to that tap.
+        adapters: Tap name to those of its adapter.
+        choices: (node name, choice key) to those of the operation.
+        head: Those of the head.
+    """
+
+    encoders: Mapping[str, int]
+    adapters: Mapping[str, int]
+    choices: Mapping[tuple[str, str], int]
+    head: int
+
+    @classmethod
+    def measure(cls, network: FusionNetwork, inputs: Inputs) -> CostTable:
+        """Counts each part once.
+
+        Args:
+            network: A supernet or a derived network.
+            inputs: One sample as a batch of one.
+        """
+        space = network.space
+        encoders, adapters, times = {}, {}, {}
+        training = network.training
+        network.eval()
+        with torch.enable_grad():  # see `multiply_adds`
+            for modality, encoder in network.encoders.items():
+                for depth in range(space.depths[modality]):
+                    with FlopCounterMode(display=False) as counter:
+                        taps = encoder(inputs[modality], depth + 1)
+                    name = tap_name(modality, depth)
+                    encoders[name] = int(counter.get_total_flops()) // 2
+                    times[name] = taps[depth].shape[1]
+                    adapters[name] = times[name] * taps[depth].shape[2] * network.channels
+        network.train(training)
+        choices = {}
+        for node in space.nodes:
+            for choice in node.choices:
+                if choice.inputs:
+                    lengths = [times.get(name, 1) for name in choice.inputs]
+                    choices[node.name, choice.key] = network.operation(node.name, choice.key).multiply_adds(lengths)
+            times[node.name] = max((times[name] for name in node.sources()), default=1)
+        return cls(encoders, adapters, choices, network.head.linear.weight.numel())
+
+    def choice(self, node: str, choice: Choice) -> int:
+        """Multiply-adds of one node's operation."""
+        return self.choices.get((node, choice.key), 0)
+
+    def total(self, architecture: Architecture) -> int:
+        """Multiply-adds of the whole derived network, encoders and adapters only as deep as they are read."""
+        taps = architecture.taps()
+        deepest = architecture.deepest()
+        encoders = sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest.items())
+        assert all(tap_depth(tap) <= deepest[tap_modality(tap)] for tap in taps)
+        adapters = sum(self.adapters[tap] for tap in taps)
+        return encoders + adapters + sum(self.choice(node, choice) for node, choice in architecture.choices) + self.head

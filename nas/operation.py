@@ -1,0 +1,103 @@
+"""What a candidate operation is: it combines taps into one, and tells its own order and cost."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Operation(nn.Module, ABC):
+    """One way to combine or carry taps.
+
+    Every operation is built as `Operation(num_inputs, channels)` and maps a list of `num_inputs` taps, each
+    (batch, time_i, channels), to one tensor (batch, time, channels), where time is the longest of the inputs'.
+
+    Attributes:
+        order: Interaction order: 0 carries one modality, 1 is exactly additive in evaluation mode, 2 multiplicative,
+            3 nonlinear.
+        min_inputs: Fewest taps that it takes.
+        max_inputs: Most taps that it takes, or None for any number.
+        formula: The formula in plain text, with x1, x2, … for the inputs.
+    """
+
+    order: ClassVar[int]
+    min_inputs: ClassVar[int] = 2
+    max_inputs: ClassVar[int | None] = None
+    formula: ClassVar[str]
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__()
+        if num_inputs < self.min_inputs or (self.max_inputs is not None and num_inputs > self.max_inputs):
+            expected = f"{self.min_inputs} to {self.max_inputs or 'any number'}"
+            raise ValueError(f"{type(self).__name__} takes {expected} inputs, got {num_inputs}")
+        if channels < 1:
+            raise ValueError(f"channels must be at least 1, got {channels}")
+        self.num_inputs = num_inputs
+        self.channels = channels
+        self.register_forward_pre_hook(_check_taps)
+
+    @abstractmethod
+    def forward(self, taps: list[Tensor]) -> Tensor:
+        """Combines the taps.
+
+        Args:
+            taps: One tensor per input, each (batch, time_i, channels); times may differ.
+
+        Returns:
+            The combined tap, (batch, max time_i, channels).
+
+        Raises:
+            ValueError: If there are more or fewer taps than `num_inputs`, or one has other channels.
+        """
+
+    @abstractmethod
+    def multiply_adds(self, times: Sequence[int]) -> int:
+        """Multiplications with an addition for one sample, as half of what `torch.utils.flop_counter` counts.
+
+        Only matrix products and convolutions count, in evaluation mode; elementwise work does not.
+
+        Args:
+            times: Number of time steps of every input.
+        """
+
+    def num_parameters(self) -> int:
+        """Number of trainable scalars."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def _check_taps(operation: nn.Module, arguments: tuple[list[Tensor], ...]) -> None:
+    """Refuses taps that an operation was not built for; attention, for one, would compute something all the same."""
+    assert isinstance(operation, Operation)
+    count, channels = operation.num_inputs, operation.channels
+    for taps in arguments:
+        shapes = [tuple(tap.shape) for tap in taps]
+        if len(shapes) != count or any(len(shape) != 3 or shape[2] != channels for shape in shapes):
+            name = type(operation).__name__
+            raise ValueError(f"{name} was built for {count} taps of (batch, time, {channels}), got {shapes}")
+
+
+def match_time(tap: Tensor, time: int) -> Tensor:
+    """Brings a tap to a number of time steps: one step is repeated, more are interpolated linearly.
+
+    Args:
+        tap: (batch, time_in, channels).
+        time: Number of steps wanted, at least 1.
+
+    Returns:
+        (batch, time, channels).
+    """
+    if tap.shape[1] == time:
+        return tap
+    if tap.shape[1] == 1:
+        return tap.expand(-1, time, -1)
+    return F.interpolate(tap.transpose(1, 2), size=time, mode="linear", align_corners=False).transpose(1, 2)
+
+
+def match_times(taps: Sequence[Tensor]) -> list[Tensor]:
+    """Brings all taps to the time of the longest: a list of (batch, max time_i, channels)."""
+    longest = max(tap.shape[1] for tap in taps)
+    return [match_time(tap, longest) for tap in taps]

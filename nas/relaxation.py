@@ -1,0 +1,96 @@
+"""Relaxations: how the discrete choice of every node becomes something that a gradient or a coin can move."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from nas.graph import StraightThrough
+from nas.space import FusionNode, SearchSpace
+
+
+def softmax(arch_logits: Mapping[str, Tensor], *, temperature: float = 1.0) -> dict[str, Tensor]:
+    """Mixing weights of every node, (choices,) each, positive and summing to one.
+
+    Liu et al. 2019, "DARTS: Differentiable Architecture Search", Eq. 2. The paper has no temperature; 1.0 gives its
+    form.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+    _check_temperature(temperature)
+    return {node: (logits / temperature).softmax(dim=0) for node, logits in arch_logits.items()}
+
+
+def gumbel(
+    arch_logits: Mapping[str, Tensor], *, temperature: float, generator: torch.Generator
+) -> dict[str, StraightThrough]:
+    """A one-hot draw of every node by straight-through Gumbel-softmax.
+
+    Dong and Yang 2019, "Searching for a Robust Neural Architecture in Four GPU Hours" (GDAS), Eqs. 5 to 7:
+    p = softmax((log_softmax(logits) + Gumbel noise) / temperature), h = onehot(argmax p) − stopgrad(p) + p. Here the
+    uniform draw behind the noise is kept away from 0 and 1, so no draw is infinite and none has to be repeated.
+
+    Args:
+        arch_logits: Node to logits, (choices,).
+        temperature: Positive; the paper goes from 10 down to 0.1.
+        generator: On the CPU, so that draws are the same on every device.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+    _check_temperature(temperature)
+    selection = {}
+    for node, logits in arch_logits.items():
+        uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
+        noise = -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12)))
+        perturbed = logits.log_softmax(dim=0) + noise.to(dtype=logits.dtype, device=logits.device)
+        probabilities = (perturbed / temperature).softmax(dim=0)
+        index = int(probabilities.argmax())
+        hard = torch.zeros_like(probabilities)
+        hard[index] = 1.0
+        # In this order the value is one-hot by construction, since x − x is zero in floating point.
+        selection[node] = StraightThrough(index, hard + (probabilities - probabilities.detach()))
+    return selection
+
+
+def single_path(space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.5) -> dict[str, int]:
+    """One uniformly sampled path: for every node first an operation, then one of the choices that apply it.
+
+    Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", samples all choices
+    alike. Here operations are alike instead, whatever the number of modality subsets that each comes with, and a node
+    that may do nothing does so at a rate of its own: simple architectures, in which one node alone is active, would
+    otherwise almost never be trained.
+
+    Args:
+        space: With its nodes' choices.
+        generator: Of the draw.
+        nothing_rate: How often a node that may read nothing does so, 0 to 1.
+    """
+    return {node.name: _draw(node, generator, nothing_rate) for node in space.nodes}
+
+
+def _draw(node: FusionNode, generator: random.Random, nothing_rate: float) -> int:
+    by_operation: dict[str, list[int]] = {}
+    nothing = []
+    for index, choice in enumerate(node.choices):
+        if choice.inputs:
+            by_operation.setdefault(choice.operation, []).append(index)
+        else:
+            nothing.append(index)
+    if nothing and (not by_operation or generator.random() < nothing_rate):
+        return generator.choice(nothing)
+    return generator.choice(generator.choice(list(by_operation.values())))
+
+
+def entropy(mixing_weights: Tensor) -> Tensor:
+    """Entropy of mixing weights in nats; 0 when one choice has it all, log(choices) when all are alike."""
+    return -(mixing_weights * mixing_weights.clamp(min=1e-12).log()).sum(dim=-1)
+
+
+def _check_temperature(temperature: float) -> None:
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}; 1.0 is the paper's value")

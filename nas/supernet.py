@@ -1,0 +1,34 @@
+"""The supernet: a network with every choice, together with the architecture parameters that weigh them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from nas.graph import FusionNetwork
+
+
+class Supernet(nn.Module):
+    """Weights and architecture parameters, which together are all of its parameters.
+
+    Args:
+        network: Built from a whole search space.
+        init_deviation: Of the normal draw of the architecture logits; DARTS takes 1e-3.
+    """
+
+    def __init__(self, network: FusionNetwork, *, init_deviation: float = 1e-3) -> None:
+        super().__init__()
+        self.network = network
+        self.arch_logits = nn.ParameterDict(
+            {node.name: nn.Parameter(init_deviation * torch.randn(len(node.choices))) for node in network.space.nodes}
+        )
+
+    def weights(self) -> Iterator[nn.Parameter]:
+        """The network's ordinary parameters."""
+        return self.network.parameters()
+
+    def logits(self) -> dict[str, Tensor]:
+        """Node to architecture logits, (choices,)."""
+        return dict(self.arch_logits.items())
