@@ -1,0 +1,13 @@
+"""What can be searched: spaces and the candidate operations they offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nas.space import SpaceBuilder
+from search_spaces.layerwise import layerwise
+from search_spaces.operations import OPERATIONS
+
+SPACES: Mapping[str, SpaceBuilder] = {"layerwise": layerwise}
+
+__all__ = ["OPERATIONS", "SPACES", "layerwise"]

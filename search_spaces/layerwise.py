@@ -1,0 +1,110 @@
+"""The default space: one fusion node per layer depth, each adding its output to the fused state so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+
+from nas.architecture import Architecture, Choice, tap_name
+from nas.errors import UserError, unknown_name
+from nas.space import FusionNode, Reference, SearchSpace
+from search_spaces.operations import OPERATIONS
+
+NAME = "layerwise"
+
+MAX_ALL_SUBSETS = 4
+"""Up to so many modalities every subset may join; of more, only pairs and all together."""
+
+
+def layerwise(depths: Mapping[str, int], *, operations: Sequence[str] | None = None) -> SearchSpace:
+    """One node per depth; a node fuses taps of its own depth and adds the result to the state of the node before.
+
+    `none` everywhere but at the last depth, with `additive` there, *is* late fusion; `mlp` at depth 0 alone *is* early
+    fusion.
+    A modality with fewer taps than the deepest one meets the nodes in proportion: node d of D reads its tap
+    round(d · (taps − 1) / (D − 1)).
+
+    Args:
+        depths: For each modality, how many taps its encoder offers, at least 1.
+        operations: Names of the candidates beside `none` and `carry`, which are always there; None for all.
+
+    Raises:
+        UserError: If there are fewer than two modalities, one offers no tap, or an operation is unknown.
+    """
+    modalities = tuple(depths)
+    if len(modalities) < 2:
+        raise UserError(f"fusion needs at least two modalities, got {list(modalities)}")
+    if min(depths.values()) < 1:
+        raise UserError(f"every modality must offer at least one tap, got {dict(depths)}")
+    for name in operations or ():
+        if name not in OPERATIONS:
+            raise unknown_name("operation", name, OPERATIONS)
+    names = [name for name in (OPERATIONS if operations is None else operations) if name not in ("none", "carry")]
+    num_nodes = max(depths.values())
+    nodes = []
+    for depth in range(num_nodes):
+        taps = _taps_at(depths, depth, num_nodes)
+        joined = [Choice(name, inputs) for name in names for inputs in _inputs(name, taps)]
+        choices = (Choice("none"), *(Choice("carry", (tap,)) for tap in taps), *joined)
+        nodes.append(FusionNode(f"fusion{depth}", choices, residual=f"fusion{depth - 1}" if depth else None))
+    references = tuple(_references(depths, num_nodes, names))
+    return SearchSpace(
+        NAME, dict(depths), tuple(nodes), OPERATIONS, references, _warm_up(references, num_nodes - 1, names)
+    )
+
+
+def _taps_at(depths: Mapping[str, int], depth: int, num_nodes: int) -> list[str]:
+    """The tap of every modality that the node at a depth reads."""
+    last = max(1, num_nodes - 1)
+    # Half rounds up, in whole numbers: Python's round goes to the even neighbour, and a float may miss the half.
+    return [tap_name(name, (2 * depth * (taps - 1) + last) // (2 * last)) for name, taps in depths.items()]
+
+
+def _inputs(operation: str, taps: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Every way for an operation to draw on the taps."""
+    sizes = range(2, len(taps) + 1) if len(taps) <= MAX_ALL_SUBSETS else (2, len(taps))
+    for size in sizes:
+        for subset in combinations(taps, size):
+            yield from _orders(operation, subset)
+
+
+def _orders(operation: str, subset: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The orders of one subset that differ: only modality shift tells its first input, the primary one, apart.
+
+    There are none if the operation cannot take so many inputs.
+    """
+    most = OPERATIONS[operation].max_inputs
+    if most is not None and len(subset) > most:
+        return
+    primaries = subset if operation == "modality_shift" else subset[:1]
+    for primary in primaries:
+        yield (primary, *(tap for tap in subset if tap != primary))
+
+
+def _references(depths: Mapping[str, int], num_nodes: int, operations: Sequence[str]) -> Iterator[Reference]:
+    """Each modality alone, late fusion, early fusion, and each operation alone on all modalities at every depth."""
+    last = num_nodes - 1
+
+    def single(node: int, choice: Choice) -> Architecture:
+        return Architecture(
+            NAME, tuple((f"fusion{i}", choice if i == node else Choice("none")) for i in range(num_nodes))
+        )
+
+    for tap, modality in zip(_taps_at(depths, last, num_nodes), depths, strict=True):
+        yield Reference(modality, "modality", single(last, Choice("carry", (tap,))))
+    yield Reference("late fusion", "late", single(last, Choice("additive", tuple(_taps_at(depths, last, num_nodes)))))
+    yield Reference("early fusion", "early", single(0, Choice("mlp", tuple(_taps_at(depths, 0, num_nodes)))))
+    for name in operations:
+        for depth in range(num_nodes):
+            for inputs in _orders(name, tuple(_taps_at(depths, depth, num_nodes))):
+                yield Reference(name, "operation", single(depth, Choice(name, inputs)))
+
+
+def _warm_up(references: Sequence[Reference], last: int, operations: Sequence[str]) -> Architecture | None:
+    """All modalities at the last depth through concatenation, or else through the operation of the highest order.
+
+    None if no operation joins them all.
+    """
+    joins = [r.architecture for r in references if r.kind == "operation" and r.architecture[f"fusion{last}"].inputs]
+    rank = {name: (name == "mlp", OPERATIONS[name].order) for name in operations}
+    return max(joins, key=lambda architecture: rank[architecture[f"fusion{last}"].operation], default=None)

@@ -1,0 +1,36 @@
+"""Candidate operations: name to class. A new one is one new file (or class) and one new entry here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from nas.operation import Operation
+from search_spaces.operations.additive import Additive
+from search_spaces.operations.attention import CrossAttention
+from search_spaces.operations.bottleneck import Bottleneck
+from search_spaces.operations.carry import Carry, Nothing
+from search_spaces.operations.gates import HardGate, SoftGate
+from search_spaces.operations.low_rank import LowRank
+from search_spaces.operations.mlp import MLP
+from search_spaces.operations.modality_shift import ModalityShift
+from search_spaces.operations.multiplicative import AdditiveMultiplicative, Multiplicative
+from search_spaces.operations.tensor import Bilinear, TensorFusion
+
+OPERATIONS: Mapping[str, type[Operation]] = {
+    "none": Nothing,
+    "carry": Carry,
+    "additive": Additive,
+    "multiplicative": Multiplicative,
+    "additive_multiplicative": AdditiveMultiplicative,
+    "bilinear": Bilinear,
+    "tensor": TensorFusion,
+    "low_rank": LowRank,
+    "soft_gate": SoftGate,
+    "hard_gate": HardGate,
+    "modality_shift": ModalityShift,
+    "mlp": MLP,
+    "cross_attention": CrossAttention,
+    "bottleneck": Bottleneck,
+}
+
+__all__ = ["OPERATIONS"]

@@ -1,0 +1,33 @@
+"""The operation of order 1: a sum of linear maps, one per modality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas.operation import Operation, match_times
+
+
+class Additive(Operation):
+    """y = W1 x1 + … + Wn xn + b, with nothing after the sum: no norm, no nonlinearity.
+
+    Liang, Zadeh and Morency 2022, "Foundations and Trends in Multimodal Machine Learning", additive fusion.
+    """
+
+    order = 1
+    formula = "W1 x1 + … + Wn xn + b"
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__(num_inputs, channels)
+        self.maps = nn.ModuleList(nn.Linear(channels, channels, bias=False) for _ in range(num_inputs))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, taps: list[Tensor]) -> Tensor:
+        """Maps each tap in its own time, then sums: (batch, max time_i, channels)."""
+        return torch.stack(match_times([m(tap) for m, tap in zip(self.maps, taps, strict=True)])).sum(dim=0) + self.bias
+
+    def multiply_adds(self, times: Sequence[int]) -> int:
+        """One square map per tap and time step."""
+        return sum(times) * self.channels**2

@@ -1,0 +1,86 @@
+"""Attention over time: every modality asks all the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from nas.operation import Operation, match_times
+
+
+class Attention(nn.Module):
+    """Multi-head attention over the time steps of one sample, never over the batch.
+
+    Vaswani et al. 2017, "Attention Is All You Need", Eq. 1. Departures: keys have no bias, which the softmax would
+    cancel, and the output map is left to the caller. Four heads where the channels allow it, else one.
+
+    Args:
+        channels: Of queries, keys and values.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.num_heads = 4 if channels % 4 == 0 else 1
+        self.query = nn.Linear(channels, channels)
+        self.key = nn.Linear(channels, channels, bias=False)
+        self.value = nn.Linear(channels, channels)
+
+    def forward(self, asking: Tensor, asked: Tensor) -> Tensor:
+        """Reads from `asked` what `asking` asks for.
+
+        Args:
+            asking: (batch, queries, channels).
+            asked: (batch, keys, channels).
+
+        Returns:
+            (batch, queries, channels).
+        """
+        query, key, value = (self._heads(p) for p in (self.query(asking), self.key(asked), self.value(asked)))
+        weights = (query @ key.transpose(2, 3) * query.shape[3] ** -0.5).softmax(dim=3)
+        read: Tensor = (weights @ value).transpose(1, 2).flatten(2)
+        return read
+
+    def _heads(self, projected: Tensor) -> Tensor:
+        heads: Tensor = projected.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
+        return heads
+
+    def multiply_adds(self, num_queries: int, num_keys: int) -> int:
+        """Projections, then scores and weighted sum."""
+        channels = self.query.in_features
+        return (num_queries + 2 * num_keys) * channels**2 + 2 * num_queries * num_keys * channels
+
+
+class CrossAttention(Operation):
+    """y = W Σ_i (xi + Attention(xi; x_{j≠i}, 0)): the time steps of each modality read from those of all others.
+
+    Tsai et al. 2019, "Multimodal Transformer for Unaligned Multimodal Language Sequences", Eq. 4. Departures: one
+    attention whose projections all modalities share, no feed-forward layer, and a learned token `rest` among the keys:
+    with it a step may read nothing, and vectors, which have one step each, still choose how much to read.
+    """
+
+    order = 3
+    formula = "W Σ_i (xi + Attention(xi; all xj, j ≠ i, and a learned rest)) + b"
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__(num_inputs, channels)
+        self.attention = Attention(channels)
+        self.rest = nn.Parameter(torch.randn(channels) * 0.5)
+        self.output = nn.Linear(channels, channels)
+
+    def forward(self, taps: list[Tensor]) -> Tensor:
+        """(batch, max time_i, channels)."""
+        rest = self.rest.expand(taps[0].shape[0], 1, -1)
+        read = []
+        for i, tap in enumerate(taps):
+            others = [other for j, other in enumerate(taps) if j != i]
+            read.append(tap + self.attention(tap, torch.cat([*others, rest], dim=1)))
+        fused: Tensor = self.output(torch.stack(match_times(read)).sum(dim=0))
+        return fused
+
+    def multiply_adds(self, times: Sequence[int]) -> int:
+        """One attention per modality, then the output map at the longest time."""
+        total = sum(times)
+        attention = sum(self.attention.multiply_adds(time, total - time + 1) for time in times)
+        return attention + max(times) * self.channels**2

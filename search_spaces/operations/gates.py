@@ -1,0 +1,73 @@
+"""Gated sums: each modality weighed by a function of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.operation import Operation, match_times
+
+
+class _Gate(Operation):
+    """What both gates share: values Wi xi, and gate logits that are linear in all taps."""
+
+    order = 3
+
+    def __init__(self, num_inputs: int, channels: int, gate_channels: int) -> None:
+        super().__init__(num_inputs, channels)
+        self.gate_channels = gate_channels
+        self.values = nn.ModuleList(nn.Linear(channels, channels) for _ in range(num_inputs))
+        self.gate = nn.Linear(num_inputs * channels, num_inputs * gate_channels)
+
+    def values_and_logits(self, taps: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Values (batch, max time, inputs, channels) and gate logits (batch, max time, inputs, gate channels)."""
+        values = match_times([value(tap) for value, tap in zip(self.values, taps, strict=True)])
+        logits = self.gate(torch.cat(match_times(taps), dim=-1))
+        return torch.stack(values, dim=2), logits.unflatten(-1, (self.num_inputs, self.gate_channels))
+
+    def multiply_adds(self, times: Sequence[int]) -> int:
+        """The values in their own time, the gate at the longest."""
+        gate = self.num_inputs**2 * self.channels * self.gate_channels
+        return sum(times) * self.channels**2 + max(times) * gate
+
+
+class SoftGate(_Gate):
+    """y = Σ_i σ(Gi [x1; …; xn] + ci) ⊙ (Wi xi + bi), a gate per channel.
+
+    Arevalo et al. 2017, "Gated Multimodal Units for Information Fusion", section 3.1. Departures: any number of
+    modalities, each with a gate of its own, and linear values (the adapters before are nonlinear already).
+    """
+
+    formula = "Σ_i σ(Gi [x1; …; xn] + ci) ⊙ (Wi xi + bi)"
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__(num_inputs, channels, channels)
+
+    def forward(self, taps: list[Tensor]) -> Tensor:
+        """(batch, max time_i, channels)."""
+        values, logits = self.values_and_logits(taps)
+        return (logits.sigmoid() * values).sum(dim=2)
+
+
+class HardGate(_Gate):
+    """y = Wj xj + bj with j = argmax_i gi [x1; …; xn]: one modality per sample and time step.
+
+    Training passes gradients to the gate straight through (Bengio et al. 2013, "Estimating or Propagating Gradients
+    Through Stochastic Neurons"): value one-hot, gradient that of the softmax. There is no noise, so that training and
+    evaluation choose alike.
+    """
+
+    formula = "Wj xj + bj, j = argmax_i gi [x1; …; xn]"
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__(num_inputs, channels, 1)
+
+    def forward(self, taps: list[Tensor]) -> Tensor:
+        """(batch, max time_i, channels)."""
+        values, logits = self.values_and_logits(taps)
+        soft = logits.softmax(dim=2)
+        hard = F.one_hot(soft.argmax(dim=2), self.num_inputs).transpose(2, 3).to(soft.dtype)
+        return ((hard + (soft - soft.detach())) * values).sum(dim=2)

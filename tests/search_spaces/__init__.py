@@ -1,0 +1,1 @@
+"""Tests of the search spaces and their candidate operations."""
