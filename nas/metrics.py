@@ -1,0 +1,99 @@
+"""Losses and scores of the three tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score, mean_absolute_error, r2_score
+from torch import Tensor
+
+from nas.data.fusion_data import Task
+
+PRIMARY: dict[Task, str] = {"classification": "accuracy", "multilabel": "micro_f1", "regression": "mae"}
+SECONDARY: dict[Task, str] = {"classification": "macro_f1", "multilabel": "macro_f1", "regression": "r2"}
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether more of it is better: true but for the mean absolute error."""
+    return metric != "mae"
+
+
+def sample_losses(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | None = None) -> Tensor:
+    """The loss of every sample, (batch,).
+
+    Cross-entropy for classes, the mean binary cross-entropy over labels, the mean squared error over outputs in units
+    of the target's deviation.
+
+    Args:
+        task: What the target is.
+        outputs: Logits or predictions, (batch, outputs).
+        targets: (batch,) int64 or (batch, outputs) float.
+        scale: Deviation of each regression output, (outputs,); ones if None.
+    """
+    outputs = outputs.float()
+    if task == "classification":
+        return F.cross_entropy(outputs, targets, reduction="none")
+    if task == "multilabel":
+        return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(dim=1)
+    errors = outputs - targets
+    return (errors if scale is None else errors / scale).square().mean(dim=1)
+
+
+def sample_errors(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """How wrong every answer is, (batch,): what the primary metric counts, sample by sample.
+
+    0 or 1 for classification, the share of wrong labels for multilabel, the mean absolute error for regression.
+
+    Args:
+        task: What the target is.
+        outputs: Logits or predictions, (batch, outputs).
+        targets: (batch,) int64 or (batch, outputs) float.
+    """
+    if task == "classification":
+        return (outputs.argmax(dim=1) != targets).float()
+    if task == "multilabel":
+        return ((outputs > 0) != (targets > 0)).float().mean(dim=1)
+    return (outputs.float() - targets).abs().mean(dim=1)
+
+
+def score(metric: str, outputs: NDArray[np.floating], targets: NDArray[np.generic]) -> float:
+    """One number for a whole split.
+
+    Args:
+        metric: accuracy or macro_f1 of classes (1-D integer targets); micro_f1 or macro_f1 of labels (2-D); mae or r2.
+        outputs: Logits or predictions, (n, outputs). A label is predicted where its logit is positive.
+        targets: (n,) or (n, outputs).
+    """
+    if metric == "mae":
+        return float(mean_absolute_error(targets, outputs))
+    if metric == "r2":
+        return float(r2_score(targets, outputs))
+    predicted = outputs.argmax(axis=1) if targets.ndim == 1 else outputs > 0
+    if metric == "accuracy":
+        return float((predicted == targets).mean())
+    # Of a single column scikit-learn would take the zeros for a second label.
+    labels = [1] if predicted.ndim == 2 and predicted.shape[1] == 1 else None
+    return float(f1_score(targets, predicted, labels=labels, average=metric.removesuffix("_f1"), zero_division=0))
+
+
+def constant_losses(task: Task, targets: Tensor, fitted_on: Tensor) -> Tensor:
+    """The losses of the best constant answer: what a network that knows nothing reaches.
+
+    Args:
+        task: What the target is.
+        targets: Judged on these, (n,) or (n, outputs).
+        fitted_on: The constant is fitted on these, by class frequencies, label frequencies or means.
+
+    Returns:
+        (n,), comparable with `sample_losses`.
+    """
+    if task == "classification":
+        counts = torch.bincount(fitted_on, minlength=int(max(fitted_on.max(), targets.max())) + 1).float()
+        return -torch.log((counts + 1) / (counts + 1).sum())[targets]
+    mean = fitted_on.float().mean(dim=0)
+    if task == "multilabel":
+        rate = mean.clamp(1e-3, 1 - 1e-3)
+        return sample_losses(task, torch.logit(rate).expand_as(targets), targets)
+    return sample_losses(task, mean.expand_as(targets), targets, fitted_on.float().std(dim=0).clamp(min=1e-12))

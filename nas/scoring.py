@@ -1,0 +1,147 @@
+"""Scores of architectures on the architecture split with the supernet's weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.architecture import Architecture
+from nas.data.batches import Batch
+from nas.data.fusion_data import Task
+from nas.graph import FusionNetwork
+from nas.metrics import sample_errors, sample_losses
+from nas.space import SearchSpace
+from nas.training import EVALUATION_BATCH, autocast
+
+MAX_SAMPLES = 2048
+"""At most so many samples of the architecture split are read: a standard error needs no more."""
+
+_CHUNK_ELEMENTS = 4_000_000
+
+
+def is_flat(space: SearchSpace) -> bool:
+    """Whether every node reads taps alone and the fused state is the sum of all outputs."""
+    previous: str | None = None
+    for node in space.nodes:
+        if node.residual != previous or any("@" not in name for name in node.sources()):
+            return False
+        previous = node.name
+    return True
+
+
+class PathScorer:
+    """Losses of one-hot selections of a supernet.
+
+    In a flat space the head is linear in the sum of the nodes' outputs, so the logits of any architecture are the sum
+    of what each choice contributes: every choice runs once, and an architecture costs a few additions. Other spaces
+    run the network.
+
+    Args:
+        network: The supernet; put into evaluation mode.
+        task: What the target is.
+        batch: The architecture split; of more than `max_samples`, a fixed random subset is read.
+        device: Where the network is.
+        max_samples: See `MAX_SAMPLES`.
+    """
+
+    def __init__(
+        self, network: FusionNetwork, task: Task, batch: Batch, device: torch.device, *, max_samples: int = MAX_SAMPLES
+    ) -> None:
+        self.network = network.eval()
+        self.task: Task = task
+        if len(batch) > max_samples:
+            order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+            batch = batch.take(order[:max_samples].sort().values.to(batch.targets.device))
+        self.batch = batch.to(device)
+        self.device = device
+        self._table = self._contributions() if is_flat(network.space) else None
+
+    @torch.no_grad()
+    def _contributions(self) -> list[Tensor]:
+        """For every node what each choice adds to the outputs, (choices, samples, outputs)."""
+        network, space = self.network, self.network.space
+        every = {node.name: torch.ones(len(node.choices)) for node in space.nodes}
+        rows: list[list[list[Tensor]]] = [[[] for _ in node.choices] for node in space.nodes]
+        for start in range(0, len(self.batch), EVALUATION_BATCH):
+            part = self.batch.take(slice(start, start + EVALUATION_BATCH))
+            with autocast(self.device):
+                taps = network.taps(part.inputs, network.needed_taps(every), part.present)
+                for node, found in zip(space.nodes, rows, strict=True):
+                    for index in range(len(node.choices)):
+                        output = network.run_node(node, dict(taps), index)
+                        if output is None:
+                            found[index].append(torch.zeros(len(part), network.head.scale.numel(), device=self.device))
+                        else:
+                            pooled = output.float().mean(dim=1)
+                            found[index].append((pooled @ network.head.linear.weight.T.float()) * network.head.scale)
+        return [torch.stack([torch.cat(parts) for parts in found]) for found in rows]
+
+    @torch.no_grad()
+    def judge(self, indices: NDArray[np.int64] | Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
+        """The loss and the error of every sample under every architecture.
+
+        Args:
+            indices: Choice index of every node, (architectures, nodes).
+
+        Returns:
+            Losses and errors (see `nas.metrics`), each (architectures, samples), on the CPU.
+        """
+        wanted = np.asarray(indices, dtype=np.int64)
+        num_samples, num_outputs = len(self.batch), self.network.head.scale.numel()
+        chunk = max(1, _CHUNK_ELEMENTS // (num_samples * num_outputs))
+        losses, errors = [], []
+        for start in range(0, len(wanted), chunk):
+            rows = wanted[start : start + chunk]
+            outputs = self._outputs(rows).flatten(0, 1)
+            targets = self.batch.targets.repeat(len(rows), *([1] * (self.batch.targets.dim() - 1)))
+            losses.append(sample_losses(self.task, outputs, targets, self.network.head.scale).view(len(rows), -1).cpu())
+            errors.append(sample_errors(self.task, outputs, targets).view(len(rows), -1).cpu())
+        return torch.cat(losses), torch.cat(errors)
+
+    def losses(self, indices: NDArray[np.int64] | Sequence[tuple[int, ...]]) -> Tensor:
+        """The losses of `judge` alone, (architectures, samples)."""
+        return self.judge(indices)[0]
+
+    def _outputs(self, rows: NDArray[np.int64]) -> Tensor:
+        """(architectures, samples, outputs), from the table if there is one."""
+        if self._table is None:
+            return torch.stack([self._run(tuple(row)) for row in rows.tolist()])
+        head = self.network.head
+        chosen = torch.from_numpy(rows).to(self.device)
+        outputs = head.linear.bias * head.scale + head.shift
+        for column, table in enumerate(self._table):
+            outputs = outputs + table[chosen[:, column]]
+        return outputs
+
+    def _run(self, row: tuple[int, ...]) -> Tensor:
+        selection = {node.name: index for node, index in zip(self.network.space.nodes, row, strict=True)}
+        found = []
+        for start in range(0, len(self.batch), EVALUATION_BATCH):
+            part = self.batch.take(slice(start, start + EVALUATION_BATCH))
+            with autocast(self.device):
+                found.append(self.network(part.inputs, part.present, selection).float())
+        return torch.cat(found)
+
+    def loss(self, architecture: Architecture) -> float:
+        """Mean loss of one architecture."""
+        return float(self.losses([self.network.space.index(architecture)]).mean())
+
+
+def paired_z(losses: Tensor, best: Tensor) -> Tensor:
+    """How many standard errors each row lies above the best one, by sample-wise differences.
+
+    Args:
+        losses: (architectures, samples).
+        best: (samples,).
+
+    Returns:
+        (architectures,); 0 for rows equal to the best.
+    """
+    differences = losses - best
+    standard_errors = differences.std(dim=1) / differences.shape[1] ** 0.5
+    z: Tensor = differences.mean(dim=1) / standard_errors.clamp(min=1e-12)
+    return z

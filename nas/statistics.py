@@ -1,0 +1,112 @@
+"""Intervals: how sure a mean over seeds is, for any metric that is a function of sums over samples.
+
+Two things make a score uncertain: the seeds (initialisation, order, dropout) and the test samples. Both are counted:
+SE² = (variance over seeds) / (seeds) + (bootstrap variance over test samples of the mean over seeds), with the degrees
+of freedom of Welch (1947) and Satterthwaite (1946). With one seed only the samples count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from nas.metrics import higher_is_better
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def margin(self) -> float:
+        """Half of its width."""
+        return (self.high - self.low) / 2
+
+    def to_dict(self) -> dict[str, float]:
+        """As plain values for JSON."""
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def sample_statistics(metric: str, outputs: NDArray[np.floating], targets: NDArray[Any]) -> NDArray[np.float64]:
+    """What each sample adds to the sums that a metric is made of, (n, terms).
+
+    Args:
+        metric: accuracy, micro_f1 or mae.
+        outputs: Logits or predictions, (n, outputs).
+        targets: (n,) classes, (n, labels) or (n, outputs).
+    """
+    if metric == "accuracy":
+        return np.stack([outputs.argmax(axis=1) == targets, np.ones(len(targets))], axis=1).astype(np.float64)
+    if metric == "mae":
+        errors = np.abs(outputs.astype(np.float64) - targets).mean(axis=1)
+        return np.stack([errors, np.ones(len(targets))], axis=1)
+    if metric == "micro_f1":
+        predicted, true = outputs > 0, targets > 0
+        hits = (predicted & true).sum(axis=1)
+        return np.stack([2 * hits, predicted.sum(axis=1) + true.sum(axis=1)], axis=1).astype(np.float64)
+    raise ValueError(f"metric must be accuracy, micro_f1 or mae, got {metric!r}")
+
+
+def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
+    """All three metrics are the first sum over the second; F1 of nothing is 0, as scikit-learn has it."""
+    return sums[..., 0] / np.maximum(sums[..., 1], 1e-300)
+
+
+def interval(metric: str, statistics: Sequence[NDArray[np.float64]]) -> Interval:
+    """The mean score over seeds with its 95 % interval.
+
+    Args:
+        metric: accuracy, micro_f1 or mae.
+        statistics: Per seed what `sample_statistics` gave, on the same test samples in the same order.
+    """
+    found = _interval(_ratio(np.stack([s.sum(axis=0) for s in statistics])), _resampled(statistics), len(statistics[0]))
+    top = np.inf if metric == "mae" else 1.0
+    return Interval(found.mean, max(0.0, found.low), min(top, found.high))
+
+
+def paired_interval(
+    metric: str, found: Sequence[NDArray[np.float64]], other: Sequence[NDArray[np.float64]]
+) -> Interval:
+    """How much better `found` is than `other`, over the same seeds and the same test samples.
+
+    Positive is better whatever the metric: for an error the sign is turned round.
+    """
+    sign = 1.0 if higher_is_better(metric) else -1.0
+    ours, theirs = (_ratio(np.stack([s.sum(axis=0) for s in one])) for one in (found, other))
+    return _interval(sign * (ours - theirs), sign * (_resampled(found) - _resampled(other)), len(found[0]))
+
+
+def _resampled(statistics: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+    """The mean score over seeds under each bootstrap resample of the test samples, (resamples,)."""
+    num_samples = len(statistics[0])
+    generator = np.random.default_rng(0)
+    total = np.zeros(RESAMPLES)
+    # One draw for all rows, so that differences are paired; in blocks, so that memory stays small.
+    for start in range(0, RESAMPLES, 100):
+        counts = generator.multinomial(num_samples, np.full(num_samples, 1 / num_samples), size=100).astype(np.float64)
+        total[start : start + 100] = sum(_ratio(counts @ one) for one in statistics) / len(statistics)
+    return total
+
+
+def _interval(scores: NDArray[np.float64], resampled: NDArray[np.float64], num_samples: int) -> Interval:
+    num_seeds = len(scores)
+    of_samples = float(resampled.var())
+    of_seeds = float(scores.var(ddof=1)) / num_seeds if num_seeds > 1 else 0.0
+    variance = of_samples + of_seeds
+    mean = float(scores.mean())
+    if variance == 0:
+        return Interval(mean, mean, mean)
+    freedom = variance**2 / (of_seeds**2 / max(1, num_seeds - 1) + of_samples**2 / max(1, num_samples - 1))
+    margin = float(t.ppf(0.975, freedom)) * variance**0.5
+    return Interval(mean, mean - margin, mean + margin)

@@ -1,0 +1,296 @@
+"""Training a derived network from scratch, and running a network over a split."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nas.data.batches import Batch, in_order, shuffled
+from nas.data.fusion_data import FusionData, Task
+from nas.encoders import EncoderBuilder, build_encoders
+from nas.errors import UserError
+from nas.graph import FusionNetwork, Head, Selection
+from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
+from nas.space import SearchSpace
+
+EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a network is trained: AdamW with one-cycle learning rate, the best epoch kept.
+
+    Attributes:
+        epochs: Passes over the weights split; 0 chooses by its size, so that small sets get more.
+        batch_size: Samples per step, at least 2.
+        learning_rate: Highest of the cycle.
+        weight_decay: Of AdamW.
+        patience: Epochs without a better architecture-split loss before it stops; 0 never stops early.
+        gradient_clip: Largest norm of the gradient.
+        channels: Width of adapters, fusion nodes and head.
+        dropout_rate: In the adapters, 0 to 1.
+        compile: Whether to use `torch.compile`; pays on a GPU and long runs.
+    """
+
+    epochs: int = 0
+    batch_size: int = 64
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-2
+    patience: int = 10
+    gradient_clip: float = 5.0
+    channels: int = 48
+    dropout_rate: float = 0.2
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise UserError(f"epochs must be 0 (automatic) or more, got {self.epochs}")
+        if self.batch_size < 2:
+            raise UserError(f"batch_size must be at least 2, got {self.batch_size}; BatchNorm needs two samples")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate must be positive, got {self.learning_rate}; 3e-3 is the default")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"weight_decay must be 0 or more, got {self.weight_decay}; 1e-2 is the default")
+        if self.patience < 0:
+            raise UserError(f"patience must be 0 (never stop early) or more, got {self.patience}")
+        if not self.gradient_clip > 0:
+            raise UserError(f"gradient_clip must be positive, got {self.gradient_clip}; 5.0 is the default")
+        if self.channels < 1:
+            raise UserError(f"channels must be at least 1, got {self.channels}; 48 is the default")
+        if not 0 <= self.dropout_rate < 1:
+            raise UserError(f"dropout_rate must be at least 0 and below 1, got {self.dropout_rate}")
+
+    def num_epochs(self, num_samples: int) -> int:
+        """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to 40 passes."""
+        return self.epochs or max(10, min(40, round(90_000 / max(1, num_samples))))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[torch.Generator]:
+    """Seeds initialisation and dropout inside the block, leaves the outer random state as it was.
+
+    Yields:
+        A CPU generator of the same seed for everything that takes one.
+    """
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield torch.Generator().manual_seed(seed)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bf16 arithmetic on a GPU, plain float32 elsewhere."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def build_network(
+    space: SearchSpace,
+    data: FusionData,
+    config: TrainingConfig,
+    builders: Mapping[str, EncoderBuilder] | None = None,
+) -> FusionNetwork:
+    """A fresh network for a space, its sizes and statistics read off the weights split.
+
+    Args:
+        space: A whole space for the supernet, a restricted one for a derived network.
+        data: Its architecture and test splits are not read.
+        config: Channels and dropout.
+        builders: Encoder builders that replace the defaults, by modality.
+    """
+    shift = scale = None
+    if data.task == "regression":
+        targets = torch.from_numpy(data.targets[data.splits["weights"]]).float()
+        shift, scale = targets.mean(dim=0), targets.std(dim=0).clamp(min=1e-12)
+    head = Head(config.channels, data.num_outputs, shift, scale)
+    encoders = build_encoders(data, builders)
+    return FusionNetwork(space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate)
+
+
+def losses(task: Task, network: FusionNetwork, batch: Batch, selection: Selection | None = None) -> Tensor:
+    """The loss of every sample of a batch, (batch,)."""
+    outputs = network(batch.inputs, batch.present, selection)
+    return sample_losses(task, outputs, batch.targets, network.head.scale)
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, batch: Batch, device: torch.device, selection: Selection | None = None
+) -> tuple[Tensor, Tensor]:
+    """Runs a network over a split in evaluation mode.
+
+    Returns:
+        Outputs (n, outputs) in float32 and targets, both on the CPU.
+    """
+    network.eval()
+    outputs = []
+    for part in in_order(batch, EVALUATION_BATCH, device):
+        with autocast(device):
+            outputs.append(network(part.inputs, part.present, selection).float())
+    return torch.cat(outputs).cpu(), batch.targets.cpu()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """A trained network and how it came about.
+
+    Attributes:
+        network: In evaluation mode, with the weights of its best epoch.
+        architecture_score: Primary metric on the architecture split.
+        architecture_loss: Mean loss there.
+        train_seconds: Wall time of the training.
+        num_epochs: Epochs that were run.
+    """
+
+    network: FusionNetwork
+    architecture_score: float
+    architecture_loss: float
+    train_seconds: float
+    num_epochs: int
+
+
+def train(
+    network: FusionNetwork,
+    task: Task,
+    weights: Batch,
+    architecture: Batch,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    device: torch.device,
+    log: Callable[[Mapping[str, Any]], None] = lambda _record: None,
+) -> Trained:
+    """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
+
+    Args:
+        network: Built from a restricted space; moved to the device and changed in place.
+        task: What the target is.
+        weights: The weights split.
+        architecture: The architecture split; it stops the training and chooses the epoch.
+        config: How to train.
+        seed: Order of samples and dropout.
+        device: Where to train.
+        log: Called once an epoch with its losses and score.
+
+    Raises:
+        UserError: If the loss is no longer finite, as with a learning rate that is far too high.
+    """
+    started = time.perf_counter()
+    network.to(device)
+    run: Any = torch.compile(network) if config.compile else network
+    num_epochs = config.num_epochs(len(weights))
+    optimizer, scheduler = make_optimizer(network, config, num_epochs * steps_per_epoch(len(weights), config))
+    metric = PRIMARY[task]
+    best_loss, best_score, best_state, best_epoch = float("inf"), float("nan"), copy.deepcopy(network.state_dict()), -1
+    epoch = -1
+    with seeded(seed) as generator:
+        for epoch in range(num_epochs):
+            network.train()
+            total = torch.zeros((), device=device)
+            for batch in shuffled(weights, config.batch_size, generator, device):
+                with autocast(device):
+                    loss = losses(task, run, batch).mean() if not config.compile else _compiled_loss(task, run, batch)
+                step(loss, network, optimizer, scheduler, config)
+                total += loss.detach() * len(batch)
+            train_loss = float(total) / len(weights)
+            if not math.isfinite(train_loss):
+                raise UserError(
+                    f"training diverged in epoch {epoch + 1}: its loss is {train_loss}; lower the learning_rate of "
+                    f"{config.learning_rate}, or look for huge values in the data"
+                )
+            outputs, targets = predict(network, architecture, device)
+            loss_now = float(sample_losses(task, outputs, targets, network.head.scale.cpu()).mean())
+            score_now = score(metric, outputs.numpy(), targets.numpy())
+            log(
+                {
+                    "epoch": epoch,
+                    "train_loss": train_loss,
+                    "architecture_loss": loss_now,
+                    "architecture_score": score_now,
+                }
+            )
+            better = _better(metric, score_now, best_score)
+            if better or (score_now == best_score and loss_now < best_loss):
+                best_loss, best_score, best_epoch = loss_now, score_now, epoch
+                best_state = copy.deepcopy(network.state_dict())
+            if config.patience and epoch - best_epoch >= config.patience:
+                break
+    network.load_state_dict(best_state)
+    network.eval()
+    return Trained(
+        network=network,
+        architecture_score=best_score,
+        architecture_loss=best_loss,
+        train_seconds=time.perf_counter() - started,
+        num_epochs=epoch + 1,
+    )
+
+
+def _better(metric: str, now: float, best: float) -> bool:
+    if math.isnan(best):  # nothing yet
+        return True
+    return now > best if higher_is_better(metric) else now < best
+
+
+def _compiled_loss(task: Task, run: Any, batch: Batch) -> Tensor:
+    outputs = run(batch.inputs, batch.present)
+    return sample_losses(task, outputs, batch.targets, run.head.scale).mean()
+
+
+def steps_per_epoch(num_samples: int, config: TrainingConfig) -> int:
+    """Upper bound of the steps that one pass takes."""
+    return max(1, -(-num_samples // config.batch_size))
+
+
+def make_optimizer(
+    network: nn.Module, config: TrainingConfig, num_steps: int
+) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
+    """AdamW over the network's parameters and a one-cycle schedule over a number of steps."""
+    optimizer = torch.optim.AdamW(
+        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+    )
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=max(2, num_steps) + 1, pct_start=0.15
+    )
+    return optimizer, scheduler
+
+
+def step(
+    loss: Tensor,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    scheduler: torch.optim.lr_scheduler.LRScheduler,
+    config: TrainingConfig,
+) -> None:
+    """One descent step: gradients, clipping, weights, learning rate."""
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+    optimizer.step()
+    scheduler.step()
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of a name: "auto" takes a GPU when there is one.
+
+    Raises:
+        UserError: If the name is unknown or there is no such device.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UserError(f"unknown device {name!r}; expected auto, cpu, cuda or cuda:0") from error
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device {name!r} is not supported; expected auto, cpu, cuda or cuda:0")
+    if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
+        raise UserError(f"device {name!r} is not there; use --device auto or cpu")
+    return device

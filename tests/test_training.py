@@ -1,0 +1,252 @@
+"""Training from scratch: the best epoch stays, seeds stay inside, and every mistake is told."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from nas.data.batches import split_batch
+from nas.data.fusion_data import FusionData
+from nas.errors import UserError
+from nas.graph import FusionNetwork
+from nas.metrics import sample_losses
+from nas.training import (
+    Trained,
+    TrainingConfig,
+    build_network,
+    make_optimizer,
+    pick_device,
+    predict,
+    seeded,
+    steps_per_epoch,
+    train,
+)
+from search_spaces import layerwise
+from tests.helpers import CPU
+from tests.strategies.problems import same_tensors
+from tests.tiny_runs import as_data, tiny_arrays
+
+CONFIG = TrainingConfig(epochs=4, channels=8, batch_size=24)
+
+_SPACE = layerwise({"sound": 3, "sight": 3}, operations=["additive"])
+_LATE = _SPACE.only(next(r.architecture for r in _SPACE.references if r.kind == "late"))
+
+
+def network_of(data: FusionData, config: TrainingConfig = CONFIG, *, seed: int = 0) -> FusionNetwork:
+    with seeded(seed):
+        return build_network(_LATE, data, config)
+
+
+def train_tiny(
+    data: FusionData, config: TrainingConfig = CONFIG, *, seed: int = 0
+) -> tuple[Trained, list[Mapping[str, Any]]]:
+    """Trains late fusion and returns what was logged besides."""
+    records: list[Mapping[str, Any]] = []
+    batches = split_batch(data, "weights", CPU), split_batch(data, "architecture", CPU)
+    network = network_of(data, config)
+    return train(network, data.task, *batches, config, seed=seed, device=CPU, log=records.append), records
+
+
+def mislabelled() -> FusionData:
+    """The architecture split's classes are all wrong: the better the weights split is learned, the worse there."""
+    arrays = tiny_arrays()
+    held_out = arrays["split"] == 1
+    arrays["label"][held_out] = (arrays["label"][held_out] + 1) % 3
+    return as_data(arrays)
+
+
+def regression() -> FusionData:
+    arrays = tiny_arrays()
+    return as_data({**arrays, "label": (arrays["sight"][:, 0] * 7 + 300).astype(np.float32)})
+
+
+@pytest.mark.parametrize("make_data", [mislabelled, regression, lambda: as_data(tiny_arrays())])
+def test_the_best_epoch_is_kept(make_data: Any) -> None:
+    data = make_data()
+    trained, records = train_tiny(data, replace(CONFIG, epochs=6, learning_rate=2e-2, patience=0))
+    assert [record["epoch"] for record in records] == list(range(6))
+    sign = -1 if data.task == "regression" else 1  # an error is better when it is lower
+    best = max(records, key=lambda record: (sign * record["architecture_score"], -record["architecture_loss"]))
+    assert trained.architecture_score == best["architecture_score"]
+    assert trained.architecture_loss == best["architecture_loss"]
+    # The weights are those of that epoch, not of the last: they repeat its loss.
+    outputs, targets = predict(trained.network, split_batch(data, "architecture", CPU), CPU)
+    repeated = sample_losses(data.task, outputs, targets, trained.network.head.scale)
+    assert float(repeated.mean()) == pytest.approx(best["architecture_loss"], rel=1e-6)
+    assert not trained.network.training
+
+
+def test_patience_ends_a_training_that_gets_no_better() -> None:
+    config = replace(CONFIG, epochs=30, learning_rate=2e-2, patience=2)
+    trained, records = train_tiny(mislabelled(), config)
+    best = max(range(len(records)), key=lambda i: (records[i]["architecture_score"], -records[i]["architecture_loss"]))
+    assert len(records) == trained.num_epochs == best + 1 + 2 < 30
+
+
+def test_a_training_learns() -> None:
+    trained, records = train_tiny(as_data(tiny_arrays()), replace(CONFIG, epochs=10, learning_rate=1e-2))
+    assert records[-1]["train_loss"] < 0.5 * records[0]["train_loss"]
+    assert trained.architecture_score > 0.8  # a third by chance
+    assert trained.train_seconds > 0
+
+
+def test_a_regression_starts_from_the_mean_and_in_units_of_the_deviation_of_the_weights_split() -> None:
+    data = regression()
+    values = data.targets[data.splits["weights"]]
+    head = network_of(data).head
+    assert float(head.shift) == pytest.approx(values.mean(), rel=1e-5)
+    assert float(head.scale) == pytest.approx(values.std(ddof=1), rel=1e-5)
+
+
+def test_the_seed_decides_order_and_dropout() -> None:
+    data = as_data(tiny_arrays())
+    one, same, other = (train_tiny(data, seed=seed)[0].network.state_dict() for seed in (0, 0, 1))
+    assert same_tensors(one, same)
+    assert not same_tensors(one, other)
+
+
+def test_seeds_leave_the_outer_random_states_alone() -> None:
+    def states() -> list[Any]:
+        everyones = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  # the global state must not change
+        return [torch.get_rng_state().tolist(), random.getstate(), everyones["key"].tolist(), everyones["pos"]]
+
+    before = states()
+    with seeded(3) as generator:
+        torch.rand(5)
+        torch.rand(5, generator=generator)
+    train_tiny(as_data(tiny_arrays()))
+    assert states() == before
+
+
+def test_a_seed_gives_the_same_numbers_whatever_came_before() -> None:
+    drawn: list[list[Tensor]] = []
+    for _ in range(2):
+        torch.rand(3)
+        with seeded(3) as generator:
+            drawn.append([torch.rand(2), torch.rand(2, generator=generator)])
+    assert all(torch.equal(one, other) for one, other in zip(*drawn, strict=True))
+
+
+def test_compile_really_compiles_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+    calls: list[int] = []
+
+    class Compiled(nn.Module):
+        def __init__(self, network: FusionNetwork) -> None:
+            super().__init__()
+            self.network, self.head = network, network.head
+
+        def forward(self, *arguments: Any) -> Any:
+            calls.append(1)
+            return self.network(*arguments)
+
+    def fake_compile(network: FusionNetwork, **_options: Any) -> nn.Module:
+        compiled.append(network)
+        return Compiled(network)
+
+    monkeypatch.setattr(torch, "compile", fake_compile)
+    plain, _ = train_tiny(as_data(tiny_arrays()))
+    assert not compiled
+    trained, _ = train_tiny(as_data(tiny_arrays()), replace(CONFIG, compile=True))
+    assert compiled == [trained.network]
+    assert len(calls) == 4 * 3  # every one of three steps in four epochs
+    assert same_tensors(plain.network.state_dict(), trained.network.state_dict())
+
+
+def test_a_training_that_diverges_is_told() -> None:
+    with pytest.raises(UserError, match=r"training diverged in epoch 1: .* lower the learning_rate"):
+        train_tiny(regression(), replace(CONFIG, learning_rate=1e30))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("epochs", -1, "epochs must be 0"),
+        ("batch_size", 1, "batch_size must be at least 2"),
+        ("learning_rate", 0.0, "learning_rate must be positive"),
+        ("learning_rate", math.nan, "learning_rate must be positive"),
+        ("learning_rate", math.inf, "learning_rate must be positive"),
+        ("weight_decay", -0.1, "weight_decay must be 0 or more"),
+        ("weight_decay", math.nan, "weight_decay must be 0 or more"),
+        ("patience", -1, "patience must be 0"),
+        ("gradient_clip", 0.0, "gradient_clip must be positive"),
+        ("gradient_clip", math.nan, "gradient_clip must be positive"),
+        ("channels", 0, "channels must be at least 1"),
+        ("dropout_rate", 1.0, "dropout_rate must be at least 0 and below 1"),
+        ("dropout_rate", -0.1, "dropout_rate must be at least 0 and below 1"),
+        ("dropout_rate", math.nan, "dropout_rate must be at least 0 and below 1"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(field: str, value: float, message: str) -> None:
+    with pytest.raises(UserError, match=f"{message}.*got {value}"):
+        TrainingConfig(**{field: value})  # type: ignore[arg-type]  # that is the point
+
+
+@pytest.mark.parametrize(
+    ("samples", "epochs"),
+    [
+        (1, 40),
+        (2_250, 40),  # 90 000 / 2 250
+        (4_500, 20),
+        (9_000, 10),
+        (1_000_000, 10),
+    ],
+)
+def test_small_sets_are_passed_over_more_often(samples: int, epochs: int) -> None:
+    assert TrainingConfig().num_epochs(samples) == epochs
+    assert TrainingConfig(epochs=7).num_epochs(samples) == 7
+
+
+def test_steps_are_counted_up() -> None:
+    config = TrainingConfig(batch_size=24)
+    assert [steps_per_epoch(count, config) for count in (1, 24, 25, 72)] == [1, 1, 2, 3]
+
+
+def test_the_learning_rate_rises_to_its_highest_and_falls_to_nothing() -> None:
+    network = nn.Linear(2, 1)
+    optimizer, scheduler = make_optimizer(network, TrainingConfig(learning_rate=0.5), 100)
+    rates = []
+    for _ in range(100):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    assert max(rates) == pytest.approx(0.5, rel=1e-2)  # of a hundred steps, none need be the peak
+    assert rates.index(max(rates)) in range(13, 18)  # 15 % of the way
+    assert rates[-1] < 0.5 / 100
+
+
+def test_devices_that_are_there() -> None:
+    assert pick_device("cpu") == torch.device("cpu")
+    assert pick_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_auto_takes_a_gpu_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert pick_device("auto") == torch.device("cuda")
+    assert pick_device("cuda:1") == torch.device("cuda:1")
+    with pytest.raises(UserError, match="device 'cuda:2' is not there"):
+        pick_device("cuda:2")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("", "unknown device ''"),
+        ("gpu", "unknown device 'gpu'"),
+        ("cuda:x", "unknown device 'cuda:x'"),
+        ("meta", "device 'meta' is not supported"),
+        ("cuda:99", "device 'cuda:99' is not there"),
+    ],
+)
+def test_devices_that_cannot_be_used_are_refused(name: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pick_device(name)
