@@ -1,0 +1,267 @@
+"""What every strategy owes its caller; a new one joins by its entry in the registry."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from functools import cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas.errors import UserError
+from nas.strategies import STRATEGIES, Explored, SearchConfig
+from nas.training import Trained, TrainingConfig
+from tests.strategies.problems import SEARCH, TRAINING, same_tensors, state_of, tiny_data, tiny_problem, tiny_space
+
+_WITH_LOGITS = ("darts", "darts_second_order", "gdas")
+_WITH_SUPERNET = tuple(name for name in STRATEGIES if name != "random")
+
+
+@dataclass(frozen=True, eq=False)
+class _Outcome:
+    explored: Explored
+    records: tuple[Mapping[str, Any], ...]
+
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        return state_of(self.explored)
+
+    def differs_from(self, other: _Outcome) -> bool:
+        """Whether anything at all that can be seen of the two differs, the clock aside."""
+        return (
+            not same_tensors(self.state, other.state)
+            or self.explored.beliefs != other.explored.beliefs
+            or self.explored.loss != other.explored.loss
+            or self.explored.architecture != other.explored.architecture
+            or [{**record, "seconds": 0} for record in self.records]
+            != [{**record, "seconds": 0} for record in other.records]
+        )
+
+
+@cache
+def _run(
+    name: str,
+    *,
+    seed: int = 0,
+    training: TrainingConfig = TRAINING,
+    search: SearchConfig = SEARCH,
+    already_seconds: float = 0.0,
+) -> _Outcome:
+    records: list[Mapping[str, Any]] = []
+    problem = tiny_problem(
+        seed=seed, training=training, search=search, log=records.append, already_seconds=already_seconds
+    )
+    return _Outcome(STRATEGIES[name](problem), tuple(records))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_beliefs_are_a_distribution_over_all_choices_of_every_node(name: str) -> None:
+    explored = _run(name).explored
+    space = tiny_space()
+    assert list(explored.beliefs) == [node.name for node in space.nodes]
+    for node in space.nodes:
+        beliefs = explored.beliefs[node.name]
+        assert len(beliefs) == len(node.choices)
+        assert min(beliefs) >= 0
+        assert math.fsum(beliefs) == pytest.approx(1, abs=1e-6)  # five numbers rounded to float32
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_it_hands_back_a_supernet_or_an_architecture(name: str) -> None:
+    explored, space = _run(name).explored, tiny_space()
+    assert math.isfinite(explored.loss)
+    if explored.network is None:
+        assert explored.architecture is not None
+        space.validate(explored.architecture)
+    else:
+        assert explored.network.space == space
+        assert all(torch.isfinite(value).all() for value in _run(name).state.values())
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_it_logs_how_the_search_goes(name: str) -> None:
+    records = _run(name, search=replace(SEARCH, length=2.0)).records
+    assert len(records) >= 2
+    for record in records:
+        assert record["phase"] == "search"
+        assert math.isfinite(record["architecture_loss"])
+        assert list(record["mixing_weights"]) == [node.name for node in tiny_space().nodes]
+    for key in ("step", "epoch", "seconds"):
+        values = [record[key] for record in records]
+        assert values == sorted(values)
+        assert values[0] > 0
+    assert len({record["step"] for record in records}) == len(records)
+
+
+@pytest.mark.parametrize("name", _WITH_SUPERNET)
+def test_the_steps_and_losses_it_logs_are_those_it_took(name: str) -> None:
+    # 33 samples in batches of 16: two steps an epoch, since the sample that is left over joins the second. The loss of
+    # two classes begins near log 2 = 0.69; its sum over two steps, divided by three, would be near 0.46.
+    records = _run(name, training=replace(TRAINING, learning_rate=1e-6)).records
+    if name in _WITH_LOGITS:
+        assert [record["step"] for record in records] == [2, 4]
+        assert records[0]["architecture_loss"] == pytest.approx(math.log(2), abs=0.15)
+    assert records[0]["train_loss"] == pytest.approx(math.log(2), abs=0.15)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_same_seed_gives_the_same_search_bit_for_bit(name: str) -> None:
+    torch.rand(7)  # the state of the global generator must not matter
+    again = _run.__wrapped__(name)
+    assert not again.differs_from(_run(name))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_another_seed_gives_another_search(name: str) -> None:
+    first, second = _run(name), _run(name, seed=1)
+    assert first.differs_from(second)
+    if first.state:
+        changed = [key for key, value in first.state.items() if not torch.equal(value, second.state[key])]
+        assert any(key.startswith("encoders") for key in changed)
+        assert any(key.startswith("nodes") for key in changed)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_global_random_state_is_left_as_it_was(name: str) -> None:
+    before = torch.get_rng_state()
+    _run.__wrapped__(name)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_the_test_split_is_never_read(name: str) -> None:
+    # Every array is NaN and every target out of range there, and asking for the split's indices is an error.
+    records: list[Mapping[str, Any]] = []
+    poisoned = STRATEGIES[name](tiny_problem(data=tiny_data(poisoned_test=True), log=records.append))
+    assert not _Outcome(poisoned, tuple(records)).differs_from(_run(name))
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_weights_learn_from_the_weights_split_and_are_judged_on_the_other(name: str) -> None:
+    # The answer is always 0 in the one and always 1 in the other: whoever learned of the other would be right there.
+    problem = tiny_problem(training=replace(TRAINING, epochs=12, learning_rate=0.03))
+    explored = STRATEGIES[name](
+        replace(
+            problem,
+            weights=replace(problem.weights, targets=torch.zeros_like(problem.weights.targets)),
+            architecture=replace(problem.architecture, targets=torch.ones_like(problem.architecture.targets)),
+        )
+    )
+    # A coin's loss is 0.69, and a network that the wrong split has taught falls below 0.1.
+    assert explored.loss > 0.5
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_spent_budget_ends_the_search_early(name: str) -> None:
+    training, search = replace(TRAINING, epochs=4), replace(SEARCH, trainings=4)
+    whole = _run(name, training=training, search=search)
+    inside = _run(name, training=training, search=replace(search, budget_seconds=3600))
+    late = _run(name, training=training, search=replace(search, budget_seconds=3600), already_seconds=3601)
+    assert len(whole.records) == len(inside.records) >= 2
+    assert len(late.records) < len(whole.records)
+    assert math.isfinite(late.explored.loss)
+
+
+def _not_random(name: str) -> Any:
+    """Random search divides by the trainings that were planned, not by those that were done."""
+    known = pytest.mark.xfail(strict=True, reason="beliefs of a random search that ended early sum to less than one")
+    return pytest.param(name, marks=known) if name == "random" else name
+
+
+@pytest.mark.parametrize("name", [_not_random(name) for name in STRATEGIES])
+def test_beliefs_of_a_search_that_ended_early_sum_to_one(name: str) -> None:
+    search = replace(SEARCH, trainings=4, budget_seconds=3600)
+    for beliefs in _run(name, search=search, already_seconds=3601).explored.beliefs.values():
+        assert math.fsum(beliefs) == pytest.approx(1, abs=1e-6)
+
+
+_EVERYWHERE = tuple(STRATEGIES)
+_SEARCH_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "length": (2.0, _WITH_SUPERNET),
+    "architecture_learning_rate": (1e-2, _WITH_LOGITS),
+    "architecture_weight_decay": (0.5, _WITH_LOGITS),
+    "trainings": (3, ("random",)),
+}
+_TRAINING_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
+    "epochs": (3, _EVERYWHERE),
+    "batch_size": (12, _EVERYWHERE),
+    "learning_rate": (1e-2, _EVERYWHERE),
+    "weight_decay": (0.5, _EVERYWHERE),
+    "gradient_clip": (1e-3, _EVERYWHERE),
+    "channels": (6, _EVERYWHERE),
+    "dropout_rate": (0.6, _EVERYWHERE),
+}
+_TESTED_BY_THEMSELVES = {"budget_seconds", "patience", "compile"}
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [(name, option, value) for option, (value, names) in _SEARCH_OPTIONS.items() for name in names],
+)
+def test_every_option_of_the_search_changes_something(name: str, option: str, value: Any) -> None:
+    assert _run(name, search=replace(SEARCH, **{option: value})).differs_from(_run(name))
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [(name, option, value) for option, (value, names) in _TRAINING_OPTIONS.items() for name in names],
+)
+def test_every_option_of_the_training_changes_something(name: str, option: str, value: Any) -> None:
+    assert _run(name, training=replace(TRAINING, **{option: value})).differs_from(_run(name))
+
+
+def test_no_option_is_left_out_above() -> None:
+    options = {field.name for config in (SearchConfig, TrainingConfig) for field in fields(config)}
+    assert options == _SEARCH_OPTIONS.keys() | _TRAINING_OPTIONS.keys() | _TESTED_BY_THEMSELVES
+
+
+def test_patience_stops_a_training_that_no_longer_improves(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = sys.modules["nas.strategies.random"]
+    epochs: list[int] = []
+
+    def spied(*arguments: Any, **options: Any) -> Trained:
+        trained: Trained = real(*arguments, **options)
+        epochs.append(trained.num_epochs)
+        return trained
+
+    real = module.__dict__["train"]
+    monkeypatch.setattr(module, "train", spied)
+    # At a learning rate of 1e-30 no weight moves; only the running statistics of BatchNorm still do.
+    frozen = replace(TRAINING, epochs=40, learning_rate=1e-30)
+    for patience in (0, 2):
+        _run.__wrapped__("random", training=replace(frozen, patience=patience), search=replace(SEARCH, trainings=1))
+    assert epochs[0] == 40
+    assert epochs[1] < 40
+
+
+def test_compile_hands_the_network_to_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[torch.nn.Module] = []
+
+    def compile_(network: torch.nn.Module) -> torch.nn.Module:
+        compiled.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", compile_)
+    _run.__wrapped__("random")
+    assert not compiled
+    _run.__wrapped__("random", training=replace(TRAINING, compile=True))
+    assert len(compiled) == SEARCH.trainings
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("length", -1.0, "length must be 0 (automatic) or positive, got -1"),
+        ("length", math.nan, "length must be 0 (automatic) or positive, got nan"),
+        ("trainings", 0, "trainings must be at least 1, got 0"),
+        ("budget_seconds", -1.0, "budget must not be negative"),
+    ],
+)
+def test_options_of_the_search_that_make_no_sense_are_refused(option: str, value: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        replace(SEARCH, **{option: value})
