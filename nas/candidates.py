@@ -1,0 +1,120 @@
+"""Candidates of a space and what the supernet thinks of them: all when the space is small, a beam when it is not."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.architecture import Choice
+from nas.scoring import PathScorer, paired_z
+from nas.space import SearchSpace
+
+ENUMERATE_UP_TO = 5_000
+BEAM_WIDTH = 24
+FOLDS = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Scored architectures.
+
+    Attributes:
+        indices: Choice index of every node, (architectures, nodes).
+        losses: On samples of the architecture split, (architectures, samples).
+        errors: What the primary metric counts on the same samples, (architectures, samples).
+    """
+
+    indices: NDArray[np.int64]
+    losses: Tensor
+    errors: Tensor
+
+    def best(self) -> int:
+        """Row of the lowest mean loss."""
+        return int(self.losses.mean(dim=1).argmin())
+
+    def z(self) -> Tensor:
+        """Paired standard errors above the best, (architectures,)."""
+        return paired_z(self.losses, self.losses[self.best()])
+
+    def held_out_errors(self, groups: NDArray[np.int64]) -> Tensor:
+        """How wrong the best candidate of each group is on samples that did not choose it.
+
+        The lowest of thousands of means is low partly by luck, the more so the more candidates there are. So the
+        samples are dealt into `FOLDS` folds; on each fold stands the candidate whose loss is lowest on all the others.
+        What is judged is thus the procedure "take the best of this group" (Varma and Simon 2006, "Bias in error
+        estimation when using cross-validation for model selection").
+
+        Args:
+            groups: Group of each candidate, 0 to the number of groups − 1, (architectures,).
+
+        Returns:
+            (groups, samples).
+        """
+        num_samples = self.losses.shape[1]
+        fold_of = torch.randperm(num_samples, generator=torch.Generator().manual_seed(0)) % min(FOLDS, num_samples)
+        total = self.losses.sum(dim=1)
+        found = torch.empty(int(groups.max()) + 1, num_samples)
+        members = [torch.from_numpy(np.flatnonzero(groups == group)) for group in range(len(found))]
+        for fold in range(int(fold_of.max()) + 1):
+            inside = torch.nonzero(fold_of == fold).flatten()
+            outside = total - self.losses[:, inside].sum(dim=1)
+            for group, rows in enumerate(members):
+                found[group, inside] = self.errors[rows[outside[rows].argmin()], inside]
+        return found
+
+    def beliefs(self, space: SearchSpace) -> dict[str, list[float]]:
+        """For every node how plausible each choice is: exp(−z²/2) of the best candidate that makes it, normalised."""
+        weights = torch.exp(-0.5 * self.z().square()).double().numpy()
+        beliefs = {}
+        for column, node in enumerate(space.nodes):
+            best = np.zeros(len(node.choices))
+            np.maximum.at(best, self.indices[:, column], weights)
+            beliefs[node.name] = (best / best.sum()).tolist()
+        return beliefs
+
+
+def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENUMERATE_UP_TO) -> Candidates:
+    """Scores every architecture of a small space, or those that a beam search meets in a large one.
+
+    The beam starts from the architectures with the fewest active nodes and changes one node at a time, keeping the
+    best `BEAM_WIDTH`, until a round brings nothing better. Simple interactions come first by construction.
+
+    Args:
+        space: The space of the scorer's supernet.
+        scorer: Of the trained supernet.
+        limit: Largest size that is enumerated.
+    """
+    sizes = [len(node.choices) for node in space.nodes]
+    if space.size() <= limit:
+        indices = np.array(list(itertools.product(*(range(size) for size in sizes))), dtype=np.int64)
+        return Candidates(indices, *scorer.judge(indices))
+    start = tuple(_idlest(node.choices) for node in space.nodes)
+    seen: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+    fresh, best = [start], float("inf")
+    while fresh:
+        seen.update(zip(fresh, zip(*scorer.judge(fresh), strict=True), strict=True))
+        beam = sorted(seen, key=lambda row: float(seen[row][0].mean()))[:BEAM_WIDTH]
+        now = float(seen[beam[0]][0].mean())
+        if now >= best:
+            break
+        best = now
+        fresh = list(
+            dict.fromkeys(
+                neighbour
+                for row in beam
+                for column, size in enumerate(sizes)
+                for value in range(size)
+                if (neighbour := (*row[:column], value, *row[column + 1 :])) not in seen
+            )
+        )
+    losses, errors = (torch.stack(values) for values in zip(*seen.values(), strict=True))
+    return Candidates(np.array(list(seen), dtype=np.int64), losses, errors)
+
+
+def _idlest(choices: tuple[Choice, ...]) -> int:
+    return min(range(len(choices)), key=lambda index: len(choices[index].inputs))

@@ -1,0 +1,192 @@
+"""From beliefs and losses to one architecture: the simplest that the data cannot tell from the best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nas.architecture import Architecture, Choice
+from nas.candidates import Candidates
+from nas.cost import CostTable
+from nas.discretize import DISCRETIZATIONS, argmax, discretize, one_standard_error, perturbation
+from nas.graph import FusionNetwork
+from nas.scoring import PathScorer
+from nas.strategies import Explored, Problem
+from nas.training import losses
+from tests.strategies.problems import CPU, TRAINING, tiny_problem, tiny_space
+
+SAMPLES = 200
+
+NOTHING = Choice("none")
+ADDITIVE = Choice("additive", ("sound@0", "sight@0"))
+MULTIPLICATIVE = Choice("multiplicative", ("sound@0", "sight@0"))
+
+
+def deeper(choice: Choice) -> Choice:
+    return Choice(choice.operation, tuple(name.replace("@0", "@1") for name in choice.inputs))
+
+
+def architecture(first: Choice, second: Choice) -> Architecture:
+    return Architecture("layerwise", (("fusion0", first), ("fusion1", second)))
+
+
+@pytest.fixture(scope="module")
+def problem() -> Problem:
+    return tiny_problem()
+
+
+@pytest.fixture(scope="module")
+def network(problem: Problem) -> FusionNetwork:
+    return problem.make_network()
+
+
+@pytest.fixture(scope="module")
+def cost(problem: Problem, network: FusionNetwork) -> CostTable:
+    return CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
+
+
+def explored_of(problem: Problem, network: FusionNetwork, favourite: Mapping[str, int]) -> Explored:
+    """Beliefs of 0.6 in one choice of each node and 0.1 in each other."""
+    beliefs = {
+        node.name: [0.6 if i == favourite[node.name] else 0.1 for i in range(len(node.choices))]
+        for node in problem.space.nodes
+    }
+    return Explored(network=network, beliefs=beliefs, loss=0.5)
+
+
+def decide(problem: Problem, network: FusionNetwork, cost: CostTable, gains: Mapping[int, float]) -> Architecture:
+    """What is decided when architectures of an interaction order are better than order 0 by so much.
+
+    All share the losses of one another but for what they gain, which is spread with deviation 1 over the samples,
+    alike for all of the order.
+    """
+    space = problem.space
+    generator = torch.Generator().manual_seed(0)
+    base = torch.rand(SAMPLES, generator=generator) + 5
+    spread = {}
+    for order in gains:
+        noise = torch.randn(SAMPLES, generator=generator)
+        spread[order] = (noise - noise.mean()) / noise.std()
+    indices = [space.index(one) for one in space.enumerate()]
+    rows = []
+    for index in indices:
+        order = space.interaction_order(space.at(index))
+        rows.append(base - (gains[order] + spread[order] if order in gains else 0))
+    found = torch.stack(rows)
+    candidates = Candidates(np.array(indices), found, found)
+    return one_standard_error(
+        problem, network, explored_of(problem, network, {"fusion0": 0, "fusion1": 0}), candidates, cost
+    )
+
+
+# Of 200 samples with deviation 1, the standard error is 0.07.
+@pytest.mark.parametrize(
+    ("gains", "expected"),
+    [
+        ({}, architecture(NOTHING, NOTHING)),  # all are equal: the simplest of all
+        ({2: 0.05}, architecture(NOTHING, NOTHING)),  # 0.7 standard errors
+        ({2: 0.10}, architecture(MULTIPLICATIVE, NOTHING)),  # 1.4 of them
+        ({2: 2.0}, architecture(MULTIPLICATIVE, NOTHING)),
+        ({1: 2.0}, architecture(ADDITIVE, NOTHING)),
+        ({1: -2.0, 2: 2.0}, architecture(MULTIPLICATIVE, NOTHING)),
+        # The lower order is clearly better than none, the higher one 0.035 better, with a deviation of sqrt(2):
+        # a third of a standard error.
+        ({1: 2.0, 2: 2.035}, architecture(ADDITIVE, NOTHING)),
+        ({1: 2.0, 2: 2.5}, architecture(MULTIPLICATIVE, NOTHING)),
+    ],
+)
+def test_the_simplest_within_a_standard_error_is_taken(
+    problem: Problem, network: FusionNetwork, cost: CostTable, gains: Mapping[int, float], expected: Architecture
+) -> None:
+    # Of one order the fewest active nodes, and of those the fewest multiply-adds: at depth 0 encoders are half as deep.
+    assert decide(problem, network, cost, gains) == expected
+
+
+def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(
+    problem: Problem, network: FusionNetwork, cost: CostTable
+) -> None:
+    space = problem.space
+    indices = [space.index(one) for one in space.enumerate()]
+    wanted = architecture(NOTHING, deeper(MULTIPLICATIVE))
+    cheaper = architecture(MULTIPLICATIVE, NOTHING)
+    base = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(SAMPLES, generator=torch.Generator().manual_seed(1)) / 10
+    rows = dict.fromkeys(indices, base + 5)
+    rows[space.index(wanted)] = base
+    rows[space.index(cheaper)] = base + 0.1 + noise  # fourteen standard errors
+    found = torch.stack([rows[index] for index in indices])
+    explored = explored_of(problem, network, {"fusion0": 0, "fusion1": 0})
+    assert one_standard_error(problem, network, explored, Candidates(np.array(indices), found, found), cost) == wanted
+    assert cost.total(cheaper) < cost.total(wanted)
+
+
+def test_groups_are_told_apart_by_errors_and_their_members_by_losses(
+    problem: Problem, network: FusionNetwork, cost: CostTable
+) -> None:
+    space = problem.space
+    indices = [space.index(one) for one in space.enumerate()]
+    orders = torch.tensor([space.interaction_order(space.at(index)) for index in indices])
+    base = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(0))
+    lower_loss = base - orders[:, None]  # the higher the order, the lower the loss …
+    explored = explored_of(problem, network, {"fusion0": 0, "fusion1": 0})
+
+    def decided(errors: torch.Tensor) -> Architecture:
+        return one_standard_error(problem, network, explored, Candidates(np.array(indices), lower_loss, errors), cost)
+
+    assert decided(base.expand(25, -1)) == architecture(NOTHING, NOTHING)  # … yet as many errors are made
+    assert decided(lower_loss) == architecture(MULTIPLICATIVE, NOTHING)
+
+
+def test_argmax_takes_the_largest_weight_of_every_node(
+    problem: Problem, network: FusionNetwork, cost: CostTable
+) -> None:
+    candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4), torch.zeros(1, 4))
+    for first in range(5):
+        favourite = {"fusion0": first, "fusion1": (first + 2) % 5}
+        found = argmax(problem, network, explored_of(problem, network, favourite), candidates, cost)
+        assert problem.space.path(found) == favourite
+
+
+def test_perturbation_keeps_the_choice_whose_removal_hurts() -> None:
+    problem = tiny_problem(training=replace(TRAINING, learning_rate=1e-6))  # fine-tuning changes next to nothing
+    network, space = problem.make_network(), problem.space
+    wanted = architecture(NOTHING, deeper(MULTIPLICATIVE))
+    # The mixture learns the very split that it is judged on, with one choice alone; all others stay as they were.
+    mixture = {node.name: torch.full((5,), 0.2) for node in space.nodes}
+    taught = {node.name: torch.zeros(5) for node in space.nodes}
+    taught["fusion1"][space.index(wanted)[1]] = 1
+    optimizer = torch.optim.Adam(network.parameters(), lr=2e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        losses("classification", network.train(), problem.architecture, taught).mean().backward()
+        optimizer.step()
+    before = {name: value.clone() for name, value in network.state_dict().items() if "running" not in name}
+    explored = Explored(network=network, beliefs={name: weights.tolist() for name, weights in mixture.items()})
+    cost = CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
+    candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4), torch.zeros(1, 4))
+    found = perturbation(problem, network, explored, candidates, cost)
+    assert found["fusion1"] == wanted["fusion1"]
+    for name, value in network.state_dict().items():
+        if name in before and value.is_floating_point():
+            torch.testing.assert_close(value, before[name], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", DISCRETIZATIONS)
+def test_what_the_step_costs_is_measured(method: str) -> None:
+    problem = tiny_problem()
+    network = problem.make_network()
+    explored = explored_of(problem, network, {"fusion0": 1, "fusion1": 3})
+    found = discretize(problem, explored, method)
+    problem.space.validate(found.architecture)
+    assert found.loss_before == 0.5
+    # Perturbation fine-tunes on the way, and what counts is the supernet as it is afterwards.
+    scorer = PathScorer(network, "classification", problem.architecture, CPU)
+    assert found.loss_after == scorer.loss(found.architecture)
+    assert found.loss == found.loss_after - 0.5
+    assert len(found.candidates.indices) == tiny_space().size() == 25
+    assert 1 <= found.eligible <= 25
+    assert found.eligible == int((found.candidates.z() <= 1).sum())
