@@ -1,0 +1,97 @@
+"""Who stands on the leaderboard: the found architecture and everything it has to be compared with."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from nas.architecture import Architecture
+from nas.errors import UserError
+from nas.scoring import PathScorer
+from nas.space import Reference, SearchSpace, choice_depth
+
+RowKind = Literal["found", "modality", "late", "early", "operation", "random"]
+Baselines = Literal["quick", "full"]
+
+PROMISING = 3
+"""How many single operations `quick` trains."""
+
+RANDOM_TRAININGS = 3
+"""How many random architectures the control trains per seed; the best of them on the architecture split is judged."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One row of the leaderboard before anything is trained.
+
+    Attributes:
+        name: For people.
+        kind: What it stands for.
+        architecture: What is trained; None for `random`, which draws its own for every seed.
+    """
+
+    name: str
+    kind: RowKind
+    architecture: Architecture | None
+
+
+def contestants(
+    space: SearchSpace, found: Architecture, scorer: PathScorer | None, baselines: Baselines
+) -> list[Contestant]:
+    """The rows of the leaderboard, none of which depends on the test split.
+
+    Args:
+        space: With its references.
+        found: What the search decided.
+        scorer: Of the trained supernet, which tells where an operation is at its best; None for a search without one.
+        baselines: `quick` takes the most promising single operations at the depth that the supernet prefers, `full`
+            every operation at its own best depth.
+
+    Raises:
+        UserError: If `baselines` is neither.
+    """
+    if baselines not in ("quick", "full"):
+        raise UserError(f"baselines must be quick or full, got {baselines!r}")
+    rows = [Contestant("found", "found", found)]
+    rows += [Contestant(r.name, r.kind, r.architecture) for r in space.references if r.kind != "operation"]
+    rows += [Contestant(r.name, "operation", r.architecture) for r in _operations(space, scorer, baselines)]
+    return [*rows, Contestant("random search", "random", None)]
+
+
+def random_architectures(space: SearchSpace, seed: int) -> list[Architecture]:
+    """What the control trains for one seed: a few architectures, every choice equally likely."""
+    generator = random.Random(seed)
+    return [space.sample(generator) for _ in range(RANDOM_TRAININGS)]
+
+
+def _operations(space: SearchSpace, scorer: PathScorer | None, baselines: Baselines) -> list[Reference]:
+    """Each operation once, alone at its best depth; for `quick` the best few at one depth."""
+    references = [r for r in space.references if r.kind == "operation"]
+    losses = {r: _loss(scorer, r) for r in references}
+    if baselines == "quick" and references:
+        depth = _depth(min(references, key=losses.__getitem__))
+        references = [r for r in references if _depth(r) == depth]
+    best: dict[str, Reference] = {}
+    for reference in references:
+        known = best.get(reference.name)
+        if known is None or losses[reference] < losses[known]:
+            best[reference.name] = reference
+    if baselines == "full":
+        return list(best.values())
+    return sorted(best.values(), key=losses.__getitem__)[:PROMISING]
+
+
+def _loss(scorer: PathScorer | None, reference: Reference) -> float:
+    """The supernet's loss of a reference; without a supernet, deeper is taken for better."""
+    if scorer is None:
+        return -float(_depth(reference))
+    return scorer.loss(reference.architecture)
+
+
+def _depth(reference: Reference) -> int:
+    return max(depth for _, choice in reference.architecture.choices if (depth := choice_depth(choice)) is not None)
+
+
+__all__: Sequence[str] = ["Baselines", "Contestant", "RowKind", "contestants", "random_architectures"]

@@ -1,0 +1,181 @@
+"""The leaderboard: scores with intervals, paired differences, and what they say in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.architecture import Architecture
+from nas.baselines import RowKind
+from nas.data.fusion_data import Task
+from nas.metrics import PRIMARY, SECONDARY, score
+from nas.retrain import Judged
+from nas.space import SearchSpace
+from nas.statistics import Interval, interval, paired_interval, sample_statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the leaderboard.
+
+    Attributes:
+        name: For people.
+        kind: What it stands for.
+        architecture: What was trained; for random search that of the first seed.
+        score: Mean of the primary metric over seeds on the test split, with its 95 % interval.
+        scores: One per seed.
+        metrics: Primary and secondary metric, one value per seed.
+        difference: How much better the found architecture is, paired; None for the found one itself.
+        architecture_score: Mean of the primary metric on the architecture split, by which rows are chosen.
+        parameters: Of the whole network, mean over seeds.
+        multiply_adds: Per sample, likewise.
+        train_seconds: Mean over seeds.
+    """
+
+    name: str
+    kind: RowKind
+    architecture: Architecture
+    score: Interval
+    scores: tuple[float, ...]
+    metrics: Mapping[str, tuple[float, ...]]
+    difference: Interval | None
+    architecture_score: float
+    parameters: int
+    multiply_adds: int
+    train_seconds: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "in_words": self.architecture.in_words(),
+            **self.score.to_dict(),
+            "scores": list(self.scores),
+            "metrics": {metric: list(values) for metric, values in self.metrics.items()},
+            "difference": self.difference.to_dict() if self.difference else None,
+            "architecture_score": self.architecture_score,
+            "parameters": self.parameters,
+            "multiply_adds": self.multiply_adds,
+            "train_seconds": self.train_seconds,
+            "architecture": self.architecture.to_dict(),
+        }
+
+
+def leaderboard(task: Task, judged: Sequence[Sequence[Judged]], targets: NDArray[np.generic]) -> list[Row]:
+    """One row per contestant, the found one first.
+
+    Args:
+        task: Of the data.
+        judged: Per seed the contestants in the same order, the found one first.
+        targets: Of the test split.
+    """
+    metric = PRIMARY[task]
+    statistics = [[sample_statistics(metric, one.outputs, targets) for one in row] for row in zip(*judged, strict=True)]
+    rows = []
+    for number, row in enumerate(zip(*judged, strict=True)):
+        metrics = {name: tuple(score(name, one.outputs, targets) for one in row) for name in (metric, SECONDARY[task])}
+        first = row[0].entry
+        rows.append(
+            Row(
+                name=first.contestant.name,
+                kind=first.contestant.kind,
+                architecture=first.architecture,
+                score=interval(metric, statistics[number]),
+                scores=metrics[metric],
+                metrics=metrics,
+                difference=paired_interval(metric, statistics[0], statistics[number]) if number else None,
+                architecture_score=float(np.mean([one.entry.architecture_score for one in row])),
+                parameters=round(float(np.mean([one.parameters for one in row]))),
+                multiply_adds=round(float(np.mean([one.multiply_adds for one in row]))),
+                train_seconds=float(np.mean([one.entry.train_seconds for one in row])),
+            )
+        )
+    return rows
+
+
+def best_row(rows: Sequence[Row], kind: RowKind, *, higher_is_better: bool) -> Row | None:
+    """The row of a kind with the best score on the architecture split, so that the test split chooses nothing."""
+    some = [row for row in rows if row.kind == kind]
+    if not some:
+        return None
+    return (max if higher_is_better else min)(some, key=lambda row: row.architecture_score)
+
+
+def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
+    """What the leaderboard says, in sentences; the first one is the headline.
+
+    Args:
+        space: Whose references the rows are.
+        task: Of the data.
+        rows: The found architecture first.
+    """
+    found, higher = rows[0], PRIMARY[task] != "mae"
+    alone = best_row(rows, "modality", higher_is_better=higher)
+    late = best_row(rows, "late", higher_is_better=higher)
+    operation = best_row(rows, "operation", higher_is_better=higher)
+    control = best_row(rows, "random", higher_is_better=higher)
+    order = space.interaction_order(found.architecture)
+    sentences = []
+    if alone is not None:
+        against = f"the best single modality ({alone.name})"
+        subject = "fusion" if order else "the search"
+        sentences.append(f"{_headline(found.architecture, order)}: {_gain(subject, found, alone, against, task)}.")
+    if late is not None and late.architecture == found.architecture:
+        sentences.append("The found architecture is plain late fusion.")
+    elif late is not None:
+        subject = _ORDER_NAMES[order]
+        sentences.append(f"{_capital(_gain(subject, found, late, 'late fusion', task))}.")
+    if operation is not None and operation.architecture != found.architecture:
+        against = f"the best single operation ({operation.name})"
+        sentences.append(f"{_capital(_gain('the found architecture', found, operation, against, task))}.")
+    if control is not None:
+        against = "random search at the same budget"
+        sentences.append(f"{_capital(_gain('the found architecture', found, control, against, task))}.")
+    return sentences
+
+
+_ORDER_NAMES = {
+    0: "a single modality",
+    1: "another additive fusion",
+    2: "multiplicative interaction",
+    3: "nonlinear interaction",
+}
+
+
+def _headline(architecture: Architecture, order: int) -> str:
+    """When, how and whether to fuse."""
+    active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
+    if not order:
+        return f"Do not fuse, use {active[0][1].modalities[0]} alone" if active else "Nothing here predicts the target"
+    steps = [f"{choice.in_words()} at depth {node.removeprefix('fusion')}" for node, choice in active]
+    return f"Fuse {', then '.join(steps)}"
+
+
+def _gain(subject: str, found: Row, other: Row, against: str, task: Task) -> str:
+    """Such as "fusion adds 2.1 ± 0.6 points over the best single modality (audio)"."""
+    difference = found.difference if other is found else other.difference
+    assert difference is not None
+    better, worse = ("saves", "costs") if task == "regression" else ("adds", "loses")  # who adds error does worse
+    if difference.low > 0:
+        return f"{subject} {better} {amount(task, difference)} over {against}"
+    if difference.high < 0:
+        turned = Interval(-difference.mean, -difference.high, -difference.low)
+        return f"{subject} {worse} {amount(task, turned)} against {against}"
+    return f"{subject} adds nothing measurable over {against} ({amount(task, difference)})"
+
+
+def amount(task: Task, difference: Interval) -> str:
+    """A difference with its margin: in points of accuracy or F1, or in units of the target."""
+    if task == "regression":
+        return f"{difference.mean:.3g} ± {difference.margin:.2g} of mean absolute error"
+    mean = round(100 * difference.mean, 1) + 0.0  # minus zero becomes zero
+    return f"{mean:.1f} ± {100 * difference.margin:.1f} points"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,219 @@
+"""What fusion is trained on for one seed: raw data with fresh encoders, or cached taps of encoders trained alone.
+
+Fusion networks are built and trained on a `FusionData` either way. With `joint` encoders it is the user's own. With
+`pretrained` ones every modality is first trained alone, its taps are computed once and become ready-made per-depth
+features; afterwards `Prepared.assemble` puts the frozen encoders back before the trained fusion.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from nas.data.batches import Batch, in_order, split_batch
+from nas.data.fusion_data import FusionData, Modality, Split
+from nas.encoders import Encoder, EncoderBuilder, build_encoders
+from nas.encoders.features import FeaturesEncoder
+from nas.encoders.frozen import FrozenEncoder
+from nas.graph import FusionNetwork
+from nas.metrics import constant_losses
+from nas.space import SearchSpace
+from nas.training import EVALUATION_BATCH, Trained, TrainingConfig, autocast, build_network, losses, seeded, train
+
+EncoderMode = Literal["auto", "pretrained", "joint"]
+
+Log = Callable[[Mapping[str, Any]], None]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Setup:
+    """What stays the same from the first pretraining to the last retraining of a run.
+
+    Attributes:
+        data: The user's data.
+        space: What may be chosen.
+        training: How networks are trained.
+        device: Where.
+        builders: Encoder builders that replace the defaults, by modality.
+        log: Called with a record now and then.
+        progress: Called with a line for people whenever something new begins.
+    """
+
+    data: FusionData
+    space: SearchSpace
+    training: TrainingConfig
+    device: torch.device
+    builders: Mapping[str, EncoderBuilder] | None = None
+    log: Log = lambda _record: None
+    progress: Progress = lambda _line: None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Prepared:
+    """What fusion is trained on for one seed. The test split is in none of it.
+
+    Attributes:
+        data: The user's data, or the cached taps of its weights and architecture splits.
+        weights: The weights split as a batch.
+        architecture: The architecture split as a batch.
+        alone: Modality to the network trained on it alone, where that was done already.
+        frozen: Modality to its pretrained encoder; empty for joint training.
+        seed: Of the pretraining.
+        seconds: Wall time of the preparation.
+    """
+
+    data: FusionData
+    weights: Batch
+    architecture: Batch
+    alone: Mapping[str, Trained] = field(default_factory=dict)
+    frozen: Mapping[str, FrozenEncoder] = field(default_factory=dict)
+    seed: int
+    seconds: float
+
+    def assemble(self, network: FusionNetwork) -> FusionNetwork:
+        """The network that takes the user's raw arrays: itself if encoders are joint, else with the frozen ones."""
+        if not self.frozen:
+            return network
+        whole = copy.deepcopy(network)
+        for name in whole.encoders:
+            whole.encoders[name] = self.frozen[name]
+        return whole.eval()
+
+
+def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Literal["pretrained", "joint"]]:
+    """Trains every modality alone unless encoders are joint, and decides between the two where it is left open.
+
+    `auto` takes pretrained encoders if every modality says something about the target by itself: the mean loss of its
+    network on the architecture split must lie two standard errors below that of the best constant answer. Otherwise an
+    encoder would have learned nothing, and encoders are trained jointly.
+
+    Args:
+        setup: Of the run.
+        mode: What is asked for.
+        seed: Of the pretraining.
+
+    Returns:
+        What to train fusion on, and the mode that it came to.
+    """
+    started = time.perf_counter()
+    if mode == "joint" or all(modality.kind == "features" for modality in setup.data.modalities.values()):
+        return raw(setup, seed), "joint"
+    weights, architecture = _batches(setup, setup.data)
+    alone: dict[str, Trained] = {}
+    for name in setup.data.modalities:
+        setup.progress(f"training {name} alone (seed {seed})")
+        alone[name] = train_alone(setup, name, weights, architecture, seed)
+        if mode == "auto" and not informative(setup, alone[name].network, weights, architecture):
+            setup.progress(f"{name} alone predicts nothing: encoders are trained jointly")
+            return Prepared(
+                data=setup.data,
+                weights=weights,
+                architecture=architecture,
+                alone=alone,
+                seed=seed,
+                seconds=time.perf_counter() - started,
+            ), "joint"
+    encoders: dict[str, Encoder] = {}
+    for name, trained in alone.items():
+        encoder = trained.network.encoders[name]
+        assert isinstance(encoder, Encoder)
+        encoders[name] = encoder
+    data = cached_taps(setup, encoders, weights, architecture)
+    frozen = {}
+    for name, features in build_encoders(data).items():  # as `build_network` makes them for the cached taps
+        assert isinstance(features, FeaturesEncoder)
+        frozen[name] = FrozenEncoder(encoders[name], features).to(setup.device)
+    cached_weights, cached_architecture = _batches(setup, data)
+    return Prepared(
+        data=data,
+        weights=cached_weights,
+        architecture=cached_architecture,
+        alone=alone,
+        frozen=frozen,
+        seed=seed,
+        seconds=time.perf_counter() - started,
+    ), "pretrained"
+
+
+def raw(setup: Setup, seed: int) -> Prepared:
+    """The user's own data, for encoders that are trained jointly."""
+    weights, architecture = _batches(setup, setup.data)
+    return Prepared(data=setup.data, weights=weights, architecture=architecture, seed=seed, seconds=0.0)
+
+
+def train_alone(setup: Setup, modality: str, weights: Batch, architecture: Batch, seed: int) -> Trained:
+    """Trains the reference network of one modality from scratch."""
+    reference = next(r for r in setup.space.references if r.kind == "modality" and r.name == modality)
+    with seeded(seed):
+        network = build_network(setup.space.only(reference.architecture), setup.data, setup.training, setup.builders)
+    return train(
+        network,
+        setup.data.task,
+        weights,
+        architecture,
+        setup.training,
+        seed=seed,
+        device=setup.device,
+        log=lambda record: setup.log({"phase": "encoders", "modality": modality, "seed": seed, **record}),
+    )
+
+
+@torch.no_grad()
+def informative(setup: Setup, network: FusionNetwork, weights: Batch, architecture: Batch) -> bool:
+    """Whether a network's loss on the architecture split lies two standard errors below the best constant's."""
+    network.eval()
+    task = setup.data.task
+    learned = torch.cat(
+        [losses(task, network, part).cpu() for part in in_order(architecture, EVALUATION_BATCH, setup.device)]
+    )
+    gained = constant_losses(task, architecture.targets.cpu(), weights.targets.cpu()) - learned
+    standard_error = float(gained.std()) / math.sqrt(len(gained))
+    return float(gained.mean()) > 2 * standard_error
+
+
+@torch.no_grad()
+def cached_taps(setup: Setup, encoders: Mapping[str, Encoder], weights: Batch, architecture: Batch) -> FusionData:
+    """The taps of all encoders on both training splits, as per-depth features (n, time, channels) in float32."""
+    modalities = {}
+    for name, encoder in encoders.items():
+        encoder.eval()
+        parts = []
+        for batch in (weights, architecture):
+            for part in in_order(batch, EVALUATION_BATCH, setup.device):
+                with autocast(setup.device):
+                    parts.append([tap.float().cpu().numpy() for tap in encoder(part.inputs[name])])
+        present = setup.data.modalities[name].present
+        kept = None if present is None else np.concatenate([present[setup.data.splits[s]] for s in _TRAINING])
+        arrays = tuple(np.concatenate(depth) for depth in zip(*parts, strict=True))
+        modalities[name] = Modality(kind="features", arrays=arrays, present=kept)
+    first, second = (len(setup.data.splits[split]) for split in _TRAINING)
+    return FusionData(
+        name=setup.data.name,
+        modalities=modalities,
+        targets=np.concatenate([setup.data.targets[setup.data.splits[split]] for split in _TRAINING]),
+        task=setup.data.task,
+        splits={
+            "weights": np.arange(first),
+            "architecture": np.arange(first, first + second),
+            "test": np.arange(0),
+        },
+        class_names=setup.data.class_names,
+    )
+
+
+_TRAINING: tuple[Split, Split] = ("weights", "architecture")
+
+
+def _batches(setup: Setup, data: FusionData) -> tuple[Batch, Batch]:
+    return split_batch(data, "weights", setup.device), split_batch(data, "architecture", setup.device)
+
+
+__all__ = ["EncoderMode", "Prepared", "SearchSpace", "Setup", "prepare", "raw"]

@@ -1,0 +1,149 @@
+"""From-scratch training of everything on the leaderboard, once per seed, each network judged once on the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nas.architecture import Architecture
+from nas.baselines import Contestant, random_architectures
+from nas.cost import multiply_adds, num_parameters
+from nas.data.batches import Batch, split_batch
+from nas.graph import FusionNetwork
+from nas.preparation import Prepared, Setup, train_alone
+from nas.training import Trained, build_network, predict, seeded, train
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Entry:
+    """One contestant of one seed, trained.
+
+    Attributes:
+        contestant: The row that it belongs to.
+        seed: Of initialisation, order and dropout.
+        architecture: What was trained.
+        network: Takes the user's raw arrays.
+        architecture_score: Primary metric on the architecture split.
+        train_seconds: Wall time of its training; that of frozen encoders, which all rows share, is not in it.
+        full_length_seconds: What the training would have taken without stopping early.
+    """
+
+    contestant: Contestant
+    seed: int
+    architecture: Architecture
+    network: FusionNetwork
+    architecture_score: float
+    train_seconds: float
+    full_length_seconds: float
+
+
+def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
+    """Trains every contestant from scratch for the seed of what was prepared; equal architectures only once.
+
+    The test split is not read.
+    """
+    seed = prepared.seed
+    by_architecture: dict[Architecture, Trained] = {}
+
+    def trained(architecture: Architecture, name: str) -> Trained:
+        if architecture not in by_architecture:
+            setup.progress(f"training {name} from scratch (seed {seed}): {architecture.in_words()}")
+            by_architecture[architecture] = train_from_scratch(setup, prepared, architecture, name)
+        return by_architecture[architecture]
+
+    entries = []
+    for row in rows:
+        if row.kind == "modality":
+            done = prepared.alone.get(row.name)
+            if done is None:
+                setup.progress(f"training {row.name} alone (seed {seed})")
+                done = train_alone(setup, row.name, prepared.weights, prepared.architecture, seed)
+            assert row.architecture is not None
+            entries.append(_entry(setup, row, seed, row.architecture, done, done.network))
+        elif row.architecture is not None:
+            done = trained(row.architecture, row.name)
+            entries.append(_entry(setup, row, seed, row.architecture, done, prepared.assemble(done.network)))
+        else:
+            drawn = random_architectures(setup.space, seed)
+            tried = [trained(architecture, row.name) for architecture in drawn]
+            best = min(range(len(drawn)), key=lambda i: tried[i].architecture_loss)
+            entry = _entry(setup, row, seed, drawn[best], tried[best], prepared.assemble(tried[best].network))
+            entries.append(replace(entry, train_seconds=sum(one.train_seconds for one in tried)))
+    return entries
+
+
+def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architecture, name: str) -> Trained:
+    """One derived network, initialised and trained from the seed of what was prepared."""
+    seed = prepared.seed
+    builders = None if prepared.frozen else setup.builders
+    with seeded(seed):
+        network = build_network(setup.space.only(architecture), prepared.data, setup.training, builders)
+    return train(
+        network,
+        setup.data.task,
+        prepared.weights,
+        prepared.architecture,
+        setup.training,
+        seed=seed,
+        device=setup.device,
+        log=lambda record: setup.log({"phase": "retrain", "row": name, "seed": seed, **record}),
+    )
+
+
+def _entry(
+    setup: Setup, row: Contestant, seed: int, architecture: Architecture, done: Trained, network: FusionNetwork
+) -> Entry:
+    per_epoch = done.train_seconds / max(1, done.num_epochs)
+    return Entry(
+        contestant=row,
+        seed=seed,
+        architecture=architecture,
+        network=network,
+        architecture_score=done.architecture_score,
+        train_seconds=done.train_seconds,
+        full_length_seconds=per_epoch * setup.training.num_epochs(len(setup.data.splits["weights"])),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Judged:
+    """What one trained contestant does on the test split, and what it costs there.
+
+    Attributes:
+        entry: The contestant; its network is dropped once it is judged, unless it was asked to be kept.
+        outputs: Logits or predictions, (n, outputs).
+        parameters: Scalars of the whole network, encoders included.
+        multiply_adds: Per sample, of the whole network.
+    """
+
+    entry: Entry
+    outputs: NDArray[np.float32]
+    parameters: int
+    multiply_adds: int
+
+
+def judge(setup: Setup, entries: Sequence[Entry]) -> tuple[list[Judged], NDArray[np.generic]]:
+    """Runs every network over the test split, once.
+
+    Returns:
+        One verdict per entry, and the targets of the test split.
+    """
+    batch = split_batch(setup.data, "test", setup.device)
+    return [judge_one(setup, entry, batch) for entry in entries], batch.targets.cpu().numpy()
+
+
+def judge_one(setup: Setup, entry: Entry, batch: Batch) -> Judged:
+    """Runs one network over a batch."""
+    network = entry.network.to(setup.device)
+    outputs, _ = predict(network, batch, setup.device)
+    one: Mapping[str, tuple[torch.Tensor, ...]] = batch.take(slice(0, 1)).to(setup.device).inputs
+    return Judged(
+        entry=entry,
+        outputs=outputs.numpy(),
+        parameters=num_parameters(network),
+        multiply_adds=multiply_adds(network, one),
+    )

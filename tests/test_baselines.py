@@ -1,0 +1,145 @@
+"""Who stands on the leaderboard, and that the test split has no say in it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import cast
+
+import pytest
+
+from nas.architecture import Architecture, Choice
+from nas.baselines import PROMISING, RANDOM_TRAININGS, Contestant, contestants, random_architectures
+from nas.errors import UserError
+from nas.scoring import PathScorer
+from search_spaces import layerwise
+from tests.strategies.problems import CPU, tiny_data, tiny_problem, tiny_space
+
+_OPERATIONS = ("additive", "multiplicative", "bilinear", "mlp", "modality_shift")
+_SPACE = layerwise({"image": 3, "sound": 3}, operations=_OPERATIONS)
+_FOUND = next(iter(_SPACE.enumerate()))
+
+
+class _Opinion:
+    """Stands for a supernet: a loss for every operation at every depth, a little lower if sound comes first."""
+
+    def __init__(self, losses: Mapping[tuple[str, int], float]) -> None:
+        self.losses = losses
+
+    def loss(self, architecture: Architecture) -> float:
+        ((depth, choice),) = ((i, choice) for i, (_, choice) in enumerate(architecture.choices) if choice.inputs)
+        return self.losses[choice.operation, depth] - (0.01 if choice.inputs[0].startswith("sound") else 0)
+
+
+# Depth by depth; the lowest of all is mlp at depth 1, where bilinear is at its worst.
+_LOSSES = {
+    "additive": (0.9, 0.8, 0.7),
+    "multiplicative": (0.5, 0.6, 0.7),
+    "bilinear": (0.3, 0.95, 0.3),
+    "mlp": (0.8, 0.1, 0.8),
+    "modality_shift": (0.9, 0.7, 0.6),
+}
+
+
+def _scorer() -> PathScorer:
+    return cast(PathScorer, _Opinion({(name, i): x for name, losses in _LOSSES.items() for i, x in enumerate(losses)}))
+
+
+def _of(rows: list[Contestant], kind: str) -> dict[str, Architecture | None]:
+    return {row.name: row.architecture for row in rows if row.kind == kind}
+
+
+def _alone(depth: int, choice: Choice) -> Architecture:
+    return Architecture("layerwise", tuple((f"fusion{i}", choice if i == depth else Choice("none")) for i in range(3)))
+
+
+def _pair(operation: str, depth: int, *, turned: bool = False) -> Architecture:
+    inputs = (f"image@{depth}", f"sound@{depth}")
+    return _alone(depth, Choice(operation, inputs[::-1] if turned else inputs))
+
+
+@pytest.mark.parametrize("baselines", ["quick", "full"])
+def test_the_found_one_comes_first_and_everything_simple_stands_beside_it(baselines: str) -> None:
+    rows = contestants(_SPACE, _FOUND, _scorer(), baselines)  # type: ignore[arg-type]
+    assert rows[0] == Contestant("found", "found", _FOUND)
+    assert _of(rows, "modality") == {
+        "image": _alone(2, Choice("carry", ("image@2",))),
+        "sound": _alone(2, Choice("carry", ("sound@2",))),
+    }
+    assert _of(rows, "late") == {"late fusion": _pair("additive", 2)}
+    assert _of(rows, "early") == {"early fusion": _pair("mlp", 0)}
+    assert _of(rows, "random") == {"random search": None}
+    counts = Counter(row.kind for row in rows)
+    operations = counts.pop("operation")
+    assert counts == {"found": 1, "modality": 2, "late": 1, "early": 1, "random": 1}
+    assert operations == (PROMISING if baselines == "quick" else len(_OPERATIONS))
+
+
+def test_full_takes_every_operation_at_its_own_best_depth() -> None:
+    rows = contestants(_SPACE, _FOUND, _scorer(), "full")
+    assert _of(rows, "operation") == {
+        "additive": _pair("additive", 2),
+        "multiplicative": _pair("multiplicative", 0),
+        "bilinear": _pair("bilinear", 0),  # as good at depth 2; the first of equals stays
+        "mlp": _pair("mlp", 1),
+        "modality_shift": _pair("modality_shift", 2, turned=True),  # with the better of both as its primary
+    }
+
+
+def test_quick_takes_the_three_most_promising_operations_at_the_depth_of_the_best() -> None:
+    rows = contestants(_SPACE, _FOUND, _scorer(), "quick")
+    found = _of(rows, "operation")
+    assert found == {
+        "mlp": _pair("mlp", 1),
+        "multiplicative": _pair("multiplicative", 1),
+        "modality_shift": _pair("modality_shift", 1, turned=True),
+    }
+    assert list(found) == ["mlp", "multiplicative", "modality_shift"]  # the most promising first
+
+
+def test_without_a_supernet_deeper_is_taken_for_better() -> None:
+    full = _of(contestants(_SPACE, _FOUND, None, "full"), "operation")
+    assert full == {name: _pair(name, 2) for name in _OPERATIONS}
+    quick = _of(contestants(_SPACE, _FOUND, None, "quick"), "operation")
+    assert quick == {name: _pair(name, 2) for name in _OPERATIONS[:PROMISING]}
+
+
+def test_an_unknown_extent_is_refused() -> None:
+    with pytest.raises(UserError, match="baselines must be quick or full, got 'all'"):
+        contestants(_SPACE, _FOUND, None, "all")  # type: ignore[arg-type]
+
+
+def test_every_modality_is_judged_alone_however_many_there_are() -> None:
+    space = layerwise({"image": 2, "sound": 1, "touch": 3}, operations=["mlp"])
+    rows = contestants(space, next(iter(space.enumerate())), None, "full")
+    assert {name: one.modalities() for name, one in _of(rows, "modality").items() if one} == {
+        "image": ("image",),
+        "sound": ("sound",),
+        "touch": ("touch",),
+    }
+    (late,) = _of(rows, "late").values()
+    assert late is not None
+    assert late.taps() == ("image@1", "sound@0", "touch@2")  # all of them, each as deep as it goes
+
+
+def test_a_real_supernet_has_an_opinion_of_every_operation_and_none_of_the_test_split() -> None:
+    space, chosen = tiny_space(), []
+    for poisoned in (False, True):
+        problem = tiny_problem(data=tiny_data(poisoned_test=poisoned))
+        scorer = PathScorer(problem.make_network(), "classification", problem.architecture, CPU)
+        chosen.append(contestants(space, next(iter(space.enumerate())), scorer, "full"))
+    assert chosen[0] == chosen[1]
+    assert set(_of(chosen[0], "operation")) == {"additive", "multiplicative"}
+
+
+def test_random_architectures_come_from_the_seed_and_the_space() -> None:
+    drawn = [random_architectures(_SPACE, seed) for seed in range(40)]
+    assert drawn[3] == random_architectures(_SPACE, 3)
+    assert len({tuple(some) for some in drawn}) == 40
+    for some in drawn:
+        assert len(some) == RANDOM_TRAININGS
+        for architecture in some:
+            _SPACE.validate(architecture)
+    # Every row of choices is drawn from its own node: 120 draws miss one of 9 choices with probability 7e-7 each.
+    for node in _SPACE.nodes:
+        assert {architecture[node.name] for some in drawn for architecture in some} == set(node.choices)

@@ -1,0 +1,234 @@
+"""The run folder: atomic, bounded, and never a danger to anybody's files."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nas.errors import UserError
+from nas.runs import MetricsLog, RunFolder, plain, to_toml, write_atomically
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+_scalar = st.one_of(_text, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))
+_toml = st.recursive(
+    st.dictionaries(_text, st.one_of(_scalar, st.lists(_scalar, max_size=3)), max_size=4),
+    lambda inner: st.dictionaries(_text, st.one_of(_scalar, inner, st.lists(inner, max_size=2)), max_size=3),
+    max_leaves=12,
+)
+
+
+@given(_toml)
+def test_toml_there_and_back_is_the_identity(values: dict[str, Any]) -> None:
+    assert tomllib.loads(to_toml(values)) == values
+
+
+def test_toml_reads_well() -> None:
+    config = {"seed": 1, "training": {"epochs": 30, "rate": 1e-3, "names": ["a", "b"]}}
+    assert to_toml(config) == 'seed = 1\n\n[training]\nepochs = 30\nrate = 0.001\nnames = ["a", "b"]\n'
+
+
+def test_toml_refuses_none() -> None:
+    with pytest.raises(TypeError, match="cannot hold None"):
+        to_toml({"a": None})
+
+
+def test_config_there_and_back(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    run.write_config({"seed": 3, "data": {"name": 'an "odd" \n name'}})
+    assert run.read_config() == {"seed": 3, "data": {"name": 'an "odd" \n name'}}
+
+
+def test_create_refuses_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"--overwrite .*--out"):
+        RunFolder.create(tmp_path)
+
+
+def test_overwrite_never_removes_a_strangers_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text("[somebody.elses]\n")
+    (tmp_path / "summary.json").write_text('{"format_version": 1}')
+    (tmp_path / "metrics.jsonl").write_text('{"loss": 1}\n')
+    with pytest.raises(UserError, match="no fusenas run"):
+        RunFolder.create(tmp_path, overwrite=True)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.toml", "# fusenas run, format 1\nseed = 1\n"),
+        ("summary.json", '{"format_version": 1, "architecture": {}, "leaderboard": []}'),
+        ("metrics.jsonl", '{"phase": "search", "step": 1}\n'),
+    ],
+)
+def test_overwrite_removes_an_earlier_run_and_leaves_notes(tmp_path: Path, name: str, content: str) -> None:
+    (tmp_path / name).write_text(content)
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "old.svg").write_text("old")
+    (tmp_path / "my notes.md").write_text("mine")
+    RunFolder.create(tmp_path, overwrite=True)
+    assert [file.name for file in tmp_path.iterdir()] == ["my notes.md"]
+
+
+def test_overwrite_follows_no_links(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "precious").write_text("x")
+    run = RunFolder.create(tmp_path / "run")
+    run.write_config({})
+    run.figures.symlink_to(outside)
+    with pytest.raises(UserError, match="through a link"):
+        run.write_text("figures/a.svg", "x")
+    RunFolder.create(run.path, overwrite=True)
+    assert (outside / "precious").read_text() == "x"
+    assert not run.figures.exists()
+
+
+def test_create_names_the_file_in_its_way(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UserError, match="not a folder"):
+        RunFolder.create(tmp_path / "file", overwrite=True)
+    with pytest.raises(UserError, match="cannot make"):
+        RunFolder.create(tmp_path / "file" / "run")
+
+
+def test_open_wants_a_run(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no run folder"):
+        RunFolder.open(tmp_path / "absent")
+    with pytest.raises(UserError, match="is no run"):
+        RunFolder.open(tmp_path)
+    RunFolder(tmp_path).write_config({})
+    assert RunFolder.open(str(tmp_path)).path == tmp_path
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/x", "figures/../../x", "", ".", "a\\..\\x", "a\0b"])
+def test_names_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UserError, match="leads out"):
+        RunFolder(tmp_path).write_text(name, "x")
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_atomically(tmp_path / "summary.json", b"old")
+
+    def full_disk(_handle: int) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "fsync", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_written_files_have_the_users_usual_permissions(tmp_path: Path) -> None:
+    (tmp_path / "plain").write_bytes(b"")
+    assert write_atomically(tmp_path / "ours", b"").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_json_holds_no_nan_and_odd_names_survive(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_json("a.json", {"loss": math.nan, "best": math.inf, "pair": (1, 2.5), "name": "\udc80ä"})
+    assert run.read_json("a.json") == {"loss": None, "best": None, "pair": [1, 2.5], "name": "\udc80ä"}
+
+
+def test_plain_refuses_what_json_cannot_hold() -> None:
+    with pytest.raises(TypeError, match="object"):
+        plain({"a": object()})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "not JSON"),
+        (b'{"format_version": 1', "cut off"),
+        (b"[" * 100_000, "not JSON"),
+        (b"\xff\xfe", "not UTF-8"),
+        (b'{"format_version": 2}', "format version 2, expected 1"),
+        (b'{"format_version": true}', "format version True"),
+        (b"[1]", "format version None"),
+    ],
+)
+def test_a_damaged_summary_is_told_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "summary.json").write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        RunFolder(tmp_path).read_summary()
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_and_huge_files_are_refused(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    with pytest.raises(UserError, match=r"summary\.json.* is missing"):
+        run.read_summary()
+    (tmp_path / "summary.json").write_bytes(b" " * 100)
+    with pytest.raises(UserError, match="larger than 99 bytes"):
+        run.read_bytes("summary.json", max_bytes=99)
+    (tmp_path / "config.toml").write_text("seed = ")
+    with pytest.raises(UserError, match="not TOML"):
+        run.read_config()
+
+
+def test_metrics_tolerate_a_cut_last_line_only(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.metrics.write_text('{"phase": "search", "step": 1}\n{"phase": "sea')
+    assert run.read_metrics() == [{"phase": "search", "step": 1}]
+    run.metrics.write_text('{"phase": "sea\n{"phase": "search", "step": 1}\n')
+    with pytest.raises(UserError, match="line 1 is not a JSON object"):
+        run.read_metrics()
+    run.metrics.write_text("[1]\n")
+    with pytest.raises(UserError, match="expected an object"):
+        run.read_metrics()
+
+
+def test_log_writes_lines_and_tensorboard(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    with MetricsLog(run, {"fusion0": ["nothing", "image × words"]}) as log:
+        log(
+            {
+                "phase": "search",
+                "step": 10,
+                "epoch": 1,
+                "train_loss": math.nan,
+                "architecture_loss": 0.5,
+                "mixing_weights": {"fusion0": [0.25, 0.75], "fusion1": [1.0]},
+                "entropy": {"fusion0": 0.56},
+            }
+        )
+        assert run.read_metrics()[0]["train_loss"] is None  # flushed while still open
+        log({"phase": "retrain", "row": "found", "seed": 3, "epoch": 2, "train_loss": 0.25})
+    assert [record["phase"] for record in run.read_metrics()] == ["search", "retrain"]
+
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {
+        "search/architecture_loss",
+        "mixing_weights/fusion0/nothing",
+        "mixing_weights/fusion0/image × words",
+        "mixing_weights/fusion1/0",
+        "entropy/fusion0",
+        "retrain/found/3/train_loss",
+    }
+    assert [(event.step, event.value) for event in events.Scalars("mixing_weights/fusion0/image × words")] == [
+        (10, 0.75)
+    ]
+
+
+def test_a_resumed_log_drops_the_cut_line_and_goes_on(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.metrics.write_text('{"phase": "search", "step": 1}\n{"phase": "sea')
+    with MetricsLog(run) as log:
+        log({"phase": "search", "step": 2})
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2]
+
+
+def test_a_closed_log_refuses_records(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="not open"):
+        MetricsLog(RunFolder(tmp_path))({"phase": "search"})

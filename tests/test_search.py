@@ -1,0 +1,322 @@
+"""The whole path: what it writes, that it repeats, and that the test split has no say in what it decides."""
+
+from __future__ import annotations
+
+import json
+import random
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import Tensor
+
+from nas import RunResult, SearchConfig, UserError
+from nas.architecture import Architecture
+from nas.data.fusion_data import FusionData
+from nas.encoders import DEFAULT_ENCODERS
+from nas.export import FORMATS
+from nas.runs import plain
+from search_spaces import layerwise
+from tests.strategies.problems import same_tensors
+from tests.tiny_runs import SIZES, TRAINING, Arrays, as_data, finished_run, no_report, tiny_arrays, tiny_search
+
+Search = Callable[..., tuple[RunResult, dict[str, Tensor]]]
+
+
+@pytest.fixture
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    return finished_run(tmp_path_factory)
+
+
+@pytest.fixture
+def search_and_load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Search:
+    """Searches without drawing figures, and reads the weights that were written."""
+    no_report(monkeypatch)
+
+    def run(data: FusionData, **options: Any) -> tuple[RunResult, dict[str, Tensor]]:
+        out = tmp_path / f"run{len(list(tmp_path.iterdir()))}"
+        result = tiny_search(data, out=out, **options)
+        return result, load_file(out / "weights.safetensors")
+
+    return run
+
+
+def shuffled_test_labels(arrays: Arrays) -> Arrays:
+    label = arrays["label"].copy()
+    label[-SIZES[2] :] = np.roll(label[-SIZES[2] :], 1)  # classes take turns, so every one of them is now wrong
+    return {**arrays, "label": label}
+
+
+def noisy_test_inputs(arrays: Arrays) -> Arrays:
+    generator = np.random.default_rng(99)
+    noisy = {name: arrays[name].copy() for name in ("sound", "sight")}
+    for array in noisy.values():
+        array[-SIZES[2] :] = 50 * generator.normal(size=array[-SIZES[2] :].shape)
+    return {**arrays, **noisy}
+
+
+def decisions(result: RunResult) -> dict[str, Any]:
+    """All that a run decides before it reads the test split."""
+    summary = plain(result.summary)
+    rows = [{key: row[key] for key in _CHOSEN_BEFORE} for row in summary["leaderboard"]]
+    return {"rows": rows, **{key: summary[key] for key in ("architecture", "nodes", "encoders", "discretization_loss")}}
+
+
+_CHOSEN_BEFORE = ("name", "kind", "architecture", "architecture_score", "parameters", "multiply_adds")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "discretization", "encoders"),
+    [
+        ("sampled", "one_standard_error", "pretrained"),
+        ("darts", "perturbation", "joint"),
+        ("gdas", "argmax", "auto"),
+        ("random", "one_standard_error", "joint"),
+    ],
+)
+def test_a_poisoned_test_split_changes_nothing_that_is_decided(
+    search_and_load: Search, strategy: str, discretization: str, encoders: str
+) -> None:
+    options = {"strategy": strategy, "discretization": discretization, "encoders": encoders}
+    arrays = tiny_arrays()
+    clean, weights = search_and_load(as_data(arrays), **options)
+    for poison in (shuffled_test_labels, noisy_test_inputs):
+        poisoned, poisoned_weights = search_and_load(as_data(poison(arrays)), **options)
+        assert decisions(poisoned) == decisions(clean)
+        assert same_tensors(poisoned_weights, weights)
+        # The poison was there: the scores, and they alone, tell.
+        assert [row["scores"] for row in poisoned.summary["leaderboard"]] != [
+            row["scores"] for row in clean.summary["leaderboard"]
+        ]
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_other_weights(search_and_load: Search) -> None:
+    data = as_data(tiny_arrays())
+    (one, weights), (same, same_weights), (_, other_weights) = (
+        search_and_load(data, seed=seed, encoders="joint") for seed in (5, 5, 6)
+    )
+    assert decisions(one) == decisions(same)
+    assert [row["scores"] for row in one.summary["leaderboard"]] == [
+        row["scores"] for row in same.summary["leaderboard"]
+    ]
+    assert same_tensors(weights, same_weights)
+    assert not same_tensors(weights, other_weights)
+
+
+def test_a_search_leaves_the_callers_random_states_alone() -> None:
+    def states() -> list[Any]:
+        everyones = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  # the global state must not change
+        return [torch.get_rng_state().tolist(), random.getstate(), everyones["key"].tolist(), everyones["pos"]]
+
+    before = states()
+    tiny_search(as_data(tiny_arrays()), encoders="pretrained")
+    assert states() == before
+
+
+def test_the_run_folder_holds_every_file(finished: RunResult) -> None:
+    folder = finished.folder
+    assert folder is not None
+    for name in ("config.toml", "architecture.json", "weights.safetensors", "summary.json", "metrics.jsonl"):
+        assert (folder / name).stat().st_size > 0
+    assert finished.report == folder / "report.html"
+    assert finished.report.read_text().lstrip().lower().startswith("<!doctype html")
+    assert list((folder / "tensorboard").glob("events.*"))
+    figures = {file.suffix: file for file in (folder / "figures").iterdir()}
+    assert b"<svg" in figures[".svg"].read_bytes()
+    assert figures[".png"].read_bytes().startswith(b"\x89PNG")
+    assert {file.stem for file in (folder / "figures").glob("*.svg")} == {
+        file.stem for file in (folder / "figures").glob("*.png")
+    }
+    exported = {file.name for file in (folder / "exports").iterdir()}
+    assert exported == {"architecture.json", "weights.safetensors", "architecture.graphml", "architecture.dot"}
+    assert len(FORMATS) == 3
+
+
+def test_the_config_says_how_to_repeat_the_run(finished: RunResult) -> None:
+    assert finished.folder is not None
+    config = tomllib.loads((finished.folder / "config.toml").read_text())
+    assert config["source"] == {
+        "data": str(finished.folder.parent / "tiny.npz"),
+        "modalities": "sound,sight",
+        "target": "label",
+        "split": "split",
+        "task": "",
+    }
+    wanted = {"strategy": "sampled", "encoders": "pretrained", "seed": 3, "seeds": 2, "device": "cpu", "length": 2.0}
+    assert wanted.items() <= config["search"].items()
+    assert config["search"]["operations"] == ["additive", "multiplicative"]
+    assert config["training"]["epochs"] == TRAINING.epochs
+    assert config["training"]["channels"] == TRAINING.channels
+
+
+def test_the_summary_holds_what_was_promised(finished: RunResult) -> None:
+    assert finished.folder is not None
+    summary = json.loads((finished.folder / "summary.json").read_text())
+    assert summary == plain(finished.summary)
+    architecture = Architecture.from_dict(summary["architecture"])
+    assert architecture == finished.architecture
+    assert Architecture.from_json((finished.folder / "architecture.json").read_text()) == architecture
+    assert summary["in_words"] == architecture.in_words()
+    assert (summary["metric"], summary["higher_is_better"]) == ("accuracy", True)
+    assert summary["search_seconds"] > 0
+    # Every candidate was scored, the best of them is what the loss is counted from.
+    assert summary["discretization_loss"] >= 0
+    assert summary["candidates"] == 5**3
+    assert summary["data"]["splits"] == dict(zip(("weights", "architecture", "test"), SIZES, strict=True))
+    assert summary["versions"]["torch"] == torch.__version__
+    assert summary["command"] == "the command"
+    assert summary["seeds"] == [3, 4]
+    for node in summary["nodes"]:
+        assert sum(node["beliefs"]) == pytest.approx(1)
+
+
+def test_the_leaderboard_always_holds_found_and_every_control(finished: RunResult) -> None:
+    board = finished.summary["leaderboard"]
+    assert board[0]["kind"] == "found"
+    assert [(row["kind"], row["name"]) for row in board[1:]] == [
+        ("modality", "sound"),
+        ("modality", "sight"),
+        ("late", "late fusion"),
+        ("early", "early fusion"),
+        *(("operation", row["name"]) for row in board if row["kind"] == "operation"),
+        ("random", "random search"),
+    ]
+    assert {row["name"] for row in board if row["kind"] == "operation"} == {"additive", "multiplicative"}
+    for row in board:
+        assert len(row["scores"]) == 2
+        assert row["mean"] == pytest.approx(np.mean(row["scores"]))
+        assert row["low"] <= row["mean"] <= row["high"]
+        assert row["parameters"] > 0
+        assert row["multiply_adds"] > 0
+        assert row["train_seconds"] > 0
+
+
+def test_tensorboard_shows_losses_mixing_weights_and_entropy(finished: RunResult) -> None:
+    assert finished.folder is not None
+    events = EventAccumulator(str(finished.folder / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"search/train_loss", "search/architecture_loss", "retrain/found/3/train_loss"} <= tags
+    assert {"encoders/sound/3/architecture_loss", "retrain/found/4/architecture_score"} <= tags
+    for node in finished.summary["nodes"]:
+        assert f"entropy/{node['name']}" in tags
+        last = [
+            events.Scalars(f"mixing_weights/{node['name']}/{choice['label']}")[-1].value for choice in node["choices"]
+        ]
+        assert last == pytest.approx(node["beliefs"], abs=1e-6)  # of the same network on the same samples; float32
+        nats = -sum(weight * np.log(weight) for weight in last if weight > 0)
+        assert events.Scalars(f"entropy/{node['name']}")[-1].value == pytest.approx(nats, abs=1e-5)
+
+
+def test_nothing_is_written_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = tiny_search(as_data(tiny_arrays()), encoders="joint")
+    assert (result.folder, result.report) == (None, None)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_spent_budget_ends_the_search_after_an_epoch(search_and_load: Search) -> None:
+    def epochs(**options: Any) -> int:
+        result, _ = search_and_load(as_data(tiny_arrays()), encoders="joint", **options)
+        assert result.folder is not None
+        records = map(json.loads, (result.folder / "metrics.jsonl").read_text().splitlines())
+        return max(int(record["epoch"]) for record in records if record["phase"] == "search")
+
+    assert epochs() == 2 * TRAINING.epochs  # jointly trained encoders get twice the length
+    assert epochs(budget_seconds=1e-9) == 1
+    assert epochs(budget_seconds=1e-9, search_config=SearchConfig(budget_seconds=1e9)) == 1
+
+
+@pytest.mark.parametrize("encoders", ["pretrained", "joint"])
+@pytest.mark.parametrize("task", ["regression", "multilabel"])
+def test_quantities_and_labels_can_be_searched(task: str, encoders: str) -> None:
+    arrays = tiny_arrays()
+    classes = np.eye(3, dtype=np.float32)[arrays["label"]]
+    arrays["label"] = 100 + 5 * arrays["sight"][:, :2] + arrays["sound"][:, :2] if task == "regression" else classes
+    summary = tiny_search(as_data(arrays, task=task), encoders=encoders).summary
+    assert (summary["metric"], summary["higher_is_better"]) == (
+        ("mae", False) if task == "regression" else ("micro_f1", True)
+    )
+    assert summary["encoders"] == encoders
+    assert all(np.isfinite(row["mean"]) for row in summary["leaderboard"])
+
+
+def test_modalities_may_be_missing_for_some_samples() -> None:
+    arrays = tiny_arrays()
+    generator = np.random.default_rng(4)
+    present = {"sound": generator.random(sum(SIZES)) > 0.3}
+    summary = tiny_search(as_data(arrays, present=present), encoders="pretrained").summary
+    assert summary["data"]["modalities"]["sound"]["present_share"] == pytest.approx(present["sound"].mean())
+    assert summary["data"]["modalities"]["sight"]["present_share"] == 1
+
+
+def test_three_modalities_of_three_kinds() -> None:
+    arrays = tiny_arrays()
+    generator = np.random.default_rng(5)
+    words = generator.integers(1, 9, size=(sum(SIZES), 5))
+    words[:, 0] = 1 + arrays["label"]
+    words[::4, 3:] = 0
+    steps = generator.normal(size=(sum(SIZES), 6, 2)).astype(np.float32)
+    arrays = {**arrays, "words": words, "steps": steps}
+    del arrays["sound"]
+    summary = tiny_search(as_data(arrays, kinds={"words": "tokens"}), encoders="pretrained").summary
+    assert [row["name"] for row in summary["leaderboard"] if row["kind"] == "modality"] == ["sight", "words", "steps"]
+    assert {name: one["kind"] for name, one in summary["data"]["modalities"].items()} == {
+        "sight": "vector",
+        "words": "tokens",
+        "steps": "sequence",
+    }
+
+
+def test_a_space_without_operations_still_has_its_baselines() -> None:
+    summary = tiny_search(as_data(tiny_arrays()), operations=["carry"], encoders="joint").summary
+    assert {row["kind"] for row in summary["leaderboard"]} == {"found", "modality", "late", "early", "random"}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "dart"}, "unknown strategy 'dart'; did you mean 'darts'"),
+        ({"discretization": "max"}, "unknown discretization 'max'"),
+        ({"encoders": "frozen"}, "unknown encoder mode 'frozen'"),
+        ({"baselines": "most"}, "unknown baselines 'most'"),
+        ({"space": "cellwise"}, "unknown space 'cellwise'"),
+        ({"space": layerwise({"a": 2, "b": 2})}, "made for taps"),
+        ({"operations": ["additiv"]}, "unknown operation 'additiv'; did you mean 'additive'"),
+        ({"operations": ["additive", "additive"]}, "each listed once"),
+        ({"builders": {"smell": DEFAULT_ENCODERS["vector"]}}, "modality in builders: 'smell'"),
+        ({"seeds": 0}, "seeds must be at least 1, got 0"),
+        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": 2**64}, "seed must be from 0"),
+        ({"budget_seconds": -1.0}, "budget must not be negative"),
+        ({"device": "tpu"}, "unknown device 'tpu'"),
+        ({"device": "meta"}, "device 'meta' is not supported"),
+        ({"target": "label"}, "belong to a file"),
+    ],
+)
+def test_mistakes_are_told_in_a_line_before_anything_is_written(
+    tmp_path: Path, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        tiny_search(as_data(tiny_arrays()), out=tmp_path / "run", **options)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_file_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no file or folder"):
+        tiny_search(tmp_path / "absent.npz", out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_use_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        tiny_search(as_data(tiny_arrays()), out=tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]

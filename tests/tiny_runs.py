@@ -1,0 +1,88 @@
+"""Searches that take a second or two, and one finished run that several modules share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import nas
+from nas import FusionData, RunResult, SearchConfig, TrainingConfig
+
+SIZES = (72, 24, 24)
+"""Of weights, architecture and test; 40 samples of each class."""
+
+OPERATIONS = ("additive", "multiplicative")
+
+TRAINING = TrainingConfig(epochs=3, channels=8, batch_size=24)
+
+Arrays = dict[str, NDArray[Any]]
+
+
+def tiny_arrays(*, seed: int = 0) -> Arrays:
+    """Two vectors that both tell three classes, one better than the other; the splits follow one another."""
+    generator = np.random.default_rng(seed)
+    count = sum(SIZES)
+    label = np.arange(count) % 3
+    sound = generator.normal(size=(count, 4)) + 2 * np.eye(3, 4)[label]
+    sight = generator.normal(size=(count, 3)) + 3 * np.eye(3)[label]
+    return {
+        "sound": sound.astype(np.float32),
+        "sight": sight.astype(np.float32),
+        "label": label,
+        "split": np.repeat([0, 1, 2], SIZES),
+    }
+
+
+def as_data(arrays: Arrays, **options: Any) -> FusionData:
+    """Arrays as `tiny_arrays` gives them as a data set."""
+    inputs = {name: array for name, array in arrays.items() if name not in ("label", "split")}
+    return FusionData.from_arrays(inputs, arrays["label"], splits=arrays["split"], **options)
+
+
+def tiny_search(data: FusionData | str | Path, **options: Any) -> RunResult:
+    """Searches two operations at three depths, with one seed, on the processor."""
+    given: dict[str, Any] = {"operations": OPERATIONS, "training": TRAINING, "seeds": 1, "device": "cpu"}
+    return nas.search(data, **{**given, **options})
+
+
+def write_npz(folder: Path) -> Path:
+    """The arrays of `tiny_arrays` as a file."""
+    path = folder / "tiny.npz"
+    np.savez(path, **tiny_arrays())  # type: ignore[arg-type]  # the stub takes the keys for its own argument
+    return path
+
+
+@cache
+def _finished(folder: Path) -> RunResult:
+    folder.mkdir()
+    return tiny_search(
+        write_npz(folder),
+        modalities="sound,sight",
+        target="label",
+        split="split",
+        encoders="pretrained",
+        seeds=2,
+        seed=3,
+        search_config=SearchConfig(length=2.0),
+        out=folder / "run",
+        command="the command",
+    )
+
+
+def finished_run(factory: pytest.TempPathFactory) -> RunResult:
+    """A run of two seeds, 3 and 4, with pretrained encoders; the same one for the whole session, so only to be read."""
+    return _finished(factory.getbasetemp() / "finished")
+
+
+def no_report(patch: pytest.MonkeyPatch) -> None:
+    """Leaves out the figures, which take longer than everything else together."""
+    nothing: Callable[[Path], Path] = lambda folder: folder / "report.html"  # noqa: E731
+    for module in ("nas.search", "nas.rerun"):  # by name: `nas.search` in code is the function
+        patch.setattr(import_module(module), "report", nothing)
