@@ -1,0 +1,146 @@
+"""The architecture as a graph, and both files that it is written to."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import networkx as nx
+
+from nas.export.graph import architecture_graph, to_dot, to_graphml
+
+_Step = tuple[str, Sequence[str]]
+
+
+def _summary(*steps: _Step, chained: bool = True) -> dict[str, Any]:
+    """What the graph is made of: an operation and its inputs for every node, one after another."""
+    names = [f"fusion{index}" for index in range(len(steps))]
+    return {
+        "architecture": {
+            "format_version": 1,
+            "space": "layerwise",
+            "nodes": [
+                {"node": name, "operation": operation, "inputs": list(inputs)}
+                for name, (operation, inputs) in zip(names, steps, strict=True)
+            ],
+        },
+        "nodes": [
+            {"name": name, "residual": names[index - 1] if chained and index else None}
+            for index, name in enumerate(names)
+        ],
+    }
+
+
+_TWO_STEPS = _summary(("none", ()), ("multiplicative", ("image@1", "words@1")), ("additive", ("image@2", "words@2")))
+
+
+def _edges(summary: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    return {(source, target, kind) for source, target, kind in architecture_graph(summary).edges(data="kind")}
+
+
+def test_encoders_nodes_and_output_are_joined_as_the_network_runs() -> None:
+    graph = architecture_graph(_TWO_STEPS)
+    assert dict(graph.nodes(data="label")) == {
+        **{f"{name}@{depth}": f"{name}, depth {depth}" for name in ("image", "words") for depth in range(3)},
+        "fusion1": "image × words",
+        "fusion2": "image + words",
+        "output": "output",
+    }
+    assert {kind for _, kind in graph.nodes(data="kind")} == {"tap", "fusion", "output"}
+    assert graph.nodes["fusion1"]["operation"] == "multiplicative"
+    assert _edges(_TWO_STEPS) == {
+        *((f"{name}@{depth}", f"{name}@{depth + 1}", "encoder") for name in ("image", "words") for depth in (0, 1)),
+        *((f"{name}@{depth}", f"fusion{depth}", "tap") for name in ("image", "words") for depth in (1, 2)),
+        ("fusion1", "fusion2", "residual"),
+        ("fusion2", "output", "head"),
+    }
+    assert graph.graph["in_words"] == "depth 0: nothing; depth 1: image × words; depth 2: image + words"
+
+
+def test_encoders_end_where_they_are_last_read_and_idle_nodes_are_left_out() -> None:
+    summary = _summary(("carry", ("image@0",)), ("none", ()), ("none", ()))
+    assert set(architecture_graph(summary)) == {"image@0", "fusion0", "output"}
+    assert _edges(summary) == {("image@0", "fusion0", "tap"), ("fusion0", "output", "head")}
+
+
+def test_the_state_passes_by_an_idle_node() -> None:
+    summary = _summary(("carry", ("image@0",)), ("none", ()), ("carry", ("words@0",)))
+    assert ("fusion0", "fusion2", "residual") in _edges(summary)
+
+
+def test_an_architecture_that_reads_nothing_is_its_output_alone() -> None:
+    graph = architecture_graph(_summary(("none", ()), ("none", ())))
+    assert list(graph) == ["output"]
+    assert not graph.edges
+
+
+def test_a_node_may_read_an_earlier_one() -> None:
+    summary = _summary(("carry", ("image@0",)), ("additive", ("fusion0", "words@0")), chained=False)
+    assert _edges(summary) == {
+        ("image@0", "fusion0", "tap"),
+        ("fusion0", "fusion1", "tap"),
+        ("words@0", "fusion1", "tap"),
+        ("fusion1", "output", "head"),
+    }
+
+
+def test_a_node_that_reads_an_idle_one_is_idle_itself() -> None:
+    # So the network has it: an operation runs only if all that it reads is there.
+    summary = _summary(
+        ("none", ()), ("additive", ("fusion0", "words@0")), ("additive", ("fusion1", "words@0")), chained=False
+    )
+    assert set(architecture_graph(summary)) == {"words@0", "output"}
+    assert _edges(summary) == set()
+
+
+def test_graphml_there_and_back_is_the_same_graph() -> None:
+    written = architecture_graph(_TWO_STEPS)
+    read = nx.read_graphml(io.BytesIO(to_graphml(_TWO_STEPS)))
+    assert dict(read.nodes(data=True)) == dict(written.nodes(data=True))
+    assert {(a, b): values for a, b, values in read.edges(data=True)} == {
+        (a, b): values for a, b, values in written.edges(data=True)
+    }
+    assert read.graph.items() >= written.graph.items()
+    assert read.is_directed()
+
+
+_QUOTED = r'"((?:[^"\\]|\\.)*)"'
+_NODE = re.compile(rf"  {_QUOTED} \[label={_QUOTED}, shape=(ellipse|box|doublecircle)\];")
+_EDGE = re.compile(rf"  {_QUOTED} -> {_QUOTED} \[style=(solid|dashed)\];")
+
+
+def _read_dot(text: str) -> tuple[dict[str, str], set[tuple[str, str]]]:
+    """Labels of nodes, and edges, of text of which every line must be understood."""
+    first, second, *body, last = text.splitlines()
+    assert (first, second, last) == ("digraph architecture {", "  rankdir=LR;", "}")
+    nodes, edges = {}, set()
+    for line in body:
+        if found := _NODE.fullmatch(line):
+            nodes[_plain(found[1])] = _plain(found[2])
+        else:
+            found = _EDGE.fullmatch(line)
+            assert found, line
+            edges.add((_plain(found[1]), _plain(found[2])))
+    return nodes, edges
+
+
+def _plain(quoted: str) -> str:
+    return re.sub(r"\\(.)", r"\1", quoted)
+
+
+def test_dot_holds_the_same_graph() -> None:
+    graph = architecture_graph(_TWO_STEPS)
+    nodes, edges = _read_dot(to_dot(_TWO_STEPS))
+    assert nodes == dict(graph.nodes(data="label"))
+    assert edges == set(graph.edges)
+
+
+def test_dot_escapes_quotes_and_backslashes() -> None:
+    odd = 'say "hi" \\'
+    summary = _summary(("additive", (f"{odd}@0", "words@0")))
+    nodes, edges = _read_dot(to_dot(summary))
+    assert nodes[f"{odd}@0"] == f"{odd}, depth 0"
+    assert nodes["fusion0"] == f"{odd} + words"
+    assert (f"{odd}@0", "fusion0") in edges
