@@ -1,0 +1,143 @@
+"""All figures of a report: which are drawn, what they say in words, and the numbers behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from nas.report.architecture import draw_architecture
+from nas.report.cost import draw_cost
+from nas.report.layout import layout
+from nas.report.leaderboard import draw_leaderboard
+from nas.report.mixing import draw_mixing
+from nas.report.numbers import clean, count_text, metric_words, scale, score_text
+from nas.report.progress import Panel, draw_progress
+from nas.report.style import figure_style, modality_colours
+from nas.report.tables import Curve, Row, curves, entropy_curves, heat_maps, leaderboard_rows, to_csv
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A figure.
+
+    Attributes:
+        name: Of its files.
+        figure: The drawing.
+        alt: What it shows, in words, for those who do not see it.
+        csv: The numbers behind it.
+    """
+
+    name: str
+    figure: Figure
+    alt: str
+    csv: str
+
+
+def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
+    """Every figure for which the run has the numbers.
+
+    Args:
+        summary: The run's summary.
+        metrics: Its records.
+    """
+    colours = modality_colours([str(name) for name in summary["depths"]])
+    rows = leaderboard_rows(summary)
+    metric = str(summary["metric"])
+    with figure_style():
+        drawn = [_architecture(summary, colours)]
+        if rows:
+            drawn.append(_leaderboard(rows, metric, colours))
+        if summary.get("nodes"):
+            drawn.append(_mixing(summary, metrics, colours))
+        if any(row.multiply_adds > 0 for row in rows):
+            drawn.append(_cost(rows, metric, colours))
+        panels = progress_panels(metrics, metric)
+        if panels:
+            drawn.append(_progress(panels, colours))
+        for each in drawn:
+            each.figure.draw_without_rendering()
+    return drawn
+
+
+def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
+    plan = layout(summary)
+    table = [
+        (n.name, n.operation, " ".join(e["inputs"]), n.belief)
+        for n, e in zip(plan.nodes, summary["architecture"]["nodes"], strict=True)
+    ]
+    words = clean(summary.get("in_words") or "", 400)
+    csv = to_csv(("node", "operation", "inputs", "belief"), table)
+    return Drawn("architecture", draw_architecture(plan, colours), f"The found architecture as a graph. {words}", csv)
+
+
+def _leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn:
+    best = "; ".join(f"{row.name} {score_text(row.score.mean, metric)}" for row in rows[:8])
+    alt = f"{metric_words(metric)} of every row with 95 % intervals. {best}."
+    header = ("name", "kind", "mean", "low", "high", "found_minus_row", "difference_low", "difference_high", "scores")
+    table = []
+    for row in rows:
+        gap = row.difference
+        differences = (gap.mean, gap.low, gap.high) if gap else (None, None, None)
+        scores = " ".join(map(str, row.scores))
+        table.append((row.name, row.kind, row.score.mean, row.score.low, row.score.high, *differences, scores))
+    return Drawn("leaderboard", draw_leaderboard(rows, metric, colours), alt, to_csv(header, table))
+
+
+def _mixing(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> Drawn:
+    maps = heat_maps(summary, metrics)
+    chosen = "; ".join(f"{heat.node}: {heat.labels[heat.chosen]}" for heat in maps if heat.chosen is not None)
+    alt = f"Mixing weights of every fusion node over the search, as heat maps. Chosen: {chosen}."
+    table = [
+        (heat.node, label, step, weight)
+        for heat in maps
+        for label, weights in zip(heat.labels, heat.weights, strict=True)
+        for step, weight in zip(heat.steps or (None,), weights, strict=True)
+    ]
+    return Drawn("mixing", draw_mixing(maps, colours), alt, to_csv(("node", "choice", "step", "weight"), table))
+
+
+def _cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn:
+    front = "; ".join(f"{row.name} at {count_text(row.multiply_adds)}" for row in rows if row.pareto)
+    alt = f"{metric_words(metric)} against multiply-adds of one sample. Best for their cost: {front}."
+    header = ("name", "kind", "multiply_adds", "parameters", "mean", "low", "high", "best_for_its_cost")
+    table = [
+        (r.name, r.kind, r.multiply_adds, r.parameters, r.score.mean, r.score.low, r.score.high, int(r.pareto))
+        for r in rows
+    ]
+    return Drawn("cost", draw_cost(rows, metric, colours), alt, to_csv(header, table))
+
+
+def _progress(panels: Sequence[Panel], colours: Mapping[str, str]) -> Drawn:
+    alt = f"How the run went, over time: {'; '.join(panel.title for panel in panels)}."
+    table = [
+        (panel.title, curve.name, x, y)
+        for panel in panels
+        for curve in panel.curves
+        for x, y in zip(curve.x, curve.y, strict=True)
+    ]
+    return Drawn("progress", draw_progress(panels, colours), alt, to_csv(("panel", "curve", "x", "y"), table))
+
+
+def progress_panels(metrics: Sequence[Mapping[str, Any]], metric: str) -> list[Panel]:
+    """The panels for which there are records: losses of the search, its entropy, encoders, the retraining."""
+    losses = {"train_loss": "weights split", "architecture_loss": "architecture split"}
+    search = [line for key, words in losses.items() for line in _of(words, curves(metrics, "search", key, "step"))]
+    again = [line for key, words in losses.items() for line in _of(words, curves(metrics, "retrain", key, "epoch"))]
+    unit, by = metric_words(metric), scale(metric)
+    scores = "architecture_score"
+    panels = [
+        Panel("Search: loss", "search step", tuple(search)),
+        Panel("Search: entropy of the mixing weights, nats", "search step", entropy_curves(metrics, "step")),
+        Panel(f"Encoders alone: {unit}", "epoch", curves(metrics, "encoders", scores, "epoch"), by),
+        Panel("Retraining: loss, every seed", "epoch", tuple(again)),
+        Panel(f"Retraining: {unit}, every seed", "epoch", curves(metrics, "retrain", scores, "epoch"), by),
+    ]
+    return [panel for panel in panels if panel.curves]
+
+
+def _of(words: str, lines: Sequence[Curve]) -> list[Curve]:
+    """The same lines, as one group of this name."""
+    return [replace(line, group=words) for line in lines]

@@ -1,0 +1,204 @@
+"""Where everything in the architecture figure goes, in inches, origin at the lower left. Nothing is drawn here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nas.report.numbers import clean, number
+from nas.report.tables import choice_modalities
+
+LEFT = 2.0
+PITCH = 2.15
+STREAM_PITCH = 0.8
+LAYER_WIDTH = 0.78
+TAP_OFFSET = 1.02
+NODE_OFFSET = 1.58
+NODE_WIDTH = 1.72
+NODE_HEIGHT = 0.8
+RIGHT = 1.6
+STATE_Y = 0.75
+NODE_Y = 1.85
+FIRST_STREAM_Y = 3.05
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One encoder layer and the tap behind it.
+
+    Attributes:
+        x: Left edge of the layer.
+        y: Of its stream.
+        tap_x: Where its tap is.
+        runs: Whether the derived network runs it.
+        read: Whether a fusion node reads its tap.
+    """
+
+    x: float
+    y: float
+    tap_x: float
+    runs: bool
+    read: bool
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One modality's encoder: its name, a word on its input, its layers from shallow to deep."""
+
+    modality: str
+    detail: str
+    y: float
+    layers: tuple[Layer, ...]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """From a tap, or an earlier fused state, to a fusion node; `modality` is None for a fused state."""
+
+    modality: str | None
+    start: tuple[float, float]
+    end: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One fusion node.
+
+    Attributes:
+        name: Of the node.
+        operation: That it applies.
+        modalities: That it reads.
+        belief: Weight of its choice at the end of the search, NaN if unknown.
+        x: Of its middle.
+        state_before: Modalities in the fused state that its output is added to; empty if there is none.
+        state_after: Modalities in the fused state behind it.
+        wires: What it reads.
+    """
+
+    name: str
+    operation: str
+    modalities: tuple[str, ...]
+    belief: float
+    x: float
+    state_before: tuple[str, ...]
+    state_after: tuple[str, ...]
+    wires: tuple[Wire, ...]
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it reads nothing."""
+        return not self.wires
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The whole figure: its size, its columns, its parts, and what the head puts out."""
+
+    width: float
+    height: float
+    num_columns: int
+    streams: tuple[Stream, ...]
+    nodes: tuple[Node, ...]
+    output: str
+
+
+def layout(summary: Mapping[str, Any]) -> Layout:
+    """Places streams from top to bottom, fusion nodes below them from left to right, the fused state at the bottom."""
+    chosen = {str(entry["node"]): entry for entry in summary["architecture"]["nodes"]}
+    beliefs = {str(node["name"]): _belief(node) for node in summary.get("nodes") or []}
+    residuals = {str(node["name"]): node.get("residual") for node in summary.get("nodes") or []}
+    depths = {str(name): int(depth) for name, depth in summary["depths"].items()}
+    read = {str(tap) for entry in chosen.values() for tap in entry["inputs"]}
+
+    tap_columns, node_columns = _columns(summary, depths, list(chosen))
+    tops = {name: FIRST_STREAM_Y + STREAM_PITCH * i for i, name in enumerate(reversed(depths))}
+    streams = tuple(_stream(name, tap_columns[name], tops[name], read, summary["data"]) for name in depths)
+    taps = {f"{s.modality}@{i}": (layer.tap_x, layer.y) for s in streams for i, layer in enumerate(s.layers)}
+
+    nodes: list[Node] = []
+    for column, (name, entry) in zip(node_columns, chosen.items(), strict=True):
+        earlier = {node.name: node for node in nodes}
+        residual = residuals.get(name)
+        before = earlier[residual].state_after if residual in earlier else ()
+        x = LEFT + PITCH * column + NODE_OFFSET
+        wires = _wires([str(tap) for tap in entry["inputs"]], taps, earlier, x)
+        own = choice_modalities(entry)
+        passed = [m for tap in entry["inputs"] if str(tap) in earlier for m in earlier[str(tap)].state_after]
+        after = tuple(m for m in depths if m in {*before, *own, *passed})
+        belief = beliefs.get(name, float("nan"))
+        nodes.append(Node(name, str(entry["operation"]), own, belief, x, before, after, wires))
+    num_columns = 1 + max(*node_columns, *(columns[-1] for columns in tap_columns.values() if columns), 0)
+    height = FIRST_STREAM_Y + STREAM_PITCH * (len(depths) - 1) + 0.85
+    width = LEFT + PITCH * num_columns + RIGHT
+    return Layout(width, height, num_columns, streams, tuple(nodes), _output(summary["data"]))
+
+
+def _columns(
+    summary: Mapping[str, Any], depths: Mapping[str, int], names: list[str]
+) -> tuple[dict[str, list[int]], list[int]]:
+    """Columns of every modality's taps and of the nodes.
+
+    A tap stands over the first node that may read it, so that a shallower encoder spreads out. Where that puts two taps
+    in one column, they stand side by side from the left, and the nodes move right until every wire leads forward.
+    """
+    offered = [
+        {str(tap) for choice in node["choices"] for tap in choice["inputs"]} for node in summary.get("nodes") or []
+    ]
+    taps: dict[str, list[int]] = {}
+    for modality, depth in depths.items():
+        first = [next((i for i, on in enumerate(offered) if f"{modality}@{d}" in on), -1) for d in range(depth)]
+        is_orderly = all(one < other for one, other in zip([-1, *first], first, strict=False))
+        taps[modality] = first if is_orderly else list(range(depth))
+    columns: list[int] = []
+    for i, name in enumerate(names):
+        entry = next(entry for entry in summary["architecture"]["nodes"] if str(entry["node"]) == name)
+        sources = [str(tap).rsplit("@", 1) for tap in entry["inputs"] if "@" in str(tap)]
+        needed = [taps[modality][int(depth)] for modality, depth in sources]
+        columns.append(max(i, columns[-1] + 1 if columns else 0, *needed))
+    return taps, columns
+
+
+def _belief(node: Mapping[str, Any]) -> float:
+    chosen, beliefs = node.get("chosen"), node.get("beliefs") or []
+    return number(beliefs[chosen]) if isinstance(chosen, int) and 0 <= chosen < len(beliefs) else float("nan")
+
+
+def _stream(modality: str, columns: list[int], y: float, read: set[str], data: Mapping[str, Any]) -> Stream:
+    deepest = max((i for i in range(len(columns)) if f"{modality}@{i}" in read), default=-1)
+    layers = []
+    for i, column in enumerate(columns):
+        x = LEFT + PITCH * column
+        layers.append(Layer(x, y, x + TAP_OFFSET, i <= deepest, f"{modality}@{i}" in read))
+    info = (data.get("modalities") or {}).get(modality) or {}
+    return Stream(modality, _detail(info), y, tuple(layers))
+
+
+def _detail(info: Mapping[str, Any]) -> str:
+    """Kind and shape of a modality's input, such as "map, 1 × 8 × 8"."""
+    shapes = info.get("shapes") or []
+    shape = shapes[0] if shapes and isinstance(shapes[0], list) else shapes
+    sizes = " × ".join(clean(size, 10) for size in shape)
+    return clean(", ".join(word for word in (clean(info.get("kind") or ""), sizes) if word), 40)
+
+
+def _wires(
+    inputs: list[str], taps: Mapping[str, tuple[float, float]], earlier: Mapping[str, Node], x: float
+) -> tuple[Wire, ...]:
+    """Wires reach the top of the node side by side, the farther stream to the right, so that they do not cross."""
+    near_first = sorted((name for name in inputs if name in taps), key=lambda name: taps[name][1])
+    wires = []
+    for i, name in enumerate(near_first):
+        spread = min(0.26, 0.72 / max(len(near_first) - 1, 1))
+        end = (x + spread * (i - (len(near_first) - 1) / 2), NODE_Y + NODE_HEIGHT / 2)
+        wires.append(Wire(name.split("@", 1)[0], taps[name], end))
+    for name in inputs:
+        if name in earlier:
+            wires.append(Wire(None, (earlier[name].x, STATE_Y), (x - NODE_WIDTH / 2, NODE_Y)))
+    return tuple(wires)
+
+
+def _output(data: Mapping[str, Any]) -> str:
+    classes = data.get("classes")
+    words = {"classification": f"{classes} classes", "multilabel": f"{classes} labels", "regression": "a number"}
+    return words.get(str(data.get("task")), clean(data.get("task") or "output", 20))

@@ -1,0 +1,63 @@
+"""Numbers and names as people read them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+PERCENT_METRICS = ("accuracy", "micro_f1")
+
+
+def number(value: Any) -> float:
+    """A finite float, or NaN for whatever is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    return float(value) if math.isfinite(value) else math.nan
+
+
+def clean(text: Any, limit: int = 120) -> str:
+    """Text for a label: one line, printable, of bounded length."""
+    line = "".join(c if c.isprintable() else " " for c in str(text)[: limit + 1])
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def metric_words(metric: str) -> str:
+    """A metric's name for people, with its unit."""
+    words = {"accuracy": "accuracy, %", "micro_f1": "micro F1, %", "mae": "mean absolute error"}
+    return words.get(metric, metric.replace("_", " "))
+
+
+def scale(metric: str) -> float:
+    """What a score is multiplied with before it is shown."""
+    return 100.0 if metric in PERCENT_METRICS else 1.0
+
+
+def score_text(value: float, metric: str, *, signed: bool = False) -> str:
+    """A score, such as "91.2" (percent) or "0.4071"; "–" if there is none."""
+    if math.isnan(value):
+        return "–"
+    plus = "+" if signed else ""
+    text = format(value * scale(metric), f"{plus}.1f" if metric in PERCENT_METRICS else f"{plus}.4g")
+    return text.replace("-", "−")
+
+
+def count_text(value: float) -> str:
+    """A count, such as "950", "12.3 k" or "4.5 M"; "–" if there is none."""
+    if math.isnan(value):
+        return "–"
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if abs(value) >= size:
+            return f"{value / size:.3g} {unit}" if abs(value) < 999.5 * size else f"{value / size:.0f} {unit}"
+    return f"{value:.0f}"
+
+
+def seconds_text(value: float) -> str:
+    """A duration, such as "0.8 s", "4 min 12 s" or "2 h 5 min"; "–" if there is none."""
+    if math.isnan(value):
+        return "–"
+    if value < 60:
+        return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
+    minutes, seconds = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s"
+    return f"{minutes // 60} h {minutes % 60} min"

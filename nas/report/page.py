@@ -1,0 +1,192 @@
+"""The page: everything on it prepared as plain values, then one template."""
+
+from __future__ import annotations
+
+import math
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
+from nas.report.style import GROUPS
+from nas.report.tables import Row, leaderboard_rows
+
+
+def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]]) -> str:
+    """The page as HTML that needs nothing from anywhere.
+
+    Args:
+        summary: The run's summary.
+        figures: Name to (SVG, alternative text).
+    """
+    environment = Environment(
+        loader=PackageLoader("nas.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    metric = str(summary["metric"])
+    rows = leaderboard_rows(summary)
+    verdict = [clean(sentence, 1000) for sentence in summary.get("verdict") or []]
+    words = clean(summary.get("in_words") or "", 2000)
+    stylesheet = environment.get_template("page.css").render()
+    return environment.get_template(
+        "page.html.j2"
+    ).render(
+        stylesheet=Markup(stylesheet),  # our own file
+        figures={name: inline_svg(svg, name, alt) for name, (svg, alt) in figures.items()},
+        headline=verdict[0] if verdict else words or "A run of fusenas",
+        sentences=verdict[1:],
+        data_name=clean(summary["data"].get("name") or "unnamed data"),
+        steps=[clean(step, 400) for step in words.split("; ")] if words else [],
+        facts=_facts(summary, rows, metric),
+        metric_words=metric_words(metric),
+        metric_name=metric_words(metric).split(",")[0],
+        difference_unit="points" if metric_words(metric).endswith("%") else metric_words(metric),
+        groups=_groups(rows, metric, higher_is_better=bool(summary["higher_is_better"])),
+        num_seeds=len(summary.get("seeds") or []),
+        repeat=_repeat(summary),
+        command=clean(summary.get("command") or "", 2000),
+        data=_data(summary["data"]),
+    )
+
+
+def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
+    """An SVG file as part of a page: no namespaces, comments or style sheet, names of its own, and a text alternative.
+
+    Args:
+        svg: As matplotlib writes it.
+        name: Prefix of every id, so that two figures on a page do not mix up their clip paths.
+        alt: What it shows.
+    """
+    root = ET.fromstring(svg)
+    parents = {child: parent for parent in root.iter() for child in parent}
+    for element in list(root.iter()):
+        element.tag = element.tag.rsplit("}", 1)[-1]
+        if element.tag in ("metadata", "style"):
+            parents[element].remove(element)
+        for key, value in list(element.attrib.items()):
+            del element.attrib[key]
+            plain_key = key.rsplit("}", 1)[-1]
+            if plain_key == "id":
+                element.set("id", f"{name}-{value}")
+            elif plain_key == "href":  # an address outside the figure has no business on the page
+                inside = value if value.startswith("data:image/png;base64,") else "#"
+                element.set("href", f"#{name}-{value[1:]}" if value.startswith("#") else inside)
+            else:
+                element.set(plain_key, re.sub(r"url\(#", f"url(#{name}-", value))
+    width = float(root.attrib.pop("width").removesuffix("pt"))
+    root.attrib.pop("height")
+    root.attrib.pop("version", None)
+    root.set("role", "img")
+    root.set("aria-label", alt)
+    root.set("style", f"max-width:{width / 72 * 96:.0f}px")
+    return Markup(ET.tostring(root, encoding="unicode"))  # ElementTree has escaped every text in it
+
+
+def _facts(summary: Mapping[str, Any], rows: Sequence[Row], metric: str) -> list[tuple[str, str, str]]:
+    """The few numbers to remember: (what, number, how sure or of what)."""
+    facts = []
+    found = next((row for row in rows if row.kind == "found"), None)
+    unit = " %" if metric_words(metric).endswith("%") else ""
+    if found is not None and not math.isnan(found.score.mean):
+        low, high = score_text(found.score.low, metric), score_text(found.score.high, metric)
+        facts.append(
+            (metric_words(metric).split(",")[0], score_text(found.score.mean, metric) + unit, f"{low} to {high}")
+        )
+    modality = next((row for row in rows if row.kind == "modality"), None)
+    if modality is not None and modality.difference is not None:
+        gap = modality.difference
+        low, high = (score_text(value, metric, signed=True) for value in (gap.low, gap.high))
+        gain = score_text(gap.mean, metric, signed=True)
+        facts.append((f"over {modality.name} alone", f"{gain}{' points' if unit else ''}", f"{low} to {high}"))
+    if found is not None and found.multiply_adds > 0:
+        facts.append(("multiply-adds", count_text(found.multiply_adds), f"{count_text(found.parameters)} parameters"))
+    cost = number(summary.get("search_cost"))
+    seconds = seconds_text(number(summary.get("search_seconds")))
+    facts.append(("the search took", seconds, f"as long as {cost:.1f} trainings" if not math.isnan(cost) else ""))
+    return facts
+
+
+def _groups(rows: Sequence[Row], metric: str, *, higher_is_better: bool) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Rows of the table under the heading of their kind."""
+    groups = groupby(rows, key=lambda row: GROUPS.get(row.kind, row.kind))
+    return [
+        (
+            heading,
+            [_cells(row, metric, higher_is_better=higher_is_better) for row in members],
+        )
+        for heading, members in groups
+    ]
+
+
+def _cells(row: Row, metric: str, *, higher_is_better: bool) -> dict[str, Any]:
+    """What the leaderboard table shows of one row; `tone` says whether found is surely better or worse."""
+    interval = "" if row.score.low == row.score.high else _range(row.score.low, row.score.high, metric)
+    gap = row.difference
+    tone = ""
+    if gap is not None and gap.excludes_zero:
+        tone = "better" if (gap.mean > 0) == higher_is_better else "worse"
+    return {
+        "name": row.name,
+        "in_words": row.in_words,
+        "is_found": row.kind == "found",
+        "mean": score_text(row.score.mean, metric),
+        "interval": "" if math.isnan(row.score.mean) else interval,
+        "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
+        "difference_interval": "" if gap is None else _range(gap.low, gap.high, metric, signed=True),
+        "tone": tone,
+        "parameters": count_text(row.parameters),
+        "multiply_adds": count_text(row.multiply_adds),
+        "train_seconds": seconds_text(row.train_seconds),
+    }
+
+
+def _range(low: float, high: float, metric: str, *, signed: bool = False) -> str:
+    return f"{score_text(low, metric, signed=signed)} to {score_text(high, metric, signed=signed)}"
+
+
+def _data(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What the data are, for the list at the end."""
+    splits = ", ".join(f"{clean(n)} {clean(name)}" for name, n in (data.get("splits") or {}).items())
+    modalities = []
+    for name, info in (data.get("modalities") or {}).items():
+        present = number(info.get("present_share"))
+        missing = f", present in {100 * present:.0f} %" if present < 1 else ""
+        modalities.append(f"{clean(name)} ({clean(info.get('kind') or 'unknown')}{missing})")
+    known = [
+        ("task", clean(data.get("task") or "")),
+        ("modalities", ", ".join(modalities)),
+        ("samples", splits),
+        ("fingerprint", clean(data.get("fingerprint") or "")),
+    ]
+    return [(key, value) for key, value in known if value]
+
+
+def _repeat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What one needs to know to repeat the run."""
+    versions = ", ".join(f"{clean(name)} {clean(version)}" for name, version in (summary.get("versions") or {}).items())
+    total = number(summary.get("total_seconds"))
+    loss = number(summary.get("discretization_loss"))
+    known = [
+        ("space", clean(summary.get("space") or "")),
+        ("strategy", clean(summary.get("strategy") or "")),
+        ("discretization", clean(summary.get("discretization") or "")),
+        ("loss of discretization", "" if math.isnan(loss) else f"{loss:+.4g}".replace("-", "−")),
+        ("encoders", clean(summary.get("encoders") or "")),
+        ("seed of the search", clean(summary.get("seed", ""))),
+        ("seeds of the trainings", ", ".join(clean(seed, 20) for seed in summary.get("seeds") or [])),
+        ("commit", clean(summary.get("commit") or "")),
+        ("versions", versions),
+        ("device", clean(summary.get("device") or "")),
+        ("hardware", clean(summary.get("hardware") or "", 300)),
+        ("started at", clean(summary.get("started_at") or "")),
+        ("took", "" if math.isnan(total) else seconds_text(total)),
+    ]
+    return [(key, value) for key, value in known if value]

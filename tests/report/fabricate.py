@@ -1,0 +1,228 @@
+"""Small run folders as a finished run leaves them, made up from a seed."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+OPERATIONS = (
+    "additive",
+    "multiplicative",
+    "additive_multiplicative",
+    "bilinear",
+    "tensor",
+    "low_rank",
+    "soft_gate",
+    "hard_gate",
+    "modality_shift",
+    "mlp",
+    "cross_attention",
+    "bottleneck",
+)
+
+
+def fabricate_run(
+    folder: Path,
+    depths: Mapping[str, int] | None = None,
+    *,
+    metric: str = "accuracy",
+    task: str = "classification",
+    num_records: int = 40,
+    chosen: Mapping[int, tuple[str, Sequence[str]]] | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Writes summary.json and metrics.jsonl; returns the summary.
+
+    Args:
+        folder: The run folder, made if needed.
+        depths: Modality to number of taps.
+        metric: Of the scores.
+        task: Of the data.
+        num_records: Records of the search.
+        chosen: Node index to (operation, modalities); a node that is not named does nothing.
+        seed: Of the made-up numbers.
+    """
+    depths = depths or {"image": 3, "words": 3}
+    names = list(depths)
+    if chosen is None:
+        chosen = {1: ("multiplicative", names[:2]), max(depths.values()) - 1: ("additive", names)}
+    generator = random.Random(seed)
+    nodes = [_node(index, depths, chosen, generator) for index in range(max(depths.values()))]
+    summary = _summary(nodes, depths, metric, task, generator)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "summary.json").write_text(json.dumps(summary, indent=2))
+    lines = [json.dumps(record) + "\n" for record in _metrics(nodes, names, num_records, generator)]
+    (folder / "metrics.jsonl").write_text("".join(lines))
+    return summary
+
+
+def _node(
+    index: int, depths: Mapping[str, int], chosen: Mapping[int, tuple[str, Sequence[str]]], generator: random.Random
+) -> dict[str, Any]:
+    num_nodes = max(depths.values())
+    tap = {m: f"{m}@{int(index / max(1, num_nodes - 1) * (taps - 1) + 0.5)}" for m, taps in depths.items()}
+    choices = [{"operation": "none", "inputs": [], "label": "nothing"}]
+    choices += [{"operation": "carry", "inputs": [tap[m]], "label": f"{m} alone"} for m in depths]
+    for operation in OPERATIONS:
+        for size in range(2, len(depths) + 1):
+            for subset in combinations(depths, size):
+                sign = {"additive": " + ", "multiplicative": " × "}.get(operation)
+                label = sign.join(subset) if sign else f"{operation}({', '.join(subset)})"
+                choices.append({"operation": operation, "inputs": [tap[m] for m in subset], "label": label})
+    operation, modalities = chosen.get(index, ("none", ()))
+    at = next(
+        i
+        for i, choice in enumerate(choices)
+        if choice["operation"] == operation and choice["inputs"] == [tap[m] for m in modalities]
+    )
+    raw = [generator.random() ** 3 for _ in choices]
+    raw[at] = sum(raw) * generator.uniform(0.4, 1.5)
+    return {
+        "name": f"fusion{index}",
+        "residual": f"fusion{index - 1}" if index else None,
+        "choices": choices,
+        "chosen": at,
+        "beliefs": [value / sum(raw) for value in raw],
+    }
+
+
+def _summary(
+    nodes: list[dict[str, Any]], depths: Mapping[str, int], metric: str, task: str, generator: random.Random
+) -> dict[str, Any]:
+    picked = [(node["name"], node["choices"][node["chosen"]]) for node in nodes]
+    sense = -1 if metric == "mae" else 1
+    rows = [_row("found", "found", 0.0, metric, generator)]
+    rows += [_row(m, "modality", -0.06 * sense * (i + 1), metric, generator) for i, m in enumerate(depths)]
+    rows.append(_row("late fusion", "late", -0.02 * sense, metric, generator))
+    rows.append(_row("early fusion", "early", -0.035 * sense, metric, generator))
+    for i, operation in enumerate(OPERATIONS):
+        gap = sense * (-0.01 - 0.006 * i)
+        rows.append(_row(f"{operation} at depth {i % len(nodes)}", "operation", gap, metric, generator))
+    rows += [_row(f"random {i}", "random", sense * (-0.03 - 0.02 * i), metric, generator) for i in range(3)]
+    for row in rows[1:]:
+        mean = rows[0]["mean"] - row["mean"]
+        row["difference"] = {"mean": mean, "low": mean - 0.015, "high": mean + 0.015}
+    in_words = "; ".join(f"depth {i}: {choice['label']}" for i, (_, choice) in enumerate(picked))
+    data: dict[str, Any] = {
+        "name": "emoji",
+        "task": task,
+        "classes": 1 if task == "regression" else 8,
+        "class_names": [],
+        "fingerprint": "9f2c7a31",
+        "modalities": {
+            m: {"kind": "map", "shapes": [[1, 16, 16]], "dtype": "uint8", "present_share": 1.0} for m in depths
+        },
+        "splits": {"weights": 1034, "architecture": 345, "test": 346},
+    }
+    return {
+        "format_version": 1,
+        "data": data,
+        "space": "layerwise",
+        "strategy": "sampled",
+        "discretization": "greedy",
+        "encoders": "pretrained",
+        "architecture": {
+            "format_version": 1,
+            "space": "layerwise",
+            "nodes": [{"node": n, "operation": c["operation"], "inputs": c["inputs"]} for n, c in picked],
+        },
+        "in_words": in_words,
+        "verdict": [
+            "Fusing image and words gains 5.9 points over words alone, and multiplying them is most of it.",
+            "The interval of the gain over late fusion, 0.4 to 3.6 points, excludes zero.",
+            "Random search of the same length found nothing better.",
+        ],
+        "depths": dict(depths),
+        "nodes": nodes,
+        "interaction_order": 2,
+        "metric": metric,
+        "higher_is_better": metric != "mae",
+        "leaderboard": rows,
+        "search_seconds": 12.4,
+        "training_seconds": 41.0,
+        "search_cost": 2.2,
+        "discretization_loss": -0.013,
+        "seed": 0,
+        "seeds": [0, 1, 2, 3, 4],
+        "device": "cpu",
+        "hardware": "8 cores of an imaginary machine",
+        "started_at": "2025-01-31T12:00:00+00:00",
+        "total_seconds": 83.5,
+        "commit": None,
+        "versions": {"fusenas": "0.1.0", "torch": "2.6.0", "python": "3.11.9"},
+        "command": "fusenas search emoji --seed 0 --out run",
+    }
+
+
+def _row(name: str, kind: str, gap: float, metric: str, generator: random.Random) -> dict[str, Any]:
+    scores = [0.88 + gap + generator.gauss(0, 0.008) for _ in range(5)]
+    mean = sum(scores) / 5
+    cost = {"modality": 60_000, "early": 90_000, "late": 140_000}.get(kind, generator.randint(120_000, 900_000))
+    return {
+        "name": name,
+        "kind": kind,
+        "in_words": "depth 2: image + words" if kind == "late" else "",
+        "mean": mean,
+        "low": mean - 0.012,
+        "high": mean + 0.012,
+        "scores": scores,
+        "parameters": cost // 3,
+        "multiply_adds": cost + generator.randint(0, 9000),
+        "train_seconds": generator.uniform(2, 5),
+        "difference": None,
+        "metrics": {metric: scores},
+    }
+
+
+def _metrics(
+    nodes: list[dict[str, Any]], names: Sequence[str], num_records: int, generator: random.Random
+) -> list[dict[str, Any]]:
+    records: list[dict[str, Any]] = [
+        {
+            "phase": "encoders",
+            "modality": name,
+            "seed": 0,
+            "epoch": epoch + 1,
+            "train_loss": 2 * 0.9**epoch,
+            "architecture_loss": 2.1 * 0.92**epoch,
+            "architecture_score": 0.8 - 0.6 * 0.85**epoch - 0.05 * i,
+        }
+        for i, name in enumerate(names)
+        for epoch in range(20)
+    ]
+    for i in range(num_records):
+        share = (i + 1) / num_records
+        weights = {
+            node["name"]: [(1 - share) / len(node["beliefs"]) + share * belief for belief in node["beliefs"]]
+            for node in nodes
+        }
+        records.append(
+            {
+                "phase": "search",
+                "step": 20 * (i + 1),
+                "epoch": i + 1,
+                "seconds": 0.3 * i,
+                "train_loss": 2 * 0.95**i + 0.02 * generator.random() if i else None,
+                "architecture_loss": 2.1 * 0.96**i + 0.03 * generator.random(),
+                "mixing_weights": weights,
+                "entropy": {node["name"]: 2.8 - share * (j + 1) / 2 for j, node in enumerate(nodes)},
+            }
+        )
+    records += [
+        {
+            "phase": "retrain",
+            "row": "found",
+            "seed": seed,
+            "epoch": epoch + 1,
+            "train_loss": 2 * 0.88**epoch + 0.03 * generator.random(),
+            "architecture_loss": 2 * 0.9**epoch + 0.2 + 0.05 * generator.random(),
+            "architecture_score": 0.88 - 0.7 * 0.8**epoch + 0.01 * generator.random(),
+        }
+        for seed in range(3)
+        for epoch in range(20)
+    ]
+    return records

@@ -1,0 +1,81 @@
+"""Where the parts of the architecture figure go."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.report.layout import LEFT, PITCH, TAP_OFFSET, layout
+from tests.report.fabricate import fabricate_run
+
+
+def test_layers_behind_the_deepest_tap_read_do_not_run(tmp_path: Path) -> None:
+    plan = layout(fabricate_run(tmp_path, chosen={0: ("carry", ["words"]), 1: ("additive", ["image", "words"])}))
+    image, words = plan.streams
+    assert [layer.runs for layer in image.layers] == [True, True, False]
+    assert [layer.read for layer in image.layers] == [False, True, False]
+    assert [layer.read for layer in words.layers] == [True, True, False]
+    assert image.y > words.y
+    assert image.detail == "map, 1 × 16 × 16"
+
+
+def test_the_fused_state_gathers_the_modalities(tmp_path: Path) -> None:
+    plan = layout(fabricate_run(tmp_path, chosen={0: ("carry", ["words"]), 2: ("additive", ["image", "words"])}))
+    assert [node.state_before for node in plan.nodes] == [(), ("words",), ("words",)]
+    assert [node.state_after for node in plan.nodes] == [("words",), ("words",), ("image", "words")]
+    assert [node.is_idle for node in plan.nodes] == [False, True, False]
+    assert plan.output == "8 classes"
+
+
+def test_a_shallow_encoder_stands_over_the_nodes_that_read_it(tmp_path: Path) -> None:
+    # Of four nodes, layerwise lets 0 and 1 read tap 0 of a two-tap encoder, and 2 and 3 its tap 1.
+    plan = layout(fabricate_run(tmp_path, {"deep": 4, "flat": 2}, chosen={3: ("additive", ["deep", "flat"])}))
+    assert [layer.x for layer in plan.streams[1].layers] == [LEFT, LEFT + 2 * PITCH]
+
+
+def test_every_wire_leads_forward_and_the_farther_stream_ends_to_the_right(tmp_path: Path) -> None:
+    names = {"a": 3, "b": 3, "c": 3, "d": 3, "e": 3}
+    plan = layout(fabricate_run(tmp_path, names, chosen={1: ("mlp", list(names))}))
+    wires = plan.nodes[1].wires
+    assert [wire.modality for wire in wires] == ["e", "d", "c", "b", "a"]
+    assert sorted(wires, key=lambda wire: wire.end[0]) == list(wires)
+    assert all(wire.start[0] < wire.end[0] for wire in wires)
+
+
+def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
+    choice = {"operation": "additive", "inputs": ["a@2", "b@0"]}
+    node = {
+        "name": "n",
+        "residual": None,
+        "choices": [choice],
+        "chosen": 0,
+        "beliefs": [1.0],
+    }
+    summary: dict[str, Any] = {
+        "architecture": {"nodes": [{"node": "n", **choice}]},
+        "depths": {"a": 3, "b": 1},
+        "nodes": [node],
+        "data": {"task": "regression"},
+    }
+    plan = layout(summary)
+    assert plan.num_columns == 3
+    assert plan.nodes[0].x > LEFT + 2 * PITCH + TAP_OFFSET
+    assert plan.output == "a number"
+
+
+def test_a_node_may_read_an_earlier_one(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path, chosen={0: ("additive", ["image", "words"])})
+    summary["architecture"]["nodes"][2] = {"node": "fusion2", "operation": "carry", "inputs": ["fusion0"]}
+    plan = layout(summary)
+    (wire,) = plan.nodes[2].wires
+    assert wire.modality is None
+    assert plan.nodes[2].state_after == ("image", "words")
+
+
+def test_an_unknown_tap_is_an_error(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    summary["architecture"]["nodes"][1]["inputs"] = ["image@7"]
+    with pytest.raises(IndexError):
+        layout(summary)

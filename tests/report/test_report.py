@@ -1,0 +1,225 @@
+"""The whole report: its files, its page, and its manners towards damaged runs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import pytest
+from matplotlib.image import imread
+
+from nas.errors import UserError
+from nas.report import report
+from tests.report.fabricate import fabricate_run
+
+FIGURES = {"architecture", "leaderboard", "mixing", "cost", "progress"}
+VOID = {"meta", "link", "br", "img", "hr"}
+
+
+class _Reader(HTMLParser):
+    """Collects tags and addresses, and checks that every tag is closed."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.addresses: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(page)
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attrs)
+        self.addresses += [values[key] or "" for key in ("src", "href", "xlink:href", "action") if key in values]
+        self.ids += [values["id"] or ""] if "id" in values else []
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        self.handle_endtag(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("usual")
+    fabricate_run(run)
+    return report(run)
+
+
+def test_every_figure_comes_as_svg_png_and_numbers(usual: Path) -> None:
+    assert usual.name == "report.html"
+    figures = usual.parent / "figures"
+    assert {file.name for file in figures.iterdir()} == {f"{n}.{end}" for n in FIGURES for end in ("svg", "png", "csv")}
+    for name in FIGURES:
+        root = ET.fromstring((figures / f"{name}.svg").read_text())
+        assert root.tag.endswith("svg")
+        height, width, _ = imread(figures / f"{name}.png").shape
+        assert width > 1200
+        assert height > 500
+        assert (figures / f"{name}.csv").read_text().count("\n") > 2
+
+
+def test_the_same_run_gives_the_same_svg(usual: Path, tmp_path: Path) -> None:
+    again = report(usual.parent, tmp_path / "elsewhere")
+    assert again.parent == tmp_path / "elsewhere"
+    for name in FIGURES:
+        one, other = (path.parent / "figures" / f"{name}.svg" for path in (usual, again))
+        assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_page_asks_the_network_for_nothing(usual: Path) -> None:
+    page = usual.read_text()
+    reader = _Reader(page)
+    assert all(address.startswith(("#", "data:image/png;base64,")) for address in reader.addresses)
+    assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
+    assert not re.search(r"url\((?!#)|@import", page)
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_page_tells_the_result_first_and_in_full(usual: Path) -> None:
+    page = usual.read_text()
+    reader = _Reader(page)
+    assert reader.tags.count("h1") == 1
+    assert reader.tags.count("svg") == len(FIGURES)
+    assert page.count('role="img"') == len(FIGURES)
+    assert page.index("gains 5.9 points") < page.index("<svg")
+    for words in ("Repeat it", "fusenas search emoji --seed 0", "torch 2.6.0", "found − row", "late fusion", "scope="):
+        assert words in page
+    assert {"header", "main", "footer", "table", "caption", "thead", "th"} <= set(reader.tags)
+    assert 'name="viewport"' in page
+    assert "prefers-color-scheme: dark" in page
+
+
+def test_no_id_is_taken_twice_and_every_reference_leads_somewhere(usual: Path) -> None:
+    page = usual.read_text()
+    reader = _Reader(page)
+    assert len(reader.ids) == len(set(reader.ids))
+    inner = [address[1:] for address in reader.addresses if address.startswith("#")]
+    assert set(inner + re.findall(r"url\(#([^)]+)\)", page)) <= set(reader.ids)
+
+
+def test_hostile_names_are_escaped_everywhere(tmp_path: Path) -> None:
+    bad = '<script>alert("x")</script>'
+    summary = fabricate_run(tmp_path, {bad: 2, "$\\frac{1}$--><b>": 2})
+    for key in ("command", "hardware", "strategy", "device", "started_at", "commit"):
+        summary[key] = bad
+    summary["verdict"] = [bad, "--></style>" + bad]
+    summary["data"] |= {"name": bad, "fingerprint": bad, "task": bad}
+    summary["versions"] = {bad: bad}
+    summary["leaderboard"][1] |= {"kind": bad, "in_words": bad}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    reader = _Reader(report(tmp_path).read_text())
+    assert not {"script", "b"} & set(reader.tags) - {"b"}
+    assert reader.tags.count("b") == 1  # our own
+    assert bad in reader.text
+
+
+@pytest.mark.parametrize(
+    ("depths", "options"),
+    [
+        ({"image": 4, "audio": 4, "a modality with quite a long name": 2, "skeleton": 3}, {}),
+        ({"rna": 3, "atac": 3}, {"metric": "mae", "task": "regression"}),
+        ({"a": 2, "b": 2}, {"metric": "micro_f1", "task": "multilabel", "num_records": 1}),
+        ({"a": 1, "b": 1}, {"num_records": 0}),
+        ({"日本": 2, "Ελλάδα": 2}, {}),
+    ],
+)
+def test_other_runs_give_reports_too(tmp_path: Path, depths: dict[str, int], options: dict[str, Any]) -> None:
+    fabricate_run(tmp_path, depths, **options)
+    page = report(tmp_path).read_text()
+    for name in depths:
+        assert name in page
+    assert ("percentage points" in page) == (options.get("metric") != "mae")
+
+
+def test_lower_is_better_turns_the_tone(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path, metric="mae", task="regression")
+    summary["leaderboard"] = summary["leaderboard"][:2]
+    summary["leaderboard"][1]["difference"] = {"mean": -0.2, "low": -0.3, "high": -0.1}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    page = report(tmp_path).read_text()
+    assert 'class="better">−0.2<' in page
+    assert 'class="worse"' not in page
+
+
+def test_a_run_with_little_in_it_still_gets_a_report(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    summary |= {"leaderboard": [], "verdict": [], "search_cost": None, "discretization_loss": None}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    page = report(tmp_path).read_text()
+    assert "<h1>depth 0: nothing" in page
+    assert "What fusion bought" not in page
+
+
+def test_a_row_without_score_is_listed(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    summary["leaderboard"][3] |= {"mean": None, "low": None, "high": None, "scores": [None], "difference": None}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert "late fusion" in report(tmp_path).read_text()
+
+
+def _drop(key: str) -> Callable[[dict[str, Any]], None]:
+    def change(summary: dict[str, Any]) -> None:
+        del summary[key]
+
+    return change
+
+
+def _set(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    def change(summary: dict[str, Any]) -> None:
+        summary[key] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _drop("architecture"),
+        _drop("metric"),
+        _drop("data"),
+        _set("leaderboard", [1]),
+        _set("leaderboard", {"a": 1}),
+        _set("nodes", [{"name": "fusion0"}]),
+        _set("depths", {"image": "many"}),
+        _set("depths", {"image": 10**9}),
+        _set("depths", []),
+        _set("depths", {}),
+        _set("architecture", {"nodes": [{"node": "fusion0", "operation": "additive", "inputs": ["image"]}]}),
+        _set("architecture", {"nodes": []}),
+        _set("versions", 3),
+    ],
+)
+def test_a_garbled_summary_is_told_in_one_line_and_nothing_is_written(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    summary = fabricate_run(tmp_path)
+    change(summary)
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    with pytest.raises(UserError, match="lacks or garbles") as caught:
+        report(tmp_path)
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "figures").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write the report"):
+        report(tmp_path / "run", tmp_path / "file")
