@@ -1,0 +1,324 @@
+"""The command line: each command parses, calls one function and prints a summary."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from nas.errors import UserError
+
+app = typer.Typer(
+    name="fusenas",
+    help="Learns when, how and whether to fuse several modalities, and says honestly what fusion bought.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+
+
+class Encoders(StrEnum):
+    """How encoders are trained."""
+
+    AUTO = "auto"
+    PRETRAINED = "pretrained"
+    JOINT = "joint"
+
+
+class BaselineSet(StrEnum):
+    """How many fixed operations are trained for comparison."""
+
+    QUICK = "quick"
+    FULL = "full"
+
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
+RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")]
+
+
+@app.command()
+def search(
+    data: Annotated[
+        str,
+        typer.Argument(help="An embedded data set, an .npz, a folder of three, or a data.toml.", show_default=False),
+    ],
+    modalities: Annotated[
+        str, typer.Option(help="Arrays to fuse, such as image,words:tokens; the kind where it cannot be read off.")
+    ] = "",
+    target: Annotated[str, typer.Option(help="Array of the target.")] = "",
+    split: Annotated[str, typer.Option(help="Array that holds 0/1/2 or train/val/test; drawn if absent.")] = "",
+    task: Annotated[str, typer.Option(help="classification, multilabel or regression; read off if absent.")] = "",
+    space: Annotated[str, typer.Option(help="Search space.")] = "layerwise",
+    operations: Annotated[str, typer.Option(help="Candidate operations, comma-separated; all if absent.")] = "",
+    strategy: Annotated[str, typer.Option(help="How to search; see `fusenas list`.")] = "sampled",
+    discretization: Annotated[str, typer.Option(help="How to decide.")] = "one_standard_error",
+    encoders: Annotated[Encoders, typer.Option(help="Train encoders alone and freeze them, or with the rest.")] = (
+        Encoders.AUTO
+    ),
+    baselines: Annotated[BaselineSet, typer.Option(help="Train the most promising operations alone, or all.")] = (
+        BaselineSet.QUICK
+    ),
+    seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
+    seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
+    epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
+    budget: Annotated[str, typer.Option(help="Time of the search proper, such as 90s, 10m or 1h.")] = "",
+    device: Device = "auto",
+    compile_: Annotated[bool, typer.Option("--compile", help="Compile networks; pays on a GPU and long runs.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Run folder; results/runs/DATA-SEED if absent.")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Find when and how to fuse, retrain the answer and its baselines, and write a report.
+
+    Example: fusenas search sensors.npz --modalities audio:sequence,image --target label --split split
+    """
+    import nas  # noqa: PLC0415  # torch takes seconds to import; --help shall not wait for it
+
+    name = re.sub(r"[^\w.-]+", "-", Path(data).stem if Path(data).exists() else data)
+    with _progress(as_json) as progress:
+        result = nas.search(
+            data,
+            modalities=modalities or None,
+            target=target or None,
+            split=split or None,
+            task=task or None,
+            space=space,
+            operations=[part.strip() for part in operations.split(",")] if operations else None,
+            strategy=strategy,
+            discretization=discretization,
+            encoders=encoders.value,
+            baselines=baselines.value,
+            seed=seed,
+            seeds=seeds,
+            budget_seconds=duration(budget),
+            device=device,
+            training=nas.TrainingConfig(epochs=epochs, compile=compile_),
+            out=out or Path("results/runs") / f"{name}-{seed}",
+            overwrite=overwrite,
+            command=_command(),
+            progress=progress,
+        )
+    _finish(result.summary, result.report, as_json=as_json)
+
+
+@app.command()
+def retrain(
+    run: RunArgument,
+    seed: Annotated[int | None, typer.Option(help="Of the first retraining; the run's if absent.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes per training; the run's if absent.")] = None,
+    device: Device = "auto",
+    out: Annotated[Path | None, typer.Option(help="Another run folder; the run itself if absent.")] = None,
+    overwrite: Overwrite = False,
+    as_json: AsJson = False,
+) -> None:
+    """Train a run's architecture and its baselines from scratch again.
+
+    Example: fusenas retrain results/runs/demo --seeds 10 --out results/runs/demo-10
+    """
+    import nas  # noqa: PLC0415
+
+    with _progress(as_json) as progress:
+        result = nas.retrain(
+            run,
+            seed=seed,
+            seeds=seeds,
+            epochs=epochs,
+            device=device,
+            out=out,
+            overwrite=overwrite,
+            progress=progress,
+            command=_command(),
+        )
+    _finish(result.summary, result.report, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    run: RunArgument,
+    data: Annotated[str, typer.Option(help="Other data than the run's.")] = "",
+    device: Device = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Judge a run's saved network on the test split again.
+
+    Example: fusenas evaluate results/runs/demo
+    """
+    import nas  # noqa: PLC0415
+
+    found = nas.evaluate(run, data=data or None, device=device)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    print(f"{found['in_words']}")
+    print(
+        f"{found['metric']} {found['score']:.4f} on {found['samples']} test samples, recorded {found['recorded']:.4f}"
+    )
+    if not found["same_data"]:
+        print("note: this is not the data of the search")
+
+
+@app.command()
+def export(
+    run: RunArgument,
+    format_: Annotated[
+        list[str] | None, typer.Option("--format", help="json, safetensors or graph; several times; all if absent.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN/exports if absent.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write a run's architecture and weights for other programs.
+
+    Example: fusenas export results/runs/demo --format graph
+    """
+    import nas  # noqa: PLC0415
+
+    files = [str(path) for path in nas.export(run, format_, out=out)]
+    print(json.dumps({"files": files}, indent=2) if as_json else "\n".join(files))
+
+
+@app.command()
+def report(
+    run: RunArgument,
+    as_json: AsJson = False,
+) -> None:
+    """Draw a run's figures and its page again.
+
+    Example: fusenas report results/runs/demo
+    """
+    import nas  # noqa: PLC0415
+
+    page = str(nas.report(run))
+    print(json.dumps({"report": page}) if as_json else page)
+
+
+@app.command(name="list")
+def list_(as_json: AsJson = False) -> None:
+    """List data sets, spaces, operations, strategies and discretizations.
+
+    Example: fusenas list --json
+    """
+    from nas.data import EMBEDDED  # noqa: PLC0415
+    from nas.discretize import DISCRETIZATIONS  # noqa: PLC0415
+    from nas.export import FORMATS  # noqa: PLC0415
+    from nas.space import space_names  # noqa: PLC0415
+    from nas.strategies import STRATEGIES  # noqa: PLC0415
+    from search_spaces import OPERATIONS  # noqa: PLC0415
+
+    found = {
+        "data": {name: _first_line(builder) for name, builder in EMBEDDED.items()},
+        "spaces": dict.fromkeys(space_names(), ""),
+        "operations": {name: f"order {op.order}: {op.formula}" for name, op in OPERATIONS.items()},
+        "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
+        "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
+        "formats": dict.fromkeys(FORMATS, ""),
+    }
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    for kind, names in found.items():
+        print(f"{kind}:")
+        for name, words in names.items():
+            print(f"  {name:24}{words}".rstrip())
+
+
+def duration(text: str) -> float:
+    """Seconds of a duration such as 90s, 10m or 1h; 0 for an empty text.
+
+    Raises:
+        UserError: If it is not a positive number with one of these units.
+    """
+    if not text:
+        return 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if match is None or float(match[1]) == 0:
+        raise UserError(f"budget {text!r} is no duration; expected such as 90s, 10m or 1h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def main() -> None:
+    """Entry point of the console command `fusenas`: exit code 2 and one line for a mistake of the user's."""
+    try:
+        app()
+    except UserError as error:
+        print(f"fusenas: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        print("fusenas: stopped", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+@contextmanager
+def _progress(as_json: bool) -> Iterator[Callable[[str], None]]:
+    """Shows what is being done: a spinner with the last line on a terminal, plain lines in a pipe, both on stderr."""
+    console = Console(stderr=True, highlight=False)
+    if as_json or not console.is_terminal:
+        yield lambda line: print(line, file=sys.stderr, flush=True)
+        return
+    with console.status("starting") as status:
+
+        def show(line: str) -> None:
+            status.update(line)
+
+        yield show
+
+
+def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) -> None:
+    """Prints what a search or a retraining came to."""
+    if as_json:
+        from nas.runs import plain  # noqa: PLC0415
+
+        print(json.dumps(plain(summary), indent=2, ensure_ascii=False, allow_nan=False))
+        return
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+    percent = summary["metric"] != "mae"
+    table = Table(title=f"{summary['data']['name']}: {summary['metric']} on the test split, mean [95 % interval]")
+    for title, side in (("", "left"), ("score", "right"), ("found − this", "right"), ("multiply-adds", "right")):
+        table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
+    for row in summary["leaderboard"]:
+        table.add_row(
+            row["name"] if row["kind"] != "found" else "[bold]found[/bold]",
+            _interval(row, percent=percent),
+            _interval(row["difference"], percent=percent) if row["difference"] else "",
+            f"{row['multiply_adds']:,}",
+        )
+    console.print(table)
+    for sentence in summary["verdict"]:
+        console.print(sentence)
+    console.print(
+        f"search {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
+        f"all {summary['total_seconds']:.0f} s"
+    )
+    if page is not None:
+        console.print(f"report: {page}", soft_wrap=True)
+
+
+def _interval(values: dict[str, float], *, percent: bool) -> str:
+    if percent:
+        return f"{100 * values['mean']:.1f} \\[{100 * values['low']:.1f}, {100 * values['high']:.1f}]"
+    return f"{values['mean']:.4g} \\[{values['low']:.4g}, {values['high']:.4g}]"
+
+
+def _first_line(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().splitlines()[0]
+
+
+def _command() -> str:
+    return shlex.join(["fusenas", *sys.argv[1:]])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""The command line: what it prints, what it writes, and one line with exit code 2 for every mistake of the user's."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cli import duration, main
+from nas import RunResult, UserError, load_run
+from nas.discretize import DISCRETIZATIONS
+from nas.export import FORMATS
+from nas.strategies import STRATEGIES
+from search_spaces import OPERATIONS
+from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
+
+COMMANDS = ("search", "retrain", "evaluate", "export", "report", "list")
+
+QUICK = ("--operations", "additive, multiplicative", "--encoders", "joint", "--epochs", "2", "--seeds", "1")
+
+FILE = ("--modalities", "sound,sight", "--target", "label", "--split", "split")
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a command came to."""
+
+    code: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Printed]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line through the console command's entry point."""
+
+    def run(*arguments: str | Path) -> Printed:
+        monkeypatch.setattr(sys, "argv", ["fusenas", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        captured = capsys.readouterr()
+        code = caught.value.code
+        assert code is None or isinstance(code, int)
+        return Printed(code or 0, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return write_npz(tmp_path)
+
+
+@pytest.fixture
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shared run, to be read only."""
+    result: RunResult = finished_run(tmp_path_factory)
+    assert result.folder is not None
+    return result.folder
+
+
+@pytest.fixture
+def copied(finished: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(run: Run, command: str) -> None:
+    printed = run(command, "--help")
+    assert printed.code == 0
+    assert re.search(rf"Example: fusenas {command}\b", printed.out)
+
+
+def test_the_help_names_every_command(run: Run) -> None:
+    printed = run("--help")
+    assert printed.code == 0
+    assert [name for name in COMMANDS if not re.search(rf"\b{name}\b", printed.out)] == []
+
+
+def test_list_tells_every_name_in_a_line(run: Run) -> None:
+    printed = run("list")
+    assert printed.code == 0
+    listed = {line.split()[0] for line in printed.out.splitlines() if line.startswith("  ")}
+    assert {"emoji", "layerwise", *OPERATIONS, *STRATEGIES, *DISCRETIZATIONS, *FORMATS} <= listed
+
+
+def test_list_as_json_says_the_same(run: Run) -> None:
+    found = json.loads(run("list", "--json").out)
+    assert list(found) == ["data", "spaces", "operations", "strategies", "discretizations", "formats"]
+    assert set(found["operations"]) == set(OPERATIONS)
+    assert found["operations"]["additive"].startswith("order 1: ")
+    assert all(found["strategies"].values())
+
+
+def test_search_as_json_prints_the_summary_and_nothing_else(run: Run, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    printed = run("search", data, *FILE, *QUICK, "--seed", "5", "--device", "cpu", "--out", out, "--json")
+    assert printed.code == 0
+    assert json.loads(printed.out) == json.loads((out / "summary.json").read_text())
+    assert json.loads(printed.out)["seeds"] == [5]
+    assert json.loads(printed.out)["command"].startswith(f"fusenas search {data}")
+    assert "searching layerwise by sampled" in printed.err  # progress goes where it disturbs no pipe
+    config = load_run(out).config
+    assert config["search"]["operations"] == ["additive", "multiplicative"]
+    assert config["training"]["epochs"] == 2
+
+
+def test_search_prints_the_leaderboard_and_the_verdict(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_report(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    compiled: list[object] = []
+
+    def fake_compile(network: object) -> object:
+        compiled.append(network)
+        return network
+
+    monkeypatch.setattr(torch, "compile", fake_compile)
+    printed = run("search", data, *FILE, *QUICK, "--budget", "10m", "--compile", "--strategy", "random")
+    assert printed.code == 0
+    out = Path("results/runs/tiny-0")  # where a run goes if nobody says where
+    summary = json.loads((out / "summary.json").read_text())
+    for row in summary["leaderboard"]:
+        assert re.search(rf"{re.escape(row['name'])}\s.*{100 * row['mean']:.1f} \[", printed.out)
+    assert summary["verdict"][0] in " ".join(printed.out.split())
+    assert f"report: {out / 'report.html'}" in printed.out
+    assert load_run(out).config["search"]["budget_seconds"] == 600
+    assert load_run(out).config["search"]["strategy"] == "random"
+    assert compiled
+
+
+def test_an_errors_unit_is_not_a_percentage(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    arrays = tiny_arrays()
+    arrays["label"] = (1000 * arrays["sight"][:, 0]).astype(np.float32)
+    np.savez(tmp_path / "far.npz", **arrays)  # type: ignore[arg-type]  # the stub takes the keys for its own argument
+    printed = run("search", tmp_path / "far.npz", *FILE, *QUICK, "--out", tmp_path / "out")
+    assert printed.code == 0
+    mean = json.loads((tmp_path / "out" / "summary.json").read_text())["leaderboard"][0]["mean"]
+    assert f"{mean:.4g} [" in printed.out
+
+
+def test_evaluate_prints_the_score_and_the_recorded_one(run: Run, finished: Path) -> None:
+    recorded = json.loads((finished / "summary.json").read_text())["leaderboard"][0]["scores"][0]
+    printed = run("evaluate", finished, "--device", "cpu")
+    assert printed.code == 0
+    assert f"accuracy {recorded:.4f} on 24 test samples, recorded {recorded:.4f}" in printed.out
+    assert "note" not in printed.out
+    found = json.loads(run("evaluate", finished, "--json").out)
+    assert found["score"] == found["recorded"] == recorded
+
+
+def test_evaluate_notes_that_the_data_is_another(run: Run, finished: Path, tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", **tiny_arrays(seed=1))  # type: ignore[arg-type]  # see above
+    assert "note: this is not the data of the search" in run("evaluate", finished, "--data", tmp_path / "other.npz").out
+
+
+def test_export_writes_the_formats_that_are_asked_for(run: Run, finished: Path, tmp_path: Path) -> None:
+    printed = run("export", finished, "--format", "json", "--format", "graph", "--out", tmp_path / "out")
+    assert printed.code == 0
+    written = [Path(line) for line in printed.out.splitlines()]
+    assert sorted(written) == sorted((tmp_path / "out").iterdir())
+    assert {file.name for file in written} == {"architecture.json", "architecture.graphml", "architecture.dot"}
+    as_json = run("export", finished, "--format", "safetensors", "--out", tmp_path / "out", "--json")
+    assert json.loads(as_json.out) == {"files": [str(tmp_path / "out" / "weights.safetensors")]}
+
+
+def test_report_draws_the_page_again(run: Run, copied: Path) -> None:
+    (copied / "report.html").unlink()
+    printed = run("report", copied)
+    assert printed.code == 0
+    assert printed.out.strip() == str(copied / "report.html")
+    assert (copied / "report.html").is_file()
+
+
+def test_retrain_takes_other_seeds(run: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    out = tmp_path / "again"
+    printed = run("retrain", finished, "--seed", "9", "--seeds", "1", "--epochs", "2", "--out", out, "--json")
+    assert printed.code == 0
+    assert json.loads(printed.out) == json.loads((out / "summary.json").read_text())
+    assert json.loads(printed.out)["seeds"] == [9]
+    assert json.loads(printed.out)["command"].startswith("fusenas retrain")
+
+
+def test_overwrite_replaces_an_earlier_run(run: Run, copied: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    assert run("search", data, *FILE, *QUICK, "--out", copied, "--overwrite").code == 0
+    assert load_run(copied).summary["seeds"] == [0]
+
+
+SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
+    "unknown key": (("--modalities", "sound,smell"), "unknown key in .*'smell'"),
+    "unknown target": (("--target", "lable"), "'lable'; did you mean 'label'"),
+    "unknown split": (("--split", "fold"), "'fold'"),
+    "one modality": (("--modalities", "sound"), "two or more modalities"),
+    "unknown kind": (("--modalities", "sound:noise,sight"), "unknown kind"),
+    "unknown task": (("--task", "clustering"), "clustering"),
+    "budget of no unit": (("--budget", "soon"), "budget 'soon' is no duration"),
+    "budget of nothing": (("--budget", "0s"), "budget '0s' is no duration"),
+    "negative budget": (("--budget=-5m",), "budget '-5m' is no duration"),
+    "unknown device": (("--device", "tpu"), "unknown device 'tpu'"),
+    "unusable device": (("--device", "meta"), "device 'meta' is not supported"),
+    "absent device": (("--device", "cuda:99"), "device 'cuda:99' is not there"),
+    "unknown strategy": (("--strategy", "dart"), "unknown strategy 'dart'; did you mean 'darts'"),
+    "unknown operation": (("--operations", "additiv"), "unknown operation 'additiv'; did you mean 'additive'"),
+    "empty operation": (("--operations", "additive,"), "unknown operation ''"),
+    "unknown space": (("--space", "cellwise"), "unknown space 'cellwise'"),
+    "unknown discretization": (("--discretization", "max"), "unknown discretization 'max'"),
+    "negative seed": (("--seed", "-1"), "seed must be from 0"),
+    "no seeds": (("--seeds", "0"), "seeds must be at least 1, got 0"),
+    "negative seeds": (("--seeds", "-3"), "seeds must be at least 1, got -3"),
+    "negative epochs": (("--epochs", "-1"), "epochs must be 0"),
+}
+
+
+def assert_one_line(printed: Printed, message: str) -> None:
+    assert printed.code == 2
+    assert printed.out == ""
+    assert re.fullmatch(rf"fusenas: [^\n]*{message}[^\n]*\n", printed.err), printed.err
+
+
+@pytest.mark.parametrize("mistake", SEARCH_MISTAKES)
+def test_a_mistake_in_a_search_is_one_line(run: Run, data: Path, tmp_path: Path, mistake: str) -> None:
+    options, message = SEARCH_MISTAKES[mistake]
+    printed = run("search", data, *FILE, *QUICK, "--out", tmp_path / "out", *options)
+    assert_one_line(printed, message)
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny.npz"]
+
+
+def test_a_missing_or_unreadable_file_is_one_line(run: Run, tmp_path: Path) -> None:
+    assert_one_line(run("search", tmp_path / "absent.npz", "--out", tmp_path / "out"), "no file or folder")
+    assert_one_line(run("search", "emoij", "--out", tmp_path / "out"), "'emoij'; did you mean 'emoji'")
+    (tmp_path / "text.npz").write_text("text")
+    assert_one_line(run("search", tmp_path / "text.npz", "--out", tmp_path / "out"), "is no .npz")
+    assert [file.name for file in tmp_path.iterdir()] == ["text.npz"]
+
+
+def test_a_file_whose_arrays_are_not_named_is_one_line(run: Run, data: Path) -> None:
+    assert_one_line(run("search", data), "It holds: label, sight, sound, split")
+
+
+def test_a_folder_in_use_is_one_line_and_left_as_it_is(run: Run, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    for options, message in (((), "not empty"), (("--overwrite",), "no fusenas run")):
+        assert_one_line(run("search", data, *FILE, *QUICK, "--out", tmp_path / "mine", *options), message)
+    assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
+
+
+@pytest.mark.parametrize("command", ["retrain", "evaluate", "export", "report"])
+def test_a_run_that_is_not_there_is_one_line(run: Run, tmp_path: Path, command: str) -> None:
+    assert_one_line(run(command, tmp_path / "absent"), "no run folder")
+    assert_one_line(run(command, tmp_path), "is no run")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("retrain", "--seeds", "-1"), "seeds must be at least 1"),
+        (("retrain", "--seed", "-1"), "seed must be from 0"),
+        (("retrain", "--epochs", "-1"), "epochs must be 0"),
+        (("retrain", "--device", "tpu"), "unknown device"),
+        (("evaluate", "--device", "tpu"), "unknown device"),
+        (("evaluate", "--data", "nowhere.npz"), "no file or folder"),
+        (("export", "--format", "pickle"), "unknown format 'pickle'"),
+    ],
+)
+def test_a_mistake_with_a_run_is_one_line(run: Run, finished: Path, arguments: tuple[str, ...], message: str) -> None:
+    command, *options = arguments
+    assert_one_line(run(command, finished, *options), message)
+
+
+@pytest.mark.parametrize("arguments", [("search", "emoji", "--bogus"), ("serach", "emoji"), ("search",)])
+def test_an_unknown_option_or_command_exits_with_2_and_no_traceback(run: Run, arguments: tuple[str, ...]) -> None:
+    printed = run(*arguments)
+    assert printed.code == 2
+    assert "Traceback" not in printed.err
+    assert "--help" in printed.err
+
+
+def test_a_stopped_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch, finished: Path) -> None:
+    def stop(*_arguments: object, **_options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nas.evaluate", stop)
+    printed = run("evaluate", finished)
+    assert printed.code == 130
+    assert "Traceback" not in printed.err
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("", 0), ("90s", 90), ("90", 90), ("10m", 600), ("1h", 3600), ("1.5m", 90), (" 2 s ", 2)]
+)
+def test_durations_are_read(text: str, seconds: float) -> None:
+    assert duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "0.0h", "-1s", "m", "1d", "1s2", "1e3s", "ten", "inf", "nan"])
+def test_what_is_no_duration_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=f"budget {text!r} is no duration; expected such as 90s, 10m or 1h"):
+        duration(text)
