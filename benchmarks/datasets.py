@@ -1,0 +1,71 @@
+"""The search on every real data set in a folder, through the file loader: three searches each, beside every baseline.
+
+    python -m benchmarks.datasets FOLDER --out results/datasets
+
+What is absent is skipped with a line that says so; a data set whose result is there already is not run again, so that a
+stopped run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.searches import repeat, write
+from nas.data import load_data
+
+
+class Source(NamedTuple):
+    """A data set under the folder: its file or folder, and what of it is what."""
+
+    path: str
+    modalities: str
+    target: str = "label"
+    split: str | None = "split"
+
+
+SOURCES = (
+    Source("wikipedia10/wikipedia10.npz", "text,image"),
+    Source("emoji/emoji.npz", "image,tokens:tokens"),
+    Source("isl_myo/isl_myo.npz", "emg:sequence,accel,gyro"),
+    Source("utd_mhad/utd_mhad.npz", "skeleton:sequence,accel,gyro"),
+    Source("omniglot8/omniglot8.npz", "image,strokes"),
+    Source("avmnist", "image,audio", split=None),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="holds a folder per data set")
+    parser.add_argument("--only", nargs="*", help="names of the data sets to run; all if absent")
+    parser.add_argument("--searches", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("results/datasets"))
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    for source in SOURCES:
+        path = given.folder / source.path
+        name = path.stem
+        if given.only and name not in given.only:
+            continue
+        if not path.exists():
+            print(f"{name}: skipped, {source.path} is not in the folder")
+            continue
+        if (given.out / f"{name}.json").exists():
+            print(f"{name}: skipped, its result is there already")
+            continue
+        print(f"{name}:")
+        data = load_data(path, modalities=source.modalities, target=source.target, split=source.split)
+        command = f"python -m benchmarks.datasets FOLDER --only {name} --searches {given.searches}"
+        write(given.out, repeat(data, given.searches, command=command, device=given.device))
+
+
+if __name__ == "__main__":
+    main()

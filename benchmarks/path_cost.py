@@ -1,0 +1,127 @@
+"""What a search step costs as candidates are added: a sampled path runs its own operations only.
+
+    python -m benchmarks.path_cost --out results/path_cost
+
+Times one training step of the supernet, on cached taps, with 2, 4, 6 and 12 fusing operations per node beside `none`
+and `carry`, all in one run: the sampled path, whose cost should stay, and the softmax mixture, whose cost should grow.
+Operations differ in cost, so the twelve are divided among six supernets of two, three of four, and so on, and what is
+told for a number is the mean over its supernets: the operations are the same in every line. Rounds alternate between
+all supernets, so that whatever else the machine does hits all alike; a supernet's time is the median over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nas.data import FusionData
+from nas.data.batches import split_batch
+from nas.graph import Selection
+from nas.provenance import provenance
+from nas.relaxation import single_path, softmax
+from nas.runs import write_atomically
+from nas.search import make_space
+from nas.training import TrainingConfig, build_network, losses, make_optimizer, pick_device, seeded, step
+from search_spaces import OPERATIONS
+
+FUSING = [name for name in OPERATIONS if name not in ("none", "carry")]
+
+SETS = {
+    count: [FUSING[start :: len(FUSING) // count] for start in range(len(FUSING) // count)] for count in (2, 4, 6, 12)
+}
+"""Number of fusing operations to disjoint sets of so many that together are all of them."""
+
+RELAXATIONS = ("sampled path", "softmax mixture")
+
+STEPS = 20
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
+    parser.add_argument("--out", type=Path, default=Path("results/path_cost"))
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    origin = provenance("python -m benchmarks.path_cost")
+    device = pick_device(given.device)
+    generator = np.random.default_rng(0)
+    data = FusionData.from_arrays(
+        {name: [generator.standard_normal((320, 8, 64)).astype(np.float32) for _ in range(3)] for name in ("a", "b")},
+        generator.integers(0, 10, 320),
+        name="made up",
+    )
+    config = TrainingConfig()
+    variants = {
+        (relaxation, count, number): _stepper(data, config, names, relaxation, device)
+        for count, sets in SETS.items()
+        for number, names in enumerate(sets)
+        for relaxation in RELAXATIONS
+    }
+    seconds: dict[tuple[str, int, int], list[float]] = {variant: [] for variant in variants}
+    for number in range(given.rounds + 1):
+        for variant, run in variants.items():
+            started = time.perf_counter()
+            run()
+            if number:  # the first round warms up
+                seconds[variant].append((time.perf_counter() - started) / STEPS)
+    mean = {
+        (relaxation, count): statistics.mean(
+            statistics.median(seconds[relaxation, count, number]) for number in range(len(sets))
+        )
+        for relaxation in RELAXATIONS
+        for count, sets in SETS.items()
+    }
+    lines = ["| relaxation | fusing operations per node | ms per step | × that with 2 |", "| --- | --- | --- | --- |"]
+    lines += [
+        f"| {relaxation} | {count} | {1000 * value:.2f} | {value / mean[relaxation, 2]:.2f} |"
+        for (relaxation, count), value in mean.items()
+    ]
+    text = "\n".join(lines) + (
+        f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
+        f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, median of {given.rounds} rounds of {STEPS} "
+        "steps.\n"
+    )
+    print(text)
+    write_atomically(given.out / "README.md", text.encode())
+    rows = [
+        {"relaxation": relaxation, "operations": SETS[count][number], "seconds_per_step": values}
+        for (relaxation, count, number), values in seconds.items()
+    ]
+    write_atomically(given.out / "records.json", (json.dumps({"rows": rows, **origin}, indent=1) + "\n").encode())
+
+
+def _stepper(
+    data: FusionData, config: TrainingConfig, operations: Sequence[str], relaxation: str, device: torch.device
+) -> Callable[[], None]:
+    """A function that trains a supernet with these fusing operations at every node for a few steps."""
+    space = make_space("layerwise", data, operations=operations)
+    with seeded(0):
+        network = build_network(space, data, config).to(device)
+    optimizer, scheduler = make_optimizer(network, config, 100_000)
+    batch = split_batch(data, "weights", device).take(slice(0, config.batch_size))
+    choices = random.Random(0)
+    logits = {node.name: torch.zeros(len(node.choices), device=device) for node in space.nodes}
+
+    def run() -> None:
+        for _ in range(STEPS):
+            path: Selection = single_path(space, choices) if relaxation == "sampled path" else softmax(logits)
+            step(losses(data.task, network, batch, path).mean(), network, optimizer, scheduler, config)
+
+    return run
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""The examples and the README's snippets run, and say what they are there to say."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import nas
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _example(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"example_{name}", ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+def test_the_search_on_arrays_finds_the_interaction() -> None:
+    result = _example("01_search_arrays").main()
+    scores = {row["name"]: row["mean"] for row in result.summary["leaderboard"]}
+    assert result.summary["interaction_order"] >= 2
+    assert scores["found"] > scores["late fusion"] + 0.2
+
+
+@pytest.mark.slow
+def test_a_network_of_ones_own_serves_as_encoder() -> None:
+    result = _example("02_own_encoder").main()
+    assert result.summary["depths"]["sensor"] == 3
+    assert result.summary["leaderboard"][0]["mean"] > 0.6  # three classes at chance have 0.33
+
+
+@pytest.mark.slow
+def test_a_run_can_be_read_back(tmp_path: Path) -> None:
+    nas.search(
+        "digits_halves", operations=["additive"], seeds=1, training=nas.TrainingConfig(epochs=3), out=tmp_path / "run"
+    )
+    probabilities = _example("03_read_a_run").main(tmp_path / "run")
+    assert probabilities.shape == (5, 10)
+    assert float(probabilities.sum(dim=1).sub(1).abs().max()) < 1e-5  # sums of float32
+
+
+@pytest.mark.slow
+def test_the_snippets_of_the_readme_run() -> None:
+    snippets = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert snippets
+    for snippet in snippets:
+        done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert "depth 0" in done.stdout
