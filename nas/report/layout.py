@@ -22,6 +22,9 @@ STATE_Y = 0.75
 NODE_Y = 1.85
 FIRST_STREAM_Y = 3.05
 
+MAX_TAPS = 100
+"""More for one modality is damage, or no figure that anybody could read."""
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -109,6 +112,8 @@ def layout(summary: Mapping[str, Any]) -> Layout:
     beliefs = {str(node["name"]): _belief(node) for node in summary.get("nodes") or []}
     residuals = {str(node["name"]): node.get("residual") for node in summary.get("nodes") or []}
     depths = {str(name): int(depth) for name, depth in summary["depths"].items()}
+    if not depths or not chosen or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
+        raise ValueError(f"no nodes, or not 1 to {MAX_TAPS} taps for every modality")
     read = {str(tap) for entry in chosen.values() for tap in entry["inputs"]}
 
     tap_columns, node_columns = _columns(summary, depths, list(chosen))
@@ -186,6 +191,9 @@ def _wires(
     inputs: list[str], taps: Mapping[str, tuple[float, float]], earlier: Mapping[str, Node], x: float
 ) -> tuple[Wire, ...]:
     """Wires reach the top of the node side by side, the farther stream to the right, so that they do not cross."""
+    unknown = [name for name in inputs if name not in taps and name not in earlier]
+    if unknown:
+        raise ValueError(f"no tap or earlier node is called {unknown[0]!r}")
     near_first = sorted((name for name in inputs if name in taps), key=lambda name: taps[name][1])
     wires = []
     for i, name in enumerate(near_first):

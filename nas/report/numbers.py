@@ -55,7 +55,7 @@ def seconds_text(value: float) -> str:
     """A duration, such as "0.8 s", "4 min 12 s" or "2 h 5 min"; "–" if there is none."""
     if math.isnan(value):
         return "–"
-    if value < 60:
+    if value < 59.5:
         return f"{value:.1f} s" if value < 10 else f"{value:.0f} s"
     minutes, seconds = divmod(round(value), 60)
     if minutes < 60:

@@ -116,12 +116,14 @@ def figure_style() -> Iterator[None]:
 def to_svg(figure: Figure) -> bytes:
     """The figure as SVG, the same bytes every time."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": "fusenas"})
+    with figure_style():
+        figure.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": "fusenas"})
     return buffer.getvalue()
 
 
 def to_png(figure: Figure) -> bytes:
     """The figure as PNG at twice screen resolution."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=200, metadata={"Software": "fusenas"})
+    with figure_style():
+        figure.savefig(buffer, format="png", dpi=200, metadata={"Software": "fusenas"})
     return buffer.getvalue()
