@@ -8,9 +8,8 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -21,27 +20,14 @@ from nas.errors import UserError
 app = typer.Typer(
     name="fusenas",
     help="Learns when, how and whether to fuse several modalities, and says honestly what fusion bought.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 
 
-class Encoders(StrEnum):
-    """How encoders are trained."""
-
-    AUTO = "auto"
-    PRETRAINED = "pretrained"
-    JOINT = "joint"
-
-
-class BaselineSet(StrEnum):
-    """How many fixed operations are trained for comparison."""
-
-    QUICK = "quick"
-    FULL = "full"
-
+UsageError: Any = typer.BadParameter.__base__
+"""What typer raises for a wrong option; it comes from click, which some versions of typer carry inside them."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
@@ -65,12 +51,12 @@ def search(
     operations: Annotated[str, typer.Option(help="Candidate operations, comma-separated; all if absent.")] = "",
     strategy: Annotated[str, typer.Option(help="How to search; see `fusenas list`.")] = "sampled",
     discretization: Annotated[str, typer.Option(help="How to decide.")] = "one_standard_error",
-    encoders: Annotated[Encoders, typer.Option(help="Train encoders alone and freeze them, or with the rest.")] = (
-        Encoders.AUTO
-    ),
-    baselines: Annotated[BaselineSet, typer.Option(help="Train the most promising operations alone, or all.")] = (
-        BaselineSet.QUICK
-    ),
+    encoders: Annotated[
+        str, typer.Option(help="Train encoders alone and freeze them (pretrained), with the rest (joint), or auto.")
+    ] = "auto",
+    baselines: Annotated[
+        str, typer.Option(help="Train the most promising operations alone (quick), or all (full).")
+    ] = "quick",
     seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
     seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
     epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
@@ -99,8 +85,8 @@ def search(
             operations=[part.strip() for part in operations.split(",")] if operations else None,
             strategy=strategy,
             discretization=discretization,
-            encoders=encoders.value,
-            baselines=baselines.value,
+            encoders=cast(Any, encoders),  # names are checked there
+            baselines=cast(Any, baselines),
             seed=seed,
             seeds=seeds,
             budget_seconds=duration(budget),
@@ -252,13 +238,17 @@ def duration(text: str) -> float:
 def main() -> None:
     """Entry point of the console command `fusenas`: exit code 2 and one line for a mistake of the user's."""
     try:
-        app()
+        code = app(sys.argv[1:] or ["--help"], prog_name="fusenas", standalone_mode=False)
     except UserError as error:
         print(f"fusenas: {error}", file=sys.stderr)
         raise SystemExit(2) from None
-    except KeyboardInterrupt:
+    except UsageError as error:
+        print(f"fusenas: {' '.join(error.format_message().split()).removesuffix('.')}; see --help", file=sys.stderr)
+        raise SystemExit(2) from None
+    except (KeyboardInterrupt, typer.Abort):
         print("fusenas: stopped", file=sys.stderr)
         raise SystemExit(130) from None
+    raise SystemExit(code or 0)
 
 
 @contextmanager

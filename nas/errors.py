@@ -24,5 +24,5 @@ def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     """
     names = sorted(known)
     near = get_close_matches(given, names, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"; did you mean {near[0]!r}?" if near else "."
     return UserError(f"unknown {kind} {given!r}{hint} Known: {', '.join(names)}")
