@@ -27,7 +27,8 @@ def random(problem: Problem) -> Explored:
             device=problem.device,
         )
         for node, index in zip(problem.space.nodes, problem.space.index(architecture), strict=True):
-            counts[node.name][index] += 1 / problem.search.trainings
+            counts[node.name][index] += 1
+        shares = {name: [count / (number + 1) for count in values] for name, values in counts.items()}
         problem.log(
             {
                 "phase": "search",
@@ -36,7 +37,7 @@ def random(problem: Problem) -> Explored:
                 "seconds": problem.elapsed_seconds(),
                 "train_loss": None,
                 "architecture_loss": trained.architecture_loss,
-                "mixing_weights": {name: list(values) for name, values in counts.items()},
+                "mixing_weights": shares,
                 "entropy": {},
             }
         )
@@ -45,4 +46,4 @@ def random(problem: Problem) -> Explored:
         if problem.spent() >= 1:
             break
     assert best is not None
-    return Explored(network=None, beliefs=counts, architecture=chosen, loss=best.architecture_loss)
+    return Explored(network=None, beliefs=shares, architecture=chosen, loss=best.architecture_loss)

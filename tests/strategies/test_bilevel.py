@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas.data.batches import Batch
 from nas.relaxation import softmax
@@ -72,9 +72,9 @@ def test_architecture_and_weights_take_turns_each_on_its_own_split(monkeypatch: 
         asked.clear()
         return loss
 
-    def spied_step(loss: Tensor, network: nn.Module, *rest: Any) -> None:
+    def spied_step(loss: Tensor, *rest: Any) -> None:
         turns.append(("weights", set(asked)))
-        real_step(loss, network, *rest)
+        real_step(loss, *rest)
 
     real_step = bilevel.__dict__["step"]
     monkeypatch.setattr(bilevel, "losses", spied_losses)

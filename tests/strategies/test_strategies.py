@@ -167,13 +167,7 @@ def test_a_spent_budget_ends_the_search_early(name: str) -> None:
     assert math.isfinite(late.explored.loss)
 
 
-def _not_random(name: str) -> Any:
-    """Random search divides by the trainings that were planned, not by those that were done."""
-    known = pytest.mark.xfail(strict=True, reason="beliefs of a random search that ended early sum to less than one")
-    return pytest.param(name, marks=known) if name == "random" else name
-
-
-@pytest.mark.parametrize("name", [_not_random(name) for name in STRATEGIES])
+@pytest.mark.parametrize("name", STRATEGIES)
 def test_beliefs_of_a_search_that_ended_early_sum_to_one(name: str) -> None:
     search = replace(SEARCH, trainings=4, budget_seconds=3600)
     for beliefs in _run(name, search=search, already_seconds=3601).explored.beliefs.values():
@@ -253,11 +247,17 @@ def test_compile_hands_the_network_to_the_compiler(monkeypatch: pytest.MonkeyPat
     assert len(compiled) == SEARCH.trainings
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_search_that_diverges_is_told(strategy: str) -> None:
+    with pytest.raises(UserError, match=r"diverged in epoch 1: .* lower the learning_rate"):
+        _run.__wrapped__(strategy, training=replace(TRAINING, learning_rate=1e30))
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("length", -1.0, "length must be 0 (automatic) or positive, got -1"),
-        ("length", math.nan, "length must be 0 (automatic) or positive, got nan"),
+        ("length", -1.0, r"length must be 0 \(automatic\) or positive, got -1"),
+        ("length", math.nan, r"length must be 0 \(automatic\) or positive, got nan"),
         ("trainings", 0, "trainings must be at least 1, got 0"),
         ("budget_seconds", -1.0, "budget must not be negative"),
     ],
