@@ -49,11 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for seed in range(given.searches):
                 records.append(_one(name, mode, seed, given.device))
                 print(records[-1], flush=True)
-    result = {"records": records, "threads": torch.get_num_threads(), "load": os.getloadavg()[0], **origin}
+    result = {"records": records, "load": os.getloadavg()[0], **origin}
     write_atomically(given.out / "records.json", (json.dumps(result, indent=1) + "\n").encode())
     text = table(records) + (
-        f"\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"{result['threads']} threads.\n"
+        f"\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}.\n"
     )
     write_atomically(given.out / "README.md", text.encode())
 

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     text = "\n".join(lines) + (
         f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, median of {given.rounds} rounds of {STEPS} "
+        f"load {os.getloadavg()[0]:.1f}, median of {given.rounds} rounds of {STEPS} "
         "steps.\n"
     )
     print(text)
@@ -118,7 +118,7 @@ def _stepper(
     def run() -> None:
         for _ in range(STEPS):
             path: Selection = single_path(space, choices) if relaxation == "sampled path" else softmax(logits)
-            step(losses(data.task, network, batch, path).mean(), network, optimizer, scheduler, config)
+            step(losses(data.task, network, batch, path).mean(), optimizer, scheduler, config)
 
     return run
 

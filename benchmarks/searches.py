@@ -95,7 +95,6 @@ def repeat(
         "searches": records,
         "leaderboard": [row.to_dict() for row in board],
         "verdict": verdict(space, task, board)[1:],
-        "threads": torch.get_num_threads(),
         "load": os.getloadavg()[0],
         **origin,
     }
@@ -138,8 +137,8 @@ def table(result: dict[str, Any]) -> str:
         )
     lines += [
         "",
-        f"`{result['command']}`, commit {result['commit']}, {result['started_at']}, {result['hardware']}, "
-        f"{result['threads']} threads; torch {result['versions']['torch']}.",
+        f"`{result['command']}`, commit {result['commit']}, {result['started_at']}, {result['hardware']}; "
+        f"torch {result['versions']['torch']}.",
         "",
     ]
     return "\n".join(lines)

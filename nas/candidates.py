@@ -26,23 +26,25 @@ class Candidates:
     Attributes:
         indices: Choice index of every node, (architectures, nodes).
         losses: On samples of the architecture split, (architectures, samples).
-        errors: What the primary metric counts on the same samples, (architectures, samples).
     """
 
     indices: NDArray[np.int64]
     losses: Tensor
-    errors: Tensor
 
     def best(self) -> int:
         """Row of the lowest mean loss."""
         return int(self.losses.mean(dim=1).argmin())
 
+    def take(self, rows: NDArray[np.int64]) -> Candidates:
+        """Some of them, (rows,)."""
+        return Candidates(self.indices[rows], self.losses[torch.from_numpy(rows)])
+
     def z(self) -> Tensor:
         """Paired standard errors above the best, (architectures,)."""
         return paired_z(self.losses, self.losses[self.best()])
 
-    def held_out_errors(self, groups: NDArray[np.int64]) -> Tensor:
-        """How wrong the best candidate of each group is on samples that did not choose it.
+    def held_out_losses(self, groups: NDArray[np.int64]) -> Tensor:
+        """Losses of the best candidate of each group on samples that did not choose it.
 
         The lowest of thousands of means is low partly by luck, the more so the more candidates there are. So the
         samples are dealt into `FOLDS` folds; on each fold stands the candidate whose loss is lowest on all the others.
@@ -64,7 +66,7 @@ class Candidates:
             inside = torch.nonzero(fold_of == fold).flatten()
             outside = total - self.losses[:, inside].sum(dim=1)
             for group, rows in enumerate(members):
-                found[group, inside] = self.errors[rows[outside[rows].argmin()], inside]
+                found[group, inside] = self.losses[rows[outside[rows].argmin()], inside]
         return found
 
     def beliefs(self, space: SearchSpace) -> dict[str, list[float]]:
@@ -92,14 +94,14 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
     sizes = [len(node.choices) for node in space.nodes]
     if space.size() <= limit:
         indices = np.array(list(itertools.product(*(range(size) for size in sizes))), dtype=np.int64)
-        return Candidates(indices, *scorer.judge(indices))
+        return Candidates(indices, scorer.losses(indices))
     start = tuple(_idlest(node.choices) for node in space.nodes)
-    seen: dict[tuple[int, ...], tuple[Tensor, Tensor]] = {}
+    seen: dict[tuple[int, ...], Tensor] = {}
     fresh, best = [start], float("inf")
     while fresh:
-        seen.update(zip(fresh, zip(*scorer.judge(fresh), strict=True), strict=True))
-        beam = sorted(seen, key=lambda row: float(seen[row][0].mean()))[:BEAM_WIDTH]
-        now = float(seen[beam[0]][0].mean())
+        seen.update(zip(fresh, scorer.losses(fresh), strict=True))
+        beam = sorted(seen, key=lambda row: float(seen[row].mean()))[:BEAM_WIDTH]
+        now = float(seen[beam[0]].mean())
         if now >= best:
             break
         best = now
@@ -112,8 +114,7 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
                 if (neighbour := (*row[:column], value, *row[column + 1 :])) not in seen
             )
         )
-    losses, errors = (torch.stack(values) for values in zip(*seen.values(), strict=True))
-    return Candidates(np.array(list(seen), dtype=np.int64), losses, errors)
+    return Candidates(np.array(list(seen), dtype=np.int64), torch.stack(list(seen.values())))
 
 
 def _idlest(choices: tuple[Choice, ...]) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.architecture import Architecture
@@ -67,28 +68,33 @@ def one_standard_error(
 ) -> Architecture:
     """The simplest architecture that the data cannot tell apart from the best.
 
-    Candidates are grouped by interaction order and, within it, by the number of active nodes. The simplest group within
-    one *paired* standard error of the best group is taken, each judged by its errors, as the primary metric counts
-    them, on samples that did not choose its candidate. Among the group's candidates whose loss is within one paired
-    standard error of its lowest, the fewest multiply-adds of the whole network decide, then the lower loss. After
-    Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3; the pairing and the held-out comparison
-    are departures, see `Candidates.held_out_errors`.
+    Three times the simplest within one *paired* standard error of the best is taken: of the interaction orders, then of
+    the numbers of active nodes within the order, each judged by its best candidate on samples that did not choose it;
+    then, of what is left, the candidate with the fewest multiply-adds of the whole network. After Breiman et al. 1984,
+    "Classification and Regression Trees", section 3.4.3; the pairing and the held-out comparison are departures, see
+    `Candidates.held_out_losses`.
     """
     space = problem.space
     architectures = [space.at(tuple(row)) for row in candidates.indices.tolist()]
-    kinds = [(space.interaction_order(a), sum(bool(c.inputs) for _, c in a.choices)) for a in architectures]
-    groups = sorted(set(kinds))
-    group_of = np.array([groups.index(kind) for kind in kinds])
-    held_out = candidates.held_out_errors(group_of)
-    z = paired_z(held_out, held_out[held_out.mean(dim=1).argmin()])
-    simplest = int(torch.nonzero(z <= 1).flatten()[0])
-    rows = np.flatnonzero(group_of == simplest)
-    losses = candidates.losses[torch.from_numpy(rows)]
+    left = np.arange(len(architectures))
+    orders = np.array([space.interaction_order(architecture) for architecture in architectures])
+    active = np.array([sum(bool(choice.inputs) for _, choice in a.choices) for a in architectures])
+    for complexity in (orders, active):
+        left = left[_simplest(candidates.take(left), complexity[left])]
+    losses = candidates.losses[torch.from_numpy(left)]
     means = losses.mean(dim=1)
     near = torch.nonzero(paired_z(losses, losses[means.argmin()]) <= 1).flatten().tolist()
-    chosen = min(near, key=lambda i: (cost.total(architectures[rows[i]]), float(means[i])))
-    found: Architecture = architectures[int(rows[chosen])]
+    chosen = min(near, key=lambda i: (cost.total(architectures[left[i]]), float(means[i])))
+    found: Architecture = architectures[int(left[chosen])]
     return found
+
+
+def _simplest(candidates: Candidates, complexity: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of the lowest complexity whose best candidate cannot be told apart from the best of all."""
+    levels, group_of = np.unique(complexity, return_inverse=True)
+    held_out = candidates.held_out_losses(group_of)
+    z = paired_z(held_out, held_out[held_out.mean(dim=1).argmin()])
+    return np.flatnonzero(complexity == levels[int(torch.nonzero(z <= 1)[0])])
 
 
 def perturbation(
@@ -127,16 +133,14 @@ def perturbation(
 
 
 def _fine_tune(problem: Problem, network: FusionNetwork, selection: Mapping[str, Tensor | int]) -> None:
-    config = problem.training
-    optimizer, scheduler = make_optimizer(network, config, 10 * steps_per_epoch(len(problem.weights), config))
-    for group in optimizer.param_groups:
-        group["lr"] = config.learning_rate / 10
+    config = replace(problem.training, learning_rate=problem.training.learning_rate / 10)
+    optimizer, scheduler = make_optimizer(network, config, steps_per_epoch(len(problem.weights), config))
     with seeded(problem.seed) as generator:
         network.train()
         for part in shuffled(problem.weights, config.batch_size, generator, problem.device):
             with autocast(problem.device):
                 loss = losses(problem.data.task, network, part, selection).mean()
-            step(loss, network, optimizer, scheduler, config)
+            step(loss, optimizer, scheduler, config)
 
 
 DISCRETIZATIONS: Mapping[str, Decide] = {

@@ -41,23 +41,6 @@ def sample_losses(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | 
     return (errors if scale is None else errors / scale).square().mean(dim=1)
 
 
-def sample_errors(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
-    """How wrong every answer is, (batch,): what the primary metric counts, sample by sample.
-
-    0 or 1 for classification, the share of wrong labels for multilabel, the mean absolute error for regression.
-
-    Args:
-        task: What the target is.
-        outputs: Logits or predictions, (batch, outputs).
-        targets: (batch,) int64 or (batch, outputs) float.
-    """
-    if task == "classification":
-        return (outputs.argmax(dim=1) != targets).float()
-    if task == "multilabel":
-        return ((outputs > 0) != (targets > 0)).float().mean(dim=1)
-    return (outputs.float() - targets).abs().mean(dim=1)
-
-
 def score(metric: str, outputs: NDArray[np.floating], targets: NDArray[np.generic]) -> float:
     """One number for a whole split.
 

@@ -11,6 +11,9 @@ from torch import Tensor
 from nas.graph import StraightThrough
 from nas.space import FusionNode, SearchSpace
 
+MAX_DRAWS = 20
+"""How often a path that does nothing is drawn again."""
+
 
 def softmax(arch_logits: Mapping[str, Tensor], *, temperature: float = 1.0) -> dict[str, Tensor]:
     """Mixing weights of every node, (choices,) each, positive and summing to one.
@@ -58,31 +61,41 @@ def gumbel(
 
 
 def single_path(space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.5) -> dict[str, int]:
-    """One uniformly sampled path: for every node first an operation, then one of the choices that apply it.
+    """One sampled path: a highest interaction order, then for every node an operation within it, then its inputs.
 
     Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", samples all choices
-    alike. Here operations are alike instead, whatever the number of modality subsets that each comes with, and a node
-    that may do nothing does so at a rate of its own: simple architectures, in which one node alone is active, would
-    otherwise almost never be trained.
+    alike. Here the orders 1, 2 and 3 are alike instead, so that the supernet serves simple architectures as well as
+    complex ones, which are far more; operations are alike, whatever the number of modality subsets that each comes
+    with; and a node that may do nothing does so at a rate of its own, since architectures in which one node alone is
+    active would otherwise almost never be trained. A path that does nothing anywhere is drawn again.
 
     Args:
         space: With its nodes' choices.
         generator: Of the draw.
         nothing_rate: How often a node that may read nothing does so, 0 to 1.
     """
-    return {node.name: _draw(node, generator, nothing_rate) for node in space.nodes}
+    orders = sorted({max(1, space.operations[c.operation].order) for node in space.nodes for c in node.choices})
+    highest = generator.choice(orders)
+    path: dict[str, int] = {}
+    for _ in range(MAX_DRAWS):
+        path = {node.name: _draw(space, node, highest, generator, nothing_rate) for node in space.nodes}
+        if any(node.choices[path[node.name]].inputs for node in space.nodes):
+            break
+    return path
 
 
-def _draw(node: FusionNode, generator: random.Random, nothing_rate: float) -> int:
+def _draw(space: SearchSpace, node: FusionNode, highest: int, generator: random.Random, nothing_rate: float) -> int:
     by_operation: dict[str, list[int]] = {}
     nothing = []
     for index, choice in enumerate(node.choices):
-        if choice.inputs:
-            by_operation.setdefault(choice.operation, []).append(index)
-        else:
+        if not choice.inputs:
             nothing.append(index)
+        elif space.operations[choice.operation].order <= highest:
+            by_operation.setdefault(choice.operation, []).append(index)
     if nothing and (not by_operation or generator.random() < nothing_rate):
         return generator.choice(nothing)
+    if not by_operation:  # the node offers higher orders alone
+        return generator.randrange(len(node.choices))
     return generator.choice(generator.choice(list(by_operation.values())))
 
 

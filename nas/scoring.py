@@ -13,7 +13,7 @@ from nas.architecture import Architecture
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork
-from nas.metrics import sample_errors, sample_losses
+from nas.metrics import sample_losses
 from nas.space import SearchSpace
 from nas.training import EVALUATION_BATCH, autocast
 
@@ -81,30 +81,25 @@ class PathScorer:
         return [torch.stack([torch.cat(parts) for parts in found]) for found in rows]
 
     @torch.no_grad()
-    def judge(self, indices: NDArray[np.int64] | Sequence[tuple[int, ...]]) -> tuple[Tensor, Tensor]:
-        """The loss and the error of every sample under every architecture.
+    def losses(self, indices: NDArray[np.int64] | Sequence[tuple[int, ...]]) -> Tensor:
+        """The loss of every sample under every architecture.
 
         Args:
             indices: Choice index of every node, (architectures, nodes).
 
         Returns:
-            Losses and errors (see `nas.metrics`), each (architectures, samples), on the CPU.
+            (architectures, samples), on the CPU.
         """
         wanted = np.asarray(indices, dtype=np.int64)
         num_samples, num_outputs = len(self.batch), self.network.head.scale.numel()
         chunk = max(1, _CHUNK_ELEMENTS // (num_samples * num_outputs))
-        losses, errors = [], []
+        found = []
         for start in range(0, len(wanted), chunk):
             rows = wanted[start : start + chunk]
             outputs = self._outputs(rows).flatten(0, 1)
             targets = self.batch.targets.repeat(len(rows), *([1] * (self.batch.targets.dim() - 1)))
-            losses.append(sample_losses(self.task, outputs, targets, self.network.head.scale).view(len(rows), -1).cpu())
-            errors.append(sample_errors(self.task, outputs, targets).view(len(rows), -1).cpu())
-        return torch.cat(losses), torch.cat(errors)
-
-    def losses(self, indices: NDArray[np.int64] | Sequence[tuple[int, ...]]) -> Tensor:
-        """The losses of `judge` alone, (architectures, samples)."""
-        return self.judge(indices)[0]
+            found.append(sample_losses(self.task, outputs, targets, self.network.head.scale).view(len(rows), -1).cpu())
+        return torch.cat(found)
 
     def _outputs(self, rows: NDArray[np.int64]) -> Tensor:
         """(architectures, samples, outputs), from the table if there is one."""

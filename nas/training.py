@@ -197,14 +197,10 @@ def train(
             for batch in shuffled(weights, config.batch_size, generator, device):
                 with autocast(device):
                     loss = losses(task, run, batch).mean() if not config.compile else _compiled_loss(task, run, batch)
-                step(loss, network, optimizer, scheduler, config)
+                step(loss, optimizer, scheduler, config)
                 total += loss.detach() * len(batch)
             train_loss = float(total) / len(weights)
-            if not math.isfinite(train_loss):
-                raise UserError(
-                    f"training diverged in epoch {epoch + 1}: its loss is {train_loss}; lower the learning_rate of "
-                    f"{config.learning_rate}, or look for huge values in the data"
-                )
+            check_finite(train_loss, epoch, config)
             outputs, targets = predict(network, architecture, device)
             loss_now = float(sample_losses(task, outputs, targets, network.head.scale.cpu()).mean())
             score_now = score(metric, outputs.numpy(), targets.numpy())
@@ -231,6 +227,19 @@ def train(
         train_seconds=time.perf_counter() - started,
         num_epochs=epoch + 1,
     )
+
+
+def check_finite(train_loss: float, epoch: int, config: TrainingConfig) -> None:
+    """Stops a training that has diverged.
+
+    Raises:
+        UserError: If the mean loss of an epoch, counted from 0, is not finite.
+    """
+    if not math.isfinite(train_loss):
+        raise UserError(
+            f"training diverged in epoch {epoch + 1}: its loss is {train_loss}; lower the learning_rate of "
+            f"{config.learning_rate}, or look for huge values in the data"
+        )
 
 
 def _better(metric: str, now: float, best: float) -> bool:
@@ -264,7 +273,6 @@ def make_optimizer(
 
 def step(
     loss: Tensor,
-    network: nn.Module,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     config: TrainingConfig,
@@ -272,7 +280,8 @@ def step(
     """One descent step: gradients, clipping, weights, learning rate."""
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    nn.utils.clip_grad_norm_(network.parameters(), config.gradient_clip)
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
     optimizer.step()
     scheduler.step()
 

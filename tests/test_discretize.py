@@ -77,7 +77,7 @@ def decide(problem: Problem, network: FusionNetwork, cost: CostTable, gains: Map
         order = space.interaction_order(space.at(index))
         rows.append(base - (gains[order] + spread[order] if order in gains else 0))
     found = torch.stack(rows)
-    candidates = Candidates(np.array(indices), found, found)
+    candidates = Candidates(np.array(indices), found)
     return one_standard_error(
         problem, network, explored_of(problem, network, {"fusion0": 0, "fusion1": 0}), candidates, cost
     )
@@ -120,31 +120,37 @@ def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(
     rows[space.index(cheaper)] = base + 0.1 + noise  # fourteen standard errors
     found = torch.stack([rows[index] for index in indices])
     explored = explored_of(problem, network, {"fusion0": 0, "fusion1": 0})
-    assert one_standard_error(problem, network, explored, Candidates(np.array(indices), found, found), cost) == wanted
+    assert one_standard_error(problem, network, explored, Candidates(np.array(indices), found), cost) == wanted
     assert cost.total(cheaper) < cost.total(wanted)
 
 
-def test_groups_are_told_apart_by_errors_and_their_members_by_losses(
+def test_more_nodes_of_one_order_must_pay_as_a_higher_order_must(
     problem: Problem, network: FusionNetwork, cost: CostTable
 ) -> None:
     space = problem.space
     indices = [space.index(one) for one in space.enumerate()]
-    orders = torch.tensor([space.interaction_order(space.at(index)) for index in indices])
-    base = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(0))
-    lower_loss = base - orders[:, None]  # the higher the order, the lower the loss …
+    both = architecture(ADDITIVE, deeper(ADDITIVE))
+    generator = torch.Generator().manual_seed(0)
+    base = torch.rand(SAMPLES, generator=generator) + 5
+    noise = torch.randn(SAMPLES, generator=generator)
+    spread = (noise - noise.mean()) / noise.std()
     explored = explored_of(problem, network, {"fusion0": 0, "fusion1": 0})
 
-    def decided(errors: torch.Tensor) -> Architecture:
-        return one_standard_error(problem, network, explored, Candidates(np.array(indices), lower_loss, errors), cost)
+    def decided(gain: float) -> Architecture:
+        """When every fusion is much better than none, and adding at both depths gains so much over one of them."""
+        rows = {index: base - (4 if space.interaction_order(space.at(index)) else 0) for index in indices}
+        rows[space.index(both)] = base - 4 - gain - spread
+        candidates = Candidates(np.array(indices), torch.stack([rows[index] for index in indices]))
+        return one_standard_error(problem, network, explored, candidates, cost)
 
-    assert decided(base.expand(25, -1)) == architecture(NOTHING, NOTHING)  # … yet as many errors are made
-    assert decided(lower_loss) == architecture(MULTIPLICATIVE, NOTHING)
+    assert decided(0.05) == architecture(ADDITIVE, NOTHING)  # 0.7 standard errors
+    assert decided(0.10) == both  # 1.4 of them
 
 
 def test_argmax_takes_the_largest_weight_of_every_node(
     problem: Problem, network: FusionNetwork, cost: CostTable
 ) -> None:
-    candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4), torch.zeros(1, 4))
+    candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4))
     for first in range(5):
         favourite = {"fusion0": first, "fusion1": (first + 2) % 5}
         found = argmax(problem, network, explored_of(problem, network, favourite), candidates, cost)
@@ -167,7 +173,7 @@ def test_perturbation_keeps_the_choice_whose_removal_hurts() -> None:
     before = {name: value.clone() for name, value in network.state_dict().items() if "running" not in name}
     explored = Explored(network=network, beliefs={name: weights.tolist() for name, weights in mixture.items()})
     cost = CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
-    candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4), torch.zeros(1, 4))
+    candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4))
     found = perturbation(problem, network, explored, candidates, cost)
     assert found["fusion1"] == wanted["fusion1"]
     for name, value in network.state_dict().items():

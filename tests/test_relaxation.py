@@ -15,7 +15,7 @@ from torch import Tensor
 from nas.architecture import Choice
 from nas.relaxation import entropy, gumbel, single_path, softmax
 from nas.space import FusionNode, SearchSpace
-from search_spaces import OPERATIONS
+from search_spaces import OPERATIONS, layerwise
 
 _logits = st.lists(st.floats(-30, 30), min_size=1, max_size=6)
 _temperature = st.floats(0.05, 20)
@@ -143,21 +143,42 @@ def _space(*choices: tuple[Choice, ...]) -> SearchSpace:
 
 
 @pytest.mark.parametrize("nothing_rate", [0.5, 0.2])
-def test_single_path_is_uniform_over_operations_beside_the_rate_of_nothing(nothing_rate: float) -> None:
+def test_single_path_is_uniform_over_orders_then_operations_beside_the_rate_of_nothing(nothing_rate: float) -> None:
     num_draws, generator = 8000, random.Random(0)
-    space = _space(_CHOICES)
+    space = _space(_CHOICES, _CHOICES)
     counts = Counter(single_path(space, generator, nothing_rate=nothing_rate)["fusion0"] for _ in range(num_draws))
-    each = (1 - nothing_rate) / 3  # carry, additive and mlp alike; carry has two choices to share it
-    for index, share in enumerate([nothing_rate, each / 2, each / 2, each, each]):
+    # Half of the paths may hold carry and additive, half mlp too; carry has two choices to share its part. Both nodes
+    # doing nothing is drawn again, which leaves 1 − r² of the draws.
+    either = (1 - nothing_rate) / (1 - nothing_rate**2)
+    simple, complex_ = either / 2, either / 3
+    both = (simple + complex_) / 2
+    for index, share in enumerate([nothing_rate * either, both / 2, both / 2, both, complex_ / 2]):
         # Four standard errors, as above.
         assert counts[index] / num_draws == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / num_draws))
 
 
+def test_orders_are_drawn_alike_however_many_operations_each_has() -> None:
+    space = layerwise({"a": 3, "b": 3})
+    generator = random.Random(0)
+    drawn = [single_path(space, generator) for _ in range(2000)]
+    orders = Counter(space.interaction_order(space.at(tuple(path.values()))) for path in drawn)
+    # A third of the paths may hold carry and additive alone; of 13 operations, uniformly drawn, they would be 7 %.
+    assert (orders[0] + orders[1]) / 2000 > 1 / 3
+    assert orders[2] > 300
+    assert orders[3] > 300
+
+
 def test_the_rate_of_nothing_reaches_from_never_to_always() -> None:
     generator = random.Random(0)
-    space = _space(_CHOICES)
-    assert all(single_path(space, generator, nothing_rate=0)["fusion0"] != 0 for _ in range(200))
-    assert all(single_path(space, generator, nothing_rate=1)["fusion0"] == 0 for _ in range(200))
+    space = _space(_CHOICES, _CHOICES)
+    assert all(0 not in single_path(space, generator, nothing_rate=0).values() for _ in range(200))
+    assert all({*single_path(space, generator, nothing_rate=1).values()} == {0} for _ in range(200))
+
+
+def test_a_path_that_does_nothing_is_drawn_again() -> None:
+    generator = random.Random(0)
+    space = _space(_CHOICES, _CHOICES)
+    assert all(any(single_path(space, generator).values()) for _ in range(2000))
 
 
 def test_a_node_without_the_choice_draws_what_it_has() -> None:

@@ -9,7 +9,7 @@ import torch
 from nas.data.batches import Batch
 from nas.data.fusion_data import TASKS, FusionData, Task
 from nas.graph import FusionNetwork
-from nas.metrics import sample_errors, sample_losses
+from nas.metrics import sample_losses
 from nas.scoring import PathScorer, is_flat, paired_z
 from nas.space import SearchSpace
 from search_spaces import layerwise
@@ -23,15 +23,14 @@ def data_of(task: Task = "classification") -> FusionData:
     return tiny_data({"image": "vector", "audio": "sequence"}, task=task, present={"audio": np.arange(30) % 3 != 0})
 
 
-def by_hand(network: FusionNetwork, task: Task, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """Losses and errors of every architecture, each from a run of the whole network, sample by sample."""
-    losses, errors = [], []
+def by_hand(network: FusionNetwork, task: Task, batch: Batch) -> torch.Tensor:
+    """Losses of every architecture, each from a run of the whole network, sample by sample."""
+    losses = []
     with torch.no_grad():
         for architecture in network.space.enumerate():
             outputs = network(batch.inputs, batch.present, network.space.path(architecture))
             losses.append(sample_losses(task, outputs, batch.targets, network.head.scale))
-            errors.append(sample_errors(task, outputs, batch.targets))
-    return torch.stack(losses), torch.stack(errors)
+    return torch.stack(losses)
 
 
 def indices_of(space: SearchSpace) -> list[tuple[int, ...]]:
@@ -45,14 +44,13 @@ def test_every_architecture_is_scored_as_if_the_network_was_run(space: SearchSpa
     network = tiny_network(space, data)
     batch = tiny_batch(data, "architecture")
     scorer = PathScorer(network, task, batch, CPU)
-    losses, errors = scorer.judge(indices_of(space))
-    expected_losses, expected_errors = by_hand(network, task, batch)
+    losses = scorer.losses(indices_of(space))
+    expected = by_hand(network, task, batch)
     # The same float32 numbers, summed in another order.
-    torch.testing.assert_close(losses, expected_losses, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(errors, expected_errors, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(losses, expected, rtol=1e-4, atol=1e-5)
     assert losses.std(dim=0).min() > 1e-4  # the architectures do differ
     first = next(iter(space.enumerate()))
-    assert scorer.loss(first) == pytest.approx(float(expected_losses[0].mean()), rel=1e-4)
+    assert scorer.loss(first) == pytest.approx(float(expected[0].mean()), rel=1e-4)
 
 
 def test_only_nodes_that_read_taps_alone_and_add_up_make_a_flat_space() -> None:
@@ -65,7 +63,7 @@ def test_with_a_table_no_architecture_runs_the_network_again() -> None:
     network = tiny_network(_SPACE, data)
     scorer = PathScorer(network, "classification", tiny_batch(data, "architecture"), CPU)
     with counted_calls(network) as calls:
-        scorer.judge(indices_of(_SPACE))
+        scorer.losses(indices_of(_SPACE))
     assert not calls
 
 

@@ -21,7 +21,7 @@ from nas.graph import Selection
 from nas.relaxation import entropy, softmax
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
-from nas.training import EVALUATION_BATCH, autocast, losses, make_optimizer, seeded, step, steps_per_epoch
+from nas.training import EVALUATION_BATCH, autocast, check_finite, losses, make_optimizer, seeded, step, steps_per_epoch
 
 Select = Callable[[Supernet, torch.Generator, float], Selection]
 """The relaxation: what the supernet runs, given a generator and the progress from 0 to 1."""
@@ -110,9 +110,10 @@ def bilevel(
                 )
                 architecture_optimizer.step()
                 loss = loss_of(batch)
-                step(loss, network, optimizer, scheduler, config)
+                step(loss, optimizer, scheduler, config)
                 done += 1
                 sums += torch.stack([loss.detach().cpu(), loss_held_out.cpu()])
+            check_finite(float(sums.sum()), epoch, config)
             weights = softmax({name: logits.detach() for name, logits in supernet.logits().items()})
             problem.log(
                 {

@@ -3,10 +3,10 @@
 After Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", and Li and Talwalkar
 2019, "Random Search and Reproducibility for Neural Architecture Search". There are no architecture parameters that
 could collapse: every step trains one path drawn by `nas.relaxation.single_path`, and runs its operations only.
-Beliefs are read off the architecture split. Departures: operations are drawn alike and nodes may do nothing at a rate
-of their own; all paths share one learning-rate cycle; and where encoders train along, the first steps all train the
-space's `warm_up` path. Without it, encoders learn what a single modality tells and no sampled interaction, each rarely
-drawn, ever gets its turn: of a modality that says nothing by itself they learn nothing.
+Beliefs are read off the architecture split. Departures: a path's interaction order is drawn first, see
+`nas.relaxation.single_path`; all paths share one learning-rate cycle; and where encoders train along, the first steps
+all train the space's `warm_up` path. Without it, encoders learn what a single modality tells and no sampled
+interaction, each rarely drawn, ever gets its turn: of a modality that says nothing by itself they learn nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from nas.data.batches import shuffled
 from nas.relaxation import entropy, single_path
 from nas.scoring import PathScorer
 from nas.strategies.base import Explored, Problem, encoders_train
-from nas.training import autocast, losses, make_optimizer, seeded, step, steps_per_epoch
+from nas.training import autocast, check_finite, losses, make_optimizer, seeded, step, steps_per_epoch
 
 LOOKS = 10
 """How often on the way the beliefs are looked at, for the record."""
@@ -52,8 +52,9 @@ def sampled(problem: Problem) -> Explored:
                 done += 1
                 with autocast(device):
                     loss = losses(task, network, batch, path).mean()
-                step(loss, network, optimizer, scheduler, config)
+                step(loss, optimizer, scheduler, config)
                 total += loss.detach() * len(batch)
+            check_finite(float(total), epoch, config)
             if epoch + 1 in look_at:
                 scorer = PathScorer(network, task, problem.architecture, device, max_samples=LOOK_SAMPLES)
                 seen = score_candidates(problem.space, scorer)
