@@ -34,7 +34,8 @@ def sample_losses(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | 
     """
     outputs = outputs.float()
     if task == "classification":
-        return F.cross_entropy(outputs, targets, reduction="none")
+        # As F.cross_entropy, which takes eight times as long for the many rows and few classes of a scored space.
+        return outputs.logsumexp(dim=1) - outputs.gather(1, targets[:, None]).squeeze(1)
     if task == "multilabel":
         return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(dim=1)
     errors = outputs - targets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from nas.encoders.base import Encoder, Standardize, map_tap_channels, tap_from_map
@@ -50,7 +51,8 @@ class MapEncoder(Encoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, channels, height, width),) to taps (batch, 1, width · grid)."""
-        hidden = self.standardize(inputs[0])
+        # With channels last, pooling and convolution take about half the time on a CPU, and suit a GPU's tensor cores.
+        hidden = self.standardize(inputs[0]).contiguous(memory_format=torch.channels_last)
         taps = []
         for stage in self.stages[:num_taps]:
             hidden = stage(hidden)
