@@ -61,8 +61,11 @@ def contestants(
 
 
 def random_architectures(space: SearchSpace, seed: int) -> list[Architecture]:
-    """What the control trains for one seed: a few architectures, every choice equally likely."""
-    generator = random.Random(seed)
+    """What the control trains for one seed: a few architectures, every choice equally likely.
+
+    They are not those that the strategy `random` draws from the same seed.
+    """
+    generator = random.Random(f"control {seed}")
     return [space.sample(generator) for _ in range(RANDOM_TRAININGS)]
 
 

@@ -15,9 +15,18 @@ from nas.candidates import Candidates, score_candidates
 from nas.cost import CostTable
 from nas.data.batches import shuffled
 from nas.graph import FusionNetwork, Selection
-from nas.scoring import PathScorer, paired_z
+from nas.scoring import PathScorer, paired_z, scored_samples
 from nas.strategies.base import Explored, Problem
-from nas.training import autocast, losses, make_optimizer, seeded, step, steps_per_epoch
+from nas.training import (
+    autocast,
+    evaluation_losses,
+    losses,
+    make_optimizer,
+    seeded,
+    step,
+    steps_per_epoch,
+    train,
+)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,28 +82,69 @@ def one_standard_error(
     then, of what is left, the candidate with the fewest multiply-adds of the whole network. After Breiman et al. 1984,
     "Classification and Regression Trees", section 3.4.3; the pairing and the held-out comparison are departures, see
     `Candidates.held_out_losses`.
+
+    A further departure: a supernet favours what shares weights widely. A lower order that lies no more than `DOUBT`
+    standard errors behind is not given up on its word alone: its architecture and the one of the order that would be
+    taken are trained by themselves, as they will be used, and are compared again.
     """
     space = problem.space
-    architectures = [space.at(tuple(row)) for row in candidates.indices.tolist()]
-    left = np.arange(len(architectures))
-    orders = np.array([space.interaction_order(architecture) for architecture in architectures])
-    active = np.array([sum(bool(choice.inputs) for _, choice in a.choices) for a in architectures])
-    for complexity in (orders, active):
-        left = left[_simplest(candidates.take(left), complexity[left])]
-    losses = candidates.losses[torch.from_numpy(left)]
-    means = losses.mean(dim=1)
-    near = torch.nonzero(paired_z(losses, losses[means.argmin()]) <= 1).flatten().tolist()
-    chosen = min(near, key=lambda i: (cost.total(architectures[left[i]]), float(means[i])))
-    found: Architecture = architectures[int(left[chosen])]
-    return found
-
-
-def _simplest(candidates: Candidates, complexity: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Rows of the lowest complexity whose best candidate cannot be told apart from the best of all."""
-    levels, group_of = np.unique(complexity, return_inverse=True)
+    architectures: list[Architecture] = [space.at(tuple(row)) for row in candidates.indices.tolist()]
+    order_of = np.array([space.interaction_order(architecture) for architecture in architectures])
+    orders, group_of = np.unique(order_of, return_inverse=True)
     held_out = candidates.held_out_losses(group_of)
-    z = paired_z(held_out, held_out[held_out.mean(dim=1).argmin()])
-    return np.flatnonzero(complexity == levels[int(torch.nonzero(z <= 1)[0])])
+    behind = _behind(held_out)
+    taken = _first(behind <= 1)
+    contenders = [group for group in range(taken) if behind[group] <= DOUBT] + [taken]
+    finalists = {
+        group: _cheapest(architectures, candidates, np.flatnonzero(order_of == orders[group]), cost)
+        for group in contenders
+    }
+    if len(contenders) > 1:
+        alone = torch.stack([_losses_alone(problem, finalists[group]) for group in contenders])
+        taken = contenders[_first(_behind(alone) <= 1)]
+    return finalists[taken]
+
+
+DOUBT = 2.33
+"""Standard errors beyond which the supernet's word is enough: one in a hundred differences of nothing is larger."""
+
+
+def _cheapest(
+    architectures: list[Architecture], candidates: Candidates, rows: NDArray[np.int64], cost: CostTable
+) -> Architecture:
+    """Of some rows, the fewest active nodes and then the fewest multiply-adds that cannot be told from their best."""
+    active = np.array([sum(bool(choice.inputs) for _, choice in architectures[row].choices) for row in rows])
+    levels, group_of = np.unique(active, return_inverse=True)
+    held_out = candidates.take(rows).held_out_losses(group_of)
+    rows = rows[active == levels[_first(_behind(held_out) <= 1)]]
+    losses = candidates.take(rows).losses
+    near = torch.nonzero(_behind(losses) <= 1).flatten().tolist()
+    chosen = min(near, key=lambda i: (cost.total(architectures[rows[i]]), float(losses[i].mean())))
+    return architectures[int(rows[chosen])]
+
+
+def _behind(losses: Tensor) -> Tensor:
+    """How many paired standard errors each row lies behind the best."""
+    return paired_z(losses, losses[losses.mean(dim=1).argmin()])
+
+
+def _first(flags: Tensor) -> int:
+    return int(torch.nonzero(flags)[0])
+
+
+def _losses_alone(problem: Problem, architecture: Architecture) -> Tensor:
+    """Losses on the scored samples of an architecture that was trained from scratch, (samples,)."""
+    network = problem.make_network(problem.space.restrict(architecture))
+    trained = train(
+        network,
+        problem.data.task,
+        problem.weights,
+        problem.architecture,
+        problem.training,
+        seed=problem.seed,
+        device=problem.device,
+    )
+    return evaluation_losses(problem.data.task, trained.network, scored_samples(problem.architecture), problem.device)
 
 
 def perturbation(
@@ -109,13 +159,9 @@ def perturbation(
     device, task = problem.device, problem.data.task
     generator = problem.generator()
     weights = {name: torch.tensor(values, device=device) for name, values in explored.beliefs.items()}
-    batch = problem.architecture.to(device)
 
-    @torch.no_grad()
     def loss_of(selection: Selection) -> float:
-        network.eval()
-        with autocast(device):
-            return float(losses(task, network, batch, selection).mean())
+        return float(evaluation_losses(task, network, problem.architecture, device, selection).mean())
 
     undecided = [node for node in problem.space.nodes if len(node.choices) > 1]
     decided = {node.name: 0 for node in problem.space.nodes if len(node.choices) == 1}
@@ -161,8 +207,9 @@ def discretize(problem: Problem, explored: Explored, method: str) -> Discretized
     network = explored.network
     assert network is not None
     cost = CostTable.measure(network, problem.weights.take(slice(0, 1)).to(problem.device).inputs)
-    scorer = PathScorer(network, problem.data.task, problem.architecture, problem.device)
-    candidates = score_candidates(problem.space, scorer)
+    candidates = explored.candidates or score_candidates(
+        problem.space, PathScorer(network, problem.data.task, problem.architecture, problem.device)
+    )
     architecture = DISCRETIZATIONS[method](problem, network, explored, candidates, cost)
     after = PathScorer(network, problem.data.task, problem.architecture, problem.device).loss(architecture)
     return Discretized(

@@ -25,7 +25,16 @@ from nas.encoders.frozen import FrozenEncoder
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses
 from nas.space import SearchSpace
-from nas.training import EVALUATION_BATCH, Trained, TrainingConfig, autocast, build_network, losses, seeded, train
+from nas.training import (
+    EVALUATION_BATCH,
+    Trained,
+    TrainingConfig,
+    autocast,
+    build_network,
+    evaluation_losses,
+    seeded,
+    train,
+)
 
 EncoderMode = Literal["auto", "pretrained", "joint"]
 
@@ -166,14 +175,10 @@ def train_alone(setup: Setup, modality: str, weights: Batch, architecture: Batch
     )
 
 
-@torch.no_grad()
 def informative(setup: Setup, network: FusionNetwork, weights: Batch, architecture: Batch) -> bool:
     """Whether a network's loss on the architecture split lies two standard errors below the best constant's."""
-    network.eval()
     task = setup.data.task
-    learned = torch.cat(
-        [losses(task, network, part).cpu() for part in in_order(architecture, EVALUATION_BATCH, setup.device)]
-    )
+    learned = evaluation_losses(task, network, architecture, setup.device)
     gained = constant_losses(task, architecture.targets.cpu(), weights.targets.cpu()) - learned
     standard_error = float(gained.std()) / math.sqrt(len(gained))
     return float(gained.mean()) > 2 * standard_error

@@ -33,6 +33,14 @@ def is_flat(space: SearchSpace) -> bool:
     return True
 
 
+def scored_samples(batch: Batch, max_samples: int = MAX_SAMPLES) -> Batch:
+    """The architecture split, or a fixed random subset of it if it is larger."""
+    if len(batch) <= max_samples:
+        return batch
+    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
+    return batch.take(order[:max_samples].sort().values.to(batch.targets.device))
+
+
 class PathScorer:
     """Losses of one-hot selections of a supernet.
 
@@ -53,10 +61,7 @@ class PathScorer:
     ) -> None:
         self.network = network.eval()
         self.task: Task = task
-        if len(batch) > max_samples:
-            order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
-            batch = batch.take(order[:max_samples].sort().values.to(batch.targets.device))
-        self.batch = batch.to(device)
+        self.batch = scored_samples(batch, max_samples).to(device)
         self.device = device
         self._table = self._contributions() if is_flat(network.space) else None
 

@@ -137,6 +137,14 @@ def predict(
     return torch.cat(outputs).cpu(), batch.targets.cpu()
 
 
+def evaluation_losses(
+    task: Task, network: FusionNetwork, batch: Batch, device: torch.device, selection: Selection | None = None
+) -> Tensor:
+    """The loss of every sample of a split in evaluation mode, (n,), on the CPU."""
+    outputs, targets = predict(network, batch, device, selection)
+    return sample_losses(task, outputs, targets, network.head.scale.cpu())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """A trained network and how it came about.
@@ -196,7 +204,7 @@ def train(
             total = torch.zeros((), device=device)
             for batch in shuffled(weights, config.batch_size, generator, device):
                 with autocast(device):
-                    loss = losses(task, run, batch).mean() if not config.compile else _compiled_loss(task, run, batch)
+                    loss = losses(task, run, batch).mean()
                 step(loss, optimizer, scheduler, config)
                 total += loss.detach() * len(batch)
             train_loss = float(total) / len(weights)
@@ -246,11 +254,6 @@ def _better(metric: str, now: float, best: float) -> bool:
     if math.isnan(best):  # nothing yet
         return True
     return now > best if higher_is_better(metric) else now < best
-
-
-def _compiled_loss(task: Task, run: Any, batch: Batch) -> Tensor:
-    outputs = run(batch.inputs, batch.present)
-    return sample_losses(task, outputs, batch.targets, run.head.scale).mean()
 
 
 def steps_per_epoch(num_samples: int, config: TrainingConfig) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import nas.discretize
 from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
 from nas.cost import CostTable
@@ -16,7 +17,7 @@ from nas.discretize import DISCRETIZATIONS, argmax, discretize, one_standard_err
 from nas.graph import FusionNetwork
 from nas.scoring import PathScorer
 from nas.strategies import Explored, Problem
-from nas.training import losses
+from nas.training import evaluation_losses, losses, train
 from tests.strategies.problems import CPU, TRAINING, tiny_problem, tiny_space
 
 SAMPLES = 200
@@ -89,7 +90,7 @@ def decide(problem: Problem, network: FusionNetwork, cost: CostTable, gains: Map
     [
         ({}, architecture(NOTHING, NOTHING)),  # all are equal: the simplest of all
         ({2: 0.05}, architecture(NOTHING, NOTHING)),  # 0.7 standard errors
-        ({2: 0.10}, architecture(MULTIPLICATIVE, NOTHING)),  # 1.4 of them
+        ({2: 0.20}, architecture(MULTIPLICATIVE, NOTHING)),  # 2.8 of them
         ({2: 2.0}, architecture(MULTIPLICATIVE, NOTHING)),
         ({1: 2.0}, architecture(ADDITIVE, NOTHING)),
         ({1: -2.0, 2: 2.0}, architecture(MULTIPLICATIVE, NOTHING)),
@@ -145,6 +146,52 @@ def test_more_nodes_of_one_order_must_pay_as_a_higher_order_must(
 
     assert decided(0.05) == architecture(ADDITIVE, NOTHING)  # 0.7 standard errors
     assert decided(0.10) == both  # 1.4 of them
+
+
+@pytest.mark.parametrize("alone_is_worse", [0.0, 0.05, 0.10, 2.0])
+def test_a_simpler_order_in_doubt_is_given_up_only_if_it_is_worse_alone_too(
+    problem: Problem,
+    network: FusionNetwork,
+    cost: CostTable,
+    monkeypatch: pytest.MonkeyPatch,
+    alone_is_worse: float,
+) -> None:
+    trained = []
+
+    def losses_alone(_problem: Problem, one: Architecture) -> torch.Tensor:
+        trained.append(one)
+        generator = torch.Generator().manual_seed(1)
+        base, noise = torch.rand(SAMPLES, generator=generator), torch.randn(SAMPLES, generator=generator)
+        spread = (noise - noise.mean()) / noise.std()
+        return base if one == architecture(MULTIPLICATIVE, NOTHING) else base + alone_is_worse + spread
+
+    monkeypatch.setattr(nas.discretize, "_losses_alone", losses_alone)
+    # By the supernet the multiplicative order is 1.4 standard errors better: no more than one may doubt.
+    found = decide(problem, network, cost, {2: 0.10})
+    wanted = [architecture(one, NOTHING) for one in (NOTHING, ADDITIVE, MULTIPLICATIVE)]
+    assert trained == wanted
+    # Alone, the others lie 0, 0.7, 1.4 or 28 standard errors behind.
+    assert found == (wanted[2] if alone_is_worse >= 0.10 else wanted[0])
+    trained.clear()
+    decide(problem, network, cost, {2: 0.05})  # within one standard error: no doubt
+    decide(problem, network, cost, {2: 0.20})  # 2.8 of them: no doubt either
+    assert not trained
+
+
+def test_what_is_in_doubt_is_trained_from_scratch_on_the_weights_split() -> None:
+    problem = tiny_problem()
+    one = architecture(NOTHING, deeper(MULTIPLICATIVE))
+    trained = train(
+        problem.make_network(problem.space.restrict(one)),
+        "classification",
+        problem.weights,
+        problem.architecture,
+        problem.training,
+        seed=problem.seed,
+        device=CPU,
+    )
+    expected = evaluation_losses("classification", trained.network, problem.architecture, CPU)
+    assert torch.equal(nas.discretize._losses_alone(problem, one), expected)
 
 
 def test_argmax_takes_the_largest_weight_of_every_node(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import random
 from collections.abc import Mapping
@@ -22,6 +23,8 @@ from nas.training import (
     Trained,
     TrainingConfig,
     build_network,
+    evaluation_losses,
+    losses,
     make_optimizer,
     pick_device,
     predict,
@@ -159,6 +162,15 @@ def test_compile_really_compiles_the_network(monkeypatch: pytest.MonkeyPatch) ->
     assert compiled == [trained.network]
     assert len(calls) == 4 * 3  # every one of three steps in four epochs
     assert same_tensors(plain.network.state_dict(), trained.network.state_dict())
+
+
+def test_evaluation_losses_are_those_of_evaluation_mode_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = regression()
+    network, batch = network_of(data).train(), split_batch(data, "architecture", CPU)
+    with torch.no_grad():
+        expected = losses("regression", copy.deepcopy(network).eval(), batch)
+    monkeypatch.setattr("nas.training.EVALUATION_BATCH", 7)
+    torch.testing.assert_close(evaluation_losses("regression", network, batch, CPU), expected)
 
 
 def test_a_training_that_diverges_is_told() -> None:

@@ -85,7 +85,8 @@ class Standardize(nn.Module):
         # Two passes in float32 chunks would save memory; float64 sums of a view already suffice at the sizes in use.
         mean = array.mean(axis=others, dtype=np.float64)
         deviation = np.sqrt(np.maximum(np.square(array, dtype=np.float64).mean(axis=others) - mean**2, 0.0))
-        deviation = np.where(deviation < 1e-6 * (1 + np.abs(mean)), 1.0, deviation)
+        # Relative to the mean, whose rounding errors are all that is left of a constant; tiny units are no constant.
+        deviation = np.where(deviation <= 1e-6 * np.abs(mean), 1.0, deviation)
         shape = [1] * (array.ndim - 1)
         shape[axis - 1] = -1
         return cls(*(torch.tensor(value, dtype=torch.float32).reshape(shape) for value in (mean, deviation)))

@@ -22,13 +22,15 @@ class ModuleEncoder(Encoder):
         module: Takes one tensor (batch, …), the modality's array in the number type of the module's own weights.
         taps: Names of submodules as in `named_modules`, shallow to deep.
         example: One batch, (batch, …), run once in evaluation mode to learn the channels.
+        tokens: Whether the array holds token ids, which the module takes as int64.
 
     Raises:
         UserError: If a name is unknown, a submodule is not run, or its output is not one tensor of 2 to 4 axes.
     """
 
-    def __init__(self, module: nn.Module, taps: Sequence[str], example: Tensor) -> None:
+    def __init__(self, module: nn.Module, taps: Sequence[str], example: Tensor, *, tokens: bool = False) -> None:
         super().__init__()
+        self.tokens = tokens
         self.module = module
         self.tap_names = tuple(taps)
         modules = dict(module.named_modules())
@@ -53,7 +55,7 @@ class ModuleEncoder(Encoder):
         """Maps ((batch, …),) to the taps of the named submodules."""
         self._outputs.clear()
         dtype = next((p.dtype for p in self.module.parameters() if p.is_floating_point()), torch.float32)
-        self.module(inputs[0].to(dtype))
+        self.module(inputs[0].to(torch.int64 if self.tokens else dtype))
         taps = []
         for name in self.tap_names[:num_taps]:
             if name not in self._outputs:

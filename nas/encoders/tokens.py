@@ -13,7 +13,8 @@ from nas.encoders.base import Encoder, tap_from_sequence
 class TokenEncoder(Encoder):
     """Embedding, then layers of Conv1d, ReLU and dropout; padding stays zero at every depth.
 
-    A tap is scaled by length / (tokens that are there), so that its mean over time is the mean over real tokens.
+    A tap is scaled by length / (tokens that are there), so that its mean over time is the mean over real tokens:
+    exactly up to `MAX_TIME` tokens, about so where longer texts are averaged down to that.
 
     Args:
         vocabulary: Number of token ids, padding included; a larger id at run time is read as padding.

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nas.architecture import Architecture
+from nas.candidates import Candidates
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
@@ -112,12 +113,14 @@ class Explored:
         beliefs: Node to a weight for each of its choices, summing to one.
         architecture: The strategy's own decision, for one that has no supernet to read out.
         loss: Loss on the architecture split before discretization.
+        candidates: Architectures that were scored already, for a strategy that has the best path to judge by.
     """
 
     network: FusionNetwork | None
     beliefs: Mapping[str, Sequence[float]]
     architecture: Architecture | None = None
     loss: float = float("nan")
+    candidates: Candidates | None = None
 
 
 Strategy = Callable[[Problem], Explored]

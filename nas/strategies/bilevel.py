@@ -21,7 +21,16 @@ from nas.graph import Selection
 from nas.relaxation import entropy, softmax
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
-from nas.training import EVALUATION_BATCH, autocast, check_finite, losses, make_optimizer, seeded, step, steps_per_epoch
+from nas.training import (
+    autocast,
+    check_finite,
+    evaluation_losses,
+    losses,
+    make_optimizer,
+    seeded,
+    step,
+    steps_per_epoch,
+)
 
 Select = Callable[[Supernet, torch.Generator, float], Selection]
 """The relaxation: what the supernet runs, given a generator and the progress from 0 to 1."""
@@ -132,16 +141,5 @@ def bilevel(
         return Explored(
             network=network,
             beliefs={name: values.tolist() for name, values in weights.items()},
-            loss=mixture_loss(problem, supernet, weights),
+            loss=float(evaluation_losses(task, network, problem.architecture, device, weights).mean()),
         )
-
-
-@torch.no_grad()
-def mixture_loss(problem: Problem, supernet: Supernet, weights: Selection) -> float:
-    """Mean loss of the relaxed supernet on the architecture split, in evaluation mode."""
-    supernet.eval()
-    total = 0.0
-    for start in range(0, len(problem.architecture), EVALUATION_BATCH):
-        part = problem.architecture.take(slice(start, start + EVALUATION_BATCH)).to(problem.device)
-        total += float(losses(problem.data.task, supernet.network, part, weights).sum())
-    return total / len(problem.architecture)

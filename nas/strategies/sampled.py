@@ -74,7 +74,7 @@ def sampled(problem: Problem) -> Explored:
             if problem.spent() >= 1:
                 break
     scored = score_candidates(problem.space, PathScorer(network, task, problem.architecture, device))
-    return Explored(network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored))
+    return Explored(network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored), candidates=scored)
 
 
 def _best_loss(candidates: Candidates) -> float:

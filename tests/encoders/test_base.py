@@ -23,6 +23,13 @@ def test_standardize_uses_mean_and_deviation_of_every_feature() -> None:
         assert (scaled.dtype, scaled.tolist()) == (torch.float32, [[2, 0.5]])
 
 
+def test_standardize_tells_a_constant_from_a_small_unit() -> None:
+    values = np.array([[7.1, 1e-12], [7.1, -3e-12], [7.1, 2e-12]])
+    standardize = Standardize.fit(values, channel_axis=1)
+    assert standardize.deviation[0] == 1  # though rounding leaves its variance a little above zero
+    assert float(standardize.deviation[1]) == pytest.approx(values[:, 1].std(), rel=1e-6)
+
+
 def test_a_feature_that_never_varies_is_only_centred() -> None:
     standardize = Standardize.fit(np.full((5, 1), 7.0), channel_axis=-1)
     assert standardize(torch.tensor([[7.0], [9.0]])).tolist() == [[0.0], [2.0]]

@@ -80,3 +80,19 @@ def test_two_encoders_may_tap_one_module() -> None:
     module = Branches()
     first, second = ModuleEncoder(module, ["vector"], EXAMPLE), ModuleEncoder(module, ["deep.0", "vector"], EXAMPLE)
     assert torch.equal(first([EXAMPLE])[0], second([EXAMPLE])[1])
+
+
+def test_token_ids_stay_whole_numbers() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(400, 3).bfloat16()  # in which 257 would be 256
+
+        def forward(self, tokens: Tensor) -> Tensor:
+            embedded: Tensor = self.embedding(tokens)
+            return embedded
+
+    module = Words()
+    tokens = torch.tensor([[257, 1]], dtype=torch.int16)
+    (tap,) = ModuleEncoder(module, ["embedding"], tokens, tokens=True)([tokens])
+    assert torch.equal(tap[0], module.embedding.weight[[257, 1]])

@@ -13,9 +13,9 @@ from torch import Tensor
 from nas.data.batches import Batch
 from nas.relaxation import softmax
 from nas.strategies import Explored, Problem, bilevel
-from nas.strategies.bilevel import endless, first_order, mixture_loss
+from nas.strategies.bilevel import endless, first_order
 from nas.supernet import Supernet
-from nas.training import TrainingConfig, losses
+from nas.training import TrainingConfig, evaluation_losses, losses
 from tests.strategies.problems import CPU, SEARCH, TRAINING, tiny_problem
 
 
@@ -105,7 +105,7 @@ def test_the_architecture_learns_the_architecture_split_alone() -> None:
     def weights_loss(explored: Explored) -> float:
         weights = {name: torch.tensor(values) for name, values in explored.beliefs.items()}
         assert explored.network is not None
-        return mixture_loss(replace(problem, architecture=problem.weights), Supernet(explored.network), weights)
+        return float(evaluation_losses("classification", explored.network, problem.weights, CPU, weights).mean())
 
     assert weights_loss(learned) > weights_loss(at_first)
 
@@ -154,19 +154,6 @@ def test_progress_rises_from_nothing_towards_one_or_with_the_budget() -> None:
     hurried = tiny_problem(search=replace(SEARCH, budget_seconds=1000), already_seconds=900)
     bilevel.bilevel(hurried, select, first_order)
     assert seen[0] == pytest.approx(0.9, abs=0.05)  # 50 s for a search that takes less than one
-
-
-def test_the_mixture_loss_is_the_mean_over_samples_in_evaluation_mode(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = tiny_problem()
-    supernet = Supernet(problem.make_network())
-    weights = softmax({name: logits.detach() for name, logits in supernet.logits().items()})
-    whole = mixture_loss(problem, supernet, weights)
-    with torch.no_grad():
-        expected = losses("classification", supernet.network.eval(), problem.architecture, weights).mean()
-    assert whole == pytest.approx(float(expected), rel=1e-6)
-    supernet.train()
-    monkeypatch.setattr(bilevel, "EVALUATION_BATCH", 7)  # 24 samples: three batches of 7 and one of 3
-    assert mixture_loss(problem, supernet, weights) == pytest.approx(whole, rel=1e-6)
 
 
 def test_endless_passes_are_whole_and_differ_in_order() -> None:
