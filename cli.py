@@ -276,7 +276,7 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     percent = summary["metric"] != "mae"
     table = Table(title=f"{summary['data']['name']}: {summary['metric']} on the test split, mean [95 % interval]")
-    for title, side in (("", "left"), ("score", "right"), ("found − this", "right"), ("multiply-adds", "right")):
+    for title, side in (("", "left"), ("score", "right"), ("found is better by", "right"), ("multiply-adds", "right")):
         table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
     for row in summary["leaderboard"]:
         table.add_row(

@@ -110,9 +110,9 @@ def table(result: dict[str, Any]) -> str:
         f"## {result['data']['name']}",
         "",
         f"{', '.join(result['data']['modalities'])}; {parts} samples; {result['metric']} on the test split, mean "
-        f"over {len(result['searches'])} searches with 95 % interval; differences paired, positive: found is better.",
+        f"over {len(result['searches'])} searches with 95 % interval; differences paired.",
         "",
-        "| row | score | found − this | parameters | multiply-adds | training, s |",
+        "| row | score | found is better by | parameters | multiply-adds | training, s |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     for row in result["leaderboard"]:

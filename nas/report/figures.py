@@ -76,7 +76,7 @@ def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Dra
 def _leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn:
     best = "; ".join(f"{row.name} {score_text(row.score.mean, metric)}" for row in rows[:8])
     alt = f"{metric_words(metric)} of every row with 95 % intervals. {best}."
-    header = ("name", "kind", "mean", "low", "high", "found_minus_row", "difference_low", "difference_high", "scores")
+    header = ("name", "kind", "mean", "low", "high", "found_better_by", "difference_low", "difference_high", "scores")
     table = []
     for row in rows:
         gap = row.difference

@@ -42,7 +42,9 @@ class Row:
         parameters: Number of trainable scalars.
         multiply_adds: Of one sample.
         train_seconds: Of one training.
-        difference: Found minus this row, paired by seed, or None.
+        difference: How much better the found architecture is than this row, paired by seed, whether or not a higher
+            score is the better one; or None.
+        architecture_score: On the architecture split, by which rows may be chosen; NaN if unknown.
         pareto: Whether no other row is both at least as good and at most as costly, and better in one of the two.
     """
 
@@ -55,6 +57,7 @@ class Row:
     multiply_adds: float
     train_seconds: float
     difference: Interval | None
+    architecture_score: float
     pareto: bool = False
 
 
@@ -124,6 +127,7 @@ def _row(values: Mapping[str, Any]) -> Row:
         multiply_adds=number(values.get("multiply_adds")),
         train_seconds=number(values.get("train_seconds")),
         difference=_difference(values.get("difference")),
+        architecture_score=number(values.get("architecture_score")),
     )
 
 

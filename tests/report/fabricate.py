@@ -104,7 +104,7 @@ def _summary(
         rows.append(_row(f"{operation} at depth {i % len(nodes)}", "operation", gap, metric, generator))
     rows += [_row(f"random {i}", "random", sense * (-0.03 - 0.02 * i), metric, generator) for i in range(3)]
     for row in rows[1:]:
-        mean = rows[0]["mean"] - row["mean"]
+        mean = sense * (rows[0]["mean"] - row["mean"])
         row["difference"] = {"mean": mean, "low": mean - 0.015, "high": mean + 0.015}
     in_words = "; ".join(f"depth {i}: {choice['label']}" for i, (_, choice) in enumerate(picked))
     data: dict[str, Any] = {

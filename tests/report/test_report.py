@@ -7,14 +7,20 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from nas.baselines import Contestant, RowKind
 from nas.errors import UserError
+from nas.evaluate import leaderboard
+from nas.graph import FusionNetwork
 from nas.report import report
+from nas.retrain import Entry, Judged
+from search_spaces import layerwise
 from tests.report.fabricate import fabricate_run
 
 FIGURES = {"architecture", "leaderboard", "mixing", "cost", "progress"}
@@ -98,7 +104,14 @@ def test_the_page_tells_the_result_first_and_in_full(usual: Path) -> None:
     assert reader.tags.count("svg") == len(FIGURES)
     assert page.count('role="img"') == len(FIGURES)
     assert page.index("gains 5.9 points") < page.index("<svg")
-    for words in ("Repeat it", "fusenas search emoji --seed 0", "torch 2.6.0", "found − row", "late fusion", "scope="):
+    for words in (
+        "Repeat it",
+        "fusenas search emoji --seed 0",
+        "torch 2.6.0",
+        "found is better by",
+        "late fusion",
+        "scope=",
+    ):
         assert words in page
     assert {"header", "main", "footer", "table", "caption", "thead", "th"} <= set(reader.tags)
     assert 'name="viewport"' in page
@@ -150,11 +163,47 @@ def test_other_runs_give_reports_too(tmp_path: Path, depths: dict[str, int], opt
 def test_lower_is_better_turns_the_tone(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, metric="mae", task="regression")
     summary["leaderboard"] = summary["leaderboard"][:2]
-    summary["leaderboard"][1]["difference"] = {"mean": -0.2, "low": -0.3, "high": -0.1}
+    summary["leaderboard"][1]["difference"] = {"mean": 0.2, "low": 0.1, "high": 0.3}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     page = report(tmp_path).read_text()
-    assert 'class="better">−0.2<' in page
+    assert 'class="better">+0.2<' in page
     assert 'class="worse"' not in page
+
+
+def test_the_best_modality_is_the_one_of_the_architecture_split(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    first, second = (row for row in summary["leaderboard"] if row["kind"] == "modality")
+    first |= {"mean": 0.9, "architecture_score": 0.4}
+    second |= {"mean": 0.5, "architecture_score": 0.6}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    page = report(tmp_path).read_text()
+    assert f"over {second['name']} alone" in page
+    assert f"over {first['name']} alone" not in page
+
+
+def test_an_error_that_the_found_architecture_saves_is_shown_as_better(tmp_path: Path) -> None:
+    """From real outputs by way of the leaderboard: off by 0.1 on every sample against off by 1."""
+    targets = np.arange(20.0)[:, None]
+    summary = fabricate_run(tmp_path, metric="mae", task="regression")
+    architecture = next(layerwise({"image": 1, "audio": 1}).enumerate())
+
+    def judged(name: str, kind: RowKind, error: float) -> Judged:
+        entry = Entry(
+            contestant=Contestant(name, kind, architecture),
+            seed=0,
+            architecture=architecture,
+            network=cast(FusionNetwork, None),
+            architecture_score=error,
+            train_seconds=1.0,
+            full_length_seconds=1.0,
+        )
+        outputs = (targets + error * np.where(np.arange(20)[:, None] % 2, 1, -1)).astype(np.float32)
+        return Judged(entry=entry, outputs=outputs, parameters=1, multiply_adds=1)
+
+    rows = leaderboard("regression", [[judged("found", "found", 0.1), judged("late fusion", "late", 1.0)]], targets)
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "leaderboard": [row.to_dict() for row in rows]}))
+    page = report(tmp_path).read_text()
+    assert 'class="better">+0.9<' in page
 
 
 def test_a_run_with_little_in_it_still_gets_a_report(tmp_path: Path) -> None:
