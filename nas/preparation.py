@@ -22,6 +22,7 @@ from nas.data.fusion_data import FusionData, Modality, Split
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
+from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses
 from nas.space import SearchSpace
@@ -102,7 +103,8 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
 
     `auto` takes pretrained encoders if every modality says something about the target by itself: the mean loss of its
     network on the architecture split must lie two standard errors below that of the best constant answer. Otherwise an
-    encoder would have learned nothing, and encoders are trained jointly.
+    encoder would have learned nothing, and encoders are trained jointly; so they are in a space that names no reference
+    for a modality alone.
 
     Args:
         setup: Of the run.
@@ -111,9 +113,20 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
 
     Returns:
         What to train fusion on, and the mode that it came to.
+
+    Raises:
+        UserError: If encoders shall be pretrained in a space without references.
     """
     started = time.perf_counter()
-    if mode == "joint" or all(modality.kind == "features" for modality in setup.data.modalities.values()):
+    told_alone = {reference.name for reference in setup.space.references if reference.kind == "modality"}
+    unknown = [name for name in setup.data.modalities if name not in told_alone]
+    if mode == "pretrained" and unknown:
+        raise UserError(
+            f"space {setup.space.name!r} names no reference of kind 'modality' for {unknown[0]!r}, by which its "
+            "encoder would be trained alone; add one, or train encoders jointly"
+        )
+    all_ready = all(modality.kind == "features" for modality in setup.data.modalities.values())
+    if mode == "joint" or unknown or all_ready:
         return raw(setup, seed), "joint"
     weights, architecture = _batches(setup, setup.data)
     alone: dict[str, Trained] = {}

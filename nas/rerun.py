@@ -13,17 +13,17 @@ from nas.architecture import Architecture
 from nas.baselines import Contestant
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
+from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.export import export
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, SECONDARY, score
+from nas.metrics_log import MetricsLog
 from nas.preparation import Progress, Setup, prepare
 from nas.provenance import provenance
-from nas.report import report
-from nas.runs import MetricsLog, RunFolder
-from nas.search import RunResult, check_seeds, make_space, retrain_and_judge
+from nas.runs import RunFolder
+from nas.search import RunResult, check_seeds, ignore, make_space, retrain_and_judge, write_run
 from nas.training import TrainingConfig, pick_device, predict
-from nas.weights import load_weights, save_weights
+from nas.weights import load_weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -82,6 +82,7 @@ def _refuse_gaps(
             *(summary[key] for key in ("space", "encoders")),
             summary["data"]["fingerprint"],
             *(config["source"][key] for key in _SOURCE),
+            *config["source"]["builders"],
         )
         numbers = (config["search"]["seed"], summary["leaderboard"][0]["scores"][0], *summary["seeds"])
         dict(summary["depths"])
@@ -145,6 +146,7 @@ def retrain(
     run: str | Path,
     *,
     data: FusionData | str | Path | None = None,
+    builders: Mapping[str, EncoderBuilder] | None = None,
     seed: int | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
@@ -159,6 +161,7 @@ def retrain(
     Args:
         run: Folder of a finished run.
         data: Other data of the same modalities, or the data of a run that was not read from a file.
+        builders: Encoder builders of the run, for one that was searched with some of its own.
         seed: Of the first retraining; None for the run's.
         seeds: How many; None for as many as the run has.
         epochs: Passes over the weights split, 0 for automatic; None for the run's.
@@ -176,6 +179,11 @@ def retrain(
     loaded = load_run(run)
     old = loaded.summary
     found = _data(loaded, data)
+    if sorted(builders or ()) != loaded.config["source"]["builders"]:
+        raise UserError(
+            f"builders are given for {sorted(builders or ())}, but the run was searched with encoders of its own for "
+            f"{loaded.config['source']['builders']}; hand over the same"
+        )
     where = pick_device(device)
     first_seed = old["seeds"][0] if seed is None else seed
     count = len(old["seeds"]) if seeds is None else seeds
@@ -183,15 +191,17 @@ def retrain(
     training = TrainingConfig(**loaded.config["training"])
     if epochs is not None:
         training = replace(training, epochs=epochs)
-    space = make_space(old["space"], found, operations=loaded.config["search"]["operations"])
+    space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])
     if dict(space.depths) != dict(old["depths"]):
         raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
     folder = RunFolder.open(run) if out is None else RunFolder.create(out, overwrite=overwrite)
     config = {**loaded.config, "training": {**loaded.config["training"], "epochs": training.epochs}}
     if out is not None:  # in place, the old one stays until there is something to go with the new one
         folder.write_config(config)
-    with MetricsLog(folder) if out is not None else nullcontext(_ignore) as log:
-        setup = Setup(data=found, space=space, training=training, device=where, log=log, progress=progress)
+    with MetricsLog(folder) if out is not None else nullcontext(ignore) as log:
+        setup = Setup(
+            data=found, space=space, training=training, device=where, builders=builders, log=log, progress=progress
+        )
         prepared, mode = prepare(setup, old["encoders"], first_seed)
         fresh, entries = retrain_and_judge(
             setup, prepared, mode, _contestants(old), range(first_seed, first_seed + count)
@@ -204,12 +214,13 @@ def retrain(
         **origin,
         "total_seconds": time.perf_counter() - started,
     }
-    folder.write_config(config)
-    folder.write_json("architecture.json", loaded.architecture.to_dict())
-    save_weights(folder, entries[0].network, found)
-    folder.write_json("summary.json", summary)
-    export(folder.path)
-    return RunResult(architecture=loaded.architecture, summary=summary, folder=folder.path, report=report(folder.path))
+    return RunResult(
+        architecture=loaded.architecture,
+        network=entries[0].network.cpu(),
+        summary=summary,
+        folder=folder.path,
+        report=write_run(folder, config, summary, entries[0].network, found),
+    )
 
 
 def _data(run: Run, data: FusionData | str | Path | None) -> FusionData:
@@ -248,7 +259,3 @@ def _form(network: FusionNetwork, described: Mapping[str, Any]) -> dict[str, Any
             [shape[modality["kind"] == "sequence" :] for shape in modality["shapes"] if modality["kind"] != "tokens"],
         )
     return form
-
-
-def _ignore(_record: Mapping[str, Any]) -> None:
-    """Where records go when the run's own log shall stay as it is."""

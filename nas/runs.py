@@ -9,19 +9,16 @@ from __future__ import annotations
 import json
 import math
 import os
-import re
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
+
+import tomli_w
 
 from nas.errors import UserError
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
 
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 1024 * 1024
@@ -173,7 +170,7 @@ class RunFolder:
 
     def write_config(self, config: Mapping[str, Any]) -> Path:
         """Writes the resolved config as TOML, under the line that marks the folder as a run of ours."""
-        return self.write_text("config.toml", f"{CONFIG_MARK}\n{to_toml(config)}")
+        return self.write_text("config.toml", f"{CONFIG_MARK}\n{tomli_w.dumps(config)}")
 
     def read_bytes(self, name: str, *, max_bytes: int = MAX_BYTES) -> bytes:
         """Content of a file.
@@ -330,129 +327,3 @@ def plain(values: Any) -> Any:
     if hasattr(values, "tolist"):  # numpy and torch
         return plain(values.tolist())
     raise TypeError(f"{type(values).__name__} cannot be written as JSON: {values!r}")
-
-
-class MetricsLog:
-    """Appends records to metrics.jsonl and to TensorBoard: `with MetricsLog(run) as log: log({"phase": "search", …})`.
-
-    Every line is flushed, so that a stopped run loses one line at most.
-
-    Args:
-        run: Where to write.
-        labels: Node to a name for each of its choices, for TensorBoard; without, choices bear their index.
-    """
-
-    def __init__(self, run: RunFolder, labels: Mapping[str, Sequence[str]] | None = None) -> None:
-        self.run = run
-        self.labels = labels or {}
-        self._file: IO[str] | None = None
-        self._board: SummaryWriter | None = None
-        self._steps: dict[str, int] = {}
-
-    def __enter__(self) -> MetricsLog:
-        # Imported here, for TensorBoard takes a second to import and most commands do without.
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
-
-        self.run.path.mkdir(parents=True, exist_ok=True)
-        _end_last_line(self.run.metrics)
-        self._file = self.run.metrics.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(self.run.tensorboard))
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
-        self._file = self._board = None
-
-    def __call__(self, record: Mapping[str, Any]) -> None:
-        """Appends one record; a number in it that is not finite becomes null.
-
-        Raises:
-            RuntimeError: If the log is not open.
-        """
-        if self._file is None or self._board is None:
-            raise RuntimeError("MetricsLog is not open; use it in a `with` statement")
-        values = plain(record)
-        self._file.write(json.dumps(values, allow_nan=False, ensure_ascii=False) + "\n")
-        self._file.flush()
-        curve = "/".join(
-            str(values[key]) for key in ("phase", "row", "modality", "seed") if values.get(key) is not None
-        )
-        step = values.get("step", values.get("epoch"))
-        step = self._steps.get(curve, 0) if step is None else int(step)
-        self._steps[curve] = step + 1
-        for tag, value in self._scalars(curve, values):
-            self._board.add_scalar(tag, value, step)
-        self._board.flush()
-
-    def _scalars(self, curve: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
-        """Tag and value of everything in a record that TensorBoard can plot."""
-        for key in ("train_loss", "architecture_loss", "architecture_score"):
-            if values.get(key) is not None:
-                yield f"{curve}/{key}", values[key]
-        for node, weights in (values.get("mixing_weights") or {}).items():
-            labels = self.labels.get(node, ())
-            for index, weight in enumerate(weights):
-                if weight is not None:
-                    yield f"mixing_weights/{node}/{labels[index] if index < len(labels) else index}", weight
-        for node, nats in (values.get("entropy") or {}).items():
-            if nats is not None:
-                yield f"entropy/{node}", nats
-
-
-def _end_last_line(path: Path) -> None:
-    """Drops a last line that was cut off, so that a resumed log stays readable."""
-    if path.is_file():
-        with path.open("rb+") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-def to_toml(values: Mapping[str, Any]) -> str:
-    """Nested mappings of strings, numbers, booleans and lists as TOML that `tomllib` reads back to an equal value.
-
-    Raises:
-        TypeError: If it holds something that TOML cannot say, such as None.
-    """
-    return "".join(_table((), values)).lstrip("\n")
-
-
-def _table(path: tuple[str, ...], values: Mapping[str, Any]) -> Iterator[str]:
-    if path:
-        yield f"\n[{'.'.join(map(_key, path))}]\n"
-    for key, value in values.items():
-        if not isinstance(value, Mapping):
-            yield f"{_key(key)} = {_value(value)}\n"
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _table((*path, key), value)
-
-
-def _key(key: str) -> str:
-    if not isinstance(key, str):
-        raise TypeError(f"TOML keys are strings, got {key!r}")
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _string(key)
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):  # repr of a float is TOML too, inf and nan included
-        return repr(value)
-    if isinstance(value, str | Path):
-        return _string(str(value))
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{_key(key)} = {_value(item)}' for key, item in value.items())}}}"
-    raise TypeError(f"TOML cannot hold {value!r}, a {type(value).__name__}; leave the key out")
-
-
-def _string(text: str) -> str:
-    escapes = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t", "\r": "\\r", "\b": "\\b", "\f": "\\f"}
-    plain_or_escaped = (escapes.get(c) or (f"\\u{ord(c):04x}" if ord(c) < 0x20 or ord(c) == 0x7F else c) for c in text)
-    return f'"{"".join(plain_or_escaped)}"'

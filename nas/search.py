@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,18 +16,20 @@ from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
 from nas.evaluate import leaderboard, verdict
-from nas.export import export
+from nas.export import FORMATS, export
+from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better
+from nas.metrics_log import MetricsLog
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.report import report
 from nas.retrain import Entry, judge, train_all
-from nas.runs import MetricsLog, RunFolder
+from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
 from nas.training import TrainingConfig, pick_device, seeded
-from nas.weights import save_weights
+from nas.weights import is_rebuildable, save_weights
 
 ENCODER_MODES: tuple[EncoderMode, ...] = ("auto", "pretrained", "joint")
 
@@ -59,12 +61,15 @@ class RunResult:
 
     Attributes:
         architecture: What was found.
+        network: It, as it was trained with the first seed, in evaluation mode; maps {modality: arrays} to logits or
+            predictions.
         summary: The contents of `summary.json`.
         folder: Where everything was written; None if nothing was.
         report: The page to look at; None if nothing was written.
     """
 
     architecture: Architecture
+    network: FusionNetwork
     summary: Mapping[str, Any]
     folder: Path | None
     report: Path | None
@@ -122,7 +127,7 @@ def search(
         progress: Called with a line for people whenever something new begins.
 
     Raises:
-        UserError: If something that was given is wrong, before anything is written.
+        UserError: If something that was given is wrong, before anything is written; or if a training diverges.
     """
     started = time.perf_counter()
     origin = provenance(command)
@@ -147,33 +152,33 @@ def search(
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations)
     folder = RunFolder.create(out, overwrite=overwrite) if out is not None else None
+    resolved = {
+        "source": {
+            "data": "" if isinstance(source, FusionData) else str(source),
+            "modalities": _plain_modalities(modalities),
+            "target": target or "",
+            "split": split or "",
+            "task": task or "",
+            "builders": sorted(builders or ()),
+        },
+        "search": {
+            "space": found_space.name,
+            "operations": list(operations or []),
+            "strategy": strategy,
+            "discretization": discretization,
+            "encoders": encoders,
+            "baselines": baselines,
+            "seed": seed,
+            "seeds": seeds,
+            "device": device,
+            **asdict(config),
+        },
+        "training": asdict(training),
+    }
     if folder is not None:
-        folder.write_config(
-            {
-                "source": {
-                    "data": "" if isinstance(source, FusionData) else str(source),
-                    "modalities": _plain_modalities(modalities),
-                    "target": target or "",
-                    "split": split or "",
-                    "task": task or "",
-                },
-                "search": {
-                    "space": found_space.name,
-                    "operations": list(operations or []),
-                    "strategy": strategy,
-                    "discretization": discretization,
-                    "encoders": encoders,
-                    "baselines": baselines,
-                    "seed": seed,
-                    "seeds": seeds,
-                    "device": device,
-                    **asdict(config),
-                },
-                "training": asdict(training),
-            }
-        )
+        folder.write_config(resolved)
     labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
-    with MetricsLog(folder, labels) if folder is not None else nullcontext(_ignore) as log:
+    with MetricsLog(folder, labels) if folder is not None else nullcontext(ignore) as log:
         setup = Setup(
             data=data, space=found_space, training=training, device=where, builders=builders, log=log, progress=progress
         )
@@ -203,16 +208,38 @@ def search(
         **origin,
         "total_seconds": time.perf_counter() - started,
     }
-    page = None
-    if folder is not None:
-        folder.write_json("architecture.json", result.architecture.to_dict())
-        save_weights(folder, first[0].network, data)
-        folder.write_json("summary.json", summary)
-        export(folder.path)
-        page = report(folder.path)
     return RunResult(
-        architecture=result.architecture, summary=summary, folder=folder.path if folder else None, report=page
+        architecture=result.architecture,
+        network=first[0].network.cpu(),
+        summary=summary,
+        folder=folder.path if folder is not None else None,
+        report=write_run(folder, resolved, summary, first[0].network, data) if folder is not None else None,
     )
+
+
+def write_run(
+    folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str, Any], network: FusionNetwork, data: FusionData
+) -> Path:
+    """Writes what a run came to, and draws its report.
+
+    Args:
+        folder: Of the run.
+        config: Resolved, for `config.toml`.
+        summary: For `summary.json`.
+        network: The found architecture, trained with the first seed.
+        data: That it was trained on.
+
+    Returns:
+        The page to look at.
+    """
+    folder.write_config(config)
+    folder.write_json("architecture.json", summary["architecture"])
+    save_weights(folder, network, data)
+    folder.write_json("summary.json", summary)
+    # A network with encoders or of a space of the user's own cannot be built from a file alone, so none is handed out.
+    formats = [name for name in FORMATS if name != "safetensors" or is_rebuildable(network)]
+    export(folder.path, formats)
+    return report(folder.path)
 
 
 def check_seeds(seed: int, seeds: int) -> None:
@@ -368,8 +395,8 @@ def _plain_modalities(modalities: str | Sequence[str] | Mapping[str, str] | None
     return ",".join(modalities)
 
 
-def _ignore(_record: Mapping[str, Any]) -> None:
+def ignore(_record: Mapping[str, Any]) -> None:
     """Where records go when there is no run folder."""
 
 
-__all__ = ["Callable", "RunResult", "SearchResult", "find", "make_space", "retrain_and_judge", "search"]
+__all__ = ["RunResult", "SearchResult", "find", "make_space", "retrain_and_judge", "search"]

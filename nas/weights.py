@@ -19,7 +19,7 @@ from nas.encoders import Encoder, from_blueprint
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Head
 from nas.runs import RunFolder
-from nas.space import find_space
+from nas.space import find_space, space_names
 
 FORMAT_VERSION = 1
 MAX_BYTES = 4 * 1024**3
@@ -50,12 +50,15 @@ def architecture_hash(architecture: Architecture) -> str:
     return hashlib.sha256(architecture.to_json().encode()).hexdigest()[:16]
 
 
-def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]:
-    """The plain values from which `build_from` makes the same network, without weights.
+def is_rebuildable(network: FusionNetwork) -> bool:
+    """Whether a file alone tells how to build it: not if an encoder or the space is the user's own."""
+    return network.space.name in space_names() and all(
+        isinstance(encoder, Encoder) and encoder.blueprint is not None for encoder in network.encoders.values()
+    )
 
-    Raises:
-        UserError: If an encoder is the user's own module, which only the user's code can build again.
-    """
+
+def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]:
+    """The plain values from which `build_from` makes the same network, without weights, if it `is_rebuildable`."""
     choices = tuple((node.name, node.choices[0]) for node in network.space.nodes)
     architecture = Architecture(network.space.name, choices)
     encoders = {}

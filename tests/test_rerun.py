@@ -14,6 +14,10 @@ import torch
 from safetensors.torch import load_file
 
 from nas import RunResult, UserError, evaluate, load_run, retrain
+from nas.data.fusion_data import FusionData
+from nas.encoders import Encoder
+from nas.encoders.base import Standardize
+from nas.encoders.vector import VectorEncoder
 from nas.runs import plain
 from tests.strategies.problems import same_tensors
 from tests.tiny_runs import as_data, finished_run, no_report, tiny_arrays, tiny_search
@@ -247,3 +251,23 @@ def test_what_is_no_run_is_refused(tmp_path: Path) -> None:
     for path, message in ((tmp_path / "absent", "no run folder"), (tmp_path, "is no run")):
         with pytest.raises(UserError, match=message):
             load_run(path)
+
+
+def test_a_run_with_encoders_of_ones_own_is_not_retrained_with_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_report(monkeypatch)
+
+    def wide(data: FusionData, name: str) -> Encoder:
+        array = data.modalities[name].arrays[0]
+        return VectorEncoder(Standardize.fit(array, channel_axis=-1), array.shape[1], widths=(7, 7, 7))
+
+    data, run = as_data(tiny_arrays()), tmp_path / "run"
+    tiny_search(data, builders={"sound": wide}, encoders="joint", out=run)
+    before = contents(run)
+    with pytest.raises(UserError, match=r"builders are given for \[\], but .* \['sound'\]"):
+        retrain(run, data=data)
+    assert contents(run) == before
+    again = retrain(run, data=data, builders={"sound": wide}, out=tmp_path / "again")
+    assert same_tensors(load_file(run / "weights.safetensors"), load_file(tmp_path / "again" / "weights.safetensors"))
+    assert again.summary["leaderboard"][0]["parameters"] == load_run(run).summary["leaderboard"][0]["parameters"]

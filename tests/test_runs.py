@@ -2,43 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from nas.errors import UserError
-from nas.runs import MetricsLog, RunFolder, plain, to_toml, write_atomically
-
-_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-_scalar = st.one_of(_text, st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False))
-_toml = st.recursive(
-    st.dictionaries(_text, st.one_of(_scalar, st.lists(_scalar, max_size=3)), max_size=4),
-    lambda inner: st.dictionaries(_text, st.one_of(_scalar, inner, st.lists(inner, max_size=2)), max_size=3),
-    max_leaves=12,
-)
-
-
-@given(_toml)
-def test_toml_there_and_back_is_the_identity(values: dict[str, Any]) -> None:
-    assert tomllib.loads(to_toml(values)) == values
-
-
-def test_toml_reads_well() -> None:
-    config = {"seed": 1, "training": {"epochs": 30, "rate": 1e-3, "names": ["a", "b"]}}
-    assert to_toml(config) == 'seed = 1\n\n[training]\nepochs = 30\nrate = 0.001\nnames = ["a", "b"]\n'
-
-
-def test_toml_refuses_none() -> None:
-    with pytest.raises(TypeError, match="cannot hold None"):
-        to_toml({"a": None})
+from nas.runs import RunFolder, plain, write_atomically
 
 
 def test_config_there_and_back(tmp_path: Path) -> None:
@@ -186,49 +157,3 @@ def test_metrics_tolerate_a_cut_last_line_only(tmp_path: Path) -> None:
     run.metrics.write_text("[1]\n")
     with pytest.raises(UserError, match="expected an object"):
         run.read_metrics()
-
-
-def test_log_writes_lines_and_tensorboard(tmp_path: Path) -> None:
-    run = RunFolder.create(tmp_path / "run")
-    with MetricsLog(run, {"fusion0": ["nothing", "image × words"]}) as log:
-        log(
-            {
-                "phase": "search",
-                "step": 10,
-                "epoch": 1,
-                "train_loss": math.nan,
-                "architecture_loss": 0.5,
-                "mixing_weights": {"fusion0": [0.25, 0.75], "fusion1": [1.0]},
-                "entropy": {"fusion0": 0.56},
-            }
-        )
-        assert run.read_metrics()[0]["train_loss"] is None  # flushed while still open
-        log({"phase": "retrain", "row": "found", "seed": 3, "epoch": 2, "train_loss": 0.25})
-    assert [record["phase"] for record in run.read_metrics()] == ["search", "retrain"]
-
-    events = EventAccumulator(str(run.tensorboard))
-    events.Reload()
-    assert set(events.Tags()["scalars"]) == {
-        "search/architecture_loss",
-        "mixing_weights/fusion0/nothing",
-        "mixing_weights/fusion0/image × words",
-        "mixing_weights/fusion1/0",
-        "entropy/fusion0",
-        "retrain/found/3/train_loss",
-    }
-    assert [(event.step, event.value) for event in events.Scalars("mixing_weights/fusion0/image × words")] == [
-        (10, 0.75)
-    ]
-
-
-def test_a_resumed_log_drops_the_cut_line_and_goes_on(tmp_path: Path) -> None:
-    run = RunFolder(tmp_path)
-    run.metrics.write_text('{"phase": "search", "step": 1}\n{"phase": "sea')
-    with MetricsLog(run) as log:
-        log({"phase": "search", "step": 2})
-    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2]
-
-
-def test_a_closed_log_refuses_records(tmp_path: Path) -> None:
-    with pytest.raises(RuntimeError, match="not open"):
-        MetricsLog(RunFolder(tmp_path))({"phase": "search"})

@@ -6,6 +6,7 @@ import json
 import random
 import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import Tensor
+from torch import Tensor, nn
 
-from nas import RunResult, SearchConfig, UserError
+from nas import RunResult, SearchConfig, UserError, load_run
 from nas.architecture import Architecture
 from nas.data.fusion_data import FusionData
-from nas.encoders import DEFAULT_ENCODERS
+from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
 from nas.export import FORMATS
 from nas.runs import plain
 from search_spaces import layerwise
@@ -147,6 +148,7 @@ def test_the_config_says_how_to_repeat_the_run(finished: RunResult) -> None:
         "target": "label",
         "split": "split",
         "task": "",
+        "builders": [],
     }
     wanted = {"strategy": "sampled", "encoders": "pretrained", "seed": 3, "seeds": 2, "device": "cpu", "length": 2.0}
     assert wanted.items() <= config["search"].items()
@@ -320,3 +322,37 @@ def test_a_folder_in_use_is_left_as_it_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not empty"):
         tiny_search(as_data(tiny_arrays()), out=tmp_path)
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def own_module(data: FusionData, name: str) -> Encoder:
+    width = data.modalities[name].arrays[0].shape[1]
+    module = nn.Sequential(nn.Linear(width, 5), nn.ReLU(), nn.Linear(5, 5), nn.Linear(5, 5))
+    return ModuleEncoder(module, ["0", "2", "3"], torch.zeros(2, width))
+
+
+@pytest.mark.parametrize("encoders", ["pretrained", "joint"])
+def test_a_run_with_a_module_of_ones_own_is_written_whole(tmp_path: Path, encoders: str) -> None:
+    result = tiny_search(
+        as_data(tiny_arrays()), builders={"sound": own_module}, encoders=encoders, out=tmp_path / "run"
+    )
+    assert result.report is not None
+    assert result.report.is_file()
+    files = {path.name for path in (tmp_path / "run" / "exports").iterdir()}
+    assert files == {"architecture.json", "architecture.graphml", "architecture.dot"}
+    inputs = {name: (torch.from_numpy(tiny_arrays()[name]),) for name in ("sound", "sight")}
+    predicted = result.network(inputs).argmax(dim=1).numpy()[-SIZES[2] :]
+    right = float((predicted == tiny_arrays()["label"][-SIZES[2] :]).mean())
+    assert right == pytest.approx(result.summary["leaderboard"][0]["scores"][0])
+    with pytest.raises(UserError, match=r"module of its own"):
+        load_run(tmp_path / "run")
+
+
+def test_a_run_in_a_space_of_ones_own_is_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    whole = layerwise({"sound": 3, "sight": 3}, operations=["additive"])
+    mine = replace(whole, name="mine", references=(), warm_up=None)
+    result = tiny_search(as_data(tiny_arrays()), space=mine, operations=None, out=tmp_path / "run")
+    assert result.summary["encoders"] == "joint"  # there is no word on how to train a modality alone
+    assert {row["kind"] for row in result.summary["leaderboard"]} == {"found", "random"}
+    with pytest.raises(UserError, match="space 'mine' names no reference of kind 'modality' for 'sound'"):
+        tiny_search(as_data(tiny_arrays()), space=mine, operations=None, encoders="pretrained")

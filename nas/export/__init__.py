@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nas.errors import unknown_name
+from nas.errors import UserError, unknown_name
 from nas.export.graph import to_dot, to_graphml
 from nas.export.record import to_json
 from nas.runs import RunFolder, write_atomically
@@ -48,7 +48,7 @@ def export(run: str | Path, formats: Sequence[str] | None = None, *, out: str | 
         The files written.
 
     Raises:
-        UserError: If a format is unknown or the run lacks a file that it needs.
+        UserError: If a format is unknown the run lacks a file that it needs, or `out` cannot be written.
     """
     for name in formats or ():
         if name not in FORMATS:
@@ -56,8 +56,11 @@ def export(run: str | Path, formats: Sequence[str] | None = None, *, out: str | 
     folder = RunFolder.open(run)
     files = {name: content for format_ in formats or FORMATS for name, content in FORMATS[format_](folder).items()}
     where = Path(out) if out is not None else folder.exports
-    where.mkdir(parents=True, exist_ok=True)
-    return [write_atomically(where / name, content) for name, content in files.items()]
+    try:
+        where.mkdir(parents=True, exist_ok=True)
+        return [write_atomically(where / name, content) for name, content in files.items()]
+    except OSError as error:
+        raise UserError(f"cannot write to {str(where)!r}: {error.strerror}; name another --out") from error
 
 
 __all__ = ["FORMATS", "export"]

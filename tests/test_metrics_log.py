@@ -1,0 +1,59 @@
+"""What is written while a search runs: line by line, and as TensorBoard's curves."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from nas.metrics_log import MetricsLog
+from nas.runs import RunFolder
+
+
+def test_log_writes_lines_and_tensorboard(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    with MetricsLog(run, {"fusion0": ["nothing", "image × words"]}) as log:
+        log(
+            {
+                "phase": "search",
+                "step": 10,
+                "epoch": 1,
+                "train_loss": math.nan,
+                "architecture_loss": 0.5,
+                "mixing_weights": {"fusion0": [0.25, 0.75], "fusion1": [1.0]},
+                "entropy": {"fusion0": 0.56},
+            }
+        )
+        assert run.read_metrics()[0]["train_loss"] is None  # flushed while still open
+        log({"phase": "retrain", "row": "found", "seed": 3, "epoch": 2, "train_loss": 0.25})
+    assert [record["phase"] for record in run.read_metrics()] == ["search", "retrain"]
+
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {
+        "search/architecture_loss",
+        "mixing_weights/fusion0/nothing",
+        "mixing_weights/fusion0/image × words",
+        "mixing_weights/fusion1/0",
+        "entropy/fusion0",
+        "retrain/found/3/train_loss",
+    }
+    assert [(event.step, event.value) for event in events.Scalars("mixing_weights/fusion0/image × words")] == [
+        (10, 0.75)
+    ]
+
+
+def test_a_resumed_log_drops_the_cut_line_and_goes_on(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.metrics.write_text('{"phase": "search", "step": 1}\n{"phase": "sea')
+    with MetricsLog(run) as log:
+        log({"phase": "search", "step": 2})
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2]
+
+
+def test_a_closed_log_refuses_records(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="not open"):
+        MetricsLog(RunFolder(tmp_path))({"phase": "search"})
