@@ -19,7 +19,9 @@ PROMISING = 3
 """How many single operations `quick` trains."""
 
 RANDOM_TRAININGS = 3
-"""How many random architectures the control trains per seed; the best of them on the architecture split is judged."""
+"""How many random architectures the control trains per seed; the best of them on the architecture split is judged.
+
+As many as a search may cost, so the control has a budget at least as large."""
 
 
 @dataclass(frozen=True)

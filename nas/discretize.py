@@ -39,7 +39,6 @@ class Discretized:
             the best path for `sampled`.
         loss_after: Loss of the decided path with the supernet's weights.
         candidates: All that were scored.
-        eligible: How many of them lie within one paired standard error of the best.
         cost: Multiply-adds of every part of the supernet.
     """
 
@@ -47,7 +46,6 @@ class Discretized:
     loss_before: float
     loss_after: float
     candidates: Candidates
-    eligible: int
     cost: CostTable
 
     @property
@@ -217,6 +215,5 @@ def discretize(problem: Problem, explored: Explored, method: str) -> Discretized
         loss_before=explored.loss,
         loss_after=after,
         candidates=candidates,
-        eligible=int((candidates.z() <= 1).sum()),
         cost=cost,
     )

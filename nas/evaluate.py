@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.architecture import Architecture
-from nas.baselines import RowKind
+from nas.baselines import RANDOM_TRAININGS, RowKind
 from nas.data.fusion_data import Task
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.retrain import Judged
@@ -134,7 +134,7 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
         against = f"the best single operation ({operation.name})"
         sentences.append(f"{_capital(_gain('the found architecture', found, operation, against, task))}.")
     if control is not None:
-        against = "random search at the same budget"
+        against = f"random search of {RANDOM_TRAININGS} trainings"
         sentences.append(f"{_capital(_gain('the found architecture', found, control, against, task))}.")
     return sentences
 

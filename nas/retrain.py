@@ -114,7 +114,7 @@ class Judged:
     """What one trained contestant does on the test split, and what it costs there.
 
     Attributes:
-        entry: The contestant; its network is dropped once it is judged, unless it was asked to be kept.
+        entry: The contestant.
         outputs: Logits or predictions, (n, outputs).
         parameters: Scalars of the whole network, encoders included.
         multiply_adds: Per sample, of the whole network.

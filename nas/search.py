@@ -201,7 +201,6 @@ def search(
         "training_seconds": fixed,
         "search_cost": result.seconds / fixed,
         "discretization_loss": result.discretized.loss if result.discretized else None,
-        "eligible": result.discretized.eligible if result.discretized else None,
         "candidates": len(result.discretized.candidates.indices) if result.discretized else None,
         "seed": seed,
         "device": str(where),

@@ -192,10 +192,6 @@ class SearchSpace:
         highest = max(self.operations[choice.operation].order for _, choice in architecture.choices)
         return max(highest, 1) if len(architecture.modalities()) > 1 else 0
 
-    def num_encoder_layers(self, architecture: Architecture) -> int:
-        """How many encoder layers the architecture needs, over all modalities."""
-        return sum(depth + 1 for depth in architecture.deepest().values())
-
 
 SpaceBuilder = Callable[..., SearchSpace]
 """Builds a space from how many taps each modality's encoder offers, and from options of its own."""

@@ -241,5 +241,3 @@ def test_what_the_step_costs_is_measured(method: str) -> None:
     assert found.loss_after == scorer.loss(found.architecture)
     assert found.loss == found.loss_after - 0.5
     assert len(found.candidates.indices) == tiny_space().size() == 25
-    assert 1 <= found.eligible <= 25
-    assert found.eligible == int((found.candidates.z() <= 1).sum())

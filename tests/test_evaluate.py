@@ -175,7 +175,7 @@ def test_fusion_that_helps() -> None:
         "Fuse image × sound at depth 1: fusion adds 10.0 ± 2.0 points over the best single modality (sound).",
         "Multiplicative interaction adds 3.1 ± 0.4 points over late fusion.",
         "The found architecture adds 5.0 ± 1.0 points over the best single operation (mlp).",
-        "The found architecture adds 2.0 ± 1.0 points over random search at the same budget.",
+        "The found architecture adds 2.0 ± 1.0 points over random search of 3 trainings.",
     ]
 
 
@@ -190,7 +190,7 @@ def test_fusion_that_does_nothing_and_fusion_that_harms() -> None:
         "Fuse image × sound at depth 1: fusion adds nothing measurable over the best single modality (image) "
         "(1.0 ± 1.0 points).",
         "Multiplicative interaction loses 3.0 ± 1.0 points against late fusion.",
-        "The found architecture adds nothing measurable over random search at the same budget (0.0 ± 1.0 points).",
+        "The found architecture adds nothing measurable over random search of 3 trainings (0.0 ± 1.0 points).",
     ]
 
 
@@ -265,7 +265,7 @@ def test_an_error_that_falls_is_saved_and_one_that_rises_costs() -> None:
         "Fuse image × sound at depth 1: fusion saves 1.23 ± 0.5 of mean absolute error over the best single modality "
         "(image).",
         "Multiplicative interaction costs 0.5 ± 0.1 of mean absolute error against late fusion.",
-        "The found architecture adds nothing measurable over random search at the same budget "
+        "The found architecture adds nothing measurable over random search of 3 trainings "
         "(0 ± 0.1 of mean absolute error).",
     ]
 

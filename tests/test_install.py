@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
 import sysconfig
 import zipfile
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -83,6 +86,36 @@ def test_the_wheel_holds_data_notice_templates_and_type_marks(wheel: Path) -> No
     assert {name.split("/")[0] for name in names} == {"cli.py", "nas", "search_spaces", "fusenas-0.1.0.dist-info"}
     licenses = {name.split("/licenses/")[1] for name in names if "/licenses/" in name}
     assert licenses == {"LICENSE", "nas/data/embedded/NOTICE.md"}
+
+
+def test_the_wheel_names_every_package_that_its_code_imports(wheel: Path) -> None:
+    """The environment below borrows its packages, so that a dependency left out would go unnoticed there."""
+    with zipfile.ZipFile(wheel) as archive:
+        named = [name for name in archive.namelist() if name.endswith("/METADATA")]
+        metadata = archive.read(named[0]).decode()
+        sources = [archive.read(name).decode() for name in archive.namelist() if name.endswith(".py")]
+    required = {
+        re.split(r"[ ;<>=!~]", line.removeprefix("Requires-Dist: "))[0].lower()
+        for line in metadata.splitlines()
+        if line.startswith("Requires-Dist: ") and "extra ==" not in line
+    }
+    trees = [ast.parse(source) for source in sources]
+    imported = {
+        name.split(".")[0]
+        for tree in trees
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    } - {*sys.stdlib_module_names, "nas", "search_spaces", "cli"}
+    packages = packages_distributions()
+    assert {"torch", "numpy", "sklearn"} <= imported
+    for module in imported:
+        assert {package.lower() for package in packages[module]} & required, module
 
 
 def test_the_installed_command_runs_without_the_checkout(environment: Path, tmp_path: Path) -> None:

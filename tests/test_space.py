@@ -173,14 +173,6 @@ def test_interaction_order_is_that_of_the_strongest_choice(first: Choice, second
     assert space.interaction_order(architecture) == order
 
 
-def test_encoder_layers_are_counted_as_deep_as_they_are_read() -> None:
-    space = layerwise({"image": 3, "audio": 3})
-    choices = (Choice("carry", ("image@0",)), Choice("mlp", ("image@1", "audio@1")), Choice("none"))
-    architecture = Architecture("layerwise", tuple((f"fusion{i}", choice) for i, choice in enumerate(choices)))
-    assert space.num_encoder_layers(architecture) == 2 + 2
-    assert space.num_encoder_layers(next(space.enumerate())) == 0
-
-
 def test_spaces_are_found_by_name() -> None:
     assert "layerwise" in space_names()
     assert find_space("layerwise") is layerwise

@@ -1,7 +1,7 @@
 """Second-order DARTS: the architecture gradient looks one step of the weights ahead.
 
 Liu et al. 2019, "DARTS: Differentiable Architecture Search", Eqs. 6 to 8.
-With w' = w − xi · (∇w Ltrain(w, a) + decay · w),
+With w' = w − xi · ∇w Ltrain(w, a),
 
     gradient = ∇a Lval(w', a) − xi · [∇a Ltrain(w⁺, a) − ∇a Ltrain(w⁻, a)] / (2 e),   w± = w ± e · ∇w' Lval(w', a)
 
