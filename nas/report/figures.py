@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from nas.report.leaderboard import draw_leaderboard
 from nas.report.mixing import draw_mixing
 from nas.report.numbers import clean, count_text, metric_words, scale, score_text
 from nas.report.progress import Panel, draw_progress
+from nas.report.space import draw_space, space_graph
 from nas.report.style import figure_style, modality_colours
 from nas.report.tables import Curve, Row, curves, entropy_curves, heat_maps, leaderboard_rows, to_csv
 
@@ -51,6 +53,7 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
         if rows:
             drawn.append(_leaderboard(rows, metric, colours))
         if summary.get("nodes"):
+            drawn.append(_space(summary, colours))
             drawn.append(_mixing(summary, metrics, colours))
         if any(row.multiply_adds > 0 for row in rows):
             drawn.append(_cost(rows, metric, colours))
@@ -84,6 +87,18 @@ def _leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -
         scores = " ".join(map(str, row.scores))
         table.append((row.name, row.kind, row.score.mean, row.score.low, row.score.high, *differences, scores))
     return Drawn("leaderboard", draw_leaderboard(rows, metric, colours), alt, to_csv(header, table))
+
+
+def _space(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
+    graph = space_graph(summary)
+    size = math.prod(len(node["choices"]) for node in summary["nodes"])
+    alt = f"The search space as a graph: {len(summary['nodes'])} fusion nodes, {size:,} architectures."
+    table = [
+        (node["name"], choice["label"], choice["operation"], " ".join(choice["inputs"]))
+        for node in summary["nodes"]
+        for choice in node["choices"]
+    ]
+    return Drawn("space", draw_space(graph, colours), alt, to_csv(("node", "choice", "operation", "inputs"), table))
 
 
 def _mixing(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> Drawn:

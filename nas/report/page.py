@@ -45,6 +45,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
         sentences=verdict[1:],
         data_name=clean(summary["data"].get("name") or "unnamed data"),
         steps=[clean(step, 400) for step in words.split("; ")] if words else [],
+        space_words=_space_words(summary),
         facts=_facts(summary, rows, metric),
         metric_words=metric_words(metric),
         metric_name=metric_words(metric).split(",")[0],
@@ -88,6 +89,12 @@ def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
     root.set("aria-label", alt)
     root.set("style", f"max-width:{width / 72 * 96:.0f}px")
     return Markup(ET.tostring(root, encoding="unicode"))  # ElementTree has escaped every text in it
+
+
+def _space_words(summary: Mapping[str, Any]) -> str:
+    """How large the space is, in a sentence."""
+    choices = [len(node["choices"]) for node in summary.get("nodes") or []]
+    return f"{len(choices)} fusion nodes with {math.prod(choices):,} architectures in all."
 
 
 def _facts(summary: Mapping[str, Any], rows: Sequence[Row], metric: str) -> list[tuple[str, str, str]]:

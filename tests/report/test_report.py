@@ -23,7 +23,7 @@ from nas.retrain import Entry, Judged
 from search_spaces import layerwise
 from tests.report.fabricate import fabricate_run
 
-FIGURES = {"architecture", "leaderboard", "mixing", "cost", "progress"}
+FIGURES = {"architecture", "leaderboard", "space", "mixing", "cost", "progress"}
 VOID = {"meta", "link", "br", "img", "hr"}
 
 

@@ -1,0 +1,46 @@
+"""The picture of the search space: the same wires as the space itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from nas.report.space import draw_space, space_graph
+from nas.report.style import figure_style
+from nas.space import SearchSpace
+from search_spaces import layerwise
+
+
+def described(space: SearchSpace) -> dict[str, Any]:
+    """What a summary says of a space."""
+    return {
+        "depths": dict(space.depths),
+        "nodes": [
+            {
+                "name": node.name,
+                "residual": node.residual,
+                "choices": [{"inputs": list(choice.inputs)} for choice in node.choices],
+            }
+            for node in space.nodes
+        ],
+    }
+
+
+@pytest.mark.parametrize("depths", [{"image": 3, "audio": 3}, {"image": 4, "audio": 1, "words": 2}])
+def test_it_has_the_wires_of_the_space(depths: dict[str, int]) -> None:
+    space = layerwise(depths)
+    drawn, own = space_graph(described(space)), space.graph()
+    assert {*drawn.nodes} == {*own.nodes}
+    assert dict(drawn.edges) == dict(own.edges)
+    places = [place for _, place in drawn.nodes(data="at")]
+    assert len(set(places)) == len(places)
+    with figure_style():
+        draw_space(drawn, dict.fromkeys(depths, "black")).draw_without_rendering()
+
+
+def test_an_input_that_is_nowhere_is_told() -> None:
+    summary = described(layerwise({"image": 2, "audio": 2}))
+    summary["nodes"][1]["choices"][0]["inputs"] = ["smell@1"]
+    with pytest.raises(ValueError, match="no tap or node is called 'smell@1'"):
+        space_graph(summary)
