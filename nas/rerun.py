@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
-from nas.preparation import Progress, Setup, prepare
+from nas.preparation import Log, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.runs import RunFolder
 from nas.search import RunResult, check_seeds, ignore, make_space, retrain_and_judge, write_run
@@ -196,30 +196,30 @@ def retrain(
         raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
     folder = RunFolder.open(run) if out is None else RunFolder.create(out, overwrite=overwrite)
     config = {**loaded.config, "training": {**loaded.config["training"], "epochs": training.epochs}}
-    if out is not None:  # in place, the old one stays until there is something to go with the new one
-        folder.write_config(config)
-    with MetricsLog(folder) if out is not None else nullcontext(ignore) as log:
+    with ExitStack() as stack:
+        log: Log = ignore
+        if out is not None:  # in place, the old one stays until there is something to go with the new one
+            stack.enter_context(folder.replacing())
+            folder.write_config(config)
+            log = stack.enter_context(MetricsLog(folder))
         setup = Setup(
             data=found, space=space, training=training, device=where, builders=builders, log=log, progress=progress
         )
         prepared, mode = prepare(setup, old["encoders"], first_seed)
-        fresh, entries = retrain_and_judge(
-            setup, prepared, mode, _contestants(old), range(first_seed, first_seed + count)
-        )
-    summary = {
-        **old,
-        **fresh,
-        "data": found.describe(),
-        "device": str(where),
-        **origin,
-        "total_seconds": time.perf_counter() - started,
-    }
+        seeds_of_all = range(first_seed, first_seed + count)
+        fresh, entries = retrain_and_judge(setup, prepared, mode, _contestants(old), seeds_of_all)
+        summary = {
+            **old,
+            **fresh,
+            "data": found.describe(),
+            "device": str(where),
+            **origin,
+            "total_seconds": time.perf_counter() - started,
+        }
+        network = entries[0].network.cpu()
+        page = write_run(folder, config, summary, network, found)
     return RunResult(
-        architecture=loaded.architecture,
-        network=entries[0].network.cpu(),
-        summary=summary,
-        folder=folder.path,
-        report=write_run(folder, config, summary, entries[0].network, found),
+        architecture=loaded.architecture, network=network, summary=summary, folder=folder.path, report=page
     )
 
 

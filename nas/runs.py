@@ -12,7 +12,8 @@ import os
 import shutil
 import tempfile
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -25,6 +26,7 @@ MAX_BYTES = 64 * 1024 * 1024
 CONFIG_MARK = "# fusenas run, format 1"
 
 _FILES = ("config.toml", "architecture.json", "weights.safetensors", "summary.json", "metrics.jsonl", "report.html")
+_ASIDE = ".replaced"
 _FOLDERS = ("tensorboard", "figures", "checkpoints", "exports")
 
 
@@ -49,8 +51,9 @@ class RunFolder:
 
         Args:
             path: Where; parents are made as needed.
-            overwrite: Whether an earlier run in it may be removed. Only a run's own files are, and only if the folder
-                bears our mark; whatever else lies there stays.
+            overwrite: Whether an earlier run in it may be replaced. Only a run's own files are, and only if the folder
+                bears our mark; whatever else lies there stays. The earlier run is set aside within the folder until
+                `replacing` ends well.
 
         Raises:
             UserError: If the folder holds something and `overwrite` is off, or holds something that is no run.
@@ -70,7 +73,7 @@ class RunFolder:
                         f"{str(run.path)!r} holds files that are no fusenas run, so --overwrite leaves them alone; "
                         "choose another folder with --out"
                     )
-                run._remove_own_files()
+                run._set_aside()
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {str(run.path)!r}: {error.strerror}; choose another with --out") from error
@@ -260,7 +263,10 @@ class RunFolder:
         return records
 
     def _bears_our_mark(self) -> bool:
-        """Whether one of the three telling files is surely of our writing."""
+        """Whether one of the three telling files is surely of our writing, here or in a run that was set aside."""
+        aside = self.path / _ASIDE
+        if aside.is_dir() and not aside.is_symlink() and RunFolder(aside)._bears_our_mark():
+            return True
         try:
             if self.config.is_file() and self.read_bytes("config.toml").startswith(CONFIG_MARK.encode()):
                 return True
@@ -269,6 +275,39 @@ class RunFolder:
             return self.metrics.is_file() and any("phase" in record for record in self.read_metrics()[:1])
         except UserError:
             return False
+
+    @contextmanager
+    def replacing(self) -> Iterator[None]:
+        """Makes the block's end the end of an earlier run that `create` set aside; if it fails, that one comes back.
+
+        Without an earlier run, what a failed block has written stays, for people to look at.
+        """
+        aside = self.path / _ASIDE
+        try:
+            yield
+        except BaseException:
+            if aside.is_dir():
+                self._remove_own_files()
+                for file in aside.iterdir():
+                    file.rename(self.path / file.name)
+                aside.rmdir()
+            raise
+        if aside.is_dir():
+            shutil.rmtree(aside)
+
+    def _set_aside(self) -> None:
+        """Moves an earlier run's own files out of the way; one that was set aside before is the one to keep."""
+        aside = self.path / _ASIDE
+        if aside.is_dir():
+            self._remove_own_files()
+            return
+        aside.mkdir()
+        for name in (*_FILES, *_FOLDERS):
+            file = self.path / name
+            if file.is_symlink():
+                file.unlink()
+            elif file.exists():
+                file.rename(aside / name)
 
     def _remove_own_files(self) -> None:
         for name in _FILES:

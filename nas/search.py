@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from nas.export import FORMATS, export
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
-from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
+from nas.preparation import EncoderMode, Log, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.report import report
 from nas.retrain import Entry, judge, train_all
@@ -175,45 +175,62 @@ def search(
         },
         "training": asdict(training),
     }
-    if folder is not None:
-        folder.write_config(resolved)
-    labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
-    with MetricsLog(folder, labels) if folder is not None else nullcontext(ignore) as log:
+    with ExitStack() as stack:
+        log: Log = ignore
+        if folder is not None:
+            stack.enter_context(folder.replacing())
+            folder.write_config(resolved)
+            labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
+            log = stack.enter_context(MetricsLog(folder, labels))
         setup = Setup(
             data=data, space=found_space, training=training, device=where, builders=builders, log=log, progress=progress
         )
         result = find(setup, config, strategy, discretization, encoders, seed)
-        scorer = scorer_of(setup, result)
-        rows = contestants(found_space, result.architecture, scorer, baselines)
-        summary, first = retrain_and_judge(setup, result.prepared, result.encoders, rows, range(seed, seed + seeds))
-    fixed = _one_training_seconds(first)
-    summary = {
-        "format_version": 1,
-        **summary,
-        "data": data.describe(),
-        "space": found_space.name,
-        "strategy": strategy,
-        "discretization": discretization if result.discretized else None,
-        "depths": dict(found_space.depths),
-        "nodes": _nodes(found_space, result),
-        "search_seconds": result.seconds,
-        "encoder_seconds": result.prepared.seconds,
-        "training_seconds": fixed,
-        "search_cost": result.seconds / fixed,
-        "discretization_loss": result.discretized.loss if result.discretized else None,
-        "candidates": len(result.discretized.candidates.indices) if result.discretized else None,
-        "seed": seed,
-        "device": str(where),
-        **origin,
-        "total_seconds": time.perf_counter() - started,
-    }
+        rows = contestants(found_space, result.architecture, scorer_of(setup, result), baselines)
+        judged, first = retrain_and_judge(setup, result.prepared, result.encoders, rows, range(seed, seed + seeds))
+        summary = {
+            "format_version": 1,
+            **judged,
+            **_summary_of_search(setup, result, _one_training_seconds(first)),
+            "strategy": strategy,
+            "discretization": discretization if result.discretized else None,
+            **origin,
+            "total_seconds": time.perf_counter() - started,
+        }
+        network = first[0].network.cpu()
+        page = write_run(folder, resolved, summary, network, data) if folder is not None else None
     return RunResult(
         architecture=result.architecture,
-        network=first[0].network.cpu(),
+        network=network,
         summary=summary,
         folder=folder.path if folder is not None else None,
-        report=write_run(folder, resolved, summary, first[0].network, data) if folder is not None else None,
+        report=page,
     )
+
+
+def _summary_of_search(setup: Setup, result: SearchResult, one_training: float) -> dict[str, Any]:
+    """The part of the summary that tells how the architecture was found.
+
+    Args:
+        setup: Of the run.
+        result: What was found.
+        one_training: Seconds that one fixed architecture takes at full length.
+    """
+    discretized = result.discretized
+    return {
+        "data": setup.data.describe(),
+        "space": setup.space.name,
+        "depths": dict(setup.space.depths),
+        "nodes": _nodes(setup.space, result),
+        "search_seconds": result.seconds,
+        "encoder_seconds": result.prepared.seconds,
+        "training_seconds": one_training,
+        "search_cost": result.seconds / one_training,
+        "discretization_loss": discretized.loss if discretized else None,
+        "candidates": len(discretized.candidates.indices) if discretized else None,
+        "seed": result.prepared.seed,
+        "device": str(setup.device),
+    }
 
 
 def write_run(

@@ -46,8 +46,52 @@ def test_overwrite_removes_an_earlier_run_and_leaves_notes(tmp_path: Path, name:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "old.svg").write_text("old")
     (tmp_path / "my notes.md").write_text("mine")
-    RunFolder.create(tmp_path, overwrite=True)
+    with RunFolder.create(tmp_path, overwrite=True).replacing():
+        assert sorted(file.name for file in tmp_path.iterdir()) == [".replaced", "my notes.md"]
     assert [file.name for file in tmp_path.iterdir()] == ["my notes.md"]
+
+
+def _stopped_on_the_way(run: RunFolder) -> None:
+    run.write_config({"seed": 2})
+    run.write_bytes("figures/two.svg", b"new")
+    raise KeyboardInterrupt
+
+
+def test_a_replacement_that_fails_gives_the_earlier_run_back(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    run.write_config({"seed": 1})
+    run.write_bytes("figures/one.svg", b"old")
+    (run.path / "notes.txt").write_text("mine")
+    before = {str(path.relative_to(run.path)): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    again = RunFolder.create(run.path, overwrite=True)
+    with pytest.raises(KeyboardInterrupt), again.replacing():
+        _stopped_on_the_way(again)
+    after = {str(path.relative_to(run.path)): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    assert after == before
+    assert {path.name for path in run.path.iterdir()} == {"config.toml", "figures", "notes.txt"}
+
+
+def test_after_a_killed_replacement_the_next_one_still_keeps_the_earlier_run(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path)
+    run.write_config({"seed": 1})
+    RunFolder.create(tmp_path, overwrite=True)  # and killed here
+    RunFolder.create(tmp_path, overwrite=True).write_config({"seed": 2})  # and here
+    again = RunFolder.create(tmp_path, overwrite=True)
+    with pytest.raises(RuntimeError, match="diverged"), again.replacing():
+        raise RuntimeError("diverged")
+    assert run.read_config() == {"seed": 1}
+    RunFolder.create(tmp_path, overwrite=True)
+    with again.replacing():
+        again.write_config({"seed": 3})
+    assert [path.name for path in tmp_path.iterdir()] == ["config.toml"]
+    assert run.read_config() == {"seed": 3}
+
+
+def test_without_an_earlier_run_a_failed_one_can_be_looked_at(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path)
+    with pytest.raises(KeyboardInterrupt), run.replacing():
+        _stopped_on_the_way(run)
+    assert run.read_config() == {"seed": 2}
 
 
 def test_overwrite_follows_no_links(tmp_path: Path) -> None:
