@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -83,7 +84,9 @@ def one_standard_error(
 
     A further departure: a supernet favours what shares weights widely. A lower order that lies no more than `DOUBT`
     standard errors behind is not given up on its word alone: its architecture and the one of the order that would be
-    taken are trained by themselves, as they will be used, and are compared again.
+    taken are trained by themselves, as they will be used, and are compared again. If even the best path lies behind a
+    modality trained alone, which the space contains, the supernet has not been trained enough for its word to count:
+    then of every order the best with the fewest active nodes is trained by itself.
     """
     space = problem.space
     architectures: list[Architecture] = [space.at(tuple(row)) for row in candidates.indices.tolist()]
@@ -91,16 +94,20 @@ def one_standard_error(
     orders, group_of = np.unique(order_of, return_inverse=True)
     held_out = candidates.held_out_losses(group_of)
     behind = _behind(held_out)
+    is_trained = float(candidates.losses[candidates.best()].mean()) <= problem.alone_loss
     taken = _first(behind <= 1)
     contenders = [group for group in range(taken) if behind[group] <= DOUBT] + [taken]
-    finalists = {
-        group: _cheapest(architectures, candidates, np.flatnonzero(order_of == orders[group]), cost)
+    if not is_trained:
+        contenders = list(range(len(orders)))
+    margin = 1.0 if is_trained else math.inf
+    finalists = [
+        _cheapest(architectures, candidates, np.flatnonzero(order_of == orders[group]), cost, margin)
         for group in contenders
-    }
-    if len(contenders) > 1:
-        alone = torch.stack([_losses_alone(problem, finalists[group]) for group in contenders])
-        taken = contenders[_first(_behind(alone) <= 1)]
-    return finalists[taken]
+    ]
+    if len(finalists) == 1:
+        return finalists[0]
+    alone = torch.stack([_losses_alone(problem, finalist) for finalist in finalists])
+    return finalists[_first(_behind(alone) <= 1)]
 
 
 DOUBT = 2.33
@@ -108,13 +115,23 @@ DOUBT = 2.33
 
 
 def _cheapest(
-    architectures: list[Architecture], candidates: Candidates, rows: NDArray[np.int64], cost: CostTable
+    architectures: list[Architecture], candidates: Candidates, rows: NDArray[np.int64], cost: CostTable, margin: float
 ) -> Architecture:
-    """Of some rows, the fewest active nodes and then the fewest multiply-adds that cannot be told from their best."""
+    """Of some rows, the fewest active nodes and then the fewest multiply-adds that cannot be told from their best.
+
+    Args:
+        architectures: Of all rows.
+        candidates: Likewise.
+        rows: Among which is chosen.
+        cost: Multiply-adds.
+        margin: How many standard errors fewer active nodes may lie behind; infinite for the fewest that do something.
+    """
     active = np.array([sum(bool(choice.inputs) for _, choice in architectures[row].choices) for row in rows])
+    if math.isinf(margin) and active.any():
+        rows, active = rows[active > 0], active[active > 0]
     levels, group_of = np.unique(active, return_inverse=True)
     held_out = candidates.take(rows).held_out_losses(group_of)
-    rows = rows[active == levels[_first(_behind(held_out) <= 1)]]
+    rows = rows[active == levels[_first(_behind(held_out) <= margin)]]
     losses = candidates.take(rows).losses
     near = torch.nonzero(_behind(losses) <= 1).flatten().tolist()
     chosen = min(near, key=lambda i: (cost.total(architectures[rows[i]]), float(losses[i].mean())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -310,6 +311,7 @@ def find(
         device=setup.device,
         builders=None if prepared.frozen else setup.builders,
         log=setup.log,
+        alone_loss=min((trained.architecture_loss for trained in prepared.alone.values()), default=math.inf),
     )
     setup.progress(f"searching {setup.space.name} by {strategy} ({setup.space.size():,} architectures)")
     explored = STRATEGIES[strategy](problem)

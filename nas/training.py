@@ -280,12 +280,16 @@ def step(
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     config: TrainingConfig,
 ) -> None:
-    """One descent step: gradients, clipping, weights, learning rate."""
-    optimizer.zero_grad(set_to_none=True)
+    """One descent step: gradients, clipping, weights, learning rate. Gradients are gone before and after it."""
     loss.backward()
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, config.gradient_clip)
+    every = [group["params"] for group in optimizer.param_groups]
+    for group in optimizer.param_groups:  # what the path did not run shall not cost its step anything
+        group["params"] = [parameter for parameter in group["params"] if parameter.grad is not None]
+        nn.utils.clip_grad_norm_(group["params"], config.gradient_clip)
     optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    for group, parameters in zip(optimizer.param_groups, every, strict=True):
+        group["params"] = parameters
     scheduler.step()
 
 

@@ -178,6 +178,26 @@ def test_a_simpler_order_in_doubt_is_given_up_only_if_it_is_worse_alone_too(
     assert not trained
 
 
+def test_a_supernet_behind_a_modality_alone_has_no_say_in_the_order(
+    problem: Problem, network: FusionNetwork, cost: CostTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Architecture] = []
+
+    def losses_alone(_problem: Problem, one: Architecture) -> torch.Tensor:
+        trained.append(one)
+        good = _problem.space.interaction_order(one) == 1
+        return torch.rand(SAMPLES, generator=torch.Generator().manual_seed(1)) + (0 if good else 1)
+
+    monkeypatch.setattr(nas.discretize, "_losses_alone", losses_alone)
+    gains = {2: 2.0}  # 28 standard errors; the best path then has a loss of 3.5
+    assert decide(replace(problem, alone_loss=3.6), network, cost, gains) == architecture(MULTIPLICATIVE, NOTHING)
+    assert not trained
+    assert decide(replace(problem, alone_loss=3.4), network, cost, gains) == architecture(ADDITIVE, NOTHING)
+    # One of each order, every one with a single active node.
+    assert [problem.space.interaction_order(one) for one in trained] == [0, 1, 2]
+    assert {sum(bool(choice.inputs) for _, choice in one.choices) for one in trained} == {1}
+
+
 def test_what_is_in_doubt_is_trained_from_scratch_on_the_weights_split() -> None:
     problem = tiny_problem()
     one = architecture(NOTHING, deeper(MULTIPLICATIVE))

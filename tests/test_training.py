@@ -29,6 +29,7 @@ from nas.training import (
     pick_device,
     predict,
     seeded,
+    step,
     steps_per_epoch,
     train,
 )
@@ -162,6 +163,32 @@ def test_compile_really_compiles_the_network(monkeypatch: pytest.MonkeyPatch) ->
     assert compiled == [trained.network]
     assert len(calls) == 4 * 3  # every one of three steps in four epochs
     assert same_tensors(plain.network.state_dict(), trained.network.state_dict())
+
+
+def test_a_step_leaves_alone_what_did_not_run() -> None:
+    network = nn.ModuleDict({"ran": nn.Linear(2, 1), "idle": nn.Linear(2, 1)})
+    before = copy.deepcopy(network.state_dict())
+    optimizer, scheduler = make_optimizer(network, CONFIG, 10)
+    for _ in range(2):
+        step(network["ran"](torch.ones(3, 2)).mean(), optimizer, scheduler, CONFIG)
+        assert all(parameter.grad is None for parameter in network.parameters())
+        assert optimizer.param_groups[0]["params"] == [*network.parameters()]
+    changed = {name for name, value in network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"ran.weight", "ran.bias"}  # the idle one not even by weight decay
+
+
+def test_a_step_clips_the_gradient() -> None:
+    moved = []
+    for scale in (1.0, 1e6):
+        network = nn.Linear(2, 1, bias=False)
+        nn.init.ones_(network.weight)
+        optimizer = torch.optim.SGD(network.parameters(), lr=1.0)
+        scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+        # The gradient is (3, 4) times the scale; its norm is five times that.
+        step(scale * (network.weight @ torch.tensor([3.0, 4.0])).sum(), optimizer, scheduler, CONFIG)
+        moved.append((1 - network.weight).flatten().tolist())
+    for one in moved:
+        assert one == pytest.approx([3.0, 4.0], rel=1e-4)  # CONFIG clips at a norm of 5
 
 
 def test_evaluation_losses_are_those_of_evaluation_mode_batch_by_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -66,6 +67,7 @@ class Problem:
         device: Where networks are.
         builders: Encoder builders that replace the defaults.
         log: Called with a record of the search now and then.
+        alone_loss: Lowest loss on the architecture split of a modality trained alone; infinite if none was.
     """
 
     space: SearchSpace
@@ -78,6 +80,7 @@ class Problem:
     device: torch.device
     builders: Mapping[str, EncoderBuilder] | None = None
     log: Log = lambda _record: None
+    alone_loss: float = math.inf
     started: float = field(default_factory=time.perf_counter)
 
     def make_network(self, space: SearchSpace | None = None) -> FusionNetwork:
