@@ -1,0 +1,312 @@
+"""Tasks whose best fusion is known by construction: per-depth features of two or more modalities, made from a seed.
+
+A kind says how the modalities' hidden numbers make a signal; the quartiles of the signal are four classes, so chance is
+25 %. At its depth a modality offers its hidden numbers z themselves, turned by a random rotation into more features, in
+noise. At any other depth it offers the same numbers in a harder form: (z ⊙ e, e) with random signs e, and so on for
+every depth further away. Nothing is lost, yet products within the modality have to be undone before anything can be
+read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.data.from_arrays import from_arrays
+from nas.data.fusion_data import FusionData
+from nas.errors import UserError, unknown_name
+
+TaskKind = Literal[
+    "unimodal",
+    "redundant",
+    "additive",
+    "multiplicative",
+    "bilinear",
+    "switch",
+    "shift",
+    "alignment",
+    "staged",
+    "nothing",
+]
+
+HIDDEN = 4
+"""Hidden numbers of a modality; of `alignment` it is the time and one more, at every step."""
+
+Array = NDArray[np.float64]
+Hidden = list[Array]
+"""For every modality its numbers at every time step, (samples, time, numbers)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the best fusion of a task is.
+
+    Attributes:
+        order: The lowest interaction order that suffices.
+        depths: Where something has to be read, shallow to deep; empty if nothing is worth reading.
+        modalities: Those that have to be read; of `redundant` any other one would do as well.
+    """
+
+    order: int
+    depths: tuple[int, ...]
+    modalities: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownTask:
+    """A task and all that it is made from.
+
+    Attributes:
+        kind: How the signal comes about.
+        depth: Where it can be read, from 0; `staged` is read at the last depth as well.
+        modalities: How many, at least 2.
+        depths: How many taps each modality offers, at least 3.
+        time: Steps of every tap; 1 for vectors, and at least 3 for `alignment`.
+        noise: Deviation of the noise on every feature, in units of the features' own deviation.
+        samples: In all three splits, which get 50, 20 and 30 %.
+        seed: Of every draw.
+    """
+
+    kind: TaskKind
+    depth: int = 1
+    modalities: int = 2
+    depths: int = 3
+    time: int = 1
+    noise: float = 0.1
+    samples: int = 2400
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.kind not in _KINDS:
+            raise unknown_name("kind of task", self.kind, _KINDS)
+        if self.depths < 3:
+            raise UserError(f"a task needs three depths or more, got {self.depths}")
+        last = self.depths - 1 - (self.kind == "staged")
+        if not 0 <= self.depth <= last:
+            raise UserError(f"depth of {self.kind} must be from 0 to {last}, got {self.depth}")
+        if self.modalities < 2:
+            raise UserError(f"a task needs two modalities or more, got {self.modalities}")
+        least = 3 if self.kind == "alignment" else 1
+        if self.time < least:
+            raise UserError(f"time of {self.kind} must be at least {least}, got {self.time}")
+        if not self.noise >= 0:
+            raise UserError(f"noise must be 0 or more, got {self.noise}")
+        if self.samples < 100:
+            raise UserError(f"samples must be at least 100, got {self.samples}")
+
+    @property
+    def name(self) -> str:
+        """Such as "multiplicative-d1-m2-t1-n0.1-s0"."""
+        return f"{self.kind}-d{self.depth}-m{self.modalities}-t{self.time}-n{self.noise:g}-s{self.seed}"
+
+    def answer(self) -> Answer:
+        """What the best fusion is, by construction."""
+        order, needed = _KINDS[self.kind][1:]
+        depths: tuple[int, ...] = (self.depth,)
+        if self.kind == "staged":
+            depths = (self.depth, self.depths - 1)
+        elif self.kind == "nothing":
+            depths = ()
+        names = _names(self.modalities)
+        return Answer(order=order, depths=depths, modalities=names if needed is None else names[:needed])
+
+    def make(self) -> FusionData:
+        """Its data; equal tasks give equal data."""
+        generator = np.random.default_rng(self.seed)
+        signal, parts = _KINDS[self.kind][0](self, generator)
+        taps = _joined([_taps(hidden, depth, self.depths, generator) for depth, hidden in parts])
+        arrays = {
+            name: [_noisy(tap, self.noise, generator).astype(np.float32) for tap in depths]
+            for name, depths in zip(_names(self.modalities), taps, strict=True)
+        }
+        labels = np.digitize(signal, np.quantile(signal, [0.25, 0.5, 0.75]))
+        ends = [round(0.5 * self.samples), round(0.7 * self.samples)]
+        splits = np.searchsorted(ends, np.arange(self.samples), side="right")
+        return from_arrays(arrays, labels, splits=splits, name=self.name)
+
+
+def known_answer(kind: TaskKind, depth: int = 1, modalities: int = 2, **options: float) -> FusionData:
+    """The data of a task of this kind.
+
+    Args:
+        kind: How the signal comes about.
+        depth: Where it can be read.
+        modalities: How many.
+        options: The other attributes of `KnownTask`, whose `answer` tells what the best fusion is.
+
+    Raises:
+        UserError: If there is no such kind, or the numbers make no task.
+    """
+    return KnownTask(kind=kind, depth=depth, modalities=modalities, **options).make()  # type: ignore[arg-type]
+
+
+def known_tasks(seed: int = 0) -> list[KnownTask]:
+    """The fifty tasks by which searches are judged: five of every kind.
+
+    They differ in depth, in noise, in the number of modalities, and in whether these are vectors or sequences.
+    """
+    found = []
+    for kind in _KINDS:
+        time = 5 if kind == "alignment" else 1
+        deepest = 1 if kind == "staged" else 2
+        found += [
+            KnownTask(kind=kind, depth=0, time=time, seed=seed),
+            KnownTask(kind=kind, depth=1, time=time, noise=0.4, seed=seed),
+            KnownTask(kind=kind, depth=deepest, time=time, noise=0.2, seed=seed),
+            KnownTask(kind=kind, depth=1, time=time, modalities=3, seed=seed),
+            KnownTask(kind=kind, depth=deepest, time=8, seed=seed),
+        ]
+    return found
+
+
+Parts = list[tuple[int, Hidden]]
+"""What can be read at which depth."""
+
+Build = Callable[[KnownTask, np.random.Generator], tuple[Array, Parts]]
+
+
+def _names(modalities: int) -> tuple[str, ...]:
+    return tuple(f"m{number}" for number in range(modalities))
+
+
+def _drawn(task: KnownTask, generator: np.random.Generator) -> Hidden:
+    """Independent hidden vectors, the same at every time step."""
+    return [
+        np.repeat(generator.standard_normal((task.samples, 1, HIDDEN)), task.time, axis=1)
+        for _ in range(task.modalities)
+    ]
+
+
+def _along(hidden: Array, generator: np.random.Generator) -> Array:
+    """The hidden vectors along a random direction of length 1, (samples,)."""
+    direction = generator.standard_normal(hidden.shape[2])
+    return np.asarray(hidden[:, 0] @ (direction / np.linalg.norm(direction)))
+
+
+def _one_part(signal: Callable[[Hidden, np.random.Generator], Array]) -> Build:
+    """Builds a task whose signal is a function of independent hidden vectors."""
+
+    def build(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
+        hidden = _drawn(task, generator)
+        return signal(hidden, generator), [(task.depth, hidden)]
+
+    return build
+
+
+def _unimodal(hidden: Hidden, generator: np.random.Generator) -> Array:
+    return _along(hidden[0], generator)
+
+
+def _redundant(hidden: Hidden, generator: np.random.Generator) -> Array:
+    for other in hidden[1:]:
+        other[:] = hidden[0]
+    return _along(hidden[0], generator)
+
+
+def _additive(hidden: Hidden, generator: np.random.Generator) -> Array:
+    return np.asarray(np.sum([_along(z, generator) for z in hidden], axis=0))
+
+
+def _multiplicative(hidden: Hidden, generator: np.random.Generator) -> Array:
+    return np.asarray(np.prod([_along(z, generator) for z in hidden], axis=0))
+
+
+def _bilinear(hidden: Hidden, generator: np.random.Generator) -> Array:
+    """z0ᵀ W z1 with an orthogonal W: as many products as there are hidden numbers."""
+    rotation = np.linalg.qr(generator.standard_normal((HIDDEN, HIDDEN)))[0]
+    return np.asarray(((hidden[0][:, 0] @ rotation) * hidden[1][:, 0]).sum(axis=1))
+
+
+def _switch(hidden: Hidden, generator: np.random.Generator) -> Array:
+    """The sign of one number of the first modality says whether to read the rest of it, or the second."""
+    return np.asarray(
+        np.where(hidden[0][:, 0, 0] > 0, _along(hidden[0][..., 1:], generator), _along(hidden[1], generator))
+    )
+
+
+def _shift(hidden: Hidden, generator: np.random.Generator) -> Array:
+    """The first modality, moved by the second as far as a gate of both is open."""
+    gate = np.maximum(_along(hidden[0], generator) + _along(hidden[1], generator), 0)
+    return np.asarray(_along(hidden[0], generator) + 1.5 * gate * _along(hidden[1], generator))
+
+
+def _nothing(hidden: Hidden, generator: np.random.Generator) -> Array:
+    return generator.standard_normal(len(hidden[0]))
+
+
+def _staged(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
+    """One product of two modalities that can be read at a depth, plus another that can be read at the last."""
+    parts = [(task.depth, _drawn(task, generator)), (task.depths - 1, _drawn(task, generator))]
+    return np.asarray(sum(_multiplicative(hidden[:2], generator) for _, hidden in parts)), parts
+
+
+def _alignment(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
+    """Every step of the first modality shows a key and whether it is marked, of the second a key and a value.
+
+    The keys of the second are in an order of their own for every sample. The signal is the value under the marked key.
+    """
+    keys = np.eye(task.time)
+    rows = np.arange(task.samples)
+    marked = generator.integers(0, task.time, task.samples)
+    order = np.argsort(generator.random((task.samples, task.time)), axis=1)
+    values = generator.standard_normal((task.samples, task.time, 1))
+    marks = (np.arange(task.time) == marked[:, None])[..., None].astype(np.float64)
+    first = np.concatenate([np.repeat(keys[None], task.samples, axis=0), marks], axis=2)
+    second = np.concatenate([keys[order], values], axis=2)
+    others = [generator.standard_normal(first.shape) for _ in range(task.modalities - 2)]
+    signal = values[rows, (order == marked[:, None]).argmax(axis=1), 0]
+    return np.asarray(signal), [(task.depth, [first, second, *others])]
+
+
+_KINDS: Mapping[TaskKind, tuple[Build, int, int | None]] = {
+    "unimodal": (_one_part(_unimodal), 0, 1),
+    "redundant": (_one_part(_redundant), 0, 1),
+    "additive": (_one_part(_additive), 1, None),
+    "multiplicative": (_one_part(_multiplicative), 2, None),
+    "bilinear": (_one_part(_bilinear), 2, 2),
+    "switch": (_one_part(_switch), 2, 2),
+    "shift": (_one_part(_shift), 2, 2),
+    "alignment": (_alignment, 3, 2),
+    "staged": (_staged, 2, 2),
+    "nothing": (_one_part(_nothing), 0, 0),
+}
+"""Kind to what builds it, the interaction order that suffices, how many modalities have to be read (None for all)."""
+
+
+def _taps(hidden: Hidden, depth: int, depths: int, generator: np.random.Generator) -> list[list[Array]]:
+    """For every modality a tap per depth, (samples, time, numbers · depths): the harder, the farther from `depth`."""
+    taps = []
+    for z in hidden:
+        count = z.shape[2]
+        forms = [z]
+        for _ in range(depths - 1):
+            signs = np.repeat(generator.choice([-1.0, 1.0], size=(len(z), 1, count)), z.shape[1], axis=1)
+            forms.append(np.concatenate([forms[-1][..., :count] * signs, forms[-1][..., count:], signs], axis=2))
+        taps.append([_rotated(forms[abs(at - depth)], count * depths, generator) for at in range(depths)])
+    return taps
+
+
+def _rotated(values: Array, features: int, generator: np.random.Generator) -> Array:
+    """Numbers (samples, time, numbers) as more features (samples, time, features), lengths and angles unchanged."""
+    rotation = np.linalg.qr(generator.standard_normal((features, features)))[0]
+    return np.asarray(values @ rotation[: values.shape[2]])
+
+
+def _joined(parts: Sequence[list[list[Array]]]) -> list[list[Array]]:
+    """The features of several parts side by side, for every modality and depth."""
+    return [
+        [np.concatenate(pieces, axis=2) for pieces in zip(*modality, strict=True)]
+        for modality in zip(*parts, strict=True)
+    ]
+
+
+def _noisy(tap: Array, noise: float, generator: np.random.Generator) -> Array:
+    """The noise is independent from step to step."""
+    return np.asarray(tap + noise * tap.std() * generator.standard_normal(tap.shape))
+
+
+__all__ = ["Answer", "KnownTask", "TaskKind", "known_answer", "known_tasks"]
