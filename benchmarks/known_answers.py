@@ -2,9 +2,9 @@
 
     python -m benchmarks.known_answers --searches 2 --out results/known_answers
 
-Every task is searched over seeds with the defaults. What was found, every modality alone, late fusion and every operation
-alone are trained from scratch with the seed of the search; the best of the fixed ones is chosen by the architecture
-split. Then the test split is read once.
+Every task is searched over seeds with the defaults. What was found, every modality alone, late fusion and every
+operation alone are trained from scratch with the seed of the search; the best of the fixed ones is chosen by the
+architecture split. Then the test split is read once.
 """
 
 from __future__ import annotations
