@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
@@ -16,6 +15,7 @@ from nas.candidates import Candidates, score_candidates
 from nas.cost import CostTable
 from nas.data.batches import shuffled
 from nas.graph import FusionNetwork, Selection
+from nas.metrics import constant_losses
 from nas.scoring import PathScorer, paired_z, scored_samples
 from nas.strategies.base import Explored, Problem
 from nas.training import (
@@ -82,27 +82,28 @@ def one_standard_error(
     "Classification and Regression Trees", section 3.4.3; the pairing and the held-out comparison are departures, see
     `Candidates.held_out_losses`.
 
-    A further departure: a supernet favours what shares weights widely. A lower order that lies no more than `DOUBT`
-    standard errors behind is not given up on its word alone: its architecture and the one of the order that would be
-    taken are trained by themselves, as they will be used, and are compared again. If even the best path lies behind a
-    modality trained alone, which the space contains, the supernet has not been trained enough for its word to count:
-    then of every order the best with the fewest active nodes is trained by itself.
+    A further departure: a supernet favours what shares weights widely, so it proposes and a training from scratch
+    disposes. A lower order that lies no more than `DOUBT` standard errors behind, and in every order in question the
+    fewest active nodes that its candidates have, are trained by themselves, as they will be used, beside what the
+    supernet would take; the simplest within one paired standard error of the best of these is the answer. Where the
+    supernet would take the simplest anyway, nothing is trained. If its best path lies behind a modality trained alone,
+    which the space contains, or no more than two standard errors before the best constant answer, it has not been
+    trained enough for its word to count: then the best single node of every order is trained by itself.
     """
     space = problem.space
     architectures: list[Architecture] = [space.at(tuple(row)) for row in candidates.indices.tolist()]
     order_of = np.array([space.interaction_order(architecture) for architecture in architectures])
     orders, group_of = np.unique(order_of, return_inverse=True)
-    held_out = candidates.held_out_losses(group_of)
-    behind = _behind(held_out)
-    is_trained = float(candidates.losses[candidates.best()].mean()) <= problem.alone_loss
+    behind = _behind(candidates.held_out_losses(group_of))
     taken = _first(behind <= 1)
-    contenders = [group for group in range(taken) if behind[group] <= DOUBT] + [taken]
-    if not is_trained:
-        contenders = list(range(len(orders)))
-    margin = 1.0 if is_trained else math.inf
+    is_trained = _is_trained(problem, candidates)
+    in_question = [group for group in range(taken) if behind[group] <= DOUBT] + [taken]
     finalists = [
-        _cheapest(architectures, candidates, np.flatnonzero(order_of == orders[group]), cost, margin)
-        for group in contenders
+        finalist
+        for group in (in_question if is_trained else range(len(orders)))
+        for finalist in _finalists(
+            architectures, candidates, np.flatnonzero(order_of == orders[group]), cost, is_trained=is_trained
+        )
     ]
     if len(finalists) == 1:
         return finalists[0]
@@ -114,24 +115,39 @@ DOUBT = 2.33
 """Standard errors beyond which the supernet's word is enough: one in a hundred differences of nothing is larger."""
 
 
-def _cheapest(
-    architectures: list[Architecture], candidates: Candidates, rows: NDArray[np.int64], cost: CostTable, margin: float
-) -> Architecture:
-    """Of some rows, the fewest active nodes and then the fewest multiply-adds that cannot be told from their best.
+def _is_trained(problem: Problem, candidates: Candidates) -> bool:
+    """Whether the supernet's best path knows more than a constant, and as much as the best modality alone."""
+    best = candidates.losses[candidates.best()]
+    targets = scored_samples(problem.architecture).targets.cpu()
+    gained = constant_losses(problem.data.task, targets, problem.weights.targets.cpu()) - best
+    standard_error = float(gained.std()) / len(gained) ** 0.5
+    return float(gained.mean()) > 2 * standard_error and float(best.mean()) <= problem.alone_loss
 
-    Args:
-        architectures: Of all rows.
-        candidates: Likewise.
-        rows: Among which is chosen.
-        cost: Multiply-adds.
-        margin: How many standard errors fewer active nodes may lie behind; infinite for the fewest that do something.
+
+def _finalists(
+    architectures: list[Architecture],
+    candidates: Candidates,
+    rows: NDArray[np.int64],
+    cost: CostTable,
+    *,
+    is_trained: bool,
+) -> list[Architecture]:
+    """Of the rows of one order, the best with the fewest active nodes, and the one that the supernet would take.
+
+    Of a supernet that is not trained, those with the fewest active nodes, and with the fewest that do something.
     """
     active = np.array([sum(bool(choice.inputs) for _, choice in architectures[row].choices) for row in rows])
-    if math.isinf(margin) and active.any():
-        rows, active = rows[active > 0], active[active > 0]
     levels, group_of = np.unique(active, return_inverse=True)
-    held_out = candidates.take(rows).held_out_losses(group_of)
-    rows = rows[active == levels[_first(_behind(held_out) <= margin)]]
+    behind = _behind(candidates.take(rows).held_out_losses(group_of))
+    does_something = _first(torch.from_numpy(levels > 0)) if levels[-1] else 0
+    wanted = {0, _first(behind <= 1) if is_trained else does_something}
+    return [_cheapest(architectures, candidates, rows[active == levels[level]], cost) for level in sorted(wanted)]
+
+
+def _cheapest(
+    architectures: list[Architecture], candidates: Candidates, rows: NDArray[np.int64], cost: CostTable
+) -> Architecture:
+    """Of some rows, the fewest multiply-adds among those that cannot be told apart from their best."""
     losses = candidates.take(rows).losses
     near = torch.nonzero(_behind(losses) <= 1).flatten().tolist()
     chosen = min(near, key=lambda i: (cost.total(architectures[rows[i]]), float(losses[i].mean())))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -48,6 +49,13 @@ def network(problem: Problem) -> FusionNetwork:
 @pytest.fixture(scope="module")
 def cost(problem: Problem, network: FusionNetwork) -> CostTable:
     return CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
+
+
+@pytest.fixture(autouse=True)
+def is_trained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up losses count as those of a supernet that has learned, unless a test says otherwise."""
+    if "real_supernet" not in request.keywords:
+        monkeypatch.setattr(nas.discretize, "_is_trained", lambda _problem, _candidates: True)
 
 
 def explored_of(problem: Problem, network: FusionNetwork, favourite: Mapping[str, int]) -> Explored:
@@ -125,8 +133,8 @@ def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(
     assert cost.total(cheaper) < cost.total(wanted)
 
 
-def test_more_nodes_of_one_order_must_pay_as_a_higher_order_must(
-    problem: Problem, network: FusionNetwork, cost: CostTable
+def test_more_nodes_of_one_order_must_pay_alone_too(
+    problem: Problem, network: FusionNetwork, cost: CostTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     space = problem.space
     indices = [space.index(one) for one in space.enumerate()]
@@ -144,8 +152,20 @@ def test_more_nodes_of_one_order_must_pay_as_a_higher_order_must(
         candidates = Candidates(np.array(indices), torch.stack([rows[index] for index in indices]))
         return one_standard_error(problem, network, explored, candidates, cost)
 
-    assert decided(0.05) == architecture(ADDITIVE, NOTHING)  # 0.7 standard errors
-    assert decided(0.10) == both  # 1.4 of them
+    trained: list[Architecture] = []
+
+    def losses_alone(_problem: Problem, one: Architecture) -> torch.Tensor:
+        trained.append(one)
+        return base + (one == worse_alone)
+
+    monkeypatch.setattr(nas.discretize, "_losses_alone", losses_alone)
+    one, worse_alone = architecture(ADDITIVE, NOTHING), architecture(ADDITIVE, NOTHING)
+    assert decided(0.05) == one  # 0.7 standard errors
+    assert not trained
+    assert decided(0.10) == both  # 1.4 of them, and alone it is better too
+    assert trained == [one, both]
+    worse_alone = both
+    assert decided(10.0) == one  # however sure the supernet is of the second node
 
 
 @pytest.mark.parametrize("alone_is_worse", [0.0, 0.05, 0.10, 2.0])
@@ -178,7 +198,7 @@ def test_a_simpler_order_in_doubt_is_given_up_only_if_it_is_worse_alone_too(
     assert not trained
 
 
-def test_a_supernet_behind_a_modality_alone_has_no_say_in_the_order(
+def test_a_supernet_that_has_not_learned_has_no_say_in_the_order(
     problem: Problem, network: FusionNetwork, cost: CostTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trained: list[Architecture] = []
@@ -189,13 +209,33 @@ def test_a_supernet_behind_a_modality_alone_has_no_say_in_the_order(
         return torch.rand(SAMPLES, generator=torch.Generator().manual_seed(1)) + (0 if good else 1)
 
     monkeypatch.setattr(nas.discretize, "_losses_alone", losses_alone)
-    gains = {2: 2.0}  # 28 standard errors; the best path then has a loss of 3.5
-    assert decide(replace(problem, alone_loss=3.6), network, cost, gains) == architecture(MULTIPLICATIVE, NOTHING)
+    assert decide(problem, network, cost, {2: 2.0}) == architecture(MULTIPLICATIVE, NOTHING)  # 28 standard errors
     assert not trained
-    assert decide(replace(problem, alone_loss=3.4), network, cost, gains) == architecture(ADDITIVE, NOTHING)
-    # One of each order, every one with a single active node.
-    assert [problem.space.interaction_order(one) for one in trained] == [0, 1, 2]
-    assert {sum(bool(choice.inputs) for _, choice in one.choices) for one in trained} == {1}
+    monkeypatch.setattr(nas.discretize, "_is_trained", lambda _problem, _candidates: False)
+    assert decide(problem, network, cost, {2: 2.0}) == architecture(ADDITIVE, NOTHING)
+    # One of each order with a single active node, and the one that does nothing.
+    assert [problem.space.interaction_order(one) for one in trained] == [0, 0, 1, 2]
+    assert [sum(bool(choice.inputs) for _, choice in one.choices) for one in trained] == [0, 1, 1, 1]
+
+
+@pytest.mark.real_supernet
+def test_a_supernet_has_learned_if_it_knows_more_than_a_constant_and_as_much_as_a_modality(problem: Problem) -> None:
+    targets, counts = problem.architecture.targets, torch.bincount(problem.weights.targets)
+    constant = -torch.log((counts + 1) / (counts + 1).sum())[targets]  # classes by their frequency, one added
+    noise = torch.randn(len(targets), generator=torch.Generator().manual_seed(0))
+    spread = (noise - noise.mean()) / noise.std()
+    standard_error = len(targets) ** -0.5
+
+    def is_trained(standard_errors: float, alone_loss: float = math.inf) -> bool:
+        best = constant - standard_errors * standard_error - spread
+        candidates = Candidates(np.zeros((2, 2), dtype=np.int64), torch.stack([constant + 9, best]))
+        return nas.discretize._is_trained(replace(problem, alone_loss=alone_loss), candidates)
+
+    assert not is_trained(1.9)
+    assert is_trained(2.1)
+    loss = float(constant.mean()) - 3 * standard_error
+    assert is_trained(3, alone_loss=loss + 0.01)
+    assert not is_trained(3, alone_loss=loss - 0.01)
 
 
 def test_what_is_in_doubt_is_trained_from_scratch_on_the_weights_split() -> None:

@@ -20,7 +20,7 @@ from nas.scoring import PathScorer
 from nas.strategies.base import Explored, Problem, encoders_train
 from nas.training import autocast, check_finite, losses, make_optimizer, seeded, step, steps_per_epoch
 
-LOOKS = 10
+LOOKS = 6
 """How often on the way the beliefs are looked at, for the record."""
 
 LOOK_SAMPLES = 128
