@@ -114,22 +114,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     origin = provenance(f"python -m benchmarks.known_answers --searches {given.searches}")
-    records = []
+    records: list[dict[str, Any]] = []
     for task in known_tasks():
         if given.kinds and task.kind not in given.kinds:
             continue
         for seed in range(given.searches):
             records.append(one_search(task, seed, given.device))
             print({key: records[-1][key] for key in ("task", "seed", "in_words", "score", "best_fixed")}, flush=True)
+        write(given.out, records, origin)  # after every task, so that a stopped run leaves what it has
+
+
+def write(folder: Path, records: Sequence[Mapping[str, Any]], origin: Mapping[str, Any]) -> None:
+    """Writes the records as JSON, and their table as README."""
     result = {"records": records, "load": os.getloadavg()[0], **origin}
-    write_atomically(given.out / "records.json", (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
+    write_atomically(folder / "records.json", (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
     text = (
         "# known_answers: does the search find what is known to be right?\n\n"
         "Accuracy on the test split in %, one training from scratch per search; chance is 25.\n\n"
         f"{table(records)}\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, "
         f"{origin['hardware']}.\n"
     )
-    write_atomically(given.out / "README.md", text.encode())
+    write_atomically(folder / "README.md", text.encode())
 
 
 if __name__ == "__main__":
