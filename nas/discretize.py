@@ -134,14 +134,24 @@ def _finalists(
 ) -> list[Architecture]:
     """Of the rows of one order, the best with the fewest active nodes, and the one that the supernet would take.
 
-    Of a supernet that is not trained, those with the fewest active nodes, and with the fewest that do something.
+    Of a supernet that is not trained, those with the fewest active nodes, and with the fewest that do something and
+    read the most modalities: which of them to leave out is no question for such a supernet either.
     """
     active = np.array([sum(bool(choice.inputs) for _, choice in architectures[row].choices) for row in rows])
     levels, group_of = np.unique(active, return_inverse=True)
     behind = _behind(candidates.take(rows).held_out_losses(group_of))
     does_something = _first(torch.from_numpy(levels > 0)) if levels[-1] else 0
     wanted = {0, _first(behind <= 1) if is_trained else does_something}
-    return [_cheapest(architectures, candidates, rows[active == levels[level]], cost) for level in sorted(wanted)]
+    by_level = [rows[active == levels[level]] for level in sorted(wanted)]
+    if not is_trained:
+        by_level = [_of_most_modalities(architectures, some) for some in by_level]
+    return [_cheapest(architectures, candidates, some, cost) for some in by_level]
+
+
+def _of_most_modalities(architectures: list[Architecture], rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    counts = np.array([len(architectures[row].modalities()) for row in rows])
+    most: NDArray[np.int64] = rows[counts == counts.max()]
+    return most
 
 
 def _cheapest(

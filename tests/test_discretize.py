@@ -15,10 +15,13 @@ from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.discretize import DISCRETIZATIONS, argmax, discretize, one_standard_error, perturbation
-from nas.graph import FusionNetwork
+from nas.encoders.base import Standardize
+from nas.encoders.vector import VectorEncoder
+from nas.graph import FusionNetwork, Head
 from nas.scoring import PathScorer
 from nas.strategies import Explored, Problem
 from nas.training import evaluation_losses, losses, train
+from search_spaces import layerwise
 from tests.strategies.problems import CPU, TRAINING, tiny_problem, tiny_space
 
 SAMPLES = 200
@@ -216,6 +219,25 @@ def test_a_supernet_that_has_not_learned_has_no_say_in_the_order(
     # One of each order with a single active node, and the one that does nothing.
     assert [problem.space.interaction_order(one) for one in trained] == [0, 0, 1, 2]
     assert [sum(bool(choice.inputs) for _, choice in one.choices) for one in trained] == [0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(("is_trained", "expected"), [(True, ("a", "b")), (False, ("a", "b", "c"))])
+def test_a_supernet_that_has_not_learned_leaves_no_modality_out(is_trained: bool, expected: tuple[str, ...]) -> None:
+    space = layerwise({"a": 1, "b": 1, "c": 1}, operations=["additive"])
+    network = FusionNetwork(
+        space,
+        {name: VectorEncoder(Standardize.blank(2), 2, widths=(4,)) for name in "abc"},
+        Head(4, 2),
+        channels=4,
+        dropout_rate=0.0,
+    )
+    cost = CostTable.measure(network, {name: (torch.zeros(1, 2),) for name in "abc"})
+    architectures = list(space.enumerate())
+    rows = np.flatnonzero([space.interaction_order(one) == 1 for one in architectures])
+    losses = torch.rand(1, 50, generator=torch.Generator().manual_seed(0)).repeat(len(architectures), 1)
+    candidates = Candidates(np.array([space.index(one) for one in architectures]), losses)
+    (found,) = nas.discretize._finalists(architectures, candidates, rows, cost, is_trained=is_trained)
+    assert found.modalities() == expected
 
 
 @pytest.mark.real_supernet
