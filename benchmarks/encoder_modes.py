@@ -51,7 +51,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 print(records[-1], flush=True)
     result = {"records": records, "load": os.getloadavg()[0], **origin}
     write_atomically(given.out / "records.json", (json.dumps(result, indent=1) + "\n").encode())
-    text = table(records) + (
+    text = (
+        "# encoder_modes: pretrained against joint encoders\n\n"
+        "Accuracy on the architecture split, mean over searches with 95 % interval; the test split is not read.\n\n"
+    )
+    text += table(records) + (
         f"\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}.\n"
     )
     write_atomically(given.out / "README.md", text.encode())

@@ -89,10 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"| {relaxation} | {count} | {1000 * value:.2f} | {value / mean[relaxation, 2]:.2f} |"
         for (relaxation, count), value in mean.items()
     ]
-    text = "\n".join(lines) + (
-        f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"load {os.getloadavg()[0]:.1f}, median of {given.rounds} rounds of {STEPS} "
-        "steps.\n"
+    text = (
+        "# path_cost: what a search step costs as candidates are added\n\n"
+        + "\n".join(lines)
+        + (
+            f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
+            f"load {os.getloadavg()[0]:.1f}, median of {given.rounds} rounds of {STEPS} "
+            "steps.\n"
+        )
     )
     print(text)
     write_atomically(given.out / "README.md", text.encode())
