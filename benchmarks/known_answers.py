@@ -4,7 +4,8 @@
 
 Every task is searched over seeds with the defaults. What was found, every modality alone, late fusion and every
 operation alone are trained from scratch with the seed of the search; the best of the fixed ones is chosen by the
-architecture split. Then the test split is read once.
+architecture split. Then the test split is read once. Searches whose records are there already are not run again, so that
+a stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -114,14 +115,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     origin = provenance(f"python -m benchmarks.known_answers --searches {given.searches}")
-    records: list[dict[str, Any]] = []
+    there = given.out / "records.json"
+    records: list[dict[str, Any]] = json.loads(there.read_text())["records"] if there.exists() else []
+    done = {(record["task"], record["seed"]) for record in records}
     for task in known_tasks():
         if given.kinds and task.kind not in given.kinds:
             continue
         for seed in range(given.searches):
+            if (task.name, seed) in done:
+                continue
             records.append(one_search(task, seed, given.device))
             print({key: records[-1][key] for key in ("task", "seed", "in_words", "score", "best_fixed")}, flush=True)
-        write(given.out, records, origin)  # after every task, so that a stopped run leaves what it has
+            write(given.out, records, origin)
+    write(given.out, records, origin)
 
 
 def write(folder: Path, records: Sequence[Mapping[str, Any]], origin: Mapping[str, Any]) -> None:
