@@ -4,8 +4,8 @@
 
 Every task is searched over seeds with the defaults. What was found, every modality alone, late fusion and every
 operation alone are trained from scratch with the seed of the search; the best of the fixed ones is chosen by the
-architecture split. Then the test split is read once. Searches whose records are there already are not run again, so that
-a stopped run goes on where it was.
+architecture split. Then the test split is read once. Searches whose records are there already are not run again, so
+that a stopped run goes on where it was.
 """
 
 from __future__ import annotations
