@@ -26,7 +26,6 @@ from nas.training import (
     seeded,
     step,
     steps_per_epoch,
-    train,
 )
 
 
@@ -139,10 +138,11 @@ def _finalists(
     """
     active = np.array([sum(bool(choice.inputs) for _, choice in architectures[row].choices) for row in rows])
     levels, group_of = np.unique(active, return_inverse=True)
-    behind = _behind(candidates.take(rows).held_out_losses(group_of))
-    does_something = _first(torch.from_numpy(levels > 0)) if levels[-1] else 0
-    wanted = {0, _first(behind <= 1) if is_trained else does_something}
-    by_level = [rows[active == levels[level]] for level in sorted(wanted)]
+    if is_trained:
+        proposed = _first(_behind(candidates.take(rows).held_out_losses(group_of)) <= 1)
+    else:
+        proposed = _first(torch.from_numpy(levels > 0)) if levels[-1] else 0
+    by_level = [rows[active == levels[level]] for level in sorted({0, proposed})]
     if not is_trained:
         by_level = [_of_most_modalities(architectures, some) for some in by_level]
     return [_cheapest(architectures, candidates, some, cost) for some in by_level]
@@ -175,17 +175,8 @@ def _first(flags: Tensor) -> int:
 
 def _losses_alone(problem: Problem, architecture: Architecture) -> Tensor:
     """Losses on the scored samples of an architecture that was trained from scratch, (samples,)."""
-    network = problem.make_network(problem.space.restrict(architecture))
-    trained = train(
-        network,
-        problem.data.task,
-        problem.weights,
-        problem.architecture,
-        problem.training,
-        seed=problem.seed,
-        device=problem.device,
-    )
-    return evaluation_losses(problem.data.task, trained.network, scored_samples(problem.architecture), problem.device)
+    network = problem.train_from_scratch(architecture).network
+    return evaluation_losses(problem.data.task, network, scored_samples(problem.architecture), problem.device)
 
 
 def perturbation(

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ from nas.metrics import constant_losses
 from nas.space import SearchSpace
 from nas.training import (
     EVALUATION_BATCH,
+    Log,
     Trained,
     TrainingConfig,
     autocast,
@@ -39,7 +40,6 @@ from nas.training import (
 
 EncoderMode = Literal["auto", "pretrained", "joint"]
 
-Log = Callable[[Mapping[str, Any]], None]
 Progress = Callable[[str], None]
 
 
@@ -234,4 +234,4 @@ def _batches(setup: Setup, data: FusionData) -> tuple[Batch, Batch]:
     return split_batch(data, "weights", setup.device), split_batch(data, "architecture", setup.device)
 
 
-__all__ = ["EncoderMode", "Prepared", "SearchSpace", "Setup", "prepare", "raw"]
+__all__ = ["EncoderMode", "Prepared", "Setup", "prepare", "raw"]

@@ -18,11 +18,11 @@ from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
-from nas.preparation import Log, Progress, Setup, prepare
+from nas.preparation import Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.runs import RunFolder
 from nas.search import RunResult, check_seeds, ignore, make_space, retrain_and_judge, write_run
-from nas.training import TrainingConfig, pick_device, predict
+from nas.training import Log, TrainingConfig, pick_device, predict
 from nas.weights import load_weights
 
 

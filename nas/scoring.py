@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.architecture import Architecture
-from nas.data.batches import Batch
+from nas.data.batches import Batch, in_order
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
 from nas.space import SearchSpace
-from nas.training import EVALUATION_BATCH, autocast
+from nas.training import EVALUATION_BATCH, autocast, predict
 
 MAX_SAMPLES = 2048
 """At most so many samples of the architecture split are read: a standard error needs no more."""
@@ -71,8 +71,7 @@ class PathScorer:
         network, space = self.network, self.network.space
         every = {node.name: torch.ones(len(node.choices)) for node in space.nodes}
         rows: list[list[list[Tensor]]] = [[[] for _ in node.choices] for node in space.nodes]
-        for start in range(0, len(self.batch), EVALUATION_BATCH):
-            part = self.batch.take(slice(start, start + EVALUATION_BATCH))
+        for part in in_order(self.batch, EVALUATION_BATCH, self.device):
             with autocast(self.device):
                 taps = network.taps(part.inputs, network.needed_taps(every), part.present)
                 for node, found in zip(space.nodes, rows, strict=True):
@@ -119,12 +118,7 @@ class PathScorer:
 
     def _run(self, row: tuple[int, ...]) -> Tensor:
         selection = {node.name: index for node, index in zip(self.network.space.nodes, row, strict=True)}
-        found = []
-        for start in range(0, len(self.batch), EVALUATION_BATCH):
-            part = self.batch.take(slice(start, start + EVALUATION_BATCH))
-            with autocast(self.device):
-                found.append(self.network(part.inputs, part.present, selection).float())
-        return torch.cat(found)
+        return predict(self.network, self.batch, self.device, selection)[0].to(self.device)
 
     def loss(self, architecture: Architecture) -> float:
         """Mean loss of one architecture."""

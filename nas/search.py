@@ -21,7 +21,7 @@ from nas.export import FORMATS, export
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
-from nas.preparation import EncoderMode, Log, Prepared, Progress, Setup, prepare
+from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.report import report
 from nas.retrain import Entry, judge, train_all
@@ -29,7 +29,7 @@ from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
-from nas.training import TrainingConfig, pick_device, seeded
+from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import is_rebuildable, save_weights
 
 ENCODER_MODES: tuple[EncoderMode, ...] = ("auto", "pretrained", "joint")

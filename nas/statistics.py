@@ -22,7 +22,7 @@ RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its 95 % interval."""
+    """A mean with its 95 % interval; NaN where unknown."""
 
     mean: float
     low: float
@@ -32,6 +32,11 @@ class Interval:
     def margin(self) -> float:
         """Half of its width."""
         return (self.high - self.low) / 2
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether zero lies outside."""
+        return self.low > 0 or self.high < 0
 
     def to_dict(self) -> dict[str, float]:
         """As plain values for JSON."""

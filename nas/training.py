@@ -23,6 +23,9 @@ from nas.space import SearchSpace
 
 EVALUATION_BATCH = 512
 
+Log = Callable[[Mapping[str, Any]], None]
+"""Takes a record of how a search or a training goes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
@@ -173,7 +176,7 @@ def train(
     *,
     seed: int,
     device: torch.device,
-    log: Callable[[Mapping[str, Any]], None] = lambda _record: None,
+    log: Log = lambda _record: None,
 ) -> Trained:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -140,3 +141,8 @@ def assert_finite_and_nonzero(gradients: Iterable[tuple[str, Tensor | None]]) ->
 def assert_learns(module: nn.Module) -> None:
     """Every parameter has a finite gradient that is not zero."""
     assert_finite_and_nonzero((name, parameter.grad) for name, parameter in module.named_parameters())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Name and bytes of every file in a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -19,6 +19,7 @@ from nas.encoders import Encoder
 from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
 from nas.runs import plain
+from tests.helpers import contents
 from tests.strategies.problems import same_tensors
 from tests.tiny_runs import as_data, finished_run, no_report, tiny_arrays, tiny_search
 
@@ -39,10 +40,6 @@ def folder(finished: RunResult) -> Path:
 def copied(folder: Path, tmp_path: Path) -> Path:
     """A copy of the run, to be written to or damaged."""
     return Path(shutil.copytree(folder, tmp_path / "copy"))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_run_comes_back_as_it_was_written(finished: RunResult, folder: Path) -> None:

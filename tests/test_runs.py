@@ -10,6 +10,7 @@ import pytest
 
 from nas.errors import UserError
 from nas.runs import RunFolder, plain, write_atomically
+from tests.helpers import contents
 
 
 def test_config_there_and_back(tmp_path: Path) -> None:
@@ -62,11 +63,11 @@ def test_a_replacement_that_fails_gives_the_earlier_run_back(tmp_path: Path) -> 
     run.write_config({"seed": 1})
     run.write_bytes("figures/one.svg", b"old")
     (run.path / "notes.txt").write_text("mine")
-    before = {str(path.relative_to(run.path)): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    before = contents(run.path)
     again = RunFolder.create(run.path, overwrite=True)
     with pytest.raises(KeyboardInterrupt), again.replacing():
         _stopped_on_the_way(again)
-    after = {str(path.relative_to(run.path)): path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
+    after = contents(run.path)
     assert after == before
     assert {path.name for path in run.path.iterdir()} == {"config.toml", "figures", "notes.txt"}
 

@@ -8,10 +8,10 @@ from typing import Any
 import networkx as nx
 from matplotlib.figure import Figure
 
+from nas.architecture import tap_name
 from nas.report.numbers import clean
 from nas.report.style import FAINT, INK, PALE, SOFT, cut
-
-OUTPUT = "output"
+from nas.space import OUTPUT
 
 
 def space_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
@@ -29,9 +29,9 @@ def space_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
     for row, (modality, depths) in enumerate(reversed(list(summary["depths"].items())), start=1):
         for depth in range(int(depths)):
             x = depth * max(1, len(nodes) - 1) / max(1, int(depths) - 1)
-            graph.add_node(f"{modality}@{depth}", kind="tap", modality=modality, label=str(depth), at=(x, row))
+            graph.add_node(tap_name(modality, depth), kind="tap", modality=modality, label=str(depth), at=(x, row))
             if depth:
-                graph.add_edge(f"{modality}@{depth - 1}", f"{modality}@{depth}", kind="encoder")
+                graph.add_edge(tap_name(modality, depth - 1), tap_name(modality, depth), kind="encoder")
     for column, node in enumerate(nodes):
         name, choices = str(node["name"]), node["choices"]
         graph.add_node(name, kind="fusion", label=f"{clean(name, 20)}\n{len(choices)} choices", at=(column + 0.35, 0))
@@ -87,7 +87,7 @@ def draw_space(graph: nx.DiGraph, colours: Mapping[str, str]) -> Figure:
                 ax=axes,
             )
     for modality, colour in colours.items():
-        row = places[f"{modality}@0"][1]
+        row = places[tap_name(modality, 0)][1]
         style: dict[str, Any] = {"ha": "right", "va": "center", "weight": "bold"}
         axes.text(-0.2, row, cut(clean(modality), 16), color=colour, **style)
     axes.text(-0.2, 0, "fusion", color=SOFT, ha="right", va="center", weight="bold")

@@ -11,22 +11,9 @@ from typing import Any
 
 from nas.architecture import Choice
 from nas.report.numbers import clean, number
+from nas.statistics import Interval
 
 KIND_ORDER = ("found", "modality", "late", "early", "operation", "random")
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A mean with its 95 % interval; NaN where unknown."""
-
-    mean: float
-    low: float
-    high: float
-
-    @property
-    def excludes_zero(self) -> bool:
-        """Whether zero lies outside."""
-        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True)

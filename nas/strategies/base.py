@@ -7,7 +7,6 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 
@@ -19,9 +18,7 @@ from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.space import SearchSpace
-from nas.training import TrainingConfig, build_network, seeded
-
-Log = Callable[[Mapping[str, Any]], None]
+from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +84,18 @@ class Problem:
         """A fresh network on the device: the supernet, or another space's, initialised from the seed."""
         with seeded(self.seed):
             return build_network(space or self.space, self.data, self.training, self.builders).to(self.device)
+
+    def train_from_scratch(self, architecture: Architecture) -> Trained:
+        """The derived network of an architecture, initialised and trained from the seed."""
+        return train(
+            self.make_network(self.space.restrict(architecture)),
+            self.data.task,
+            self.weights,
+            self.architecture,
+            self.training,
+            seed=self.seed,
+            device=self.device,
+        )
 
     def generator(self) -> random.Random:
         """A generator of choices, from the seed."""

@@ -7,7 +7,7 @@ so that it costs what a search costs: three trainings by default. The test split
 from __future__ import annotations
 
 from nas.strategies.base import Explored, Problem
-from nas.training import Trained, train
+from nas.training import Trained
 
 
 def random(problem: Problem) -> Explored:
@@ -17,15 +17,7 @@ def random(problem: Problem) -> Explored:
     counts = {node.name: [0.0] * len(node.choices) for node in problem.space.nodes}
     for number in range(problem.search.trainings):
         architecture = problem.space.sample(generator)
-        trained = train(
-            problem.make_network(problem.space.restrict(architecture)),
-            problem.data.task,
-            problem.weights,
-            problem.architecture,
-            problem.training,
-            seed=problem.seed,
-            device=problem.device,
-        )
+        trained = problem.train_from_scratch(architecture)
         for node, index in zip(problem.space.nodes, problem.space.index(architecture), strict=True):
             counts[node.name][index] += 1
         shares = {name: [count / (number + 1) for count in values] for name, values in counts.items()}

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from nas.report.tables import (
-    Interval,
     choice_label,
     curves,
     entropy_curves,
@@ -17,6 +16,7 @@ from nas.report.tables import (
     pareto_front,
     to_csv,
 )
+from nas.statistics import Interval
 
 
 def _row(name: str, kind: str, mean: float | None, cost: int, difference: Any = None) -> dict[str, Any]:

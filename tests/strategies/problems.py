@@ -19,9 +19,8 @@ from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
 from nas.space import SearchSpace
 from nas.strategies import Explored, Problem, SearchConfig
-from nas.strategies.base import Log
 from nas.supernet import Supernet
-from nas.training import TrainingConfig
+from nas.training import Log, TrainingConfig
 from search_spaces import layerwise
 
 CPU = torch.device("cpu")

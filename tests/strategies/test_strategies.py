@@ -215,7 +215,7 @@ def test_no_option_is_left_out_above() -> None:
 
 
 def test_patience_stops_a_training_that_no_longer_improves(monkeypatch: pytest.MonkeyPatch) -> None:
-    module = sys.modules["nas.strategies.random"]
+    module = sys.modules["nas.strategies.base"]
     epochs: list[int] = []
 
     def spied(*arguments: Any, **options: Any) -> Trained:
