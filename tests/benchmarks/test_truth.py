@@ -90,8 +90,8 @@ def test_the_best_is_picked_by_one_half_of_the_seeds_and_judged_by_the_other(tmp
     table.add([row("0-0-0", seed, 0.2) for seed in (1, 2, 3, 4)])
     # Seeds 1 and 2 pick the first, which 3 and 4 judge at 0.5; 3 and 4 pick the second, which 1 and 2 judge at 0.6.
     assert table.best() == pytest.approx(0.55)
-    index, mean = table.highest()
-    assert index == (0, 0, 1)
+    highest, mean = table.highest()
+    assert highest == (0, 0, 1)
     assert mean == pytest.approx(0.7)
 
 
