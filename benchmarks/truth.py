@@ -4,9 +4,10 @@
 
 Candidates are none, carry, and one operation of every order: additive, multiplicative, and mlp or, for `alignment`,
 cross-attention. Of two modalities all 216 architectures are trained; of three (4096) those with at most as many active
-nodes as the known answer has: 46 with one, 721 with two for `staged`. All are trained with seed 0; the `CONTENDERS` with the highest test score of each task then with `FRESH` seeds, by which alone they are
-ranked: what was picked for its luck with seed 0 has to do without it. One CSV file a task; rows that are there are not
-trained again, so that a stopped run goes on where it was.
+nodes as the known answer has: 46 with one, 721 with two for `staged`. All are trained with seed 0; the `CONTENDERS`
+with the highest test score of each task then with `FRESH` seeds, by which alone they are ranked: what was picked for
+its luck with seed 0 has to do without it. One CSV file a task; rows that are there are not trained again, so that a
+stopped run goes on where it was.
 """
 
 from __future__ import annotations

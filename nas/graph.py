@@ -152,12 +152,26 @@ class FusionNetwork(nn.Module):
         """
         chosen = selection if selection is not None else {node.name: 0 for node in self.space.nodes}
         taps = self.taps(inputs, self.needed_taps(chosen), present)
+        return self.fuse(taps, chosen, batch_size=next(iter(inputs.values()))[0].shape[0])
+
+    def fuse(self, taps: Mapping[str, Tensor], selection: Selection, *, batch_size: int) -> Tensor:
+        """What comes after the taps: the fusion nodes and the head.
+
+        Several selections may be run on the same taps, so that encoders and adapters run once.
+
+        Args:
+            taps: Those that the selection reads, as `taps` returns them.
+            selection: What each node runs.
+            batch_size: Of the taps; a selection that reads none answers as often.
+
+        Returns:
+            Logits or predictions, (batch, num_outputs).
+        """
         values: dict[str, Tensor | None] = dict(taps)
         for node in self.space.nodes:
-            output = self.run_node(node, values, chosen[node.name])
+            output = self.run_node(node, values, selection[node.name])
             residual = values[node.residual] if node.residual else None
             values[node.name] = add_states(residual, output)
-        batch_size = next(iter(inputs.values()))[0].shape[0]
         state = values[self.space.nodes[-1].name]
         if state is None:  # nothing is read anywhere: the head's bias answers
             state = self.head.linear.weight.new_zeros(1, 1, self.channels)
