@@ -1,12 +1,13 @@
-"""What a search step costs as candidates are added: a sampled path runs its own operations only.
+"""What a search step costs as candidates are added: sampled paths run their own operations only.
 
     python -m benchmarks.path_cost --out results/path_cost
 
 Times one training step of the supernet, on cached taps, with 2, 4, 6 and 12 fusing operations per node beside `none`
-and `carry`, all in one run: the sampled path, whose cost should stay, and the softmax mixture, whose cost should grow.
-Operations differ in cost, so the twelve are divided among six supernets of two, three of four, and so on, and what is
-told for a number is the mean over its supernets: the operations are the same in every line. Rounds alternate between
-all supernets, so that whatever else the machine does hits all alike; a supernet's time is the median over rounds.
+and `carry`, all in one run: sampled paths, one of every interaction order that the operations have, whose cost should
+stay but for the number of orders, and the softmax mixture, whose cost should grow. Operations differ in cost, so the
+twelve are divided among six supernets of two, three of four, and so on, and what is told for a number is the mean over
+its supernets: the operations are the same in every line. Rounds alternate between all supernets, so that whatever else
+the machine does hits all alike; a supernet's time is the median over rounds.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ import torch
 
 from nas.data import FusionData
 from nas.data.batches import split_batch
-from nas.graph import Selection
 from nas.provenance import provenance
-from nas.relaxation import single_path, softmax
+from nas.relaxation import fair_paths, softmax
 from nas.runs import write_atomically
 from nas.search import make_space
+from nas.strategies.sampled import losses_of_paths
 from nas.training import TrainingConfig, build_network, losses, make_optimizer, pick_device, seeded, step
 from search_spaces import OPERATIONS
 
@@ -40,7 +41,7 @@ SETS = {
 }
 """Number of fusing operations to disjoint sets of so many that together are all of them."""
 
-RELAXATIONS = ("sampled path", "softmax mixture")
+RELAXATIONS = ("sampled paths", "softmax mixture")
 
 STEPS = 20
 
@@ -84,9 +85,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for relaxation in RELAXATIONS
         for count, sets in SETS.items()
     }
-    lines = ["| relaxation | fusing operations per node | ms per step | × that with 2 |", "| --- | --- | --- | --- |"]
+    lines = [
+        "| relaxation | fusing operations per node | paths per step | ms per step | × that with 2 |",
+        "| --- " * 5 + "|",
+    ]
     lines += [
-        f"| {relaxation} | {count} | {1000 * value:.2f} | {value / mean[relaxation, 2]:.2f} |"
+        f"| {relaxation} | {count} | {_paths(count) if relaxation == 'sampled paths' else 'mixture'} "
+        f"| {1000 * value:.2f} | {value / mean[relaxation, 2]:.2f} |"
         for (relaxation, count), value in mean.items()
     ]
     text = (
@@ -107,6 +112,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     write_atomically(given.out / "records.json", (json.dumps({"rows": rows, **origin}, indent=1) + "\n").encode())
 
 
+def _paths(count: int) -> str:
+    """Mean number of orders of the sets of so many operations; `carry` brings order 1 into each."""
+    numbers = [len({1, *(OPERATIONS[name].order for name in some)}) for some in SETS[count]]
+    return f"{statistics.mean(numbers):.1f}"
+
+
 def _stepper(
     data: FusionData, config: TrainingConfig, operations: Sequence[str], relaxation: str, device: torch.device
 ) -> Callable[[], None]:
@@ -121,8 +132,11 @@ def _stepper(
 
     def run() -> None:
         for _ in range(STEPS):
-            path: Selection = single_path(space, choices) if relaxation == "sampled path" else softmax(logits)
-            step(losses(data.task, network, batch, path).mean(), optimizer, scheduler, config)
+            if relaxation == "sampled paths":
+                loss = losses_of_paths(data.task, network, batch, fair_paths(space, choices)).mean()
+            else:
+                loss = losses(data.task, network, batch, softmax(logits)).mean()
+            step(loss, optimizer, scheduler, config)
 
     return run
 

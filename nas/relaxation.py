@@ -11,9 +11,6 @@ from torch import Tensor
 from nas.graph import StraightThrough
 from nas.space import FusionNode, SearchSpace
 
-MAX_DRAWS = 20
-"""How often a path that does nothing is drawn again."""
-
 
 def softmax(arch_logits: Mapping[str, Tensor], *, temperature: float = 1.0) -> dict[str, Tensor]:
     """Mixing weights of every node, (choices,) each, positive and summing to one.
@@ -60,43 +57,66 @@ def gumbel(
     return selection
 
 
-def single_path(space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.5) -> dict[str, int]:
-    """One sampled path: a highest interaction order, then for every node an operation within it, then its inputs.
+def fair_paths(space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.5) -> list[dict[str, int]]:
+    """One sampled path of every interaction order that the space offers: 1, 2 and 3, whatever has order 0 among 1.
 
-    Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", samples all choices
-    alike. Here the orders 1, 2 and 3 are alike instead, so that the supernet serves simple architectures as well as
-    complex ones, which are far more; operations are alike, whatever the number of modality subsets that each comes
-    with; and a node that may do nothing does so at a rate of its own, since architectures in which one node alone is
-    active would otherwise almost never be trained. A path that does nothing anywhere is drawn again.
+    Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", samples all choices alike,
+    one path a step. Chu et al. 2021, "FairNAS: Rethinking Evaluation Fairness of Weight Sharing Neural Architecture
+    Search", trains every choice equally often, by several paths a step. Here it is the orders that are trained equally
+    often, so that the supernet serves simple architectures as well as complex ones, which are far more. Of a path one
+    node, drawn among those that can, bears an operation of exactly the path's order; the others do nothing at a rate of
+    its own, or what is of this order or below. Operations are alike, whatever the number of modality subsets that each
+    comes with.
 
     Args:
         space: With its nodes' choices.
         generator: Of the draw.
-        nothing_rate: How often a node that may read nothing does so, 0 to 1.
+        nothing_rate: How often a node that may read nothing, and need not bear the order, does so, 0 to 1.
+
+    Returns:
+        One path per order, simple first: node to the index of its choice. A space in which nothing can be read has the
+        one path that does nothing.
     """
-    orders = sorted({max(1, space.operations[c.operation].order) for node in space.nodes for c in node.choices})
-    highest = generator.choice(orders)
-    path: dict[str, int] = {}
-    for _ in range(MAX_DRAWS):
-        path = {node.name: _draw(space, node, highest, generator, nothing_rate) for node in space.nodes}
-        if any(node.choices[path[node.name]].inputs for node in space.nodes):
-            break
+    choices = [_by_operation(node) for node in space.nodes]
+    orders = sorted({_order(space, name) for some in choices for name in some})
+    return [_path_of_order(space, choices, order, generator, nothing_rate) for order in orders or [0]]
+
+
+def _path_of_order(
+    space: SearchSpace,
+    choices: list[dict[str, list[int]]],
+    order: int,
+    generator: random.Random,
+    nothing_rate: float,
+) -> dict[str, int]:
+    able = [number for number, some in enumerate(choices) if any(_order(space, name) == order for name in some)]
+    bearer = generator.choice(able) if able else -1
+    path = {}
+    for number, (node, some) in enumerate(zip(space.nodes, choices, strict=True)):
+        nothing = [index for index, choice in enumerate(node.choices) if not choice.inputs]
+        if number == bearer:
+            within = [indices for name, indices in some.items() if _order(space, name) == order]
+        else:
+            within = [indices for name, indices in some.items() if _order(space, name) <= order]
+            if nothing and (not within or generator.random() < nothing_rate):
+                within = [nothing]
+        # A node that must read something and has nothing within the order takes what it has.
+        path[node.name] = generator.choice(generator.choice(within or list(some.values())))
     return path
 
 
-def _draw(space: SearchSpace, node: FusionNode, highest: int, generator: random.Random, nothing_rate: float) -> int:
-    by_operation: dict[str, list[int]] = {}
-    nothing = []
+def _by_operation(node: FusionNode) -> dict[str, list[int]]:
+    """Indices of a node's choices that read something, by operation."""
+    found: dict[str, list[int]] = {}
     for index, choice in enumerate(node.choices):
-        if not choice.inputs:
-            nothing.append(index)
-        elif space.operations[choice.operation].order <= highest:
-            by_operation.setdefault(choice.operation, []).append(index)
-    if nothing and (not by_operation or generator.random() < nothing_rate):
-        return generator.choice(nothing)
-    if not by_operation:  # the node offers higher orders alone
-        return generator.randrange(len(node.choices))
-    return generator.choice(generator.choice(list(by_operation.values())))
+        if choice.inputs:
+            found.setdefault(choice.operation, []).append(index)
+    return found
+
+
+def _order(space: SearchSpace, operation: str) -> int:
+    """Interaction order of an operation; carrying several modalities at several nodes adds them, so carry has 1."""
+    return max(1, space.operations[operation].order)
 
 
 def entropy(mixing_weights: Tensor) -> Tensor:

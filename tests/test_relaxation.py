@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nas.architecture import Choice
-from nas.relaxation import entropy, gumbel, single_path, softmax
+from nas.relaxation import entropy, fair_paths, gumbel, softmax
 from nas.space import FusionNode, SearchSpace
 from search_spaces import OPERATIONS, layerwise
 
@@ -143,51 +143,52 @@ def _space(*choices: tuple[Choice, ...]) -> SearchSpace:
 
 
 @pytest.mark.parametrize("nothing_rate", [0.5, 0.2])
-def test_single_path_is_uniform_over_orders_then_operations_beside_the_rate_of_nothing(nothing_rate: float) -> None:
+def test_every_order_has_a_path_whose_bearer_is_of_exactly_that_order(nothing_rate: float) -> None:
     num_draws, generator = 8000, random.Random(0)
     space = _space(_CHOICES, _CHOICES)
-    counts = Counter(single_path(space, generator, nothing_rate=nothing_rate)["fusion0"] for _ in range(num_draws))
-    # Half of the paths may hold carry and additive, half mlp too; carry has two choices to share its part. Both nodes
-    # doing nothing is drawn again, which leaves 1 − r² of the draws.
-    either = (1 - nothing_rate) / (1 - nothing_rate**2)
-    simple, complex_ = either / 2, either / 3
-    both = (simple + complex_) / 2
-    for index, share in enumerate([nothing_rate * either, both / 2, both / 2, both, complex_ / 2]):
-        # Four standard errors, as above.
-        assert counts[index] / num_draws == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / num_draws))
+    drawn = [fair_paths(space, generator, nothing_rate=nothing_rate) for _ in range(num_draws)]
+    assert {len(paths) for paths in drawn} == {2}
+    # Of order 1: bearing or active, a node carries or adds with even chances, and carries either of two.
+    active = 0.5 + 0.5 * (1 - nothing_rate)
+    simple = [1 - active, active / 4, active / 4, active / 2, 0]
+    # Of order 3: half of the time the node bears the mlp, else one of three operations, if any.
+    rest = 0.5 * (1 - nothing_rate) / 3
+    complex_ = [0.5 * nothing_rate, rest / 2, rest / 2, rest, 0.5 + rest]
+    for number, shares in enumerate((simple, complex_)):
+        counts = Counter(paths[number]["fusion0"] for paths in drawn)
+        for index, share in enumerate(shares):
+            # Four standard errors of a binomial share, as above.
+            within = 4 * math.sqrt(share * (1 - share) / num_draws)
+            assert counts[index] / num_draws == pytest.approx(share, abs=within)
 
 
-def test_orders_are_drawn_alike_however_many_operations_each_has() -> None:
+def test_paths_are_of_every_order_of_a_space() -> None:
     space = layerwise({"a": 3, "b": 3})
     generator = random.Random(0)
-    drawn = [single_path(space, generator) for _ in range(2000)]
-    orders = Counter(space.interaction_order(space.at(tuple(path.values()))) for path in drawn)
-    # A third of the paths may hold carry and additive alone; of 13 operations, uniformly drawn, they would be 7 %.
-    assert (orders[0] + orders[1]) / 2000 > 1 / 3
-    assert orders[2] > 300
-    assert orders[3] > 300
+    for _ in range(200):
+        paths = fair_paths(space, generator)
+        assert [max(1, space.interaction_order(space.at(tuple(path.values())))) for path in paths] == [1, 2, 3]
 
 
-def test_the_rate_of_nothing_reaches_from_never_to_always() -> None:
+def test_the_rate_of_nothing_reaches_from_never_to_all_but_the_bearer() -> None:
     generator = random.Random(0)
     space = _space(_CHOICES, _CHOICES)
-    assert all(0 not in single_path(space, generator, nothing_rate=0).values() for _ in range(200))
-    assert all({*single_path(space, generator, nothing_rate=1).values()} == {0} for _ in range(200))
-
-
-def test_a_path_that_does_nothing_is_drawn_again() -> None:
-    generator = random.Random(0)
-    space = _space(_CHOICES, _CHOICES)
-    assert all(any(single_path(space, generator).values()) for _ in range(2000))
+    for _ in range(200):
+        assert all(0 not in path.values() for path in fair_paths(space, generator, nothing_rate=0))
+        assert all(list(path.values()).count(0) == 1 for path in fair_paths(space, generator, nothing_rate=1))
 
 
 def test_a_node_without_the_choice_draws_what_it_has() -> None:
-    space = _space(_CHOICES[:1], _CHOICES[1:])
-    drawn = [single_path(space, random.Random(seed), nothing_rate=1) for seed in range(50)]
-    assert {one["fusion0"] for one in drawn} == {0}
-    assert {one["fusion1"] for one in drawn} == {0, 1, 2, 3}
-    drawn = [single_path(space, random.Random(seed), nothing_rate=0) for seed in range(50)]
-    assert {one["fusion0"] for one in drawn} == {0}
+    space = _space(_CHOICES[:1], _CHOICES[3:], _CHOICES[4:])
+    drawn = [fair_paths(space, random.Random(seed), nothing_rate=1) for seed in range(50)]
+    assert {one["fusion0"] for paths in drawn for one in paths} == {0}
+    # The last node has nothing but the mlp, within order 1 too.
+    assert [{paths[order]["fusion1"] for paths in drawn} for order in (0, 1)] == [{0}, {0, 1}]
+    assert {one["fusion2"] for paths in drawn for one in paths} == {0}
+
+
+def test_where_nothing_can_be_read_the_path_does_nothing() -> None:
+    assert fair_paths(_space(_CHOICES[:1]), random.Random(0)) == [{"fusion0": 0}]
 
 
 def test_entropy_in_nats() -> None:

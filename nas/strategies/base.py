@@ -26,8 +26,8 @@ class SearchConfig:
     """How the search is done.
 
     Attributes:
-        length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 1 on
-            cached taps, 2 where encoders train along and have to be shared first.
+        length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 0.7
+            on cached taps, 2 where encoders train along and have to be shared first.
         architecture_learning_rate: Of Adam on the architecture logits.
         architecture_weight_decay: Of the same.
         trainings: How many architectures `random` trains from scratch.
@@ -103,7 +103,7 @@ class Problem:
 
     def num_epochs(self, network: FusionNetwork) -> int:
         """Passes over the weights split that a search with this supernet takes."""
-        length = self.search.length or (2.0 if encoders_train(network) else 1.0)
+        length = self.search.length or (2.0 if encoders_train(network) else 0.7)
         return max(1, round(length * self.training.num_epochs(len(self.weights))))
 
     def elapsed_seconds(self) -> float:

@@ -2,28 +2,39 @@
 
 After Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", and Li and Talwalkar
 2019, "Random Search and Reproducibility for Neural Architecture Search". There are no architecture parameters that
-could collapse: every step trains one path drawn by `nas.relaxation.single_path`, and runs its operations only.
-Beliefs are read off the architecture split. Departures: a path's interaction order is drawn first, see
-`nas.relaxation.single_path`; all paths share one learning-rate cycle; and where encoders train along, the first steps
+could collapse: every step trains one path of every interaction order, drawn by `nas.relaxation.fair_paths`, and runs
+their operations only; encoders and adapters run once for all of them. Beliefs are read off the architecture split.
+Departures: paths are fair to orders, see there; all share one learning-rate cycle, whose peak is twice that of a
+training, for every choice is trained in a small part of the steps; and where encoders train along, the first steps
 all train the space's `warm_up` path. Without it, encoders learn what a single modality tells and no sampled
 interaction, each rarely drawn, ever gets its turn: of a modality that says nothing by itself they learn nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 import torch
+from torch import Tensor
 
 from nas.candidates import Candidates, score_candidates
-from nas.data.batches import shuffled
-from nas.relaxation import entropy, single_path
+from nas.data.batches import Batch, shuffled
+from nas.data.fusion_data import Task
+from nas.graph import FusionNetwork
+from nas.metrics import sample_losses
+from nas.relaxation import entropy, fair_paths
 from nas.scoring import PathScorer
 from nas.strategies.base import Explored, Problem, encoders_train
-from nas.training import autocast, check_finite, losses, make_optimizer, seeded, step, steps_per_epoch
+from nas.training import autocast, check_finite, make_optimizer, seeded, step, steps_per_epoch
 
 LOOKS = 6
 """How often on the way the beliefs are looked at, for the record."""
 
 LOOK_SAMPLES = 128
+
+RATE = 2.0
+"""Peak learning rate of the supernet, as a multiple of a training's."""
 
 WARM_UP_SHARE = 0.3
 """Share of the steps that train the warm-up path when encoders train along."""
@@ -31,7 +42,8 @@ WARM_UP_SHARE = 0.3
 
 def sampled(problem: Problem) -> Explored:
     """Searches by sampled single paths."""
-    config, device, task = problem.training, problem.device, problem.data.task
+    device, task = problem.device, problem.data.task
+    config = replace(problem.training, learning_rate=RATE * problem.training.learning_rate)
     network = problem.make_network()
     choices = problem.generator()
     per_epoch = steps_per_epoch(len(problem.weights), config)
@@ -46,12 +58,12 @@ def sampled(problem: Problem) -> Explored:
             network.train()
             total = torch.zeros((), device=device)
             for batch in shuffled(problem.weights, config.batch_size, generator, device):
-                path = single_path(problem.space, choices)
+                paths = fair_paths(problem.space, choices)
                 if warm_up is not None and done < warm_up_steps:
-                    path = warm_up
+                    paths = [warm_up]
                 done += 1
                 with autocast(device):
-                    loss = losses(task, network, batch, path).mean()
+                    loss = losses_of_paths(task, network, batch, paths).mean()
                 step(loss, optimizer, scheduler, config)
                 total += loss.detach() * len(batch)
             check_finite(float(total), epoch, config)
@@ -75,6 +87,14 @@ def sampled(problem: Problem) -> Explored:
                 break
     scored = score_candidates(problem.space, PathScorer(network, task, problem.architecture, device))
     return Explored(network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored), candidates=scored)
+
+
+def losses_of_paths(task: Task, network: FusionNetwork, batch: Batch, paths: Sequence[Mapping[str, int]]) -> Tensor:
+    """The losses of several paths on the same taps, (paths, batch)."""
+    needed = list(dict.fromkeys(tap for path in paths for tap in network.needed_taps(path)))
+    taps = network.taps(batch.inputs, needed, batch.present)
+    outputs = [network.fuse(taps, path, batch_size=len(batch)) for path in paths]
+    return torch.stack([sample_losses(task, some, batch.targets, network.head.scale) for some in outputs])
 
 
 def _best_loss(candidates: Candidates) -> float:
