@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -14,6 +15,7 @@ from typing import Annotated, Any, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from nas.errors import UserError
@@ -60,8 +62,9 @@ def search(
     ] = "quick",
     seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
     seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
+    searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
     epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
-    budget: Annotated[str, typer.Option(help="Time of the search proper, such as 90s, 10m or 1h.")] = "",
+    budget: Annotated[str, typer.Option(help="Time of each search proper, such as 90s, 10m or 1h.")] = "",
     device: Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="Compile networks; pays on a GPU and long runs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; results/runs/DATA-SEED if absent.")] = None,
@@ -90,6 +93,7 @@ def search(
             baselines=cast(Any, baselines),
             seed=seed,
             seeds=seeds,
+            searches=searches,
             budget_seconds=duration(budget),
             device=device,
             training=nas.TrainingConfig(epochs=epochs, compile=compile_),
@@ -292,12 +296,41 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     console.print(table)
     for sentence in summary["verdict"]:
         console.print(sentence)
+    if "stability" in summary:
+        _print_stability(console, summary["stability"])
+    how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
     console.print(
-        f"search {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
+        f"{how_many} {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
         f"all {summary['total_seconds']:.0f} s"
     )
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True)
+
+
+def _print_stability(console: Console, stability: dict[str, Any]) -> None:
+    """Prints how far several searches agree, and what the next one may come to."""
+    percent = stability["metric"] != "mae"
+    count = len(stability["seeds"])
+    table = Table(
+        title=f"{count} searches: {stability['metric']} on the test split, mean [95 % interval over searches]"
+    )
+    for title in ("", "score", "lowest", "highest", "found is better by"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, key in (("found by each search", "found"), ("late fusion", "late")):
+        row, difference = stability[key], stability["difference"] if key == "late" else None
+        if row is not None:
+            ends = (f"{100 * row[end]:.1f}" if percent else f"{row[end]:.4g}" for end in ("min", "max"))
+            better = _interval(difference, percent=percent) if difference else ""
+            table.add_row(name, _interval(row, percent=percent), *ends, better)
+    console.print(table)
+    for node in stability["choices"]:
+        made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
+        console.print(f"{escape(node['node'])}, of {count}: {made}")
+    kappa, distinct = stability["kappa"], stability["num_distinct"]
+    found = "all found the same architecture" if distinct == 1 else f"they found {distinct} different architectures"
+    beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"
+    console.print(f"{found}; two agree on {100 * stability['agreement']:.0f} % of the nodes{beyond}")
+    console.print(f"the one above is that of seed {stability['consensus_seed']}, which agrees most with all others")
 
 
 def _interval(values: dict[str, float], *, percent: bool) -> str:

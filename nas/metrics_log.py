@@ -61,17 +61,19 @@ class MetricsLog:
         values = plain(record)
         self._file.write(json.dumps(values, allow_nan=False, ensure_ascii=False) + "\n")
         self._file.flush()
-        curve = "/".join(
+        # One of several searches has its curves under a heading of its own.
+        heading = f"search {values['search']}/" if values.get("search") is not None else ""
+        curve = heading + "/".join(
             str(values[key]) for key in ("phase", "row", "modality", "seed") if values.get(key) is not None
         )
         step = values.get("step", values.get("epoch"))
         step = self._steps.get(curve, 0) if step is None else int(step)
         self._steps[curve] = step + 1
-        for tag, value in self._scalars(curve, values):
+        for tag, value in self._scalars(heading, curve, values):
             self._board.add_scalar(tag, value, step)
         self._board.flush()
 
-    def _scalars(self, curve: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
+    def _scalars(self, heading: str, curve: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         """Tag and value of everything in a record that TensorBoard can plot."""
         for key in ("train_loss", "architecture_loss", "architecture_score"):
             if values.get(key) is not None:
@@ -80,10 +82,10 @@ class MetricsLog:
             labels = self.labels.get(node, ())
             for index, weight in enumerate(weights):
                 if weight is not None:
-                    yield f"mixing_weights/{node}/{labels[index] if index < len(labels) else index}", weight
+                    yield f"{heading}mixing_weights/{node}/{labels[index] if index < len(labels) else index}", weight
         for node, nats in (values.get("entropy") or {}).items():
             if nats is not None:
-                yield f"entropy/{node}", nats
+                yield f"{heading}entropy/{node}", nats
 
 
 def _end_last_line(path: Path) -> None:

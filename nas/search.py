@@ -23,6 +23,7 @@ from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
+from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import report
 from nas.retrain import Entry, judge, train_all
 from nas.runs import RunFolder
@@ -92,6 +93,7 @@ def search(
     baselines: Baselines = "quick",
     seed: int = 0,
     seeds: int = 3,
+    searches: int = 1,
     budget_seconds: float = 0.0,
     device: str = "auto",
     training: TrainingConfig | None = None,
@@ -118,7 +120,11 @@ def search(
         baselines: `quick` or `full`; see `nas.baselines.contestants`.
         seed: Of the search and of the first retraining; the others count up from it.
         seeds: How many retrainings, at least 1.
-        budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit.
+        searches: How many searches, at least 1. Several have seeds that count up from `seed` and encoders of their own;
+            the summary's `stability` then tells how far they agree (see `nas.repeated.judge_searches`), and found is
+            the architecture that agrees most with all others.
+        budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit. Every one
+            of several searches has it to itself.
         device: "auto", "cpu", "cuda" or "cuda:1".
         training: How networks are trained.
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
@@ -138,7 +144,7 @@ def search(
         raise unknown_name("discretization", discretization, DISCRETIZATIONS)
     if encoders not in ENCODER_MODES:
         raise unknown_name("encoder mode", encoders, ENCODER_MODES)
-    check_seeds(seed, seeds)
+    check_seeds(seed, seeds, searches)
     if baselines not in ("quick", "full"):
         raise unknown_name("baselines", baselines, ("quick", "full"))
     training = training or TrainingConfig()
@@ -171,6 +177,7 @@ def search(
             "baselines": baselines,
             "seed": seed,
             "seeds": seeds,
+            "searches": searches,
             "device": device,
             **asdict(config),
         },
@@ -186,22 +193,37 @@ def search(
         setup = Setup(
             data=data, space=found_space, training=training, device=where, builders=builders, log=log, progress=progress
         )
-        result = find(setup, config, strategy, discretization, encoders, seed)
-        rows = contestants(found_space, result.architecture, scorer_of(setup, result), baselines)
-        judged, first = retrain_and_judge(setup, result.prepared, result.encoders, rows, range(seed, seed + seeds))
+
+        def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
+            result = find(own, config, strategy, discretization, encoders, own_seed)
+            return _decision(own, result, baselines), result.prepared
+
+        repeated: Repeated | None = None
+        prepared: Prepared | None = None
+        if searches == 1:
+            decision, prepared = decide(setup, seed)
+        else:
+            repeated = repeat(setup, range(seed, seed + searches), decide)
+            decision = repeated.decision
+        judged, first = retrain_and_judge(setup, prepared, decision.encoders, decision.rows, range(seed, seed + seeds))
+        one_training = _one_training_seconds(first)
         summary = {
             "format_version": 1,
             **judged,
-            **_summary_of_search(setup, result, _one_training_seconds(first)),
+            **decision.told,
+            "training_seconds": one_training,
+            "search_cost": decision.told["search_seconds"] / one_training,
+            **({"stability": judge_searches(setup, repeated)} if repeated is not None else {}),
             "strategy": strategy,
-            "discretization": discretization if result.discretized else None,
+            # A strategy without a supernet decides by itself.
+            "discretization": discretization if decision.told["discretization_loss"] is not None else None,
             **origin,
             "total_seconds": time.perf_counter() - started,
         }
         network = first[0].network.cpu()
         page = write_run(folder, resolved, summary, network, data) if folder is not None else None
     return RunResult(
-        architecture=result.architecture,
+        architecture=decision.architecture,
         network=network,
         summary=summary,
         folder=folder.path if folder is not None else None,
@@ -209,29 +231,27 @@ def search(
     )
 
 
-def _summary_of_search(setup: Setup, result: SearchResult, one_training: float) -> dict[str, Any]:
-    """The part of the summary that tells how the architecture was found.
-
-    Args:
-        setup: Of the run.
-        result: What was found.
-        one_training: Seconds that one fixed architecture takes at full length.
-    """
+def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decision:
+    """What the rest of a run needs of a search, so that its supernet and cached taps can go."""
     discretized = result.discretized
-    return {
+    told = {
         "data": setup.data.describe(),
         "space": setup.space.name,
         "depths": dict(setup.space.depths),
         "nodes": _nodes(setup.space, result),
         "search_seconds": result.seconds,
         "encoder_seconds": result.prepared.seconds,
-        "training_seconds": one_training,
-        "search_cost": result.seconds / one_training,
         "discretization_loss": discretized.loss if discretized else None,
         "candidates": len(discretized.candidates.indices) if discretized else None,
         "seed": result.prepared.seed,
         "device": str(setup.device),
     }
+    return Decision(
+        architecture=result.architecture,
+        encoders=result.encoders,
+        rows=contestants(setup.space, result.architecture, scorer_of(setup, result), baselines),
+        told=told,
+    )
 
 
 def write_run(
@@ -259,16 +279,19 @@ def write_run(
     return report(folder.path)
 
 
-def check_seeds(seed: int, seeds: int) -> None:
+def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
     """Refuses seeds that a random generator cannot take, and too few of them.
 
     Raises:
-        UserError: If the first is negative or beyond 32 bits, or there is none.
+        UserError: If the first is negative, the last is beyond 32 bits, or there is none.
     """
     if not 0 <= seed < 2**32:
         raise UserError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
-    if seeds < 1:
-        raise UserError(f"seeds must be at least 1, got {seeds}")
+    for name, count in (("seeds", seeds), ("searches", searches)):
+        if count < 1:
+            raise UserError(f"{name} must be at least 1, got {count}")
+        if seed + count > 2**32:
+            raise UserError(f"{count} {name} from seed {seed} on go beyond {2**32 - 1}; begin with a lower seed")
 
 
 def make_space(
@@ -339,13 +362,13 @@ def scorer_of(setup: Setup, result: SearchResult) -> PathScorer | None:
 
 
 def retrain_and_judge(
-    setup: Setup, prepared: Prepared, encoders: EncoderMode, rows: Sequence[Any], seeds: Sequence[int]
+    setup: Setup, prepared: Prepared | None, encoders: EncoderMode, rows: Sequence[Any], seeds: Sequence[int]
 ) -> tuple[dict[str, Any], list[Entry]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
     Args:
         setup: Of the run.
-        prepared: For the first seed.
+        prepared: For the first seed; None if it is yet to be.
         encoders: `pretrained` or `joint`, as it was decided; the other seeds pretrain encoders of their own.
         rows: The contestants, the found one first.
         seeds: Of initialisation, order and dropout.
@@ -355,7 +378,7 @@ def retrain_and_judge(
     """
     entries: list[list[Entry]] = []
     for seed in seeds:
-        if seed != prepared.seed:
+        if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
         entries.append(train_all(setup, prepared, rows))
     setup.progress("judging on the test split")

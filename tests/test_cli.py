@@ -143,6 +143,24 @@ def test_search_prints_the_leaderboard_and_the_verdict(
     assert compiled
 
 
+def test_several_searches_print_how_far_they_agree(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_report(monkeypatch)
+    out = tmp_path / "out"
+    printed = run("search", data, *FILE, *QUICK, "--searches", "2", "--strategy", "random", "--out", out)
+    assert printed.code == 0
+    told = json.loads((out / "summary.json").read_text())["stability"]
+    assert re.search(rf"found by each search\s.*{100 * told['found']['mean']:.1f} \[", printed.out)
+    assert re.search(rf"late fusion\s.*{100 * told['difference']['mean']:.1f} \[", printed.out)
+    for node in told["choices"]:
+        made = ", ".join(f"{choice['label']} {choice['count']}" for choice in node["choices"])
+        assert f"{node['node']}, of 2: {made}" in printed.out
+    assert f"two agree on {100 * told['agreement']:.0f} % of the nodes" in printed.out
+    assert f"that of seed {told['consensus_seed']}" in printed.out
+    assert "2 searches " in printed.out
+
+
 def test_an_errors_unit_is_not_a_percentage(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     arrays = tiny_arrays()
@@ -226,6 +244,11 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "negative seed": (("--seed", "-1"), "seed must be from 0"),
     "no seeds": (("--seeds", "0"), "seeds must be at least 1, got 0"),
     "negative seeds": (("--seeds", "-3"), "seeds must be at least 1, got -3"),
+    "no searches": (("--searches", "0"), "searches must be at least 1, got 0"),
+    "seeds beyond 32 bits": (
+        ("--seed", "4294967295", "--searches", "2"),
+        "2 searches from seed 4294967295 on go beyond",
+    ),
     "negative epochs": (("--epochs", "-1"), "epochs must be 0"),
 }
 

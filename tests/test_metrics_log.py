@@ -46,6 +46,21 @@ def test_log_writes_lines_and_tensorboard(tmp_path: Path) -> None:
     ]
 
 
+def test_one_of_several_searches_has_curves_of_its_own(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    record = {"phase": "search", "step": 1, "train_loss": 0.5, "mixing_weights": {"a": [1.0]}, "entropy": {"a": 0.0}}
+    with MetricsLog(run, {"a": ["nothing"]}) as log:
+        log({**record, "search": 4})
+        log({**record, "search": 5})
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    assert set(events.Tags()["scalars"]) == {
+        f"search {seed}/{tag}"
+        for seed in (4, 5)
+        for tag in ("search/train_loss", "mixing_weights/a/nothing", "entropy/a")
+    }
+
+
 def test_a_resumed_log_drops_the_cut_line_and_goes_on(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.metrics.write_text('{"phase": "search", "step": 1}\n{"phase": "sea')

@@ -162,6 +162,7 @@ def test_retraining_in_place_keeps_the_course_of_the_search(copied: Path, monkey
     [
         ({"seeds": 0}, "seeds must be at least 1"),
         ({"seed": -1}, "seed must be from 0"),
+        ({"seed": 2**32 - 1, "seeds": 2}, "2 seeds from seed 4294967295 on go beyond"),
         ({"epochs": -1}, "epochs must be 0"),
         ({"device": "tpu"}, "unknown device"),
         ({"data": "nowhere.npz"}, "no file or folder"),

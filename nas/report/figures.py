@@ -11,14 +11,16 @@ from matplotlib.figure import Figure
 
 from nas.report.architecture import draw_architecture
 from nas.report.cost import draw_cost
+from nas.report.frequencies import draw_frequencies
 from nas.report.layout import layout
 from nas.report.leaderboard import draw_leaderboard
 from nas.report.mixing import draw_mixing
 from nas.report.numbers import clean, count_text, metric_words, scale, score_text
 from nas.report.progress import Panel, draw_progress
 from nas.report.space import draw_space, space_graph
+from nas.report.stability import Sureness, stability_table, sureness
 from nas.report.style import figure_style, modality_colours
-from nas.report.tables import Curve, Row, curves, entropy_curves, heat_maps, leaderboard_rows, to_csv
+from nas.report.tables import Curve, Row, curves, entropy_curves, heat_maps, leaderboard_rows, own_records, to_csv
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,10 +50,14 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
     colours = modality_colours([str(name) for name in summary["depths"]])
     rows = leaderboard_rows(summary)
     metric = str(summary["metric"])
+    metrics = own_records(summary, metrics)
+    sure = sureness(summary)
     with figure_style():
         drawn = [_architecture(summary, colours)]
         if rows:
             drawn.append(_leaderboard(rows, metric, colours))
+        if sure is not None:
+            drawn.append(_stability(sure, colours))
         if summary.get("nodes"):
             drawn.append(_space(summary, colours))
             drawn.append(_mixing(summary, metrics, colours))
@@ -87,6 +93,13 @@ def _leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -
         scores = " ".join(map(str, row.scores))
         table.append((row.name, row.kind, row.score.mean, row.score.low, row.score.high, *differences, scores))
     return Drawn("leaderboard", draw_leaderboard(rows, metric, colours), alt, to_csv(header, table))
+
+
+def _stability(sure: Sureness, colours: Mapping[str, str]) -> Drawn:
+    most = "; ".join(f"{node.node}: {node.choices[0].label} {node.choices[0].count}" for node in sure.nodes)
+    alt = f"How many of {len(sure.searches)} searches made each choice, and their scores. Most often: {most}."
+    csv = to_csv(("part", "of", "what", "value"), stability_table(sure))
+    return Drawn("stability", draw_frequencies(sure, colours), alt, csv)
 
 
 def _space(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.report.numbers import metric_words, scale, score_text
@@ -35,51 +36,63 @@ def draw_leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     across = axes.get_yaxis_transform()
-    by = scale(metric)
     found = next((row for row in rows if row.kind == "found"), None)
     if found is not None and not math.isnan(found.score.mean):
-        axes.axvline(by * found.score.mean, color=ACCENT, lw=1.2, ls=(0, (4, 3)), zorder=1)
+        axes.axvline(scale(metric) * found.score.mean, color=ACCENT, lw=1.2, ls=(0, (4, 3)), zorder=1)
     for y, words in headings:
         axes.text(-0.52, y, words.upper(), transform=across, fontsize=7.2, color=SOFT, va="center", ha="left")
     for y, row in zip(places, rows, strict=True):
-        colour, marker, _ = KINDS.get(row.kind, (SOFT, "o", ""))
-        colour = colours.get(row.name, colour) if row.kind == "modality" else colour
-        is_found = row.kind == "found"
-        if is_found:
-            axes.axhspan(
-                y - ROW / 2, y + ROW / 2, xmin=-0.55, xmax=1.36, color=ACCENT, alpha=0.09, lw=0, clip_on=False, zorder=0
-            )
-        weight = "bold" if is_found else "normal"
-        axes.text(
-            -0.025,
-            y,
-            cut(row.name, NAME_WIDTH),
-            transform=across,
-            ha="right",
-            va="center",
-            fontsize=9,
-            weight=weight,
-        )
-        axes.text(1.03, y, _score(row, metric), transform=across, va="center", fontsize=9, weight=weight, color=INK)
-        axes.plot(
-            [by * s for s in row.scores],
-            [y + SEEDS_BELOW] * len(row.scores),
-            "o",
-            color=colour,
-            alpha=0.45,
-            ms=3.2,
-            mew=0,
-            zorder=2,
-        )
-        axes.plot(
-            [by * row.score.low, by * row.score.high], [y, y], color=colour, lw=2.2, solid_capstyle="round", zorder=3
-        )
-        size = 8.5 if is_found else 6.5
-        axes.plot(by * row.score.mean, y, marker, color=colour, ms=size, mec="white", mew=1.0, zorder=4)
+        draw_row(axes, y, row, metric, colours)
     axes.set_xlabel(f"{metric_words(metric)} on the test split", fontsize=9)
     axes.tick_params(labelsize=8.5)
     axes.margins(x=0.04)
     return figure
+
+
+def draw_row(axes: Axes, y: float, row: Row, metric: str, colours: Mapping[str, str]) -> None:
+    """A row's name, interval, mean and single seeds, and its score in words.
+
+    Args:
+        axes: Scores across, places down.
+        y: Where.
+        row: What.
+        metric: Of the scores.
+        colours: Modality to colour.
+    """
+    across = axes.get_yaxis_transform()
+    by = scale(metric)
+    colour, marker, _ = KINDS.get(row.kind, (SOFT, "o", ""))
+    colour = colours.get(row.name, colour) if row.kind == "modality" else colour
+    is_found = row.kind == "found"
+    if is_found:
+        axes.axhspan(
+            y - ROW / 2, y + ROW / 2, xmin=-0.55, xmax=1.36, color=ACCENT, alpha=0.09, lw=0, clip_on=False, zorder=0
+        )
+    weight = "bold" if is_found else "normal"
+    axes.text(
+        -0.025,
+        y,
+        cut(row.name, NAME_WIDTH),
+        transform=across,
+        ha="right",
+        va="center",
+        fontsize=9,
+        weight=weight,
+    )
+    axes.text(1.03, y, _score(row, metric), transform=across, va="center", fontsize=9, weight=weight, color=INK)
+    axes.plot(
+        [by * s for s in row.scores],
+        [y + SEEDS_BELOW] * len(row.scores),
+        "o",
+        color=colour,
+        alpha=0.45,
+        ms=3.2,
+        mew=0,
+        zorder=2,
+    )
+    axes.plot([by * row.score.low, by * row.score.high], [y, y], color=colour, lw=2.2, solid_capstyle="round", zorder=3)
+    size = 8.5 if is_found else 6.5
+    axes.plot(by * row.score.mean, y, marker, color=colour, ms=size, mec="white", mew=1.0, zorder=4)
 
 
 def _places(rows: Sequence[Row]) -> tuple[list[float], list[tuple[float, str]], float]:

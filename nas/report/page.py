@@ -13,8 +13,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
+from nas.report.stability import Sureness, sureness
 from nas.report.style import GROUPS
 from nas.report.tables import Row, leaderboard_rows
+from nas.statistics import Interval
 
 
 def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]]) -> str:
@@ -35,6 +37,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
     rows = leaderboard_rows(summary)
     verdict = [clean(sentence, 1000) for sentence in summary.get("verdict") or []]
     words = clean(summary.get("in_words") or "", 2000)
+    sure = sureness(summary)
     stylesheet = environment.get_template("page.css").render()
     return environment.get_template(
         "page.html.j2"
@@ -46,11 +49,12 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
         data_name=clean(summary["data"].get("name") or "unnamed data"),
         steps=[clean(step, 400) for step in words.split("; ")] if words else [],
         space_words=_space_words(summary),
-        facts=_facts(summary, rows, metric),
+        facts=_facts(summary, rows, metric, sure),
         metric_words=metric_words(metric),
         metric_name=metric_words(metric).split(",")[0],
         difference_unit="points" if metric_words(metric).endswith("%") else metric_words(metric),
         groups=_groups(rows, metric),
+        sure=_sure(sure) if sure is not None else None,
         num_seeds=len(summary.get("seeds") or []),
         repeat=_repeat(summary),
         command=clean(summary.get("command") or "", 2000),
@@ -97,7 +101,9 @@ def _space_words(summary: Mapping[str, Any]) -> str:
     return f"{len(choices)} fusion nodes with {math.prod(choices):,} architectures in all."
 
 
-def _facts(summary: Mapping[str, Any], rows: Sequence[Row], metric: str) -> list[tuple[str, str, str]]:
+def _facts(
+    summary: Mapping[str, Any], rows: Sequence[Row], metric: str, sure: Sureness | None
+) -> list[tuple[str, str, str]]:
     """The few numbers to remember: (what, number, how sure or of what)."""
     facts = []
     found = next((row for row in rows if row.kind == "found"), None)
@@ -120,7 +126,16 @@ def _facts(summary: Mapping[str, Any], rows: Sequence[Row], metric: str) -> list
         facts.append(("multiply-adds", count_text(found.multiply_adds), f"{count_text(found.parameters)} parameters"))
     cost = number(summary.get("search_cost"))
     seconds = seconds_text(number(summary.get("search_seconds")))
-    facts.append(("the search took", seconds, f"as long as {cost:.1f} trainings" if not math.isnan(cost) else ""))
+    what = "the search took" if sure is None else f"{len(sure.searches)} searches took"
+    facts.append((what, seconds, f"as long as {cost:.1f} trainings" if not math.isnan(cost) else ""))
+    if sure is not None:
+        facts.append(
+            (
+                "two searches agree on",
+                _share(sure.agreement),
+                f"of the nodes; by chance {_share(sure.chance_agreement)}",
+            )
+        )
     return facts
 
 
@@ -134,9 +149,6 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
     """What the leaderboard table shows of one row; `tone` says whether found is surely better or worse."""
     interval = "" if row.score.low == row.score.high else _range(row.score.low, row.score.high, metric)
     gap = row.difference
-    tone = ""
-    if gap is not None and gap.excludes_zero:
-        tone = "better" if gap.mean > 0 else "worse"
     return {
         "name": row.name,
         "in_words": row.in_words,
@@ -145,11 +157,72 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
         "interval": "" if math.isnan(row.score.mean) else interval,
         "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
         "difference_interval": "" if gap is None else _range(gap.low, gap.high, metric, signed=True),
-        "tone": tone,
+        "tone": _tone(gap),
         "parameters": count_text(row.parameters),
         "multiply_adds": count_text(row.multiply_adds),
         "train_seconds": seconds_text(row.train_seconds),
     }
+
+
+def _sure(sure: Sureness) -> dict[str, Any]:
+    """What the section on how sure the search is shows."""
+    metric = sure.metric
+    gap = sure.difference
+    spreads = [
+        {
+            "name": row.name,
+            "is_found": row.kind == "found",
+            "mean": score_text(row.score.mean, metric),
+            "interval": _range(row.score.low, row.score.high, metric),
+            "min": score_text(min(row.scores), metric),
+            "max": score_text(max(row.scores), metric),
+        }
+        for row in sure.rows
+    ]
+    searches = [
+        {
+            "seed": one.seed,
+            "is_consensus": one.is_consensus,
+            "in_words": one.in_words,
+            "agreement": _share(one.agreement),
+            "score": score_text(one.score, metric),
+            "late_score": score_text(one.late_score, metric),
+            "multiply_adds": count_text(one.multiply_adds),
+            "seconds": seconds_text(one.seconds),
+            "encoders": one.encoders,
+        }
+        for one in sure.searches
+    ]
+    return {
+        "num_searches": len(sure.searches),
+        "num_distinct": sure.num_distinct,
+        "agreement": _share(sure.agreement),
+        "chance_agreement": _share(sure.chance_agreement),
+        "kappa": "" if math.isnan(sure.kappa) else f"{sure.kappa:.2f}".replace("-", "−"),
+        "consensus_seed": sure.consensus_seed,
+        "metric_words": metric_words(metric),
+        "metric_name": metric_words(metric).split(",")[0],
+        "is_percent": metric_words(metric).endswith("%"),
+        "spreads": spreads,
+        "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
+        "difference_interval": "" if gap is None else _range(gap.low, gap.high, metric, signed=True),
+        "tone": _tone(gap),
+        "searches": searches,
+        "usage": [
+            (what, ", ".join(f"{name}: {count}" for name, count in counts)) for what, counts in sure.usage.items()
+        ],
+    }
+
+
+def _tone(gap: Interval | None) -> str:
+    """Whether found is surely better or worse, or neither."""
+    if gap is None or not gap.excludes_zero:
+        return ""
+    return "better" if gap.mean > 0 else "worse"
+
+
+def _share(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
 def _range(low: float, high: float, metric: str, *, signed: bool = False) -> str:
@@ -185,6 +258,10 @@ def _repeat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("loss of discretization", "" if math.isnan(loss) else f"{loss:+.4g}".replace("-", "−")),
         ("encoders", clean(summary.get("encoders") or "")),
         ("seed of the search", clean(summary.get("seed", ""))),
+        (
+            "seeds of all searches",
+            ", ".join(clean(seed, 20) for seed in (summary.get("stability") or {}).get("seeds") or []),
+        ),
         ("seeds of the trainings", ", ".join(clean(seed, 20) for seed in summary.get("seeds") or [])),
         ("commit", clean(summary.get("commit") or "")),
         ("versions", versions),

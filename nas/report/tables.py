@@ -91,7 +91,7 @@ class Curve:
 def leaderboard_rows(summary: Mapping[str, Any]) -> tuple[Row, ...]:
     """Rows by kind in the order of `KIND_ORDER`, the best of a kind first, with the Pareto front marked."""
     sense = 1 if summary["higher_is_better"] else -1
-    rows = [_row(values) for values in summary.get("leaderboard") or []]
+    rows = [row_of(values) for values in summary.get("leaderboard") or []]
     front = pareto_front([(row.multiply_adds, sense * row.score.mean) for row in rows])
     rows = [Row(**{**row.__dict__, "pareto": on_front}) for row, on_front in zip(rows, front, strict=True)]
     ranks = {kind: rank for rank, kind in enumerate(KIND_ORDER)}
@@ -103,7 +103,8 @@ def leaderboard_rows(summary: Mapping[str, Any]) -> tuple[Row, ...]:
     return tuple(sorted(rows, key=order))
 
 
-def _row(values: Mapping[str, Any]) -> Row:
+def row_of(values: Mapping[str, Any]) -> Row:
+    """A row from what a summary says of it; what it does not say is unknown."""
     return Row(
         name=clean(values["name"]),
         kind=clean(values["kind"], 40),
@@ -113,7 +114,7 @@ def _row(values: Mapping[str, Any]) -> Row:
         parameters=number(values.get("parameters")),
         multiply_adds=number(values.get("multiply_adds")),
         train_seconds=number(values.get("train_seconds")),
-        difference=_difference(values.get("difference")),
+        difference=difference_of(values.get("difference")),
         architecture_score=number(values.get("architecture_score")),
     )
 
@@ -123,8 +124,8 @@ def _interval(values: Mapping[str, Any]) -> Interval:
     return Interval(mean, mean if math.isnan(low) else low, mean if math.isnan(high) else high)
 
 
-def _difference(values: Mapping[str, Any] | None) -> Interval | None:
-    """None also if no interval is known: without one, nothing can be said of a difference."""
+def difference_of(values: Mapping[str, Any] | None) -> Interval | None:
+    """How much better found is; None also if no interval is known, for without one nothing can be said."""
     if values is None:
         return None
     interval = Interval(*(number(values.get(key)) for key in ("mean", "low", "high")))
@@ -138,6 +139,21 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[bool]:
         return one[0] <= other[0] and one[1] >= other[1] and one != other
 
     return [not math.isnan(sum(point)) and not any(beats(other, point) for other in points) for point in points]
+
+
+def own_records(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The records that a page tells: of several searches, the one whose architecture it shows, and the retraining.
+
+    Args:
+        summary: Of the run; its `seed` is that of the search shown.
+        metrics: All records of the run. One of several searches has its seed in them as `search`.
+    """
+
+    def is_told(record: Mapping[str, Any]) -> bool:
+        search = record.get("search")
+        return search is None or (record.get("phase") == "search" and search == summary.get("seed"))
+
+    return [record for record in metrics if is_told(record)]
 
 
 def heat_maps(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -32,6 +33,7 @@ def fabricate_run(
     metric: str = "accuracy",
     task: str = "classification",
     num_records: int = 40,
+    num_searches: int = 1,
     chosen: Mapping[int, tuple[str, Sequence[str]]] | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -43,6 +45,7 @@ def fabricate_run(
         metric: Of the scores.
         task: Of the data.
         num_records: Records of the search.
+        num_searches: How many searches there were; the first one's architecture is the run's.
         chosen: Node index to (operation, modalities); a node that is not named does nothing.
         seed: Of the made-up numbers.
     """
@@ -53,6 +56,8 @@ def fabricate_run(
     generator = random.Random(seed)
     nodes = [_node(index, depths, chosen, generator) for index in range(max(depths.values()))]
     summary = _summary(nodes, depths, metric, task, generator)
+    if num_searches > 1:
+        summary["stability"] = _stability(summary, num_searches)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "summary.json").write_text(json.dumps(summary, indent=2))
     lines = [json.dumps(record) + "\n" for record in _metrics(nodes, names, num_records, generator)]
@@ -125,11 +130,7 @@ def _summary(
         "strategy": "sampled",
         "discretization": "greedy",
         "encoders": "pretrained",
-        "architecture": {
-            "format_version": 1,
-            "space": "layerwise",
-            "nodes": [{"node": n, "operation": c["operation"], "inputs": c["inputs"]} for n, c in picked],
-        },
+        "architecture": _architecture(picked),
         "in_words": in_words,
         "verdict": [
             "Fusing image and words gains 5.9 points over words alone, and multiplying them is most of it.",
@@ -156,6 +157,75 @@ def _summary(
         "versions": {"fusenas": "0.1.0", "torch": "2.6.0", "python": "3.11.9"},
         "command": "fusenas search emoji --seed 0 --out run",
     }
+
+
+def _stability(summary: Mapping[str, Any], num_searches: int) -> dict[str, Any]:
+    """Every other search does nothing where the run's architecture does its last thing, and every fifth multiplies."""
+    nodes, metric = summary["nodes"], summary["metric"]
+    picks = [[node["chosen"] for node in nodes] for _ in range(num_searches)]
+    for search in range(1, num_searches):
+        if search % 2:
+            picks[search][-1] = 0
+        if search % 5 == 0:
+            picks[search][0] = next(
+                i for i, choice in enumerate(nodes[0]["choices"]) if choice["operation"] == "multiplicative"
+            )
+    counts = []
+    for column, node in enumerate(nodes):
+        made = Counter(pick[column] for pick in picks)
+        choices = [{**node["choices"][index], "count": count} for index, count in made.most_common()]
+        counts.append({"node": node["name"], "choices": choices})
+    scores = [0.88 + 0.004 * (search % 4) for search in range(num_searches)]
+    late_scores = [score - 0.01 for score in scores]
+    searches = []
+    for search, pick in enumerate(picks):
+        found = [(node["name"], node["choices"][index]) for node, index in zip(nodes, pick, strict=True)]
+        searches.append(
+            {
+                "seed": search,
+                "architecture": _architecture(found),
+                "in_words": "; ".join(f"depth {i}: {choice['label']}" for i, (_, choice) in enumerate(found)),
+                "interaction_order": 2,
+                "agreement": 0.75,
+                "encoders": "pretrained",
+                "parameters": 40_000,
+                "multiply_adds": 120_000 + search,
+                "encoder_seconds": 5.0,
+                "search_seconds": 10.0 + search,
+                "discretization_loss": 0.01,
+                "score": scores[search],
+                "late_score": late_scores[search],
+            }
+        )
+    return {
+        "seeds": list(range(num_searches)),
+        "consensus_seed": 0,
+        "num_distinct": len({tuple(pick) for pick in picks}),
+        "agreement": 0.8125,
+        "chance_agreement": 0.4,
+        "kappa": 0.6875,
+        "choices": counts,
+        "modalities": dict.fromkeys(summary["depths"], num_searches),
+        "depths": {str(depth): num_searches - depth for depth in range(len(nodes))},
+        "interaction_orders": {"0": 0, "1": 1, "2": num_searches - 1, "3": 0},
+        "metric": metric,
+        "higher_is_better": metric != "mae",
+        "found": _spread(scores),
+        "late": _spread(late_scores),
+        "difference": {"mean": 0.01, "low": 0.002, "high": 0.018},
+        "searches": searches,
+    }
+
+
+def _architecture(picked: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    nodes = [{"node": name, "operation": c["operation"], "inputs": c["inputs"]} for name, c in picked]
+    return {"format_version": 1, "space": "layerwise", "nodes": nodes}
+
+
+def _spread(scores: Sequence[float]) -> dict[str, Any]:
+    mean = sum(scores) / len(scores)
+    spread = {"mean": mean, "low": mean - 0.012, "high": mean + 0.012}
+    return {**spread, "min": min(scores), "max": max(scores), "scores": list(scores)}
 
 
 def _row(name: str, kind: str, gap: float, metric: str, generator: random.Random) -> dict[str, Any]:

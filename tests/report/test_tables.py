@@ -13,6 +13,7 @@ from nas.report.tables import (
     entropy_curves,
     heat_maps,
     leaderboard_rows,
+    own_records,
     pareto_front,
     to_csv,
 )
@@ -83,6 +84,20 @@ def _node(num_choices: int, chosen: int | None) -> dict[str, Any]:
 
 def _search(step: int, weights: list[float | None]) -> dict[str, Any]:
     return {"phase": "search", "step": step, "mixing_weights": {"fusion0": weights}, "entropy": {"fusion0": 1.0 / step}}
+
+
+def test_of_several_searches_only_the_one_shown_is_told() -> None:
+    told = [
+        {"phase": "search", "search": 4, "step": 1},
+        {"phase": "retrain", "seed": 3},
+        {"phase": "encoders", "seed": 3},
+    ]
+    others = [
+        {"phase": "search", "search": 3, "step": 1},
+        {"phase": "retrain", "search": 4, "seed": 4},
+        {"phase": "encoders", "search": 3, "seed": 3},
+    ]
+    assert own_records({"seed": 4}, [*others, *told]) == told
 
 
 def test_rare_choices_are_summed_up_but_never_the_chosen_one() -> None:
