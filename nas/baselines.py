@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +75,7 @@ def random_architectures(space: SearchSpace, seed: int) -> list[Architecture]:
 def _operations(space: SearchSpace, scorer: PathScorer | None, baselines: Baselines) -> list[Reference]:
     """Each operation once, alone at its best depth; for `quick` the best few at one depth."""
     references = [r for r in space.references if r.kind == "operation"]
-    losses = {r: _loss(scorer, r) for r in references}
+    losses = {r: _loss(space, scorer, r) for r in references}
     if baselines == "quick" and references:
         depth = _depth(min(references, key=losses.__getitem__))
         references = [r for r in references if _depth(r) == depth]
@@ -88,10 +89,15 @@ def _operations(space: SearchSpace, scorer: PathScorer | None, baselines: Baseli
     return sorted(best.values(), key=losses.__getitem__)[:PROMISING]
 
 
-def _loss(scorer: PathScorer | None, reference: Reference) -> float:
-    """The supernet's loss of a reference; without a supernet, deeper is taken for better."""
+def _loss(space: SearchSpace, scorer: PathScorer | None, reference: Reference) -> float:
+    """The supernet's loss of a reference, infinite of one that the space does not offer.
+
+    Without a supernet, deeper is taken for better.
+    """
     if scorer is None:
         return -float(_depth(reference))
+    if not space.offers(reference.architecture):
+        return math.inf
     return scorer.loss(reference.architecture)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -71,97 +71,154 @@ def argmax(
 
 
 def one_standard_error(
-    problem: Problem, _network: FusionNetwork, _explored: Explored, candidates: Candidates, cost: CostTable
+    problem: Problem, network: FusionNetwork, _explored: Explored, candidates: Candidates, cost: CostTable
 ) -> Architecture:
     """The simplest architecture that the data cannot tell apart from the best.
 
-    Three times the simplest within one *paired* standard error of the best is taken: of the interaction orders, then of
-    the numbers of active nodes within the order, each judged by its best candidate on samples that did not choose it;
-    then, of what is left, the candidate with the fewest multiply-adds of the whole network. After Breiman et al. 1984,
-    "Classification and Regression Trees", section 3.4.3; the pairing and the held-out comparison are departures, see
-    `Candidates.held_out_losses`.
+    After Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard
+    error of the best, the simplest. Simple means few active nodes, then a low interaction order, then few multiply-adds
+    of the whole network. Departures: standard errors are *paired*, sample by sample, and hold what another training
+    would change, see `TRAINING_SPREAD`; and the supernet proposes while trainings dispose, for a supernet favours what
+    shares its weights widely, and knows little of what it has not trained enough.
 
-    A further departure: a supernet favours what shares weights widely, so it proposes and a training from scratch
-    disposes. A lower order that lies no more than `DOUBT` standard errors behind, and in every order in question the
-    fewest active nodes that its candidates have, are trained by themselves, as they will be used, beside what the
-    supernet would take; the simplest within one paired standard error of the best of these is the answer. Where the
-    supernet would take the simplest anyway, nothing is trained. If its best path lies behind a modality trained alone,
-    which the space contains, or no more than two standard errors before the best constant answer, it has not been
-    trained enough for its word to count: then the best single node of every order is trained by itself.
+    First the simple forms are compared: nothing, and of every order the best with the fewest active nodes. One of order
+    0 or 1 that lies more than `DOUBT` standard errors behind a more complex one is out; higher orders stay, for they
+    may only have been trained too little. All that remain are trained on by themselves from the supernet's weights for
+    a share of a training, and the simplest within one standard error of the best is taken.
+
+    Then nodes are added, one more at a time, as long as the supernet's best with so many lies more than `DOUBT`
+    standard errors before the one with fewer, and more than one when it is trained from scratch. To train it on from
+    the supernet's weights would not do: these have been regularised by what all paths share, and of that several nodes
+    keep more than one.
+
+    Of a supernet whose best path lies behind a modality trained alone, or no more than two standard errors before the
+    best constant answer, simple forms of every order that leave out no modality are compared, and no node is added.
     """
-    space = problem.space
-    architectures: list[Architecture] = [space.at(tuple(row)) for row in candidates.indices.tolist()]
-    order_of = np.array([space.interaction_order(architecture) for architecture in architectures])
-    orders, group_of = np.unique(order_of, return_inverse=True)
-    behind = _behind(candidates.held_out_losses(group_of))
-    taken = _first(behind <= 1)
+    table = _Table.of(problem, candidates, cost)
     is_trained = _is_trained(problem, candidates)
-    in_question = [group for group in range(taken) if behind[group] <= DOUBT] + [taken]
-    finalists = [
-        finalist
-        for group in (in_question if is_trained else range(len(orders)))
-        for finalist in _finalists(
-            architectures, candidates, np.flatnonzero(order_of == orders[group]), cost, is_trained=is_trained
-        )
-    ]
-    if len(finalists) == 1:
-        return finalists[0]
-    alone = torch.stack([_losses_alone(problem, finalist) for finalist in finalists])
-    return finalists[_first(_behind(alone) <= 1)]
+    forms = _simple_forms(table, is_trained=is_trained)
+    if is_trained:
+        forms = _without_hopeless(table, forms)
+    chosen, losses = forms[0], None
+    if len(forms) > 1:
+        alone = torch.stack([_losses_trained_on(problem, network, table.architectures[row]) for row in forms])
+        number = _first(table.behind(alone) <= 1)
+        chosen, losses = forms[number], alone[number]
+    while is_trained:
+        more = _with_more_nodes(table, chosen)
+        if more is None or float(table.behind(candidates.losses[[chosen, more]])[0]) <= DOUBT:
+            break
+        if losses is None:
+            losses = _losses_trained_on(problem, network, table.architectures[chosen])
+        grown = _losses_alone(problem, table.architectures[more])
+        if float(table.behind(torch.stack([losses, grown]))[0]) <= 1:
+            break
+        chosen, losses = more, grown
+    return table.architectures[chosen]
 
 
 DOUBT = 2.33
 """Standard errors beyond which the supernet's word is enough: one in a hundred differences of nothing is larger."""
 
+TRAINING_SPREAD = 0.01
+"""How far two trainings of one architecture differ by their seeds, as a share of what was learned.
+
+Standard deviation of the loss over seeds, in units of the loss of the best constant answer minus that of the best
+architecture; of the known-answer tables the median is this.
+"""
+
 
 def _is_trained(problem: Problem, candidates: Candidates) -> bool:
     """Whether the supernet's best path knows more than a constant, and as much as the best modality alone."""
     best = candidates.losses[candidates.best()]
-    targets = scored_samples(problem.architecture).targets.cpu()
-    gained = constant_losses(problem.data.task, targets, problem.weights.targets.cpu()) - best
+    gained = _constant_losses(problem) - best
     standard_error = float(gained.std()) / len(gained) ** 0.5
     return float(gained.mean()) > 2 * standard_error and float(best.mean()) <= problem.alone_loss
 
 
-def _finalists(
-    architectures: list[Architecture],
-    candidates: Candidates,
-    rows: NDArray[np.int64],
-    cost: CostTable,
-    *,
-    is_trained: bool,
-) -> list[Architecture]:
-    """Of the rows of one order, the best with the fewest active nodes, and the one that the supernet would take.
-
-    Of a supernet that is not trained, those with the fewest active nodes, and with the fewest that do something and
-    read the most modalities: which of them to leave out is no question for such a supernet either.
-    """
-    active = np.array([sum(bool(choice.inputs) for _, choice in architectures[row].choices) for row in rows])
-    levels, group_of = np.unique(active, return_inverse=True)
-    if is_trained:
-        proposed = _first(_behind(candidates.take(rows).held_out_losses(group_of)) <= 1)
-    else:
-        proposed = _first(torch.from_numpy(levels > 0)) if levels[-1] else 0
-    by_level = [rows[active == levels[level]] for level in sorted({0, proposed})]
-    if not is_trained:
-        by_level = [_of_most_modalities(architectures, some) for some in by_level]
-    return [_cheapest(architectures, candidates, some, cost) for some in by_level]
+def _constant_losses(problem: Problem) -> Tensor:
+    targets = scored_samples(problem.architecture).targets.cpu()
+    return constant_losses(problem.data.task, targets, problem.weights.targets.cpu())
 
 
-def _of_most_modalities(architectures: list[Architecture], rows: NDArray[np.int64]) -> NDArray[np.int64]:
-    counts = np.array([len(architectures[row].modalities()) for row in rows])
+@dataclass(frozen=True, eq=False)
+class _Table:
+    """What is known of every candidate, by row."""
+
+    candidates: Candidates
+    architectures: list[Architecture]
+    orders: NDArray[np.int64]
+    active: NDArray[np.int64]
+    cost: CostTable
+    constant_loss: float
+
+    @classmethod
+    def of(cls, problem: Problem, candidates: Candidates, cost: CostTable) -> _Table:
+        architectures = [problem.space.at(tuple(row)) for row in candidates.indices.tolist()]
+        return cls(
+            candidates,
+            architectures,
+            np.array([problem.space.interaction_order(one) for one in architectures]),
+            np.array([sum(bool(choice.inputs) for _, choice in one.choices) for one in architectures]),
+            cost,
+            float(_constant_losses(problem).mean()),
+        )
+
+    def behind(self, losses: Tensor) -> Tensor:
+        """How many standard errors of samples and trainings each row lies behind the best, (rows,).
+
+        Args:
+            losses: Of architectures on the scored samples, (rows, samples).
+        """
+        differences = losses - losses[losses.mean(dim=1).argmin()]
+        learned = max(0.0, self.constant_loss - float(losses.mean(dim=1).min()))
+        variance = differences.var(dim=1) / losses.shape[1] + (TRAINING_SPREAD * learned) ** 2
+        return differences.mean(dim=1) / variance.sqrt().clamp(min=1e-12)
+
+    def cheapest(self, rows: NDArray[np.int64]) -> int:
+        """Of some rows, that of the fewest multiply-adds among those that cannot be told apart from their best."""
+        losses = self.candidates.take(rows).losses
+        near = torch.nonzero(_behind(losses) <= 1).flatten().tolist()
+        chosen = min(near, key=lambda i: (self.cost.total(self.architectures[rows[i]]), float(losses[i].mean())))
+        return int(rows[chosen])
+
+
+def _simple_forms(table: _Table, *, is_trained: bool) -> list[int]:
+    """Rows of nothing, if it can be chosen, and of every order the best with the fewest active nodes; simple first."""
+    groups = [np.flatnonzero(table.active == 0)]
+    for order in np.unique(table.orders):
+        rows = np.flatnonzero((table.orders == order) & (table.active > 0))
+        groups.append(rows[table.active[rows] == table.active[rows].min(initial=np.iinfo(np.int64).max)])
+    if not is_trained:  # which modality to leave out is no question for such a supernet
+        groups = [_of_most_modalities(table, rows) if rows.size else rows for rows in groups]
+    return [table.cheapest(rows) for rows in groups if rows.size]
+
+
+def _of_most_modalities(table: _Table, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    counts = np.array([len(table.architectures[row].modalities()) for row in rows])
     most: NDArray[np.int64] = rows[counts == counts.max()]
     return most
 
 
-def _cheapest(
-    architectures: list[Architecture], candidates: Candidates, rows: NDArray[np.int64], cost: CostTable
-) -> Architecture:
-    """Of some rows, the fewest multiply-adds among those that cannot be told apart from their best."""
-    losses = candidates.take(rows).losses
-    near = torch.nonzero(_behind(losses) <= 1).flatten().tolist()
-    chosen = min(near, key=lambda i: (cost.total(architectures[rows[i]]), float(losses[i].mean())))
-    return architectures[int(rows[chosen])]
+def _without_hopeless(table: _Table, forms: Sequence[int]) -> list[int]:
+    """Without those of order 0 or 1 that lie more than `DOUBT` standard errors behind a more complex one."""
+    kept = []
+    for number, row in enumerate(forms):
+        with_later = table.candidates.losses[list(forms[number:])]
+        if table.orders[row] > 1 or float(table.behind(with_later)[0]) <= DOUBT:
+            kept.append(row)
+    return kept
+
+
+def _with_more_nodes(table: _Table, chosen: int) -> int | None:
+    """Row of the best with the next larger number of active nodes, of the simplest order that will do."""
+    larger = table.active[table.active > table.active[chosen]]
+    if not larger.size:
+        return None
+    rows = np.flatnonzero(table.active == larger.min())
+    orders, group_of = np.unique(table.orders[rows], return_inverse=True)
+    order = orders[_first(_behind(table.candidates.take(rows).held_out_losses(group_of)) <= 1)]
+    return table.cheapest(rows[table.orders[rows] == order])
 
 
 def _behind(losses: Tensor) -> Tensor:
@@ -177,6 +234,14 @@ def _losses_alone(problem: Problem, architecture: Architecture) -> Tensor:
     """Losses on the scored samples of an architecture that was trained from scratch, (samples,)."""
     network = problem.train_from_scratch(architecture).network
     return evaluation_losses(problem.data.task, network, scored_samples(problem.architecture), problem.device)
+
+
+def _losses_trained_on(problem: Problem, network: FusionNetwork, architecture: Architecture) -> Tensor:
+    """Likewise of one that was trained on from the supernet's weights; nothing answers with the best constant."""
+    if not architecture.taps():
+        return _constant_losses(problem)
+    trained = problem.train_on(network, architecture)
+    return evaluation_losses(problem.data.task, trained, scored_samples(problem.architecture), problem.device)
 
 
 def perturbation(

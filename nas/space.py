@@ -161,6 +161,14 @@ class SearchSpace:
             if architecture[node.name] not in node.choices:
                 raise UserError(f"node {node.name!r} does not offer {architecture[node.name].key!r}")
 
+    def offers(self, architecture: Architecture) -> bool:
+        """Whether the architecture is one of this space."""
+        try:
+            self.validate(architecture)
+        except UserError:
+            return False
+        return True
+
     def restrict(self, architecture: Architecture) -> SearchSpace:
         """The space that holds this architecture alone: what the derived network is built from."""
         self.validate(architecture)

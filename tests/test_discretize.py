@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 import nas.discretize
 from nas.architecture import Architecture, Choice
@@ -27,6 +28,7 @@ from tests.strategies.problems import CPU, TRAINING, tiny_problem, tiny_space
 SAMPLES = 200
 
 NOTHING = Choice("none")
+CARRY = Choice("carry", ("sight@0",))
 ADDITIVE = Choice("additive", ("sound@0", "sight@0"))
 MULTIPLICATIVE = Choice("multiplicative", ("sound@0", "sight@0"))
 
@@ -70,32 +72,75 @@ def explored_of(problem: Problem, network: FusionNetwork, favourite: Mapping[str
     return Explored(network=network, beliefs=beliefs, loss=0.5)
 
 
-def decide(problem: Problem, network: FusionNetwork, cost: CostTable, gains: Mapping[int, float]) -> Architecture:
-    """What is decided when architectures of an interaction order are better than order 0 by so much.
+def standard_normal(seed: int) -> Tensor:
+    """Numbers for the samples whose mean is 0 and whose deviation is 1: of 200 the standard error is 0.07."""
+    drawn = torch.randn(SAMPLES, generator=torch.Generator().manual_seed(seed))
+    return (drawn - drawn.mean()) / drawn.std()
 
-    All share the losses of one another but for what they gain, which is spread with deviation 1 over the samples,
-    alike for all of the order.
+
+BASE = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(0)) + 5
+"""Losses of the best constant, and of everything that is not told to be better."""
+
+Losses = Callable[[Architecture], Tensor]
+
+
+@dataclass(kw_only=True)
+class Scene:
+    """A read-out whose supernet and trainings are made up.
+
+    Attributes:
+        supernet: What the supernet says of an architecture, (samples,).
+        trained_on: What it comes to when trained on; None for what the supernet says.
+        alone: What it comes to when trained from scratch; None likewise.
+        log: How each architecture was trained, in order.
     """
-    space = problem.space
-    generator = torch.Generator().manual_seed(0)
-    base = torch.rand(SAMPLES, generator=generator) + 5
-    spread = {}
-    for order in gains:
-        noise = torch.randn(SAMPLES, generator=generator)
-        spread[order] = (noise - noise.mean()) / noise.std()
-    indices = [space.index(one) for one in space.enumerate()]
-    rows = []
-    for index in indices:
-        order = space.interaction_order(space.at(index))
-        rows.append(base - (gains[order] + spread[order] if order in gains else 0))
-    found = torch.stack(rows)
-    candidates = Candidates(np.array(indices), found)
-    return one_standard_error(
-        problem, network, explored_of(problem, network, {"fusion0": 0, "fusion1": 0}), candidates, cost
-    )
+
+    problem: Problem
+    network: FusionNetwork
+    cost: CostTable
+    patch: pytest.MonkeyPatch
+    supernet: Losses
+    trained_on: Losses | None = None
+    alone: Losses | None = None
+    log: list[tuple[str, Architecture]] = field(default_factory=list)
+
+    def decide(self) -> Architecture:
+        def on(_problem: Problem, _network: FusionNetwork, one: Architecture) -> Tensor:
+            self.log.append(("on", one))
+            return (self.trained_on or self.supernet)(one)
+
+        def from_scratch(_problem: Problem, one: Architecture) -> Tensor:
+            self.log.append(("alone", one))
+            return (self.alone or self.supernet)(one)
+
+        self.patch.setattr(nas.discretize, "_losses_trained_on", on)
+        self.patch.setattr(nas.discretize, "_losses_alone", from_scratch)
+        self.patch.setattr(nas.discretize, "_constant_losses", lambda _problem: BASE)
+        space = self.problem.space
+        every = list(space.enumerate())
+        candidates = Candidates(
+            np.array([space.index(one) for one in every]), torch.stack([*map(self.supernet, every)])
+        )
+        explored = explored_of(self.problem, self.network, {"fusion0": 0, "fusion1": 0})
+        return one_standard_error(self.problem, self.network, explored, candidates, self.cost)
 
 
-# Of 200 samples with deviation 1, the standard error is 0.07.
+@pytest.fixture
+def scene(problem: Problem, network: FusionNetwork, cost: CostTable, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    """In which all are equal."""
+    return Scene(problem=problem, network=network, cost=cost, patch=monkeypatch, supernet=lambda _one: BASE)
+
+
+def by_order(gains: Mapping[int, float]) -> Losses:
+    """Architectures of an order gain so much, spread over the samples with deviation 1, alike for all of the order."""
+
+    def losses_of(one: Architecture) -> Tensor:
+        order = tiny_space().interaction_order(one)
+        return BASE - gains[order] - standard_normal(order) if order in gains else BASE
+
+    return losses_of
+
+
 @pytest.mark.parametrize(
     ("gains", "expected"),
     [
@@ -112,113 +157,83 @@ def decide(problem: Problem, network: FusionNetwork, cost: CostTable, gains: Map
     ],
 )
 def test_the_simplest_within_a_standard_error_is_taken(
-    problem: Problem, network: FusionNetwork, cost: CostTable, gains: Mapping[int, float], expected: Architecture
+    scene: Scene, gains: Mapping[int, float], expected: Architecture
 ) -> None:
     # Of one order the fewest active nodes, and of those the fewest multiply-adds: at depth 0 encoders are half as deep.
-    assert decide(problem, network, cost, gains) == expected
+    scene.supernet = by_order(gains)
+    assert scene.decide() == expected
 
 
-def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(
-    problem: Problem, network: FusionNetwork, cost: CostTable
-) -> None:
-    space = problem.space
-    indices = [space.index(one) for one in space.enumerate()]
+def test_trainings_differ_by_a_hundredth_of_what_was_learned_and_that_is_no_difference(scene: Scene) -> None:
+    """Without noise over samples: 10 is learned, so that trainings differ by 0.1 with another seed."""
+
+    def gaining(gained: Mapping[int, float]) -> Losses:
+        return lambda one: BASE - gained.get(tiny_space().interaction_order(one), 0.0)
+
+    for more, expected in ((0.09, ADDITIVE), (0.11, MULTIPLICATIVE)):
+        scene.supernet = gaining({1: 10.0, 2: 10.0 + more})
+        assert scene.decide() == architecture(expected, NOTHING)
+
+
+def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(scene: Scene) -> None:
     wanted = architecture(NOTHING, deeper(MULTIPLICATIVE))
     cheaper = architecture(MULTIPLICATIVE, NOTHING)
-    base = torch.rand(SAMPLES, generator=torch.Generator().manual_seed(0))
-    noise = torch.randn(SAMPLES, generator=torch.Generator().manual_seed(1)) / 10
-    rows = dict.fromkeys(indices, base + 5)
-    rows[space.index(wanted)] = base
-    rows[space.index(cheaper)] = base + 0.1 + noise  # fourteen standard errors
-    found = torch.stack([rows[index] for index in indices])
-    explored = explored_of(problem, network, {"fusion0": 0, "fusion1": 0})
-    assert one_standard_error(problem, network, explored, Candidates(np.array(indices), found), cost) == wanted
-    assert cost.total(cheaper) < cost.total(wanted)
+    behind = 0.1 + standard_normal(1) / 10  # fourteen standard errors
+    scene.supernet = lambda one: BASE - 5 if one == wanted else BASE - 5 + behind if one == cheaper else BASE
+    assert scene.decide() == wanted
+    assert scene.cost.total(cheaper) < scene.cost.total(wanted)
 
 
-def test_more_nodes_of_one_order_must_pay_alone_too(
-    problem: Problem, network: FusionNetwork, cost: CostTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    space = problem.space
-    indices = [space.index(one) for one in space.enumerate()]
-    both = architecture(ADDITIVE, deeper(ADDITIVE))
-    generator = torch.Generator().manual_seed(0)
-    base = torch.rand(SAMPLES, generator=generator) + 5
-    noise = torch.randn(SAMPLES, generator=generator)
-    spread = (noise - noise.mean()) / noise.std()
-    explored = explored_of(problem, network, {"fusion0": 0, "fusion1": 0})
+def test_what_decides_between_simple_forms_is_what_they_come_to_when_trained_on(scene: Scene) -> None:
+    forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
+    scene.supernet = by_order({1: 0.5, 2: 0.6})  # 0.1, with a deviation of sqrt(2): one standard error
+    scene.trained_on = by_order({1: 0.5, 2: 2.0})
+    assert scene.decide() == forms[3]
+    # Nothing and a modality alone lie seven standard errors behind, so they are out.
+    assert scene.log == [("on", forms[2]), ("on", forms[3])]
 
-    def decided(gain: float) -> Architecture:
+
+def test_a_higher_order_may_only_have_been_trained_too_little_a_lower_one_may_not(scene: Scene) -> None:
+    multiplicative = architecture(MULTIPLICATIVE, NOTHING)
+    scene.supernet = by_order({1: 3.0})  # order 2 lies forty standard errors behind
+    scene.trained_on = by_order({1: 3.0, 2: 4.0})
+    assert scene.decide() == multiplicative
+    scene.log.clear()
+    scene.supernet = by_order({2: 3.0})
+    scene.trained_on = by_order({1: 9.0})  # nobody asks
+    assert scene.decide() == multiplicative
+    assert not scene.log  # what is alone in question need not be trained
+
+
+def test_a_node_is_added_if_it_pays_in_the_supernet_and_from_scratch(scene: Scene) -> None:
+    one, both = architecture(ADDITIVE, NOTHING), architecture(ADDITIVE, deeper(ADDITIVE))
+
+    def gaining(gain: float) -> Losses:
         """When every fusion is much better than none, and adding at both depths gains so much over one of them."""
-        rows = {index: base - (4 if space.interaction_order(space.at(index)) else 0) for index in indices}
-        rows[space.index(both)] = base - 4 - gain - spread
-        candidates = Candidates(np.array(indices), torch.stack([rows[index] for index in indices]))
-        return one_standard_error(problem, network, explored, candidates, cost)
+        spread = standard_normal(1)
+        return lambda found: BASE - 4 - gain - spread if found == both else BASE - (4 if fuses(found) else 0)
 
-    trained: list[Architecture] = []
+    def fuses(found: Architecture) -> bool:
+        return tiny_space().interaction_order(found) > 0
 
-    def losses_alone(_problem: Problem, one: Architecture) -> torch.Tensor:
-        trained.append(one)
-        return base + (one == worse_alone)
-
-    monkeypatch.setattr(nas.discretize, "_losses_alone", losses_alone)
-    one, worse_alone = architecture(ADDITIVE, NOTHING), architecture(ADDITIVE, NOTHING)
-    assert decided(0.05) == one  # 0.7 standard errors
-    assert not trained
-    assert decided(0.10) == both  # 1.4 of them, and alone it is better too
-    assert trained == [one, both]
-    worse_alone = both
-    assert decided(10.0) == one  # however sure the supernet is of the second node
+    scene.supernet = gaining(0.15)  # 2.1 standard errors of samples, and fewer with what trainings differ by
+    assert scene.decide() == one
+    assert ("alone", both) not in scene.log
+    scene.supernet = gaining(0.30)  # 3.7 of both
+    assert scene.decide() == both
+    assert scene.log[-1] == ("alone", both)
+    scene.trained_on = lambda _found: BASE - 4
+    scene.alone = lambda _found: BASE - 4
+    assert scene.decide() == one  # however sure the supernet is of the second node
 
 
-@pytest.mark.parametrize("alone_is_worse", [0.0, 0.05, 0.10, 2.0])
-def test_a_simpler_order_in_doubt_is_given_up_only_if_it_is_worse_alone_too(
-    problem: Problem,
-    network: FusionNetwork,
-    cost: CostTable,
-    monkeypatch: pytest.MonkeyPatch,
-    alone_is_worse: float,
-) -> None:
-    trained = []
-
-    def losses_alone(_problem: Problem, one: Architecture) -> torch.Tensor:
-        trained.append(one)
-        generator = torch.Generator().manual_seed(1)
-        base, noise = torch.rand(SAMPLES, generator=generator), torch.randn(SAMPLES, generator=generator)
-        spread = (noise - noise.mean()) / noise.std()
-        return base if one == architecture(MULTIPLICATIVE, NOTHING) else base + alone_is_worse + spread
-
-    monkeypatch.setattr(nas.discretize, "_losses_alone", losses_alone)
-    # By the supernet the multiplicative order is 1.4 standard errors better: no more than one may doubt.
-    found = decide(problem, network, cost, {2: 0.10})
-    wanted = [architecture(one, NOTHING) for one in (NOTHING, ADDITIVE, MULTIPLICATIVE)]
-    assert trained == wanted
-    # Alone, the others lie 0, 0.7, 1.4 or 28 standard errors behind.
-    assert found == (wanted[2] if alone_is_worse >= 0.10 else wanted[0])
-    trained.clear()
-    decide(problem, network, cost, {2: 0.05})  # within one standard error: no doubt
-    decide(problem, network, cost, {2: 0.20})  # 2.8 of them: no doubt either
-    assert not trained
-
-
-def test_a_supernet_that_has_not_learned_has_no_say_in_the_order(
-    problem: Problem, network: FusionNetwork, cost: CostTable, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained: list[Architecture] = []
-
-    def losses_alone(_problem: Problem, one: Architecture) -> torch.Tensor:
-        trained.append(one)
-        good = _problem.space.interaction_order(one) == 1
-        return torch.rand(SAMPLES, generator=torch.Generator().manual_seed(1)) + (0 if good else 1)
-
-    monkeypatch.setattr(nas.discretize, "_losses_alone", losses_alone)
-    assert decide(problem, network, cost, {2: 2.0}) == architecture(MULTIPLICATIVE, NOTHING)  # 28 standard errors
-    assert not trained
-    monkeypatch.setattr(nas.discretize, "_is_trained", lambda _problem, _candidates: False)
-    assert decide(problem, network, cost, {2: 2.0}) == architecture(ADDITIVE, NOTHING)
-    # One of each order with a single active node, and the one that does nothing.
-    assert [problem.space.interaction_order(one) for one in trained] == [0, 0, 1, 2]
-    assert [sum(bool(choice.inputs) for _, choice in one.choices) for one in trained] == [0, 1, 1, 1]
+def test_a_supernet_that_has_not_learned_has_no_say_in_order_and_nodes(scene: Scene) -> None:
+    scene.supernet = by_order({2: 2.0})  # 28 standard errors
+    scene.trained_on = by_order({1: 1.0})
+    scene.patch.setattr(nas.discretize, "_is_trained", lambda _problem, _candidates: False)
+    assert scene.decide() == architecture(ADDITIVE, NOTHING)
+    # Nothing, and one of each order with a single active node.
+    assert scene.log == [("on", architecture(one, NOTHING)) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
 
 
 @pytest.mark.parametrize(("is_trained", "expected"), [(True, ("a", "b")), (False, ("a", "b", "c"))])
@@ -233,11 +248,13 @@ def test_a_supernet_that_has_not_learned_leaves_no_modality_out(is_trained: bool
     )
     cost = CostTable.measure(network, {name: (torch.zeros(1, 2),) for name in "abc"})
     architectures = list(space.enumerate())
-    rows = np.flatnonzero([space.interaction_order(one) == 1 for one in architectures])
     losses = torch.rand(1, 50, generator=torch.Generator().manual_seed(0)).repeat(len(architectures), 1)
     candidates = Candidates(np.array([space.index(one) for one in architectures]), losses)
-    (found,) = nas.discretize._finalists(architectures, candidates, rows, cost, is_trained=is_trained)
-    assert found.modalities() == expected
+    problem = replace(tiny_problem(), space=space)
+    table = nas.discretize._Table.of(problem, candidates, cost)
+    forms = [architectures[row] for row in nas.discretize._simple_forms(table, is_trained=is_trained)]
+    assert [space.interaction_order(one) for one in forms] == [0, 0, 1]
+    assert forms[-1].modalities() == expected
 
 
 @pytest.mark.real_supernet
@@ -274,6 +291,26 @@ def test_what_is_in_doubt_is_trained_from_scratch_on_the_weights_split() -> None
     )
     expected = evaluation_losses("classification", trained.network, problem.architecture, CPU)
     assert torch.equal(nas.discretize._losses_alone(problem, one), expected)
+
+
+def test_what_is_trained_on_begins_with_the_supernets_weights_and_leaves_them_as_they_are() -> None:
+    problem = tiny_problem(training=replace(TRAINING, learning_rate=1e-9))
+    supernet = problem.make_network()
+    with torch.no_grad():
+        for parameter in supernet.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    before = {name: value.clone() for name, value in supernet.state_dict().items()}
+    one = architecture(NOTHING, deeper(MULTIPLICATIVE))
+    derived = problem.train_on(supernet, one)
+    assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
+    for name, parameter in derived.named_parameters():
+        torch.testing.assert_close(parameter, supernet.get_parameter(name), rtol=0, atol=1e-6)
+
+
+def test_nothing_needs_no_training(problem: Problem, network: FusionNetwork) -> None:
+    losses = nas.discretize._losses_trained_on(problem, network, architecture(NOTHING, NOTHING))
+    counts = torch.bincount(problem.weights.targets) + 1
+    assert losses[0] == pytest.approx(-math.log(counts[problem.architecture.targets[0]] / counts.sum()))
 
 
 def test_argmax_takes_the_largest_weight_of_every_node(

@@ -23,6 +23,7 @@ from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
 from nas.export import FORMATS
 from nas.runs import plain
+from nas.search import make_space
 from search_spaces import layerwise
 from tests.strategies.problems import same_tensors
 from tests.tiny_runs import SIZES, TRAINING, Arrays, as_data, finished_run, no_report, tiny_arrays, tiny_search
@@ -335,8 +336,11 @@ def own_module(data: FusionData, name: str) -> Encoder:
 
 @pytest.mark.parametrize("encoders", ["pretrained", "joint"])
 def test_a_run_with_a_module_of_ones_own_is_written_whole(tmp_path: Path, encoders: str) -> None:
+    data = as_data(tiny_arrays())
+    space = make_space("layerwise", data, {"sound": own_module})
+    late = next(reference.architecture for reference in space.references if reference.kind == "late")
     result = tiny_search(
-        as_data(tiny_arrays()), builders={"sound": own_module}, encoders=encoders, out=tmp_path / "run"
+        data, space=space.only(late), builders={"sound": own_module}, encoders=encoders, out=tmp_path / "run"
     )
     assert result.report is not None
     assert result.report.is_file()

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 
@@ -19,6 +19,9 @@ from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.space import SearchSpace
 from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
+
+TRAIN_ON_SHARE = 0.2
+"""Length of a training that goes on from a supernet's weights, as a share of one from scratch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,27 @@ class Problem:
             seed=self.seed,
             device=self.device,
         )
+
+    def train_on(self, network: FusionNetwork, architecture: Architecture) -> FusionNetwork:
+        """The derived network of an architecture, trained on from a supernet's weights for a share of a training.
+
+        Args:
+            network: The supernet; left as it is.
+            architecture: Of its space.
+        """
+        derived = self.make_network(self.space.restrict(architecture))
+        names = derived.state_dict().keys()
+        derived.load_state_dict({name: value for name, value in network.state_dict().items() if name in names})
+        epochs = max(1, round(TRAIN_ON_SHARE * self.training.num_epochs(len(self.weights))))
+        return train(
+            derived,
+            self.data.task,
+            self.weights,
+            self.architecture,
+            replace(self.training, epochs=epochs),
+            seed=self.seed,
+            device=self.device,
+        ).network
 
     def generator(self) -> random.Random:
         """A generator of choices, from the seed."""
