@@ -229,6 +229,15 @@ def _summary_of_search(setup: Setup, result: SearchResult, one_training: float) 
         "search_cost": result.seconds / one_training,
         "discretization_loss": discretized.loss if discretized else None,
         "candidates": len(discretized.candidates.indices) if discretized else None,
+        "pareto": [
+            {
+                "architecture": point.architecture.to_dict(),
+                "in_words": point.architecture.in_words(),
+                "loss": point.loss,
+                "multiply_adds": point.multiply_adds,
+            }
+            for point in result.explored.pareto
+        ],
         "seed": result.prepared.seed,
         "device": str(setup.device),
     }
@@ -312,6 +321,7 @@ def find(
         builders=None if prepared.frozen else setup.builders,
         log=setup.log,
         alone_loss=min((trained.architecture_loss for trained in prepared.alone.values()), default=math.inf),
+        measure_cost=lambda problem: prepared.measure_cost(problem.make_network()),
     )
     setup.progress(f"searching {setup.space.name} by {strategy} ({setup.space.size():,} architectures)")
     explored = STRATEGIES[strategy](problem)
