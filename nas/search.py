@@ -29,6 +29,7 @@ from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
+from nas.strategies.exhaustive import check_size
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import is_rebuildable, save_weights
 
@@ -152,6 +153,8 @@ def search(
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations)
+    if strategy == "exhaustive":  # at once, and not after encoders were trained
+        check_size(found_space, config)
     folder = RunFolder.create(out, overwrite=overwrite) if out is not None else None
     resolved = {
         "source": {

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from nas.architecture import Architecture
 from nas.errors import UserError
+from nas.space import SearchSpace
 from nas.strategies.ask_tell import ask_tell
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import Explored, Problem, SearchConfig
 
 LARGEST_SPACE = 1_000
 """Number of architectures beyond which it takes a word of the user's: at some seconds each, an hour or more."""
@@ -36,15 +37,20 @@ class InOrder:
 
 
 def exhaustive(problem: Problem) -> Explored:
-    """Searches by trying everything.
+    """Searches by trying everything; see `check_size` for errors."""
+    check_size(problem.space, problem.search)
+    return ask_tell(problem, InOrder(problem.space.enumerate()), trainings=problem.space.size()).explored()
+
+
+def check_size(space: SearchSpace, config: SearchConfig) -> None:
+    """Refuses a space of which only a part could be tried.
 
     Raises:
-        UserError: If the space has more architectures than `SearchConfig.trainings` allows.
+        UserError: If it has more architectures than the config allows trainings.
     """
-    size, most = problem.space.size(), problem.search.trainings or LARGEST_SPACE
+    size, most = space.size(), config.trainings or LARGEST_SPACE
     if size > most:
         raise UserError(
-            f"space {problem.space.name!r} has {size:,} architectures, more than the {most:,} trainings allowed; name "
-            "fewer operations, allow more trainings, or take another strategy"
+            f"space {space.name!r} has {size:,} architectures, more than the {most:,} trainings allowed; name fewer "
+            "operations, allow more trainings, or take another strategy"
         )
-    return ask_tell(problem, InOrder(problem.space.enumerate()), trainings=size).explored()
