@@ -95,6 +95,8 @@ def test_it_ends_with_the_trainings_with_the_space_with_the_budget_or_with_nothi
     assert count(every[:3], 99) == 3
     assert count([*every[:2], *every[:1] * (MAX_REPEATS - 1), every[2]], 99) == 3
     assert count([*every[:2], *every[:1] * MAX_REPEATS, every[2]], 99) == 2
+    few = every[:1] * (MAX_REPEATS - 1)  # twice so many in all, but never too many in a row
+    assert count([*every[:2], *few, every[2], *few, every[3]], 99) == 4
 
 
 def test_without_a_table_the_losses_are_those_of_a_training_from_scratch() -> None:

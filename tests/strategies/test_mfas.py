@@ -75,6 +75,29 @@ def test_a_node_is_added_to_the_two_best_of_the_level_below() -> None:
     assert _next(sampler, 6) == {(2, 1), (2, 2), (2, 4), (1, 3), (3, 3), (4, 3)}
 
 
+def test_only_the_level_below_is_extended() -> None:
+    space = medium_space()
+    sampler = Progressive(space, random.Random(0), trainings=100)
+    for index, loss in (((1, 0, 0), 0.1), ((0, 2, 0), 0.2), ((1, 1, 0), 0.8), ((0, 2, 2), 0.9)):
+        sampler.tell(space.at(index), loss)
+    sampler.step = 2
+    extended = {(1, 1, choice) for choice in range(1, 7)} | {(choice, 2, 2) for choice in range(1, 7)}
+    asked = _next(sampler, 10)
+    assert len(asked) == 10
+    assert asked <= extended
+
+
+def test_what_the_surrogate_foretells_is_drawn_once_it_is_cold() -> None:
+    space = medium_space()
+    sampler = Progressive(space, random.Random(0), trainings=18)  # two a step behind the first
+    for index in range(1, 7):
+        architecture = space.at((index, 0, 0))
+        sampler.tell(architecture, float(architecture["fusion0"].operation != "multiplicative"))
+    sampler.step = 30
+    column = [choice.operation for choice in space.nodes[0].choices].index("multiplicative")
+    assert _next(sampler, 2) == {(0, column, 0), (0, 0, column)}
+
+
 def test_a_row_is_a_node_that_leaves_the_choice_which_reads_least() -> None:
     space = uneven_space()  # its first two nodes offer no `none`: carrying sound, and the sum, stand for it
     sampler = Progressive(space, random.Random(0), trainings=400)

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+
 import optuna
 import pytest
 
 from nas.strategies.optuna_study import OptunaSampler
 from tests.strategies.problems import tiny_space
 from tests.strategies.tables import uneven_space
+
+
+class _Remembering(logging.Handler):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())
 
 
 def test_choices_are_handed_over_by_index_and_losses_as_they_are() -> None:
@@ -28,17 +41,17 @@ def test_choices_are_handed_over_by_index_and_losses_as_they_are() -> None:
 
 
 @pytest.mark.parametrize("level", [optuna.logging.INFO, optuna.logging.ERROR])
-def test_it_says_nothing_and_leaves_the_level_of_the_log_as_it_was(
-    level: int, capfd: pytest.CaptureFixture[str]
-) -> None:
-    before = optuna.logging.get_verbosity()
+def test_it_says_nothing_and_leaves_the_level_of_the_log_as_it_was(level: int) -> None:
+    handler = _Remembering()
+    logger, before = logging.getLogger("optuna"), optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(level)
+    logger.addHandler(handler)
     try:
         sampler = OptunaSampler(tiny_space(), optuna.samplers.TPESampler(seed=0))
         for _ in range(15):
             sampler.tell(sampler.ask(), 1.0)
         assert optuna.logging.get_verbosity() == level
     finally:
+        logger.removeHandler(handler)
         optuna.logging.set_verbosity(before)
-    captured = capfd.readouterr()
-    assert captured.out == captured.err == ""
+    assert not handler.said
