@@ -23,7 +23,7 @@ TRAININGS = 40
 """Automatic number of trainings for a sampler that learns: `START` to learn from, three times as many that it guides.
 
 With fewer it is random search in the main. More would find better architectures still, but each is a whole training,
-and 40 of them already cost about ten times what a search with a supernet does."""
+and 40 of them already cost more than ten times what a search with a supernet does."""
 
 START = 10
 """How many architectures a sampler that learns draws at random before anything guides it."""

@@ -1,5 +1,6 @@
-"""Every architecture of a small space trained from scratch, the best one kept: the answer that others are judged by.
+"""Every architecture of a small space trained from scratch, the best one kept.
 
+It is the answer that other searches are judged by where a table of all trainings can be had.
 A space of more architectures than may be trained is refused, since a part of it in order is no sample of it. The test
 split is not read.
 """
