@@ -65,6 +65,9 @@ def search(
     searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
     epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
     budget: Annotated[str, typer.Option(help="Time of each search proper, such as 90s, 10m or 1h.")] = "",
+    trainings: Annotated[
+        int, typer.Option(help="Architectures that a search without a supernet trains; 0 chooses by strategy.")
+    ] = 0,
     device: Device = "auto",
     compile_: Annotated[bool, typer.Option("--compile", help="Compile networks; pays on a GPU and long runs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; results/runs/DATA-SEED if absent.")] = None,
@@ -97,6 +100,7 @@ def search(
             budget_seconds=duration(budget),
             device=device,
             training=nas.TrainingConfig(epochs=epochs, compile=compile_),
+            search_config=nas.SearchConfig(trainings=trainings),
             out=out or Path("results/runs") / f"{name}-{seed}",
             overwrite=overwrite,
             command=_command(),
@@ -299,6 +303,11 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     if "stability" in summary:
         _print_stability(console, summary["stability"])
     how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
+    if summary.get("pareto"):
+        console.print("not beaten in both loss and multiply-adds, by what the search tried:")
+    for row in summary.get("pareto") or []:
+        line = f"  loss {row['loss']:.4f}, {row['multiply_adds']:,} multiply-adds: {row['in_words']}"
+        console.print(line, markup=False, soft_wrap=True)
     console.print(
         f"{how_many} {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
         f"all {summary['total_seconds']:.0f} s"

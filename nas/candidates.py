@@ -10,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.architecture import Choice
 from nas.scoring import PathScorer, paired_z
 from nas.space import SearchSpace
 
@@ -95,7 +94,7 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
     if space.size() <= limit:
         indices = np.array(list(itertools.product(*(range(size) for size in sizes))), dtype=np.int64)
         return Candidates(indices, scorer.losses(indices))
-    start = tuple(_idlest(node.choices) for node in space.nodes)
+    start = tuple(node.idlest() for node in space.nodes)
     seen: dict[tuple[int, ...], Tensor] = {}
     fresh, best = [start], float("inf")
     while fresh:
@@ -115,7 +114,3 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
             )
         )
     return Candidates(np.array(list(seen), dtype=np.int64), torch.stack(list(seen.values())))
-
-
-def _idlest(choices: tuple[Choice, ...]) -> int:
-    return min(range(len(choices)), key=lambda index: len(choices[index].inputs))

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from nas.cost import CostTable
 from nas.data.batches import Batch, in_order, split_batch
 from nas.data.fusion_data import FusionData, Modality, Split
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
@@ -76,6 +77,7 @@ class Prepared:
         architecture: The architecture split as a batch.
         alone: Modality to the network trained on it alone, where that was done already.
         frozen: Modality to its pretrained encoder; empty for joint training.
+        sample: One sample of the user's weights split as a batch of one, raw.
         seed: Of the pretraining.
         seconds: Wall time of the preparation.
     """
@@ -85,6 +87,7 @@ class Prepared:
     architecture: Batch
     alone: Mapping[str, Trained] = field(default_factory=dict)
     frozen: Mapping[str, FrozenEncoder] = field(default_factory=dict)
+    sample: Batch
     seed: int
     seconds: float
 
@@ -96,6 +99,10 @@ class Prepared:
         for name in whole.encoders:
             whole.encoders[name] = self.frozen[name]
         return whole.eval()
+
+    def measure_cost(self, network: FusionNetwork) -> CostTable:
+        """Multiply-adds of every part of a network for one raw sample, those of frozen encoders among them."""
+        return CostTable.measure(self.assemble(network), self.sample.inputs)
 
 
 def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Literal["pretrained", "joint"]]:
@@ -140,6 +147,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
                 weights=weights,
                 architecture=architecture,
                 alone=alone,
+                sample=_first_sample(setup, weights),
                 seed=seed,
                 seconds=time.perf_counter() - started,
             ), "joint"
@@ -160,6 +168,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
         architecture=cached_architecture,
         alone=alone,
         frozen=frozen,
+        sample=_first_sample(setup, weights),
         seed=seed,
         seconds=time.perf_counter() - started,
     ), "pretrained"
@@ -168,7 +177,14 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
 def raw(setup: Setup, seed: int) -> Prepared:
     """The user's own data, for encoders that are trained jointly."""
     weights, architecture = _batches(setup, setup.data)
-    return Prepared(data=setup.data, weights=weights, architecture=architecture, seed=seed, seconds=0.0)
+    return Prepared(
+        data=setup.data,
+        weights=weights,
+        architecture=architecture,
+        sample=_first_sample(setup, weights),
+        seed=seed,
+        seconds=0.0,
+    )
 
 
 def train_alone(setup: Setup, modality: str, weights: Batch, architecture: Batch, seed: int) -> Trained:
@@ -232,6 +248,10 @@ _TRAINING: tuple[Split, Split] = ("weights", "architecture")
 
 def _batches(setup: Setup, data: FusionData) -> tuple[Batch, Batch]:
     return split_batch(data, "weights", setup.device), split_batch(data, "architecture", setup.device)
+
+
+def _first_sample(setup: Setup, weights: Batch) -> Batch:
+    return weights.take(slice(0, 1)).to(setup.device)
 
 
 __all__ = ["EncoderMode", "Prepared", "Setup", "prepare", "raw"]

@@ -30,6 +30,7 @@ from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
+from nas.strategies.exhaustive import check_size
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import is_rebuildable, save_weights
 
@@ -158,6 +159,8 @@ def search(
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations)
+    if strategy == "exhaustive":  # at once, and not after encoders were trained
+        check_size(found_space, config)
     folder = RunFolder.create(out, overwrite=overwrite) if out is not None else None
     resolved = {
         "source": {
@@ -243,6 +246,15 @@ def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decis
         "encoder_seconds": result.prepared.seconds,
         "discretization_loss": discretized.loss if discretized else None,
         "candidates": len(discretized.candidates.indices) if discretized else None,
+        "pareto": [
+            {
+                "architecture": point.architecture.to_dict(),
+                "in_words": point.architecture.in_words(),
+                "loss": point.loss,
+                "multiply_adds": point.multiply_adds,
+            }
+            for point in result.explored.pareto
+        ],
         "seed": result.prepared.seed,
         "device": str(setup.device),
     }
@@ -335,6 +347,7 @@ def find(
         builders=None if prepared.frozen else setup.builders,
         log=setup.log,
         alone_loss=min((trained.architecture_loss for trained in prepared.alone.values()), default=math.inf),
+        measure_cost=lambda problem: prepared.measure_cost(problem.make_network()),
     )
     setup.progress(f"searching {setup.space.name} by {strategy} ({setup.space.size():,} architectures)")
     explored = STRATEGIES[strategy](problem)

@@ -161,6 +161,21 @@ def test_several_searches_print_how_far_they_agree(
     assert "2 searches " in printed.out
 
 
+def test_search_prints_the_pareto_set_where_there_is_one(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_report(monkeypatch)
+    out = tmp_path / "out"
+    printed = run("search", data, *FILE, *QUICK, "--strategy", "nsga2", "--trainings", "5", "--out", out)
+    assert printed.code == 0
+    assert load_run(out).config["search"]["trainings"] == 5
+    rows = json.loads((out / "summary.json").read_text())["pareto"]
+    assert rows
+    for row in rows:
+        line = f"  loss {row['loss']:.4f}, {row['multiply_adds']:,} multiply-adds: {row['in_words']}"
+        assert line in printed.out.splitlines()
+
+
 def test_an_errors_unit_is_not_a_percentage(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     arrays = tiny_arrays()
@@ -228,6 +243,11 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "one modality": (("--modalities", "sound"), "two or more modalities"),
     "unknown kind": (("--modalities", "sound:noise,sight"), "unknown kind"),
     "unknown task": (("--task", "clustering"), "clustering"),
+    "trainings below none": (("--trainings", "-1"), r"trainings must be 0 \(automatic\) or more, got -1"),
+    "too few trainings": (
+        ("--strategy", "exhaustive", "--trainings", "5"),
+        "has 125 architectures, more than the 5 trainings allowed",
+    ),
     "budget of no unit": (("--budget", "soon"), "budget 'soon' is no duration"),
     "budget of nothing": (("--budget", "0s"), "budget '0s' is no duration"),
     "negative budget": (("--budget=-5m",), "budget '-5m' is no duration"),

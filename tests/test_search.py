@@ -67,7 +67,8 @@ def decisions(result: RunResult) -> dict[str, Any]:
     """All that a run decides before it reads the test split."""
     summary = plain(result.summary)
     rows = [{key: row[key] for key in _CHOSEN_BEFORE} for row in summary["leaderboard"]]
-    return {"rows": rows, **{key: summary[key] for key in ("architecture", "nodes", "encoders", "discretization_loss")}}
+    keys = ("architecture", "nodes", "encoders", "discretization_loss", "pareto")
+    return {"rows": rows, **{key: summary[key] for key in keys}}
 
 
 _CHOSEN_BEFORE = ("name", "kind", "architecture", "architecture_score", "parameters", "multiply_adds")
@@ -80,12 +81,19 @@ _CHOSEN_BEFORE = ("name", "kind", "architecture", "architecture_score", "paramet
         ("darts", "perturbation", "joint"),
         ("gdas", "argmax", "auto"),
         ("random", "one_standard_error", "joint"),
+        ("nsga2", "one_standard_error", "pretrained"),
+        ("mfas", "one_standard_error", "joint"),
     ],
 )
 def test_a_poisoned_test_split_changes_nothing_that_is_decided(
     search_and_load: Search, strategy: str, discretization: str, encoders: str
 ) -> None:
-    options = {"strategy": strategy, "discretization": discretization, "encoders": encoders}
+    options = {
+        "strategy": strategy,
+        "discretization": discretization,
+        "encoders": encoders,
+        "search_config": SearchConfig(trainings=4),
+    }
     arrays = tiny_arrays()
     clean, weights = search_and_load(as_data(arrays), **options)
     for poison in (shuffled_test_labels, noisy_test_inputs):
@@ -177,6 +185,26 @@ def test_the_summary_holds_what_was_promised(finished: RunResult) -> None:
     assert summary["seeds"] == [3, 4]
     for node in summary["nodes"]:
         assert sum(node["beliefs"]) == pytest.approx(1)
+
+
+def test_the_summary_holds_the_pareto_set_of_a_strategy_that_weighs_cost(search_and_load: Search) -> None:
+    config = SearchConfig(trainings=12)
+    result, _ = search_and_load(as_data(tiny_arrays()), strategy="nsga2", encoders="pretrained", search_config=config)
+    summary = plain(result.summary)
+    found = summary["leaderboard"][0]
+    assert summary["discretization"] is None
+    rows = {row["in_words"]: row for row in summary["pareto"]}
+    for in_words, row in rows.items():
+        assert Architecture.from_dict(row["architecture"]).in_words() == in_words
+    # The decision is one of them, and what it costs is what the leaderboard, which counts encoders too, says of it.
+    assert rows[summary["in_words"]]["multiply_adds"] == found["multiply_adds"]
+    losses, costs = ([row[key] for row in summary["pareto"]] for key in ("loss", "multiply_adds"))
+    assert costs == sorted(costs)
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_a_strategy_that_does_not_weigh_cost_has_no_pareto_set(finished: RunResult) -> None:
+    assert finished.summary["pareto"] == []
 
 
 def test_the_leaderboard_always_holds_found_and_every_control(finished: RunResult) -> None:

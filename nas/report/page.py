@@ -56,6 +56,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
         groups=_groups(rows, metric),
         sure=_sure(sure) if sure is not None else None,
         num_seeds=len(summary.get("seeds") or []),
+        pareto=_pareto(summary),
         repeat=_repeat(summary),
         command=clean(summary.get("command") or "", 2000),
         data=_data(summary["data"]),
@@ -227,6 +228,18 @@ def _share(value: float) -> str:
 
 def _range(low: float, high: float, metric: str, *, signed: bool = False) -> str:
     return f"{score_text(low, metric, signed=signed)} to {score_text(high, metric, signed=signed)}"
+
+
+def _pareto(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What nothing that the search tried beats in both: (architecture in words, loss, multiply-adds)."""
+    return [
+        (
+            clean(row.get("in_words") or "", 400),
+            score_text(number(row.get("loss")), "loss"),
+            count_text(number(row.get("multiply_adds"))),
+        )
+        for row in summary.get("pareto") or []
+    ]
 
 
 def _data(data: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.architecture import Choice
+from nas.pareto import pareto_front
 from nas.report.numbers import clean, number
 from nas.statistics import Interval
 
@@ -130,15 +131,6 @@ def difference_of(values: Mapping[str, Any] | None) -> Interval | None:
         return None
     interval = Interval(*(number(values.get(key)) for key in ("mean", "low", "high")))
     return None if math.isnan(interval.mean + interval.low + interval.high) else interval
-
-
-def pareto_front(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """For each (cost, gain), whether no other costs at most as much, gains at least as much and is better in one."""
-
-    def beats(one: tuple[float, float], other: tuple[float, float]) -> bool:
-        return one[0] <= other[0] and one[1] >= other[1] and one != other
-
-    return [not math.isnan(sum(point)) and not any(beats(other, point) for other in points) for point in points]
 
 
 def own_records(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

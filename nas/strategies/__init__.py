@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.strategies.base import Explored, Problem, SearchConfig, Strategy
+from nas.strategies.base import Explored, ParetoPoint, Problem, SearchConfig, Strategy
 from nas.strategies.darts import darts
 from nas.strategies.darts_second_order import darts_second_order
+from nas.strategies.evolution import evolution
+from nas.strategies.exhaustive import exhaustive
 from nas.strategies.gdas import gdas
+from nas.strategies.mfas import mfas
+from nas.strategies.nsga2 import nsga2
 from nas.strategies.random import random
 from nas.strategies.sampled import sampled
+from nas.strategies.tpe import tpe
 
 STRATEGIES: Mapping[str, Strategy] = {
     "sampled": sampled,
@@ -17,6 +22,11 @@ STRATEGIES: Mapping[str, Strategy] = {
     "darts_second_order": darts_second_order,
     "gdas": gdas,
     "random": random,
+    "evolution": evolution,
+    "tpe": tpe,
+    "nsga2": nsga2,
+    "mfas": mfas,
+    "exhaustive": exhaustive,
 }
 
-__all__ = ["STRATEGIES", "Explored", "Problem", "SearchConfig", "Strategy"]
+__all__ = ["STRATEGIES", "Explored", "ParetoPoint", "Problem", "SearchConfig", "Strategy"]

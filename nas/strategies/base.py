@@ -9,16 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
+from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.candidates import Candidates
+from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.space import SearchSpace
-from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
+from nas.training import Log, Trained, TrainingConfig, build_network, evaluation_losses, seeded, train
 
 TRAIN_ON_SHARE = 0.2
 """Length of a training that goes on from a supernet's weights, as a share of one from scratch."""
@@ -33,21 +35,23 @@ class SearchConfig:
             on cached taps, 2 where encoders train along and have to be shared first.
         architecture_learning_rate: Of Adam on the architecture logits.
         architecture_weight_decay: Of the same.
-        trainings: How many architectures `random` trains from scratch.
+        trainings: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for
+            `random`, about what a search with a supernet costs; 40 for those that learn from what they tried; all for
+            `exhaustive`, which refuses a space that has more than are allowed.
         budget_seconds: Wall time after which the search comes to its end; 0 for no limit.
     """
 
     length: float = 0.0
     architecture_learning_rate: float = 3e-3
     architecture_weight_decay: float = 1e-3
-    trainings: int = 3
+    trainings: int = 0
     budget_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.length >= 0:
             raise UserError(f"length must be 0 (automatic) or positive, got {self.length}")
-        if self.trainings < 1:
-            raise UserError(f"trainings must be at least 1, got {self.trainings}")
+        if self.trainings < 0:
+            raise UserError(f"trainings must be 0 (automatic) or more, got {self.trainings}")
         if self.budget_seconds < 0:
             raise UserError(f"budget must not be negative, got {self.budget_seconds}")
 
@@ -68,6 +72,11 @@ class Problem:
         builders: Encoder builders that replace the defaults.
         log: Called with a record of the search now and then.
         alone_loss: Lowest loss on the architecture split of a modality trained alone; infinite if none was.
+        evaluator: Takes the place of training an architecture from scratch, such as a look-up in a table of trainings
+            that were done before; None for the training.
+        measure_cost: Takes the place of measuring the supernet on a sample of `weights`, where that is not the raw data
+            that encoders run on; None for the measuring.
+        started: When the search began, by `time.perf_counter`.
     """
 
     space: SearchSpace
@@ -81,6 +90,8 @@ class Problem:
     builders: Mapping[str, EncoderBuilder] | None = None
     log: Log = lambda _record: None
     alone_loss: float = math.inf
+    evaluator: Evaluator | None = None
+    measure_cost: Callable[[Problem], CostTable] | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def make_network(self, space: SearchSpace | None = None) -> FusionNetwork:
@@ -121,6 +132,22 @@ class Problem:
             device=self.device,
         ).network
 
+    def evaluate(self, architecture: Architecture) -> Tensor:
+        """The loss of every sample of the architecture split under an architecture by itself, (samples,), on the CPU.
+
+        It is trained from scratch, the best epoch kept, unless an `evaluator` knows the answer.
+        """
+        if self.evaluator is not None:
+            return self.evaluator(self, architecture)
+        network = self.train_from_scratch(architecture).network
+        return evaluation_losses(self.data.task, network, self.architecture, self.device)
+
+    def cost(self) -> CostTable:
+        """Multiply-adds of every part of the supernet for one raw sample, pretrained encoders included."""
+        if self.measure_cost is not None:
+            return self.measure_cost(self)
+        return CostTable.measure(self.make_network(), self.weights.take(slice(0, 1)).to(self.device).inputs)
+
     def generator(self) -> random.Random:
         """A generator of choices, from the seed."""
         return random.Random(self.seed)
@@ -140,6 +167,25 @@ class Problem:
         return self.elapsed_seconds() / budget if budget else 0.0
 
 
+Evaluator = Callable[[Problem, Architecture], Tensor]
+"""From a problem and an architecture to the losses of the samples of the architecture split, (samples,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParetoPoint:
+    """An architecture that no other one that was tried beats in loss without costing more, or in cost without losing.
+
+    Attributes:
+        architecture: Trained from scratch.
+        loss: Its mean loss on the architecture split.
+        multiply_adds: Of its whole network for one sample.
+    """
+
+    architecture: Architecture
+    loss: float
+    multiply_adds: int
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Explored:
     """What a strategy learned.
@@ -150,6 +196,8 @@ class Explored:
         architecture: The strategy's own decision, for one that has no supernet to read out.
         loss: Loss on the architecture split before discretization.
         candidates: Architectures that were scored already, for a strategy that has the best path to judge by.
+        pareto: What nothing that was tried beats in loss and multiply-adds, the cheapest first; empty for a strategy
+            that does not weigh them.
     """
 
     network: FusionNetwork | None
@@ -157,6 +205,7 @@ class Explored:
     architecture: Architecture | None = None
     loss: float = float("nan")
     candidates: Candidates | None = None
+    pareto: tuple[ParetoPoint, ...] = ()
 
 
 Strategy = Callable[[Problem], Explored]

@@ -1,41 +1,44 @@
 """The control: architectures drawn at random, each trained from scratch, the best one kept.
 
 Li and Talwalkar 2019, "Random Search and Reproducibility for Neural Architecture Search". How many are trained is set
-so that it costs what a search costs: three trainings by default. The test split is not read.
+so that it costs what a search costs: three trainings by default. An architecture that was drawn before is drawn again.
+The test split is not read.
 """
 
 from __future__ import annotations
 
+import random as python_random
+
+from nas.architecture import Architecture
+from nas.space import SearchSpace
+from nas.strategies.ask_tell import ask_tell
 from nas.strategies.base import Explored, Problem
-from nas.training import Trained
+
+TRAININGS = 3
+"""Automatic number of trainings."""
+
+
+class RandomSampler:
+    """Draws every choice of every node with equal probability, whatever it is told.
+
+    Args:
+        space: To draw from.
+        generator: Of the draws.
+    """
+
+    def __init__(self, space: SearchSpace, generator: python_random.Random) -> None:
+        self.space = space
+        self.generator = generator
+
+    def ask(self) -> Architecture:
+        """A random architecture."""
+        return self.space.sample(self.generator)
+
+    def tell(self, architecture: Architecture, loss: float) -> None:
+        """Learns nothing."""
 
 
 def random(problem: Problem) -> Explored:
     """Searches at random."""
-    generator = problem.generator()
-    best: Trained | None = None
-    counts = {node.name: [0.0] * len(node.choices) for node in problem.space.nodes}
-    for number in range(problem.search.trainings):
-        architecture = problem.space.sample(generator)
-        trained = problem.train_from_scratch(architecture)
-        for node, index in zip(problem.space.nodes, problem.space.index(architecture), strict=True):
-            counts[node.name][index] += 1
-        shares = {name: [count / (number + 1) for count in values] for name, values in counts.items()}
-        problem.log(
-            {
-                "phase": "search",
-                "step": number + 1,
-                "epoch": number + 1,
-                "seconds": problem.elapsed_seconds(),
-                "train_loss": None,
-                "architecture_loss": trained.architecture_loss,
-                "mixing_weights": shares,
-                "entropy": {},
-            }
-        )
-        if best is None or trained.architecture_loss < best.architecture_loss:
-            best, chosen = trained, architecture
-        if problem.spent() >= 1:
-            break
-    assert best is not None
-    return Explored(network=None, beliefs=shares, architecture=chosen, loss=best.architecture_loss)
+    sampler = RandomSampler(problem.space, problem.generator())
+    return ask_tell(problem, sampler, trainings=problem.search.trainings or TRAININGS).explored()

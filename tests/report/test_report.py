@@ -118,6 +118,20 @@ def test_the_page_tells_the_result_first_and_in_full(usual: Path) -> None:
     assert "prefers-color-scheme: dark" in page
 
 
+def test_the_pareto_set_of_a_search_has_a_table_and_without_one_there_is_none(usual: Path, tmp_path: Path) -> None:
+    assert "What else there was to choose" not in usual.read_text()
+    summary = fabricate_run(tmp_path)
+    points = [
+        {"in_words": "depth 0: <nothing>", "loss": 0.69314, "multiply_adds": 24},
+        {"in_words": "depth 0: image + audio", "loss": 0.4, "multiply_adds": 12_300},
+    ]
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "pareto": points}))
+    page = report(tmp_path).read_text()
+    _Reader(page)
+    assert '<th scope="row">depth 0: &lt;nothing&gt;</th><td>0.6931</td><td>24</td>' in page
+    assert '<th scope="row">depth 0: image + audio</th><td>0.4</td><td>12.3 k</td>' in page
+
+
 def test_no_id_is_taken_twice_and_every_reference_leads_somewhere(usual: Path) -> None:
     page = usual.read_text()
     reader = _Reader(page)

@@ -14,7 +14,6 @@ from nas.report.tables import (
     heat_maps,
     leaderboard_rows,
     own_records,
-    pareto_front,
     to_csv,
 )
 from nas.statistics import Interval
@@ -63,12 +62,6 @@ def test_a_difference_without_interval_is_none() -> None:
 )
 def test_an_interval_excludes_zero_only_beyond_it(low: float, high: float, excludes: bool) -> None:
     assert Interval((low + high) / 2, low, high).excludes_zero is excludes
-
-
-def test_the_pareto_front_is_beaten_by_nothing_cheaper() -> None:
-    # (cost, gain): the third costs more than the second and gains less; of two equal points both stay.
-    points = [(1.0, 1.0), (2.0, 3.0), (3.0, 2.0), (4.0, 4.0), (4.0, 4.0), (4.0, 3.5), (1.0, math.nan)]
-    assert pareto_front(points) == [True, True, False, True, True, False, False]
 
 
 def test_the_front_follows_the_sense_of_the_metric() -> None:

@@ -19,6 +19,7 @@ from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
 from nas.space import SearchSpace
 from nas.strategies import Explored, Problem, SearchConfig
+from nas.strategies.base import Evaluator
 from nas.supernet import Supernet
 from nas.training import Log, TrainingConfig
 from search_spaces import layerwise
@@ -97,6 +98,8 @@ def tiny_problem(
     log: Log = lambda _record: None,
     encoder_dropout: float = 0.1,
     already_seconds: float = 0.0,
+    space: SearchSpace | None = None,
+    evaluator: Evaluator | None = None,
 ) -> Problem:
     """A problem of tiny data and space.
 
@@ -108,10 +111,12 @@ def tiny_problem(
         log: Receives the records.
         encoder_dropout: Dropout rate of the encoders; that of the adapters is among `training`.
         already_seconds: How long ago the search is made to have begun.
+        space: None for `tiny_space`.
+        evaluator: In place of training from scratch.
     """
     data = data or tiny_data()
     return Problem(
-        space=tiny_space(),
+        space=space or tiny_space(),
         data=data,
         weights=split_batch(data, "weights", CPU),
         architecture=split_batch(data, "architecture", CPU),
@@ -121,6 +126,7 @@ def tiny_problem(
         device=CPU,
         builders=builders(encoder_dropout),
         log=log,
+        evaluator=evaluator,
         started=time.perf_counter() - already_seconds,
     )
 
