@@ -39,6 +39,17 @@ class FusionNode:
         """Taps and earlier nodes that some choice reads, each once, in order of first use."""
         return tuple(dict.fromkeys(name for choice in self.choices for name in choice.inputs))
 
+    def edges(self) -> dict[frozenset[str], list[int]]:
+        """Every set of inputs that some choice reads, with the indices of those choices, in order of first use."""
+        found: dict[frozenset[str], list[int]] = {}
+        for index, choice in enumerate(self.choices):
+            found.setdefault(frozenset(choice.inputs), []).append(index)
+        return found
+
+    def idle(self) -> list[int]:
+        """Indices of the choices that read nothing."""
+        return [index for index, choice in enumerate(self.choices) if not choice.inputs]
+
 
 @dataclass(frozen=True)
 class Reference:

@@ -17,6 +17,7 @@ from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
+from nas.guards import Guarded
 from nas.space import SearchSpace
 from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
 
@@ -32,6 +33,7 @@ class SearchConfig:
         architecture_weight_decay: Of the same.
         trainings: How many architectures `random` trains from scratch.
         budget_seconds: Wall time after which the search comes to its end; 0 for no limit.
+        guards: Whether a gradient search that collapses is stopped, and read out safely; see `nas.guards`.
     """
 
     length: float = 0.0
@@ -39,6 +41,7 @@ class SearchConfig:
     architecture_weight_decay: float = 1e-3
     trainings: int = 3
     budget_seconds: float = 0.0
+    guards: bool = True
 
     def __post_init__(self) -> None:
         if not self.length >= 0:
@@ -126,6 +129,7 @@ class Explored:
         architecture: The strategy's own decision, for one that has no supernet to read out.
         loss: Loss on the architecture split before discretization.
         candidates: Architectures that were scored already, for a strategy that has the best path to judge by.
+        guards: How a guarded search ended; None for one without guards.
     """
 
     network: FusionNetwork | None
@@ -133,6 +137,7 @@ class Explored:
     architecture: Architecture | None = None
     loss: float = float("nan")
     candidates: Candidates | None = None
+    guards: Guarded | None = None
 
 
 Strategy = Callable[[Problem], Explored]

@@ -18,7 +18,7 @@ from nas.strategies import STRATEGIES, Explored, SearchConfig
 from nas.training import Trained, TrainingConfig
 from tests.strategies.problems import SEARCH, TRAINING, same_tensors, state_of, tiny_data, tiny_problem, tiny_space
 
-_WITH_LOGITS = ("darts", "darts_second_order", "gdas")
+_WITH_LOGITS = ("darts", "darts_second_order", "gdas", "pc_darts", "drnas", "fair_darts", "beta_darts")
 _WITH_SUPERNET = tuple(name for name in STRATEGIES if name != "random")
 
 
@@ -180,6 +180,7 @@ _SEARCH_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "architecture_learning_rate": (1e-2, _WITH_LOGITS),
     "architecture_weight_decay": (0.5, _WITH_LOGITS),
     "trainings": (3, ("random",)),
+    "guards": (False, _WITH_LOGITS),
 }
 _TRAINING_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "epochs": (3, _EVERYWHERE),
