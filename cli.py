@@ -292,6 +292,8 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     console.print(table)
     for sentence in summary["verdict"]:
         console.print(sentence)
+    if summary.get("guards") and summary["guards"]["tripped"]:
+        console.print(summary["guards"]["in_words"])
     console.print(
         f"search {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
         f"all {summary['total_seconds']:.0f} s"

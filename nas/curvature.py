@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 
+@torch.enable_grad()
 def dominant_eigenvalue(
     loss: Callable[[], Tensor], parameters: Sequence[Tensor], start: Tensor, *, num_iterations: int
 ) -> tuple[float, Tensor]:
@@ -26,8 +27,7 @@ def dominant_eigenvalue(
     Returns:
         The eigenvalue, 0 for a loss that is linear in the parameters, and where the next call may begin, of length 1.
     """
-    with torch.enable_grad():
-        gradients = torch.autograd.grad(loss(), parameters, create_graph=True, allow_unused=True)
+    gradients = torch.autograd.grad(loss(), parameters, create_graph=True, allow_unused=True)
     gradient = _flat(gradients, parameters)
     vector, eigenvalue = start / start.norm(), 0.0
     for _ in range(num_iterations):

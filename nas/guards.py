@@ -34,9 +34,9 @@ from nas.supernet import Supernet
 from nas.training import evaluation_losses, losses
 
 NAMES: Mapping[str, str] = {
-    "nothing": "every fusion node came to prefer doing nothing, though some choice does better than a constant answer",
+    "nothing": "every fusion node came to prefer doing nothing, though the supernet knows more than a constant answer",
     "curvature": "the loss grew ever more sharply curved in the architecture, which makes discretizing unsafe",
-    "discretization": "the path of the largest weights did worse than a constant answer, though the mixture did better",
+    "discretization": "the path of the largest weights did no better than a constant answer, though the mixture did",
 }
 """Guard to what it has seen when it trips."""
 
@@ -158,13 +158,14 @@ def suspect(looks: Sequence[Look], *, is_last: bool) -> str | None:
         is_last: Whether the search ends with it; what discretizing costs counts only then, since it often falls late.
     """
     now = looks[-1]
-    if now.nothing_nodes == now.num_nodes and now.best_gain > BEST_STANDARD_ERRORS:
+    knows_more = now.mixture_gain > STANDARD_ERRORS
+    if now.nothing_nodes == now.num_nodes and (knows_more or now.best_gain > BEST_STANDARD_ERRORS):
         return "nothing"
     before = [abs(look.eigenvalue) for look in looks[:-1]][-WINDOW:]
     is_path_poor = now.path_gain <= STANDARD_ERRORS
     if before and is_path_poor and sum(before) / len(before) < RATIO * abs(now.eigenvalue):
         return "curvature"
-    if is_last and now.path_gain < -STANDARD_ERRORS and now.mixture_gain > STANDARD_ERRORS:
+    if is_last and is_path_poor and knows_more:
         return "discretization"
     return None
 
@@ -256,6 +257,7 @@ class Guards:
     def _look(self, epoch: int, weights: Mapping[str, Tensor], progress: float) -> Look:
         network = self.supernet.network.eval()
         nodes = network.space.nodes
+        weights = {name: values.detach() for name, values in weights.items()}
         path = {node.name: int(weights[node.name].argmax()) for node in nodes}
         preferring = [path[node.name] in node.idle() for node in nodes]
         with torch.no_grad():

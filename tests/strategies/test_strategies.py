@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
 from nas.strategies import STRATEGIES, Explored, SearchConfig
-from nas.training import Trained, TrainingConfig
-from tests.strategies.problems import SEARCH, TRAINING, same_tensors, state_of, tiny_data, tiny_problem, tiny_space
+from nas.training import Trained, TrainingConfig, evaluation_losses
+from tests.strategies.problems import CPU, SEARCH, TRAINING, same_tensors, state_of, tiny_data, tiny_problem, tiny_space
 
 _WITH_LOGITS = ("darts", "darts_second_order", "gdas", "pc_darts", "drnas", "fair_darts", "beta_darts")
 _WITH_SUPERNET = tuple(name for name in STRATEGIES if name != "random")
@@ -172,6 +173,39 @@ def test_beliefs_of_a_search_that_ended_early_sum_to_one(name: str) -> None:
     search = replace(SEARCH, trainings=4, budget_seconds=3600)
     for beliefs in _run(name, search=search, already_seconds=3601).explored.beliefs.values():
         assert math.fsum(beliefs) == pytest.approx(1, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", DISCRETIZATIONS)
+@pytest.mark.parametrize("name", _WITH_LOGITS)
+def test_every_gradient_strategy_can_be_read_out_by_every_discretization(name: str, method: str) -> None:
+    problem = tiny_problem()
+    explored = STRATEGIES[name](problem)
+    found = discretize(problem, explored, method)
+    problem.space.validate(found.architecture)
+    assert explored.network is not None
+    if method == "argmax":
+        for node, index in problem.space.path(found.architecture).items():
+            assert explored.beliefs[node][index] == max(explored.beliefs[node])
+    # One path of the supernet is the derived network with the supernet's weights, exactly.
+    derived = problem.make_network(problem.space.restrict(found.architecture))
+    derived.load_state_dict({key: explored.network.state_dict()[key] for key in derived.state_dict()})
+    path = problem.space.path(found.architecture)
+    alone = evaluation_losses("classification", derived, problem.architecture, CPU)
+    assert torch.equal(alone, evaluation_losses("classification", explored.network, problem.architecture, CPU, path))
+    assert found.loss_after == pytest.approx(float(alone.mean()), rel=1e-5)  # summed up in another order
+
+
+@pytest.mark.parametrize("name", _WITH_LOGITS)
+def test_the_guards_are_logged_and_their_end_is_told(name: str) -> None:
+    outcome = _run(name, search=replace(SEARCH, length=2.0))
+    for record in outcome.records:
+        assert set(record["guards"]) == {"none_share", "nothing_nodes", "eigenvalue", "discretization"}
+        assert all(math.isfinite(value) for value in record["guards"].values())
+        assert 0 <= record["guards"]["none_share"] <= 1
+    guarded = outcome.explored.guards
+    assert guarded is not None
+    assert guarded.epoch == outcome.records[-1]["epoch"]
+    assert guarded.values == outcome.records[-1]["guards"]
 
 
 _EVERYWHERE = tuple(STRATEGIES)
