@@ -10,9 +10,9 @@ Every so often four numbers are taken on a fixed part of the architecture split,
 Three guards judge them, see `NAMES`. Zela et al. 2020, "Understanding and Robustifying Differentiable Architecture
 Search", found that where the eigenvalue rises, discretizing costs more and what is found generalises worse, and stop
 before the rise. Departures from their rule: the eigenvalue is taken on one fixed batch without dropout and by few steps
-of power iteration, each going on from the last; it counts while the path of the largest weights is no better than a
-constant answer, since in a supernet whose weights have just begun to learn it rises anyway; and what is restored is the
-last look whose own eigenvalue had not risen, instead of one a window earlier.
+of power iteration, each going on from the last; it counts while discretizing would lose all that the mixture knows,
+since as weights learn it rises in many a search that does well; and what is restored is the last look whose own
+eigenvalue had not risen, instead of one a window earlier.
 """
 
 from __future__ import annotations
@@ -103,6 +103,16 @@ class Look:
     mixture_gain: float
     best_gain: float = -math.inf
 
+    @property
+    def knows_more(self) -> bool:
+        """Whether the mixture is better than a constant answer."""
+        return self.mixture_gain > STANDARD_ERRORS
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether that would be lost: the mixture is better than a constant answer, and the path is not."""
+        return self.knows_more and self.path_gain <= STANDARD_ERRORS
+
     def values(self) -> dict[str, float]:
         """What is logged."""
         return {
@@ -158,16 +168,12 @@ def suspect(looks: Sequence[Look], *, is_last: bool) -> str | None:
         is_last: Whether the search ends with it; what discretizing costs counts only then, since it often falls late.
     """
     now = looks[-1]
-    knows_more = now.mixture_gain > STANDARD_ERRORS
-    if now.nothing_nodes == now.num_nodes and (knows_more or now.best_gain > BEST_STANDARD_ERRORS):
+    if now.nothing_nodes == now.num_nodes and (now.knows_more or now.best_gain > BEST_STANDARD_ERRORS):
         return "nothing"
     before = [abs(look.eigenvalue) for look in looks[:-1]][-WINDOW:]
-    is_path_poor = now.path_gain <= STANDARD_ERRORS
-    if before and is_path_poor and sum(before) / len(before) < RATIO * abs(now.eigenvalue):
+    if before and now.is_lossy and sum(before) / len(before) < RATIO * abs(now.eigenvalue):
         return "curvature"
-    if is_last and is_path_poor and knows_more:
-        return "discretization"
-    return None
+    return "discretization" if is_last and now.is_lossy else None
 
 
 def judge(looks: Sequence[Look], *, is_last: bool) -> str | None:
@@ -184,7 +190,7 @@ def judge(looks: Sequence[Look], *, is_last: bool) -> str | None:
     if found == "nothing":
         recent = [suspect(looks[: i + 1], is_last=False) for i in range(len(looks))][-IN_A_ROW:]
         return found if is_last or recent == ["nothing"] * IN_A_ROW else None
-    if len(looks) >= 2 * WINDOW and looks[-1].path_gain <= STANDARD_ERRORS:
+    if len(looks) >= 2 * WINDOW and looks[-1].is_lossy:
         eigenvalues = [abs(look.eigenvalue) for look in looks[-2 * WINDOW :]]
         if sum(eigenvalues[:WINDOW]) < RATIO * sum(eigenvalues[WINDOW:]):
             return "curvature"

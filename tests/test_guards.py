@@ -61,6 +61,7 @@ def _curved(*eigenvalues: float, of: Look = _POOR) -> list[Look]:
         (_curved(4, 3, 2, 1.5, 1, 0.5), None),  # it falls
         (_curved(1, 1, 1.3, 1.35, 1.4), None),  # two windows are not full yet
         (_curved(1, 1, 1, 1.3, 1.35, 1.4, of=_HEALTHY), None),  # the path does well: discretizing is safe
+        (_curved(1, 1, 1, 1.3, 1.35, 1.4, of=replace(_POOR, mixture_gain=1.9)), None),  # nothing is known yet
         ([*_curved(1, 1, 1, 1.3, 1.35), replace(_HEALTHY, eigenvalue=1.4)], None),
         ([replace(_POOR, progress=0.3), *_curved(1, 1, 1.3, 1.35, 1.4)], None),  # one of them is of the warm-up
     ],

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ import torch
 from nas.architecture import Choice
 from nas.space import FusionNode
 from nas.strategies import STRATEGIES
-from nas.strategies.fair_darts import ZERO_ONE_WEIGHT, beliefs, read_out, sparse, zero_one_loss
-from tests.strategies.problems import SEARCH, TRAINING, tiny_problem, tiny_supernet
+from nas.strategies.bilevel import Penalty, bilevel
+from nas.strategies.fair_darts import beliefs, read_out, sparse, zero_one_loss
+from tests.strategies.problems import SEARCH, tiny_problem, tiny_supernet
 
 _NODE = FusionNode("n", (Choice("none"), Choice("carry", ("a@0",)), Choice("carry", ("b@0",)), Choice("mlp", ("a@0",))))
 
@@ -84,12 +87,27 @@ def test_on_the_way_there_is_no_threshold() -> None:
         assert in_the_end.tolist() == [1, 0, 0, 0, 0]
 
 
-def test_the_zero_one_loss_alone_decides_every_sigmoid() -> None:
-    # Weights that do not move, and a loss that they all but leave alone: sigmoids leave ½, each to its side.
-    training = replace(TRAINING, epochs=40, learning_rate=1e-9)
-    search = replace(SEARCH, architecture_learning_rate=0.1, architecture_weight_decay=0.0, guards=False)
-    explored = STRATEGIES["fair_darts"](tiny_problem(training=training, search=search))
-    kept = [weight for values in explored.beliefs.values() for weight in values]
-    assert sum(weight > 0 for weight in kept) >= 2
-    assert any(weight == 0 for weight in kept)
-    assert ZERO_ONE_WEIGHT == 10
+def test_the_search_adds_ten_times_the_zero_one_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    found: list[Penalty] = []
+
+    def spied(*arguments: Any, penalty: Penalty, **options: Any) -> Any:
+        found.append(penalty)
+        return bilevel(*arguments, penalty=penalty, **options)
+
+    monkeypatch.setattr(sys.modules["nas.strategies.fair_darts"], "bilevel", spied)
+    STRATEGIES["fair_darts"](tiny_problem())
+    supernet = tiny_supernet()
+    with torch.no_grad():
+        for logits in supernet.arch_logits.values():
+            logits.fill_(_logit(0.8))
+    for progress in (0.0, 1.0):
+        assert float(found[0](supernet, progress).detach()) == pytest.approx(-10 * 0.09)
+
+
+def test_the_search_ends_with_the_sparse_read_out() -> None:
+    # Four steps of 3e-3 leave every sigmoid near ½, far from the threshold.
+    records: list[Any] = []
+    explored = STRATEGIES["fair_darts"](tiny_problem(search=replace(SEARCH, guards=False), log=records.append))
+    assert list(explored.beliefs.values()) == [[1, 0, 0, 0, 0]] * 2
+    for weights in records[0]["mixing_weights"].values():
+        assert weights == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.01)
