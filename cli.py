@@ -308,6 +308,8 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     for row in summary.get("pareto") or []:
         line = f"  loss {row['loss']:.4f}, {row['multiply_adds']:,} multiply-adds: {row['in_words']}"
         console.print(line, markup=False, soft_wrap=True)
+    if summary.get("guards") and summary["guards"]["tripped"]:
+        console.print(summary["guards"]["in_words"])
     console.print(
         f"{how_many} {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
         f"all {summary['total_seconds']:.0f} s"

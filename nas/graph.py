@@ -42,8 +42,26 @@ class StraightThrough:
     weights: Tensor
 
 
-Selection = Mapping[str, int | Tensor | StraightThrough]
-"""What each node runs: one choice by index; a mixing vector (choices,); per-sample weights (batch, choices)."""
+@dataclass(frozen=True)
+class PartialChannels:
+    """A mixture on a part of a node's channels, with what the node reads carried past it on the others.
+
+    The output is share ⊙ sum_i weights[i] · choice_i(x) + (1 − share) ⊙ sum_s carried[s] · x_s (Xu et al. 2020,
+    "PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search", Eq. 2, with `share` as the mask).
+
+    Attributes:
+        weights: Mixing weights, (choices,).
+        carried: Source of the node to its weight on the way past the mixture, each ().
+        share: How much of each channel the mixture has, (channels,), 0 to 1; a mask, or its mean.
+    """
+
+    weights: Tensor
+    carried: Mapping[str, Tensor]
+    share: Tensor
+
+
+Selection = Mapping[str, int | Tensor | StraightThrough | PartialChannels]
+"""What each node runs: a choice by index, mixing weights (choices,), or per sample (batch, choices), or the above."""
 
 
 class Adapter(nn.Module):
@@ -185,7 +203,7 @@ class FusionNetwork(nn.Module):
             chosen = selection[node.name]
             if isinstance(chosen, StraightThrough):
                 chosen = chosen.index
-            choices = node.choices if isinstance(chosen, Tensor) else (node.choices[chosen],)
+            choices = (node.choices[chosen],) if isinstance(chosen, int) else node.choices
             needed.update(dict.fromkeys(name for choice in choices for name in choice.inputs if "@" in name))
         return list(needed)
 
@@ -205,14 +223,17 @@ class FusionNetwork(nn.Module):
         return taps
 
     def run_node(
-        self, node: FusionNode, values: Mapping[str, Tensor | None], selection: int | Tensor | StraightThrough
+        self,
+        node: FusionNode,
+        values: Mapping[str, Tensor | None],
+        selection: int | Tensor | StraightThrough | PartialChannels,
     ) -> Tensor | None:
         """The output of one node, (batch, time, channels), or None if it reads nothing.
 
         Args:
             node: One of the space's nodes.
             values: Taps and fused states by name.
-            selection: One choice, mixing weights (choices,) or per-sample weights (batch, choices).
+            selection: One choice, mixing weights (choices,), per-sample weights (batch, choices), or one of the above.
         """
         if isinstance(selection, int):
             return self._run_choice(node, selection, values)
@@ -222,11 +243,24 @@ class FusionNetwork(nn.Module):
             if output is None:  # zero, yet with a gradient; one sample broadcasts over the batch
                 return self.head.linear.weight.new_zeros(1, 1, self.channels) + others
             return output * selection.weights[selection.index] + others
+        if isinstance(selection, PartialChannels):
+            mixed = self._mix(node, values, selection.weights)
+            past: Tensor | None = None
+            for name, weight in selection.carried.items():
+                if (value := values[name]) is not None:
+                    past = add_states(past, weight * value)
+            return add_states(
+                None if mixed is None else selection.share * mixed,
+                None if past is None else (1 - selection.share) * past,
+            )
+        return self._mix(node, values, selection)
+
+    def _mix(self, node: FusionNode, values: Mapping[str, Tensor | None], weights: Tensor) -> Tensor | None:
         mixed: Tensor | None = None
         for index in range(len(node.choices)):
             output = self._run_choice(node, index, values)
             if output is not None:
-                weight = selection[..., index]
+                weight = weights[..., index]
                 mixed = add_states(mixed, output * (weight if weight.dim() == 0 else weight[:, None, None]))
         return mixed
 

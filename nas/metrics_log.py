@@ -86,6 +86,9 @@ class MetricsLog:
         for node, nats in (values.get("entropy") or {}).items():
             if nats is not None:
                 yield f"{heading}entropy/{node}", nats
+        for name, value in (values.get("guards") or {}).items():
+            if value is not None:
+                yield f"{heading}guards/{name}", value
 
 
 def _end_last_line(path: Path) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nas.graph import StraightThrough
+from nas.graph import PartialChannels, StraightThrough
 from nas.space import FusionNode, SearchSpace
+from nas.training import seeded
 
 
 def softmax(arch_logits: Mapping[str, Tensor], *, temperature: float = 1.0) -> dict[str, Tensor]:
@@ -54,6 +55,96 @@ def gumbel(
         hard[index] = 1.0
         # In this order the value is one-hot by construction, since x − x is zero in floating point.
         selection[node] = StraightThrough(index, hard + (probabilities - probabilities.detach()))
+    return selection
+
+
+def concentrations(arch_logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Concentrations of a Dirichlet distribution for every node, (choices,) each: ELU(logits) + 1, positive.
+
+    Chen et al. 2021, "DrNAS: Dirichlet Neural Architecture Search". ELU(x) + 1 is computed as exp(x) below zero, where
+    the sum would round to zero, which is no concentration.
+    """
+    return {
+        node: torch.where(logits > 0, logits + 1, logits.clamp(max=0).exp()) for node, logits in arch_logits.items()
+    }
+
+
+def dirichlet(arch_logits: Mapping[str, Tensor], *, generator: torch.Generator) -> dict[str, Tensor]:
+    """Mixing weights of every node drawn from its Dirichlet distribution, (choices,) each, summing to one.
+
+    Chen et al. 2021, "DrNAS: Dirichlet Neural Architecture Search": the draw carries the pathwise gradient of the
+    concentrations, that of keeping the quantile of the draw where it is (Jankowiak and Obermeyer 2018, "Pathwise
+    Derivatives Beyond the Reparameterization Trick"), as torch implements it.
+
+    Args:
+        arch_logits: Node to logits, (choices,).
+        generator: On the CPU, so that draws are the same on every device.
+    """
+    drawn = {}
+    # torch's draw knows the global generator alone.
+    with seeded(int(torch.randint(2**31, (), generator=generator))):
+        for node, concentration in concentrations(arch_logits).items():
+            weights = torch.distributions.Dirichlet(concentration.double().cpu()).rsample()
+            drawn[node] = weights.to(dtype=concentration.dtype, device=concentration.device)
+    return drawn
+
+
+def sigmoid(arch_logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Mixing weights of every node, (choices,) each, every one from 0 to 1 by itself.
+
+    Chu et al. 2020, "Fair DARTS: Eliminating Unfair Advantages in Differentiable Architecture Search".
+    """
+    return {node: logits.sigmoid() for node, logits in arch_logits.items()}
+
+
+def edge_normalised(
+    space: SearchSpace, arch_logits: Mapping[str, Tensor], edge_logits: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Mixing weights of every node, (choices,) each, summing to one: which inputs, times what is done with them.
+
+    After the edge normalization of Xu et al. 2020, "PC-DARTS: Partial Channel Connections for Memory-Efficient
+    Architecture Search", where softmax(beta) weighs the edges into a node and softmax(alpha) the operations on an edge.
+    Our fusion node has no edges: its choices read sets of taps, and several read the same set. Here such a set is an
+    edge, the empty one included; beta goes over the sets, alpha over the choices of a set, and a choice weighs the
+    product of both.
+
+    Args:
+        space: With the choices of every node.
+        arch_logits: Node to alpha, (choices,).
+        edge_logits: Node to beta, (edges,), in the order of `FusionNode.edges`.
+    """
+    weights = {}
+    for node in space.nodes:
+        alpha, shares = arch_logits[node.name], edge_logits[node.name].softmax(dim=0)
+        found = torch.zeros_like(alpha)
+        for share, members in zip(shares, node.edges().values(), strict=True):
+            index = torch.tensor(members, device=alpha.device)
+            found = found.index_copy(0, index, share * alpha[index].softmax(dim=0))
+        weights[node.name] = found
+    return weights
+
+
+def partial_channels(
+    space: SearchSpace, weights: Mapping[str, Tensor], edge_logits: Mapping[str, Tensor], share: Tensor
+) -> dict[str, PartialChannels]:
+    """The mixture of every node on some channels, and the sum of what its edges read on the others.
+
+    As in the authors' code, an edge's share weighs what it carries past the operations, too.
+
+    Args:
+        space: With the choices of every node.
+        weights: Node to mixing weights, (choices,).
+        edge_logits: Node to logits of its edges, (edges,).
+        share: Of the mixture in every channel, (channels,), 0 to 1.
+    """
+    selection = {}
+    for node in space.nodes:
+        shares = edge_logits[node.name].softmax(dim=0)
+        carried: dict[str, Tensor] = {}
+        for weight, edge in zip(shares, node.edges(), strict=True):
+            for name in sorted(edge):
+                carried[name] = carried[name] + weight if name in carried else weight
+        selection[node.name] = PartialChannels(weights[node.name], carried, share)
     return selection
 
 

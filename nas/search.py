@@ -19,6 +19,7 @@ from nas.errors import UserError, unknown_name
 from nas.evaluate import leaderboard, verdict
 from nas.export import FORMATS, export
 from nas.graph import FusionNetwork
+from nas.guards import discretization_after
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
@@ -45,6 +46,8 @@ class SearchResult:
         architecture: The decision.
         explored: What the strategy learned.
         discretized: How the decision was read out; None for a strategy without a supernet.
+        discretization: By which method, which is not what was asked for if a guard has tripped; None likewise.
+        fell_back: Whether that is so.
         prepared: What the search was done on; its seed is the run's.
         encoders: The mode that encoders are trained in.
         seconds: Wall time of search and read-out, without that of encoders trained alone.
@@ -53,6 +56,8 @@ class SearchResult:
     architecture: Architecture
     explored: Explored
     discretized: Discretized | None
+    discretization: str | None
+    fell_back: bool
     prepared: Prepared
     encoders: EncoderMode
     seconds: float
@@ -218,8 +223,6 @@ def search(
             "search_cost": decision.told["search_seconds"] / one_training,
             **({"stability": judge_searches(setup, repeated)} if repeated is not None else {}),
             "strategy": strategy,
-            # A strategy without a supernet decides by itself.
-            "discretization": discretization if decision.told["discretization_loss"] is not None else None,
             **origin,
             "total_seconds": time.perf_counter() - started,
         }
@@ -244,7 +247,9 @@ def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decis
         "nodes": _nodes(setup.space, result),
         "search_seconds": result.seconds,
         "encoder_seconds": result.prepared.seconds,
+        "discretization": result.discretization,
         "discretization_loss": discretized.loss if discretized else None,
+        "guards": _summary_of_guards(result),
         "candidates": len(discretized.candidates.indices) if discretized else None,
         "pareto": [
             {
@@ -264,6 +269,15 @@ def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decis
         rows=contestants(setup.space, result.architecture, scorer_of(setup, result), baselines),
         told=told,
     )
+
+
+def _summary_of_guards(result: SearchResult) -> dict[str, Any] | None:
+    """How a guarded search ended, also in words; None for a search without guards."""
+    guarded = result.explored.guards
+    if guarded is None:
+        return None
+    in_words = guarded.in_words(fell_back=result.fell_back)
+    return {**asdict(guarded), "fell_back": result.fell_back, "in_words": in_words}
 
 
 def write_run(
@@ -351,7 +365,8 @@ def find(
     )
     setup.progress(f"searching {setup.space.name} by {strategy} ({setup.space.size():,} architectures)")
     explored = STRATEGIES[strategy](problem)
-    discretized = discretize(problem, explored, discretization) if explored.network is not None else None
+    method = discretization_after(explored.guards, discretization)
+    discretized = discretize(problem, explored, method) if explored.network is not None else None
     architecture = discretized.architecture if discretized else explored.architecture
     assert architecture is not None
     seconds = time.perf_counter() - started
@@ -360,6 +375,8 @@ def find(
         architecture=architecture,
         explored=explored,
         discretized=discretized,
+        discretization=method if discretized else None,
+        fell_back=method != discretization,
         prepared=prepared,
         encoders=mode,
         seconds=seconds,

@@ -43,6 +43,17 @@ class FusionNode:
         """Index of the choice that reads least: nothing where that is offered; of equals the first."""
         return min(range(len(self.choices)), key=lambda index: len(self.choices[index].inputs))
 
+    def edges(self) -> dict[frozenset[str], list[int]]:
+        """Every set of inputs that some choice reads, with the indices of those choices, in order of first use."""
+        found: dict[frozenset[str], list[int]] = {}
+        for index, choice in enumerate(self.choices):
+            found.setdefault(frozenset(choice.inputs), []).append(index)
+        return found
+
+    def idle(self) -> list[int]:
+        """Indices of the choices that read nothing."""
+        return [index for index, choice in enumerate(self.choices) if not choice.inputs]
+
 
 @dataclass(frozen=True)
 class Reference:

@@ -16,13 +16,19 @@ class Supernet(nn.Module):
     Args:
         network: Built from a whole search space.
         init_deviation: Of the normal draw of the architecture logits; DARTS takes 1e-3.
+        edges: Whether every node has a second set of architecture logits, one for each set of inputs that it may read.
     """
 
-    def __init__(self, network: FusionNetwork, *, init_deviation: float = 1e-3) -> None:
+    def __init__(self, network: FusionNetwork, *, init_deviation: float = 1e-3, edges: bool = False) -> None:
         super().__init__()
         self.network = network
         self.arch_logits = nn.ParameterDict(
             {node.name: nn.Parameter(init_deviation * torch.randn(len(node.choices))) for node in network.space.nodes}
+        )
+        self.edge_logits = nn.ParameterDict(
+            {node.name: nn.Parameter(init_deviation * torch.randn(len(node.edges()))) for node in network.space.nodes}
+            if edges
+            else {}
         )
 
     def weights(self) -> Iterator[nn.Parameter]:
@@ -32,3 +38,7 @@ class Supernet(nn.Module):
     def logits(self) -> dict[str, Tensor]:
         """Node to architecture logits, (choices,)."""
         return dict(self.arch_logits.items())
+
+    def architecture_parameters(self) -> list[nn.Parameter]:
+        """All that the search learns beside the weights."""
+        return [*self.arch_logits.values(), *self.edge_logits.values()]

@@ -118,6 +118,20 @@ def test_search_as_json_prints_the_summary_and_nothing_else(run: Run, data: Path
     assert config["training"]["epochs"] == 2
 
 
+def test_search_says_so_when_a_guard_has_tripped(
+    run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_report(monkeypatch)
+    monkeypatch.setattr("nas.guards.judge", lambda looks, *, is_last: "nothing" if is_last and looks else None)
+    out = tmp_path / "run"
+    options = ("--strategy", "darts", "--discretization", "argmax", "--out", str(out))
+    printed = run("search", data, *FILE, *QUICK, *options)
+    assert printed.code == 0
+    guards = json.loads((out / "summary.json").read_text())["guards"]
+    assert guards["tripped"] == "nothing"
+    assert guards["in_words"] in " ".join(printed.out.split())
+
+
 def test_search_prints_the_leaderboard_and_the_verdict(
     run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +151,7 @@ def test_search_prints_the_leaderboard_and_the_verdict(
     for row in summary["leaderboard"]:
         assert re.search(rf"{re.escape(row['name'])}\s.*{100 * row['mean']:.1f} \[", printed.out)
     assert summary["verdict"][0] in " ".join(printed.out.split())
+    assert summary["guards"] is None
     assert f"report: {out / 'report.html'}" in printed.out
     assert load_run(out).config["search"]["budget_seconds"] == 600
     assert load_run(out).config["search"]["strategy"] == "random"

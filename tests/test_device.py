@@ -15,6 +15,8 @@ from nas.data.fusion_data import TASKS, FusionData, Task
 from nas.encoders import Encoder
 from nas.graph import FusionNetwork, Selection, StraightThrough
 from nas.relaxation import softmax
+from nas.strategies.pc_darts import mixture
+from nas.strategies.pc_darts import select as select_channels
 from nas.supernet import Supernet
 from nas.training import losses
 from search_spaces import OPERATIONS, layerwise
@@ -69,6 +71,14 @@ def mixing(network: FusionNetwork, _batch: int) -> Selection:
     return softmax(Supernet(network).to(META).logits())
 
 
+def partial_channels(network: FusionNetwork, _batch: int) -> Selection:
+    return mixture(Supernet(network, edges=True).to(META))
+
+
+def sampled_channels(network: FusionNetwork, _batch: int) -> Selection:
+    return select_channels(Supernet(network, edges=True).to(META), torch.Generator().manual_seed(0), 0.5)
+
+
 def per_sample(_network: FusionNetwork, batch: int) -> Selection:
     return {node.name: torch.zeros(batch, len(node.choices), device=META) for node in SPACE.nodes}
 
@@ -79,7 +89,11 @@ def test_a_network_moves_with_all_its_parameters_and_buffers(network: FusionNetw
     assert all(tensor.device == META for tensor in [*tensors_of(supernet), *supernet.logits().values()])
 
 
-@pytest.mark.parametrize("select", [index, nothing, straight_through, mixing, per_sample], ids=lambda f: f.__name__)
+@pytest.mark.parametrize(
+    "select",
+    [index, nothing, straight_through, mixing, per_sample, partial_channels, sampled_channels],
+    ids=lambda f: f.__name__,
+)
 def test_every_selection_runs_where_the_network_is(
     network: FusionNetwork, select: Callable[[FusionNetwork, int], Selection]
 ) -> None:

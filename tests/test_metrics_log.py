@@ -25,6 +25,7 @@ def test_log_writes_lines_and_tensorboard(tmp_path: Path) -> None:
                 "architecture_loss": 0.5,
                 "mixing_weights": {"fusion0": [0.25, 0.75], "fusion1": [1.0]},
                 "entropy": {"fusion0": 0.56},
+                "guards": {"eigenvalue": 1.5, "none_share": math.nan},
             }
         )
         assert run.read_metrics()[0]["train_loss"] is None  # flushed while still open
@@ -39,6 +40,7 @@ def test_log_writes_lines_and_tensorboard(tmp_path: Path) -> None:
         "mixing_weights/fusion0/image × words",
         "mixing_weights/fusion1/0",
         "entropy/fusion0",
+        "guards/eigenvalue",
         "retrain/found/3/train_loss",
     }
     assert [(event.step, event.value) for event in events.Scalars("mixing_weights/fusion0/image × words")] == [

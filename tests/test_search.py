@@ -264,6 +264,50 @@ def test_a_spent_budget_ends_the_search_after_an_epoch(search_and_load: Search) 
     assert epochs(budget_seconds=1e-9, search_config=SearchConfig(budget_seconds=1e9)) == 1
 
 
+@pytest.fixture
+def read_out(monkeypatch: pytest.MonkeyPatch) -> Callable[[str | None], RunResult]:
+    """Searches by darts, to be read out by argmax, with a guard that trips at the end or never."""
+
+    def run(tripped: str | None) -> RunResult:
+        monkeypatch.setattr("nas.guards.judge", lambda _looks, *, is_last: tripped if is_last else None)
+        return tiny_search(as_data(tiny_arrays()), strategy="darts", discretization="argmax", encoders="pretrained")
+
+    return run
+
+
+def test_a_search_that_no_guard_stopped_is_read_out_as_was_asked(
+    read_out: Callable[[str | None], RunResult],
+) -> None:
+    summary = plain(read_out(None).summary)
+    assert summary["discretization"] == "argmax"
+    guards = summary["guards"]
+    assert (guards["tripped"], guards["fell_back"], guards["restored_epoch"]) == (None, False, None)
+    assert guards["epoch"] == 3
+    assert set(guards["values"]) == {"none_share", "nothing_nodes", "eigenvalue", "discretization"}
+    assert guards["in_words"] == "No guard tripped: the search showed no sign of collapse up to epoch 3."
+    for node in summary["nodes"]:
+        assert node["beliefs"][node["chosen"]] == max(node["beliefs"])
+
+
+def test_a_search_that_a_guard_stopped_is_read_out_by_what_was_validated(
+    read_out: Callable[[str | None], RunResult],
+) -> None:
+    summary = plain(read_out("nothing").summary)
+    assert summary["discretization"] == "one_standard_error"
+    guards = summary["guards"]
+    assert (guards["tripped"], guards["fell_back"]) == ("nothing", True)
+    assert guards["epoch"] == 3
+    assert "stopped by the guard 'nothing' in epoch 3" in guards["in_words"]
+    assert "one_standard_error decided instead" in guards["in_words"]
+
+
+def test_without_guards_there_is_nothing_to_tell() -> None:
+    options = {"strategy": "darts", "discretization": "argmax", "encoders": "pretrained"}
+    summary = tiny_search(as_data(tiny_arrays()), search_config=SearchConfig(guards=False), **options).summary
+    assert summary["guards"] is None
+    assert summary["discretization"] == "argmax"
+
+
 @pytest.mark.parametrize("encoders", ["pretrained", "joint"])
 @pytest.mark.parametrize("task", ["regression", "multilabel"])
 def test_quantities_and_labels_can_be_searched(task: str, encoders: str) -> None:

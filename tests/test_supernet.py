@@ -42,6 +42,22 @@ def test_weights_and_architecture_parameters_partition_the_parameters(data: Fusi
     assert logits == {id(parameter) for parameter in supernet.logits().values()}
 
 
+def test_edges_have_logits_of_their_own_when_asked_for(data: FusionData) -> None:
+    assert not make(data).edge_logits
+    plain = make(data)
+    with seeded(0):
+        supernet = Supernet(tiny_network(SPACE, data), edges=True).double()
+    assert {name: len(values) for name, values in supernet.edge_logits.items()} == {
+        node.name: len({frozenset(choice.inputs) for choice in node.choices}) for node in SPACE.nodes
+    }
+    for name, logits in plain.logits().items():  # drawn before, so that they are the same with and without
+        assert torch.equal(supernet.logits()[name], logits)
+    own = {id(parameter) for parameter in supernet.architecture_parameters()}
+    weights = {id(parameter) for parameter in supernet.weights()}
+    assert not own & weights
+    assert own | weights == {id(parameter) for parameter in supernet.parameters()}
+
+
 def test_both_are_in_the_state_and_come_back_from_it(data: FusionData) -> None:
     supernet, other = make(data), make(data, init_deviation=1.0)
     state = supernet.state_dict()

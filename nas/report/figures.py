@@ -20,7 +20,17 @@ from nas.report.progress import Panel, draw_progress
 from nas.report.space import draw_space, space_graph
 from nas.report.stability import Sureness, stability_table, sureness
 from nas.report.style import figure_style, modality_colours
-from nas.report.tables import Curve, Row, curves, entropy_curves, heat_maps, leaderboard_rows, own_records, to_csv
+from nas.report.tables import (
+    Curve,
+    Row,
+    curves,
+    entropy_curves,
+    guard_curves,
+    heat_maps,
+    leaderboard_rows,
+    own_records,
+    to_csv,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +76,9 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
         panels = progress_panels(metrics, metric)
         if panels:
             drawn.append(_progress(panels, colours))
+        watched = guard_panels(metrics)
+        if watched:
+            drawn.append(_guards(watched, colours))
         for each in drawn:
             each.figure.draw_without_rendering()
     return drawn
@@ -140,13 +153,22 @@ def _cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn
 
 def _progress(panels: Sequence[Panel], colours: Mapping[str, str]) -> Drawn:
     alt = f"How the run went, over time: {'; '.join(panel.title for panel in panels)}."
+    return Drawn("progress", draw_progress(panels, colours), alt, _panels_csv(panels))
+
+
+def _guards(panels: Sequence[Panel], colours: Mapping[str, str]) -> Drawn:
+    alt = f"What the guards of the search saw, over time: {'; '.join(panel.title for panel in panels)}."
+    return Drawn("guards", draw_progress(panels, colours), alt, _panels_csv(panels))
+
+
+def _panels_csv(panels: Sequence[Panel]) -> str:
     table = [
         (panel.title, curve.name, x, y)
         for panel in panels
         for curve in panel.curves
         for x, y in zip(curve.x, curve.y, strict=True)
     ]
-    return Drawn("progress", draw_progress(panels, colours), alt, to_csv(("panel", "curve", "x", "y"), table))
+    return to_csv(("panel", "curve", "x", "y"), table)
 
 
 def progress_panels(metrics: Sequence[Mapping[str, Any]], metric: str) -> list[Panel]:
@@ -163,6 +185,18 @@ def progress_panels(metrics: Sequence[Mapping[str, Any]], metric: str) -> list[P
         Panel("Retraining: loss, every seed", "epoch", tuple(again)),
         Panel(f"Retraining: {unit}, every seed", "epoch", curves(metrics, "retrain", scores, "epoch"), by),
     ]
+    return [panel for panel in panels if panel.curves]
+
+
+def guard_panels(metrics: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """The panels of what the guards saw, for which there are records."""
+    titles = {
+        "none_share": "Weight on nothing, mean over nodes",
+        "nothing_nodes": "Nodes that prefer nothing",
+        "eigenvalue": "Dominant eigenvalue of the architecture Hessian",
+        "discretization": "Loss that discretizing would cost",
+    }
+    panels = [Panel(title, "search step", guard_curves(metrics, name, "step")) for name, title in titles.items()]
     return [panel for panel in panels if panel.curves]
 
 

@@ -59,6 +59,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
         pareto=_pareto(summary),
         repeat=_repeat(summary),
         command=clean(summary.get("command") or "", 2000),
+        guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
         data=_data(summary["data"]),
     )
 

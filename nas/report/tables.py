@@ -244,6 +244,13 @@ def entropy_curves(metrics: Sequence[Mapping[str, Any]], x: str) -> tuple[Curve,
     return curves(flat, "entropy", "entropy", x)
 
 
+def guard_curves(metrics: Sequence[Mapping[str, Any]], name: str, x: str) -> tuple[Curve, ...]:
+    """One number of the guards over the search, as one line or none."""
+    records = [record for record in metrics if record.get("phase") == "search" and record.get("guards")]
+    flat = [{"phase": "guards", x: record.get(x), name: record["guards"].get(name)} for record in records]
+    return curves(flat, "guards", name, x)
+
+
 def to_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     """A table as CSV; NaN and None are empty."""
     buffer = io.StringIO()

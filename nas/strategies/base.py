@@ -19,6 +19,7 @@ from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
+from nas.guards import Guarded
 from nas.space import SearchSpace
 from nas.training import Log, Trained, TrainingConfig, build_network, evaluation_losses, seeded, train
 
@@ -31,14 +32,15 @@ class SearchConfig:
     """How the search is done.
 
     Attributes:
-        length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 0.7
-            on cached taps, 2 where encoders train along and have to be shared first.
+        length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 1 on
+            cached taps, 0.7 for `sampled`, and 2 where encoders train along and have to be shared first.
         architecture_learning_rate: Of Adam on the architecture logits.
         architecture_weight_decay: Of the same.
         trainings: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for
             `random`, about what a search with a supernet costs; 40 for those that learn from what they tried; all for
             `exhaustive`, which refuses a space that has more than are allowed.
         budget_seconds: Wall time after which the search comes to its end; 0 for no limit.
+        guards: Whether a gradient search that collapses is stopped, and read out safely; see `nas.guards`.
     """
 
     length: float = 0.0
@@ -46,6 +48,7 @@ class SearchConfig:
     architecture_weight_decay: float = 1e-3
     trainings: int = 0
     budget_seconds: float = 0.0
+    guards: bool = True
 
     def __post_init__(self) -> None:
         if not self.length >= 0:
@@ -152,9 +155,14 @@ class Problem:
         """A generator of choices, from the seed."""
         return random.Random(self.seed)
 
-    def num_epochs(self, network: FusionNetwork) -> int:
-        """Passes over the weights split that a search with this supernet takes."""
-        length = self.search.length or (2.0 if encoders_train(network) else 0.7)
+    def num_epochs(self, network: FusionNetwork, *, on_cached_taps: float = 1.0) -> int:
+        """Passes over the weights split that a search with this supernet takes.
+
+        Args:
+            network: The supernet.
+            on_cached_taps: Automatic length where no encoder trains along.
+        """
+        length = self.search.length or (2.0 if encoders_train(network) else on_cached_taps)
         return max(1, round(length * self.training.num_epochs(len(self.weights))))
 
     def elapsed_seconds(self) -> float:
@@ -198,6 +206,7 @@ class Explored:
         candidates: Architectures that were scored already, for a strategy that has the best path to judge by.
         pareto: What nothing that was tried beats in loss and multiply-adds, the cheapest first; empty for a strategy
             that does not weigh them.
+        guards: How a guarded search ended; None for one without guards.
     """
 
     network: FusionNetwork | None
@@ -206,6 +215,7 @@ class Explored:
     loss: float = float("nan")
     candidates: Candidates | None = None
     pareto: tuple[ParetoPoint, ...] = ()
+    guards: Guarded | None = None
 
 
 Strategy = Callable[[Problem], Explored]

@@ -8,7 +8,7 @@ code, a first-order pass over the architecture split counts towards the running 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Protocol
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from nas.data.batches import Batch, shuffled
 from nas.graph import Selection
+from nas.guards import LOOKS, Guards
 from nas.relaxation import entropy, softmax
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
@@ -34,6 +35,21 @@ from nas.training import (
 
 Select = Callable[[Supernet, torch.Generator, float], Selection]
 """The relaxation: what the supernet runs, given a generator and the progress from 0 to 1."""
+
+
+Mixture = Callable[[Supernet], Selection]
+"""What the supernet is judged by: the relaxation without its chance."""
+
+Beliefs = Callable[[Supernet], dict[str, Tensor]]
+"""What the architecture parameters say: node to a distribution over its choices, (choices,)."""
+
+Penalty = Callable[[Supernet, float], Tensor]
+"""Added to the architecture loss, given the progress from 0 to 1."""
+
+
+def plain_softmax(supernet: Supernet) -> dict[str, Tensor]:
+    """Softmax of the architecture logits: the mixture and the beliefs of most strategies."""
+    return softmax(supernet.logits())
 
 
 class ArchitectureGradient(Protocol):
@@ -64,10 +80,25 @@ def first_order(
 ) -> Tensor:
     """The gradient at the present weights, as if they were the best ones: xi = 0 in the paper's Eq. 6."""
     loss = architecture_loss()
-    parameters = list(supernet.arch_logits.values())
+    parameters = supernet.architecture_parameters()
     for parameter, gradient in zip(parameters, torch.autograd.grad(loss, parameters, allow_unused=True), strict=True):
         parameter.grad = torch.zeros_like(parameter) if gradient is None else gradient
     return loss.detach()
+
+
+def add_penalty_gradient(supernet: Supernet, penalty: Tensor) -> None:
+    """Adds the gradient of a penalty on the architecture parameters to theirs, which are there already.
+
+    The gradient of a sum is the sum of the gradients, so this is as good as a penalty inside the loss, and the loss
+    that is logged stays one of the data alone.
+    """
+    parameters = supernet.architecture_parameters()
+    for parameter, gradient in zip(
+        parameters, torch.autograd.grad(penalty, parameters, allow_unused=True), strict=True
+    ):
+        if gradient is not None:
+            assert parameter.grad is not None
+            parameter.grad += gradient
 
 
 def endless(batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> Iterator[Batch]:
@@ -77,7 +108,17 @@ def endless(batch: Batch, batch_size: int, generator: torch.Generator, device: t
 
 
 def bilevel(
-    problem: Problem, select: Select, architecture_gradient: ArchitectureGradient, *, mixed_precision: bool = True
+    problem: Problem,
+    select: Select,
+    architecture_gradient: ArchitectureGradient,
+    *,
+    mixture: Mixture = plain_softmax,
+    beliefs: Beliefs = plain_softmax,
+    read_out: Beliefs | None = None,
+    penalty: Penalty | None = None,
+    frozen_share: float = 0.0,
+    edges: bool = False,
+    mixed_precision: bool = True,
 ) -> Explored:
     """Searches by gradient: per step first the architecture parameters, then the weights.
 
@@ -85,22 +126,32 @@ def bilevel(
         problem: With the two splits.
         select: The relaxation.
         architecture_gradient: How the architecture parameters get their gradients.
+        mixture: What the supernet is judged by.
+        beliefs: What the architecture parameters say on the way.
+        read_out: What they say in the end; None for the same.
+        penalty: On the architecture parameters; None for none.
+        frozen_share: Share of the search, from its beginning, in which the weights alone are trained.
+        edges: Whether the supernet has logits for sets of inputs, too.
         mixed_precision: Whether losses may be computed in bf16 where the device has it.
     """
     config, device, task = problem.training, problem.device, problem.data.task
     with seeded(problem.seed) as generator:
-        supernet = Supernet(problem.make_network()).to(device)
+        supernet = Supernet(problem.make_network(), edges=edges).to(device)
         network = supernet.network
         per_epoch = steps_per_epoch(len(problem.weights), config)
         num_epochs = problem.num_epochs(network)
         optimizer, scheduler = make_optimizer(network, config, num_epochs * per_epoch)
         architecture_optimizer = torch.optim.Adam(
-            supernet.arch_logits.parameters(),
+            supernet.architecture_parameters(),
             lr=problem.search.architecture_learning_rate,
             betas=(0.5, 0.999),
             weight_decay=problem.search.architecture_weight_decay,
         )
         held_out = endless(problem.architecture, config.batch_size, generator, device)
+        guards = None
+        if problem.search.guards:
+            guards = Guards(supernet, mixture, task, problem.architecture, problem.weights.targets, device)
+        look_every = -(-num_epochs // LOOKS)
         done = 0
         for epoch in range(num_epochs):
             network.train()
@@ -113,17 +164,28 @@ def bilevel(
                     with autocast(device) if mixed_precision else nullcontext():
                         return losses(task, network, part, select(supernet, generator, progress)).mean()
 
-                learning_rate = float(scheduler.get_last_lr()[0])
-                loss_held_out = architecture_gradient(
-                    supernet, partial(loss_of, batch), partial(loss_of, judged), learning_rate
-                )
-                architecture_optimizer.step()
+                if progress < frozen_share:
+                    with torch.no_grad():
+                        loss_held_out = loss_of(judged)
+                else:
+                    learning_rate = float(scheduler.get_last_lr()[0])
+                    loss_held_out = architecture_gradient(
+                        supernet, partial(loss_of, batch), partial(loss_of, judged), learning_rate
+                    )
+                    if penalty is not None:
+                        add_penalty_gradient(supernet, penalty(supernet, min(1.0, progress)))
+                    architecture_optimizer.step()
                 loss = loss_of(batch)
                 step(loss, optimizer, scheduler, config)
                 done += 1
                 sums += torch.stack([loss.detach().cpu(), loss_held_out.cpu()])
             check_finite(float(sums.sum()), epoch, config)
-            weights = softmax({name: logits.detach() for name, logits in supernet.logits().items()})
+            is_last = epoch + 1 == num_epochs or problem.spent() >= 1
+            weights = _detached((read_out or beliefs if is_last else beliefs)(supernet))
+            seen = {}
+            if guards is not None and (is_last or (epoch + 1) % look_every == 0):
+                reached = max((epoch + 1) / num_epochs, min(1.0, problem.spent()))
+                seen = {"guards": guards.look(epoch + 1, weights, progress=reached, is_last=is_last)}
             problem.log(
                 {
                     "phase": "search",
@@ -134,12 +196,21 @@ def bilevel(
                     "architecture_loss": float(sums[1]) / (done - before),
                     "mixing_weights": {name: values.tolist() for name, values in weights.items()},
                     "entropy": {name: float(entropy(values)) for name, values in weights.items()},
+                    **seen,
                 }
             )
-            if problem.spent() >= 1:
+            if is_last or (guards is not None and guards.tripped):
                 break
+        guarded = guards.end() if guards is not None else None
+        with torch.no_grad():
+            found = mixture(supernet)
         return Explored(
             network=network,
-            beliefs={name: values.tolist() for name, values in weights.items()},
-            loss=float(evaluation_losses(task, network, problem.architecture, device, weights).mean()),
+            beliefs={name: values.tolist() for name, values in _detached((read_out or beliefs)(supernet)).items()},
+            loss=float(evaluation_losses(task, network, problem.architecture, device, found).mean()),
+            guards=guarded,
         )
+
+
+def _detached(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: values.detach() for name, values in weights.items()}

@@ -100,7 +100,7 @@ def second_order(
     learning_rate: float,
 ) -> Tensor:
     """Sets the second-order gradient; see the module's equation."""
-    arch_logits = list(supernet.arch_logits.values())
+    arch_logits = supernet.architecture_parameters()
     with _buffers_restored(supernet):
         gradients, loss = unrolled_gradient(
             list(supernet.weights()), arch_logits, weights_loss, architecture_loss, xi=learning_rate

@@ -147,6 +147,14 @@ def _summary(
         "training_seconds": 41.0,
         "search_cost": 2.2,
         "discretization_loss": -0.013,
+        "guards": {
+            "tripped": "nothing",
+            "epoch": 40,
+            "restored_epoch": 34,
+            "values": {"none_share": 0.35, "nothing_nodes": 3, "eigenvalue": 1.2, "discretization": 0.0},
+            "fell_back": True,
+            "in_words": "The search was stopped by the guard 'nothing' in epoch 40.",
+        },
         "seed": 0,
         "seeds": [0, 1, 2, 3, 4],
         "device": "cpu",
@@ -280,6 +288,12 @@ def _metrics(
                 "architecture_loss": 2.1 * 0.96**i + 0.03 * generator.random(),
                 "mixing_weights": weights,
                 "entropy": {node["name"]: 2.8 - share * (j + 1) / 2 for j, node in enumerate(nodes)},
+                "guards": {
+                    "none_share": 0.1 + share / 4,
+                    "nothing_nodes": round(2 * share),
+                    "eigenvalue": 0.2 + share**2,
+                    "discretization": 1.5 * (1 - share),
+                },
             }
         )
     records += [

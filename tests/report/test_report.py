@@ -23,7 +23,7 @@ from nas.retrain import Entry, Judged
 from search_spaces import layerwise
 from tests.report.fabricate import fabricate_run
 
-FIGURES = {"architecture", "leaderboard", "space", "mixing", "cost", "progress"}
+FIGURES = {"architecture", "leaderboard", "space", "mixing", "cost", "progress", "guards"}
 VOID = {"meta", "link", "br", "img", "hr"}
 
 
@@ -172,6 +172,21 @@ def test_other_runs_give_reports_too(tmp_path: Path, depths: dict[str, int], opt
     for name in depths:
         assert name in page
     assert ("percentage points" in page) == (options.get("metric") != "mae")
+
+
+def test_the_guards_are_told_in_a_sentence_with_their_curves(tmp_path: Path, usual: Path) -> None:
+    page = _Reader(usual.read_text()).text
+    assert "Whether the search collapsed" in page
+    assert "The search was stopped by the guard 'nothing' in epoch 40." in page
+    table = (usual.parent / "figures" / "guards.csv").read_text().splitlines()
+    assert table[0] == "panel,curve,x,y"
+    # The eigenvalue of the second of 40 made-up looks, at step 40: 0.2 + (2 / 40)².
+    assert "Dominant eigenvalue of the architecture Hessian,eigenvalue,40.0,0.2025" in table
+    assert len(table) == 1 + 4 * 40
+
+    summary = fabricate_run(tmp_path)
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "guards": None}))
+    assert "Whether the search collapsed" not in report(tmp_path).read_text()
 
 
 def test_lower_is_better_turns_the_tone(tmp_path: Path) -> None:

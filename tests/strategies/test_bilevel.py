@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -13,10 +14,10 @@ from torch import Tensor
 from nas.data.batches import Batch
 from nas.relaxation import softmax
 from nas.strategies import Explored, Problem, bilevel
-from nas.strategies.bilevel import endless, first_order
+from nas.strategies.bilevel import add_penalty_gradient, endless, first_order
 from nas.supernet import Supernet
 from nas.training import TrainingConfig, evaluation_losses, losses
-from tests.strategies.problems import CPU, SEARCH, TRAINING, tiny_problem
+from tests.strategies.problems import CPU, SEARCH, TRAINING, tiny_problem, tiny_supernet
 
 
 def _of_one_class(batch: Batch, label: int) -> Batch:
@@ -132,7 +133,7 @@ def test_the_gradient_is_told_the_present_learning_rate() -> None:
         return first_order(supernet, weights_loss, architecture_loss, learning_rate)
 
     training = TrainingConfig(epochs=10, batch_size=11, channels=8, learning_rate=0.01)  # 3 even steps an epoch
-    bilevel.bilevel(tiny_problem(training=training), _mixture, spied)
+    bilevel.bilevel(tiny_problem(training=training, search=replace(SEARCH, guards=False)), _mixture, spied)
     # One cycle: from a 25th of the highest up to it, then down to nearly nothing.
     assert rates[0] == pytest.approx(0.01 / 25)
     assert max(rates) == pytest.approx(0.01, rel=0.05)  # the top may lie between two steps
@@ -154,6 +155,56 @@ def test_progress_rises_from_nothing_towards_one_or_with_the_budget() -> None:
     hurried = tiny_problem(search=replace(SEARCH, budget_seconds=1000), already_seconds=900)
     bilevel.bilevel(hurried, select, first_order)
     assert seen[0] == pytest.approx(0.9, abs=0.05)  # 50 s for a search that takes less than one
+
+
+def test_the_architecture_rests_in_the_frozen_share_and_the_weights_learn_on() -> None:
+    records: list[Any] = []
+    # Batches of 11 divide the 33 samples evenly: 12 steps, of which the first half has a progress below one half.
+    training = replace(TRAINING, epochs=4, batch_size=11)
+    problem = tiny_problem(training=training, search=replace(SEARCH, guards=False), log=records.append)
+    bilevel.bilevel(problem, _mixture, first_order, frozen_share=0.5)
+    seen = [record["mixing_weights"] for record in records]
+    assert seen[0] == seen[1]
+    assert seen[1] != seen[2] != seen[3]
+    assert len({record["train_loss"] for record in records}) == 4
+    assert all(record["architecture_loss"] == pytest.approx(0.7, abs=0.3) for record in records)
+
+
+def test_the_gradient_of_a_penalty_is_added_to_that_of_the_loss() -> None:
+    supernet = tiny_supernet()
+    first, second = supernet.arch_logits.values()
+    first.grad, second.grad = torch.ones_like(first), torch.ones_like(second)
+    add_penalty_gradient(supernet, 3 * first.square().sum())
+    torch.testing.assert_close(first.grad, 1 + 6 * first.detach())
+    assert torch.equal(second.grad, torch.ones_like(second))
+
+
+def test_a_penalty_is_told_the_progress_and_moves_the_architecture_but_not_the_loss_that_is_logged() -> None:
+    told: list[float] = []
+
+    def penalty(supernet: Supernet, progress: float) -> Tensor:
+        told.append(progress)
+        return 100 * torch.stack([logits[2] for logits in supernet.logits().values()]).sum()
+
+    records: list[Any] = []
+    search = replace(SEARCH, architecture_learning_rate=0.1, architecture_weight_decay=0.0)
+    explored = bilevel.bilevel(tiny_problem(search=search, log=records.append), _mixture, _nothing, penalty=penalty)
+    assert told == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6])
+    for beliefs in explored.beliefs.values():
+        # Adam's four steps of 0.1 have made the third logit 0.4 lower than the others.
+        assert beliefs[2] == pytest.approx(math.exp(-0.4) / (4 + math.exp(-0.4)), rel=0.01)
+    assert all(record["architecture_loss"] == 0 for record in records)
+
+
+def test_what_is_read_out_in_the_end_may_differ_from_what_is_believed_on_the_way() -> None:
+    def first_choice(supernet: Supernet) -> dict[str, Tensor]:
+        return {name: torch.eye(len(logits))[0] for name, logits in supernet.logits().items()}
+
+    records: list[Any] = []
+    explored = bilevel.bilevel(tiny_problem(log=records.append), _mixture, first_order, read_out=first_choice)
+    assert [1.0, 0.0, 0.0, 0.0, 0.0] not in records[0]["mixing_weights"].values()
+    for beliefs in (explored.beliefs, records[-1]["mixing_weights"]):
+        assert list(beliefs.values()) == [[1.0, 0.0, 0.0, 0.0, 0.0]] * 2
 
 
 def test_endless_passes_are_whole_and_differ_in_order() -> None:

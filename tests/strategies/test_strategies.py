@@ -13,16 +13,17 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
 from nas.strategies import STRATEGIES, Explored, SearchConfig
-from nas.training import Trained, TrainingConfig
-from tests.strategies.problems import SEARCH, TRAINING, same_tensors, state_of, tiny_data, tiny_problem, tiny_space
+from nas.training import Trained, TrainingConfig, evaluation_losses
+from tests.strategies.problems import CPU, SEARCH, TRAINING, same_tensors, state_of, tiny_data, tiny_problem, tiny_space
 
-_WITH_LOGITS = ("darts", "darts_second_order", "gdas")
+_WITH_LOGITS = ("darts", "darts_second_order", "gdas", "pc_darts", "drnas", "fair_darts", "beta_darts")
 _TRAINING_FROM_SCRATCH = ("random", "evolution", "tpe", "nsga2", "mfas", "exhaustive")
 _WITH_SUPERNET = tuple(name for name in STRATEGIES if name not in _TRAINING_FROM_SCRATCH)
 
-_SEARCH_OF = {"exhaustive": {"trainings": 0}}
+_SEARCH_OF: Mapping[str, Mapping[str, Any]] = {"exhaustive": {"trainings": 0}}
 """Options of the search that a strategy cannot do without: this one refuses to try only some."""
 
 
@@ -182,12 +183,46 @@ def test_beliefs_of_a_search_that_ended_early_sum_to_one(name: str) -> None:
         assert math.fsum(beliefs) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("method", DISCRETIZATIONS)
+@pytest.mark.parametrize("name", _WITH_LOGITS)
+def test_every_gradient_strategy_can_be_read_out_by_every_discretization(name: str, method: str) -> None:
+    problem = tiny_problem()
+    explored = STRATEGIES[name](problem)
+    found = discretize(problem, explored, method)
+    problem.space.validate(found.architecture)
+    assert explored.network is not None
+    if method == "argmax":
+        for node, index in problem.space.path(found.architecture).items():
+            assert explored.beliefs[node][index] == max(explored.beliefs[node])
+    # One path of the supernet is the derived network with the supernet's weights, exactly.
+    derived = problem.make_network(problem.space.restrict(found.architecture))
+    derived.load_state_dict({key: explored.network.state_dict()[key] for key in derived.state_dict()})
+    path = problem.space.path(found.architecture)
+    alone = evaluation_losses("classification", derived, problem.architecture, CPU)
+    assert torch.equal(alone, evaluation_losses("classification", explored.network, problem.architecture, CPU, path))
+    assert found.loss_after == pytest.approx(float(alone.mean()), rel=1e-5)  # summed up in another order
+
+
+@pytest.mark.parametrize("name", _WITH_LOGITS)
+def test_the_guards_are_logged_and_their_end_is_told(name: str) -> None:
+    outcome = _run(name, search=replace(SEARCH, length=2.0))
+    for record in outcome.records:
+        assert set(record["guards"]) == {"none_share", "nothing_nodes", "eigenvalue", "discretization"}
+        assert all(math.isfinite(value) for value in record["guards"].values())
+        assert 0 <= record["guards"]["none_share"] <= 1
+    guarded = outcome.explored.guards
+    assert guarded is not None
+    assert guarded.epoch == outcome.records[-1]["epoch"]
+    assert guarded.values == outcome.records[-1]["guards"]
+
+
 _EVERYWHERE = tuple(STRATEGIES)
 _SEARCH_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "length": (2.0, _WITH_SUPERNET),
     "architecture_learning_rate": (1e-2, _WITH_LOGITS),
     "architecture_weight_decay": (0.5, _WITH_LOGITS),
     "trainings": (3, tuple(name for name in _TRAINING_FROM_SCRATCH if name != "exhaustive")),
+    "guards": (False, _WITH_LOGITS),
 }
 _TRAINING_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "epochs": (3, _EVERYWHERE),
