@@ -117,10 +117,12 @@ def test_killed_while_it_is_deleted_it_never_comes_back_in_place_of_the_new_one(
 ) -> None:
     earlier_run(tmp_path)
     new_run(tmp_path)
+    old = contents(tmp_path / ASIDE)
     after = {name: content for name, content in contents(tmp_path).items() if not name.startswith(".replaced")}
     with killed_at(monkeypatch, number):
         discard(tmp_path)
-    if (tmp_path / ASIDE).exists():  # nothing has been deleted yet
+    if (tmp_path / ASIDE).exists():
+        assert contents(tmp_path / ASIDE) == old  # nothing has been deleted yet
         discard(tmp_path)
     third = RunFolder.create(tmp_path, overwrite=True)
     with pytest.raises(UserError, match="diverged"), third.replacing():
