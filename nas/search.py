@@ -12,6 +12,7 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.baselines import Baselines, contestants
+from nas.checkpoint import EVERY_SECONDS, NOWHERE
 from nas.data import FusionData, load_data
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.encoders import EncoderBuilder, build_encoders
@@ -24,13 +25,14 @@ from nas.metrics_log import MetricsLog
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.report import report
+from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, train_all
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
 from nas.training import Log, TrainingConfig, pick_device, seeded
-from nas.weights import is_rebuildable, save_weights
+from nas.weights import is_rebuildable, load_weights, save_weights
 
 ENCODER_MODES: tuple[EncoderMode, ...] = ("auto", "pretrained", "joint")
 
@@ -98,6 +100,8 @@ def search(
     search_config: SearchConfig | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_seconds: float = EVERY_SECONDS,
     command: str | None = None,
     progress: Progress = lambda _line: None,
 ) -> RunResult:
@@ -124,6 +128,9 @@ def search(
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
         out: Run folder to write; None writes nothing.
         overwrite: Whether an earlier run in that folder may be replaced.
+        resume: Whether to go on with a run in that folder that was stopped; if there is none, it is begun, and if it is
+            finished, what it came to is returned. Everything else has to be as it was when the run was begun.
+        checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
         command: The command line, for the record.
         progress: Called with a line for people whenever something new begins.
 
@@ -139,6 +146,7 @@ def search(
     if encoders not in ENCODER_MODES:
         raise unknown_name("encoder mode", encoders, ENCODER_MODES)
     check_seeds(seed, seeds)
+    check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
     if baselines not in ("quick", "full"):
         raise unknown_name("baselines", baselines, ("quick", "full"))
     training = training or TrainingConfig()
@@ -152,7 +160,6 @@ def search(
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations)
-    folder = RunFolder.create(out, overwrite=overwrite) if out is not None else None
     resolved = {
         "source": {
             "data": "" if isinstance(source, FusionData) else str(source),
@@ -176,15 +183,36 @@ def search(
         },
         "training": asdict(training),
     }
+    folder, checkpoints = None, NOWHERE
+    if out is not None:
+        run = {
+            "kind": "search",
+            **{part: resolved[part] for part in ("search", "training")},
+            **what_decides(data, found_space, where, builders),
+        }
+        folder = RunFolder.create(out, overwrite=overwrite, resume=resume)
+        checkpoints = begin(folder, run, resume=resume, every_seconds=checkpoint_seconds)
+        if checkpoints.finished:
+            return finished_run(folder, progress)
+    if checkpoints.kept():
+        progress(going_on(checkpoints))
     with ExitStack() as stack:
         log: Log = ignore
         if folder is not None:
+            folder.write_config(resolved)  # first, for it marks the folder as one of ours
+            stack.enter_context(checkpoints)
             stack.enter_context(folder.replacing())
-            folder.write_config(resolved)
             labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
             log = stack.enter_context(MetricsLog(folder, labels))
         setup = Setup(
-            data=data, space=found_space, training=training, device=where, builders=builders, log=log, progress=progress
+            data=data,
+            space=found_space,
+            training=training,
+            device=where,
+            builders=builders,
+            log=log,
+            progress=progress,
+            checkpoints=checkpoints,
         )
         result = find(setup, config, strategy, discretization, encoders, seed)
         rows = contestants(found_space, result.architecture, scorer_of(setup, result), baselines)
@@ -196,7 +224,7 @@ def search(
             "strategy": strategy,
             "discretization": discretization if result.discretized else None,
             **origin,
-            "total_seconds": time.perf_counter() - started,
+            "total_seconds": checkpoints.now() - started,
         }
         network = first[0].network.cpu()
         page = write_run(folder, resolved, summary, network, data) if folder is not None else None
@@ -271,6 +299,23 @@ def check_seeds(seed: int, seeds: int) -> None:
         raise UserError(f"seeds must be at least 1, got {seeds}")
 
 
+def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
+    """What a run came to that had ended when it was asked to go on.
+
+    Raises:
+        UserError: If a file is missing or damaged, or the network cannot be built from files alone.
+    """
+    progress(f"{str(folder.path)!r} is finished: nothing is left to do")
+    loaded, summary = load_weights(folder), folder.read_summary()
+    return RunResult(
+        architecture=loaded.architecture,
+        network=loaded.network,
+        summary=summary,
+        folder=folder.path,
+        report=folder.report if folder.report.exists() else None,
+    )
+
+
 def make_space(
     space: str | SearchSpace,
     data: FusionData,
@@ -299,7 +344,7 @@ def find(
 ) -> SearchResult:
     """Prepares encoders, trains the supernet and decides on one architecture. The test split is not read."""
     prepared, mode = prepare(setup, encoders, seed)
-    started = time.perf_counter()
+    started = setup.checkpoints.now()
     problem = Problem(
         space=setup.space,
         data=prepared.data,
@@ -312,13 +357,15 @@ def find(
         builders=None if prepared.frozen else setup.builders,
         log=setup.log,
         alone_loss=min((trained.architecture_loss for trained in prepared.alone.values()), default=math.inf),
+        checkpoints=setup.checkpoints,
+        started=started,
     )
     setup.progress(f"searching {setup.space.name} by {strategy} ({setup.space.size():,} architectures)")
     explored = STRATEGIES[strategy](problem)
     discretized = discretize(problem, explored, discretization) if explored.network is not None else None
     architecture = discretized.architecture if discretized else explored.architecture
     assert architecture is not None
-    seconds = time.perf_counter() - started
+    seconds = setup.checkpoints.now() - started
     setup.progress(f"found in {seconds:.1f} s: {architecture.in_words()}")
     return SearchResult(
         architecture=architecture,

@@ -6,12 +6,14 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import torch
 
 from nas.architecture import Architecture
 from nas.candidates import Candidates
+from nas.checkpoint import NOWHERE, Checkpoints, Slot
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
@@ -65,6 +67,8 @@ class Problem:
         builders: Encoder builders that replace the defaults.
         log: Called with a record of the search now and then.
         alone_loss: Lowest loss on the architecture split of a modality trained alone; infinite if none was.
+        checkpoints: Where trainings keep their states.
+        started: When the search began, by the clock of `checkpoints`.
     """
 
     space: SearchSpace
@@ -78,12 +82,17 @@ class Problem:
     builders: Mapping[str, EncoderBuilder] | None = None
     log: Log = lambda _record: None
     alone_loss: float = math.inf
+    checkpoints: Checkpoints = NOWHERE
     started: float = field(default_factory=time.perf_counter)
 
     def make_network(self, space: SearchSpace | None = None) -> FusionNetwork:
         """A fresh network on the device: the supernet, or another space's, initialised from the seed."""
         with seeded(self.seed):
             return build_network(space or self.space, self.data, self.training, self.builders).to(self.device)
+
+    def slot(self, kind: str, *identity: Any) -> Slot:
+        """Where one training of this search keeps its state; see `nas.checkpoint.Checkpoints.slot`."""
+        return self.checkpoints.slot(kind, self.seed, *identity)
 
     def train_from_scratch(self, architecture: Architecture) -> Trained:
         """The derived network of an architecture, initialised and trained from the seed."""
@@ -95,6 +104,7 @@ class Problem:
             self.training,
             seed=self.seed,
             device=self.device,
+            slot=self.slot("candidate", architecture.to_dict(), asdict(self.training)),
         )
 
     def generator(self) -> random.Random:
@@ -107,8 +117,8 @@ class Problem:
         return max(1, round(length * self.training.num_epochs(len(self.weights))))
 
     def elapsed_seconds(self) -> float:
-        """Wall time since the search began."""
-        return time.perf_counter() - self.started
+        """Wall time since the search began, without that between a stop and its resumption."""
+        return self.checkpoints.now() - self.started
 
     def spent(self) -> float:
         """Share of the budget that is spent; 0 when there is no limit."""
