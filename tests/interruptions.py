@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,6 @@ def interrupted_at(patch: pytest.MonkeyPatch, number: int) -> Iterator[list[int]
         yield taken
 
 
-def timeless(records: list[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def timeless(records: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Records without what the clock says."""
     return [{key: value for key, value in record.items() if key != "seconds"} for record in records]

@@ -1,251 +1,211 @@
-"""Real processes, killed at any moment, stopped by signals or out of room, go on to the same bytes."""
+"""Whether a run is begun or gone on with, in this process; `test_kills` does the same to real ones."""
 
 from __future__ import annotations
 
-import json
-import os
-import random
 import re
 import shutil
-import signal
-import subprocess
-import time
-from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
+from safetensors.torch import load_file
+from torch import Tensor
 
-from nas.checkpoint import Checkpoints, status
-from tests.interruptions import timeless
-from tests.resume_process import KILLS, Command, Ended
-from tests.tiny_runs import write_npz
+from nas import RunResult, TrainingConfig, UserError, load_run, retrain
+from nas.checkpoint import status
+from nas.data.fusion_data import FusionData
+from nas.encoders import Encoder
+from nas.encoders.base import Standardize
+from nas.encoders.vector import VectorEncoder
+from nas.runs import RunFolder
+from search_spaces import layerwise
+from tests.helpers import contents
+from tests.interruptions import Interrupted, interrupted_at, timeless
+from tests.strategies.problems import same_tensors
+from tests.tiny_runs import TRAINING, as_data, finished_run, no_report, tiny_arrays, tiny_search
 
-pytestmark = pytest.mark.slow
+NEVER = 10**9
 
-SEARCH = (
-    *("search", "tiny.npz", "--modalities", "sound,sight", "--target", "label", "--split", "split"),
-    *("--operations", "additive,multiplicative", "--epochs", "4", "--seeds", "1", "--out", "run"),
-    *("--device", "cpu", "--checkpoint-every", "0s"),
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    finished_run(tmp_path_factory)  # which others share, and want with its figures
+    no_report(monkeypatch)
+
+
+@pytest.fixture
+def copied(tmp_path_factory: pytest.TempPathFactory, tmp_path: Path) -> Path:
+    """A copy of the shared run, of two seeds."""
+    finished = finished_run(tmp_path_factory).folder
+    assert finished is not None
+    return Path(shutil.copytree(finished, tmp_path / "copy"))
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return load_file(folder / "weights.safetensors")
+
+
+def search(folder: Path | None, **options: Any) -> RunResult:
+    return tiny_search(as_data(tiny_arrays()), out=folder, **options)
+
+
+def stop(patch: pytest.MonkeyPatch, number: int, folder: Path, **options: Any) -> None:
+    """A search that is interrupted in its n-th step."""
+    with interrupted_at(patch, number), pytest.raises(Interrupted):
+        search(folder, **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"encoders": "pretrained", "seeds": 2},
+        {"encoders": "joint", "strategy": "darts", "discretization": "perturbation"},
+        {"encoders": "joint", "strategy": "random"},
+    ],
 )
-
-RESULTS = ("architecture.json", "weights.safetensors", "exports/weights.safetensors")
-
-
-class Whole(NamedTuple):
-    """An uninterrupted search.
-
-    Attributes:
-        folder: Where it ran.
-        results: What it came to.
-        seconds: How long it took.
-        writes: How many files it wrote atomically.
-    """
-
-    folder: Path
-    results: dict[str, Any]
-    seconds: float
-    writes: int
+def test_a_search_that_is_stopped_goes_on_to_the_same_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    with interrupted_at(monkeypatch, NEVER) as taken:
+        wanted = search(tmp_path / "whole", **options)
+    for share in (0.3, 0.9):
+        folder = tmp_path / f"{share}"
+        stop(monkeypatch, round(share * taken[0]), folder, **options)
+        with interrupted_at(monkeypatch, NEVER) as again:
+            found = search(folder, resume=True, **options)
+        assert again[0] <= (1 - share) * taken[0] + 15  # an epoch of three steps, and perturbation's fine-tuning
+        assert found.architecture == wanted.architecture
+        assert same_tensors(weights(folder), weights(tmp_path / "whole"))
+        assert timeless(RunFolder(folder).read_metrics()) == timeless(RunFolder(tmp_path / "whole").read_metrics())
+        for key in ("nodes", "discretization_loss", "verdict", "candidates"):
+            assert str(found.summary[key]) == str(wanted.summary[key])
 
 
-def results(folder: Path) -> dict[str, Any]:
-    """What must not depend on whether a run was stopped: files byte by byte, records and scores without times."""
-    run = folder / "run"
-    summary = json.loads((run / "summary.json").read_text())
-    rows = [{key: row[key] for key in ("name", "scores", "architecture_score")} for row in summary["leaderboard"]]
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    kept = {name: (run / name).read_bytes() for name in RESULTS}
-    return {**kept, "rows": rows, "records": timeless(records), "nodes": summary["nodes"]}
+def test_a_run_that_is_not_there_is_begun(tmp_path: Path) -> None:
+    found = search(tmp_path / "run", encoders="joint", resume=True)
+    assert same_tensors(found.network.state_dict(), search(None, encoders="joint").network.state_dict())
 
 
-def assert_clean(folder: Path) -> None:
-    """Nothing is left over of a run that was killed and has ended well."""
-    run = folder / "run"
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["run.json"]
-    assert [path for path in run.rglob("*") if path.name.startswith(".")] == []
-    assert status(run / "checkpoints") == "finished"
+def test_a_run_that_was_stopped_before_any_state_is_begun(tmp_path: Path) -> None:
+    RunFolder.create(tmp_path / "run").write_config({"half": "written"})
+    search(tmp_path / "run", encoders="joint", resume=True)
+    assert load_run(tmp_path / "run").config["search"]["encoders"] == "joint"
 
 
-def states(folder: Path) -> dict[str, bytes]:
-    """What there is to go on with."""
-    return {path.name: path.read_bytes() for path in (folder / "run" / "checkpoints").glob("[!.]*")}
+def test_a_finished_run_is_told_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = search(tmp_path / "run", encoders="joint")
+    before = contents(tmp_path)
+    lines: list[str] = []
+    with interrupted_at(monkeypatch, 1):
+        second = search(tmp_path / "run", encoders="joint", resume=True, progress=lines.append)
+    assert lines == [f"{str(tmp_path / 'run')!r} is finished: nothing is left to do"]
+    assert second.architecture == first.architecture
+    assert same_tensors(second.network.state_dict(), first.network.state_dict())
+    assert second.summary["leaderboard"][0]["scores"] == list(first.summary["leaderboard"][0]["scores"])
+    assert contents(tmp_path) == before
 
 
-def run(folder: Path, *arguments: str, **options: Any) -> Ended:
-    return Command(folder, arguments, **options).ended()
+def test_a_finished_run_of_before_there_were_checkpoints_is_left_alone(copied: Path) -> None:
+    shutil.rmtree(copied / "checkpoints")
+    before = contents(copied)
+    with pytest.raises(UserError, match="holds a finished run and nothing to go on with; --overwrite replaces it"):
+        search(copied, resume=True)
+    assert contents(copied) == before
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    folder = tmp_path_factory.mktemp("whole")
-    write_npz(folder)
-    for _ in range(2):  # the first one pays for the server that the others are forked from
-        shutil.rmtree(folder / "run", ignore_errors=True)
-        started = time.monotonic()
-        ended = run(folder, *SEARCH)
-        seconds = time.monotonic() - started
-        assert (ended.code, ended.err.count("Traceback")) == (0, 0), ended.err
-    assert_clean(folder)
-    return Whole(folder, results(folder), seconds, int((folder / "writes").read_text()))
+def own_encoder(data: FusionData, name: str) -> Encoder:
+    array = data.modalities[name].arrays[0]
+    return VectorEncoder(Standardize.fit(array, channel_axis=-1), array.shape[1], widths=(8, 8, 8), dropout_rate=0.0)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    write_npz(tmp_path)
-    return tmp_path
-
-
-@pytest.mark.parametrize("number", range(20))
-def test_a_search_killed_at_any_moment_goes_on_to_the_same_bytes(folder: Path, whole: Whole, number: int) -> None:
-    generator = random.Random(number)
-    if number < 12:  # at a moment of the clock, otherwise within the writing of a file
-        killed = Command(folder, SEARCH)
-        killed.wait(generator.uniform(0, whole.seconds))
-        killed.send(signal.SIGKILL)
-        assert killed.ended().code in (-signal.SIGKILL, 0)
-    else:
-        first = 1 if number < 16 else whole.writes - 9  # the last ones write what the run came to
-        moment = KILLS[number % 2], generator.randint(first, whole.writes)
-        assert run(folder, *SEARCH, kill=moment).code == -signal.SIGKILL
-    ended = run(folder, *SEARCH, "--resume")
-    assert ended.code == 0, ended.err
-    assert results(folder) == whole.results
-    assert_clean(folder)
-
-
-def test_a_search_killed_again_and_again_gets_there(folder: Path, whole: Whole) -> None:
-    generator = random.Random(99)
-    for _ in range(5):
-        run(folder, *SEARCH, "--resume", kill=(KILLS[0], generator.randint(8, 16)))
-    assert run(folder, *SEARCH, "--resume").code == 0
-    assert results(folder) == whole.results
-    assert_clean(folder)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_writes_a_checkpoint_and_tells_how_to_go_on(folder: Path, whole: Whole, number: int) -> None:
-    rarely = [word.replace("0s", "1h") for word in SEARCH]  # so that what comes back was written by the signal
-    command = Command(folder, rarely)
-    metrics = folder / "run" / "metrics.jsonl"
-    command.wait_for(lambda: metrics.exists() and metrics.read_text().count('"encoders"') == 6)
-    command.send(number)
-    ended = command.ended()
-    assert ended.code == 128 + number
-    *_, last = ended.err.splitlines()
-    assert last.startswith("fusenas: stopped; go on with: fusenas search tiny.npz --modalities sound,sight")
-    assert last.endswith(" --resume")
-    assert "Traceback" not in ended.err
-    assert len(list((folder / "run" / "checkpoints").glob("*.state"))) >= 1
-    again = run(folder, *last.split(": ")[-1].split()[1:])
-    assert again.code == 0
-    assert "going on with what was stopped" in again.err
-    assert results(folder) == whole.results
-    assert_clean(folder)
-
-
-def test_what_is_finished_is_told_and_not_done_again(whole: Whole) -> None:
-    folder = whole.folder
-    ended = run(folder, *SEARCH, "--resume", "--json")
-    assert ended.code == 0
-    assert ended.err == "'run' is finished: nothing is left to do\n"
-    assert json.loads(ended.out) == json.loads((folder / "run" / "summary.json").read_text())
-    assert results(folder) == whole.results
-
-
-def test_a_run_of_other_options_or_data_is_not_gone_on_with(folder: Path) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], 12)).code == -signal.SIGKILL
-    before = states(folder)
-    for given, told in (
-        (("--seeds", "2"), r"begun with search\.seeds 1, now it is 2"),
-        (("--strategy", "darts"), r"begun with search\.strategy 'sampled', now it is 'darts'"),
-        (("--epochs", "5"), r"begun with training\.epochs 4, now it is 5"),
-        (("--modalities", "sight,sound"), r"begun with data '[0-9a-f]+', now it is '[0-9a-f]+'"),
-        (("--overwrite",), r"--resume goes on with a run and --overwrite begins it anew"),
+def test_a_run_is_bound_to_all_that_decides_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop(monkeypatch, 12, tmp_path / "run")
+    before = contents(tmp_path)
+    other_labels = tiny_arrays()
+    other_labels["label"] = other_labels["label"][::-1].copy()
+    mine = replace(layerwise({"sound": 3, "sight": 3}, operations=["additive", "multiplicative"]), warm_up=None)
+    for options, told in (
+        ({"seed": 1}, r"search\.seed 0, now it is 1"),
+        ({"budget_seconds": 5.0}, r"search\.budget_seconds 0\.0, now it is 5\.0"),
+        ({"training": replace(TRAINING, dropout_rate=0.3)}, r"training\.dropout_rate 0\.2, now it is 0\.3"),
+        ({"data": as_data(other_labels)}, r"data '\w+', now it is '\w+'"),
+        ({"space": mine, "operations": ["additive", "multiplicative"]}, r"space '\w+', now it is '\w+'"),
+        ({"builders": {"sound": own_encoder}}, r"builders \[\], now it is \['sound'\]"),
     ):
-        ended = run(folder, *SEARCH, *given, "--resume")
-        assert ended.code == 2
-        assert re.fullmatch(rf"fusenas: [^\n]*{told}[^\n]*\n", ended.err), ended.err
-    assert states(folder) == before
+        given: dict[str, Any] = {"data": as_data(tiny_arrays()), **options}
+        with pytest.raises(UserError, match=f"was begun with {told}") as caught:
+            tiny_search(given.pop("data"), out=tmp_path / "run", resume=True, **given)
+        assert "\n" not in str(caught.value)
+    assert contents(tmp_path) == before
+    search(tmp_path / "run", resume=True)
 
 
-def test_a_run_that_replaces_another_and_is_killed_keeps_both_until_it_ends(folder: Path, whole: Whole) -> None:
-    shutil.copytree(whole.folder / "run", folder / "run")
-    other = (*SEARCH, "--seed", "7")
-    assert run(folder, *other, "--overwrite", kill=(KILLS[1], 20)).code == -signal.SIGKILL
-    assert (folder / "run" / ".replaced" / "weights.safetensors").read_bytes() == whole.results["weights.safetensors"]
-    assert run(folder, *other, "--resume").code == 0
-    assert_clean(folder)
-    assert results(folder)["weights.safetensors"] != whole.results["weights.safetensors"]
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"resume": True, "out": None}, "resume needs the run folder to go on in"),
+        ({"resume": True, "overwrite": True}, "--resume goes on with a run and --overwrite begins it anew"),
+        ({"checkpoint_seconds": -1.0}, r"checkpoint_seconds must be 0 \(every epoch\) or more, got -1"),
+        ({"checkpoint_seconds": float("nan")}, "checkpoint_seconds must be 0"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        tiny_search(as_data(tiny_arrays()), **{"out": tmp_path / "run", **options})
+    assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out", ["run", "again"])
-def test_a_retraining_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path, whole: Whole, out: str) -> None:
-    options = ["retrain", "run", "--seed", "4", "--checkpoint-every", "0s", *(["--out", out] if out != "run" else [])]
-    for name in ("one", "other"):
-        shutil.copytree(whole.folder, tmp_path / name)
-    assert run(tmp_path / "one", *options).code == 0
-    for number in (9, 21):
-        assert run(tmp_path / "other", *options, "--resume", kill=(KILLS[0], number)).code == -signal.SIGKILL
-        assert (tmp_path / "other" / "run" / "summary.json").exists()  # in place, too, the old one is still whole
-    assert run(tmp_path / "other", *options, "--resume").code == 0
-    one, other = ({name: (tmp_path / side / out / name).read_bytes() for name in RESULTS} for side in ("one", "other"))
-    assert one == other
-    ended = run(tmp_path / "other", *options, "--resume")
-    assert (ended.code, ended.err) == (0, f"'{out}' is finished: nothing is left to do\n")
+def test_a_run_that_diverges_gives_the_one_that_it_replaces_back(copied: Path) -> None:
+    before = contents(copied)
+    with pytest.raises(UserError, match="diverged"):
+        search(copied, overwrite=True, training=replace(TRAINING, learning_rate=1e30))
+    assert contents(copied) == before
+    assert status(copied / "checkpoints") == "finished"
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of half a megabyte."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)]
-    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-        pytest.skip("a small disk can only be mounted by root, and not in every container")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
+def test_a_retraining_in_place_can_be_stopped_and_gone_on_with(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Path(shutil.copytree(copied, copied.parent / "wanted"))
+    before = {name: content for name, content in contents(copied).items() if not name.startswith("checkpoints")}
+    retrain(wanted, seed=8, seeds=1)
+    with interrupted_at(monkeypatch, 40), pytest.raises(Interrupted):
+        retrain(copied, seed=8, seeds=1)
+    after = {name: content for name, content in contents(copied).items() if not name.startswith("checkpoints")}
+    assert after == before
+    assert status(copied / "checkpoints") == "stopped"
+    with pytest.raises(UserError, match=r"begun with seeds \[8\], now it is \[9\]"):
+        retrain(copied, seed=9, seeds=1, resume=True)
+    with interrupted_at(monkeypatch, NEVER) as taken:
+        retrain(copied, seed=8, seeds=1, resume=True)
+    assert taken[0] > 0
+    assert same_tensors(weights(copied), weights(wanted))
+    with interrupted_at(monkeypatch, 1):
+        retrain(copied, seed=8, seeds=1, resume=True)  # it is finished
+    with interrupted_at(monkeypatch, 1), pytest.raises(Interrupted):
+        retrain(copied, seed=9, seeds=1, resume=True)  # another one is begun
 
 
-def assert_full(ended: Ended, folder: Path, words: str) -> None:
-    """One line that tells it, and nothing half written; every state that is there can be read."""
-    assert ended.code == 2, ended.err
-    *_, last = ended.err.splitlines()
-    assert last.startswith(f"fusenas: cannot write to 'run': {words}; go on with: fusenas search tiny.npz")
-    assert "Traceback" not in ended.err
-    assert [path for path in (folder / "run").rglob("*") if path.name.endswith(".part")] == []
+def test_a_retraining_elsewhere_can_be_gone_on_with(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = copied.parent / "one", copied.parent / "other"
+    retrain(copied, seeds=1, out=one)
+    with interrupted_at(monkeypatch, 30), pytest.raises(Interrupted):
+        retrain(copied, seeds=1, out=other)
+    retrain(copied, seeds=1, out=other, resume=True)
+    assert same_tensors(weights(one), weights(other))
+    assert timeless(RunFolder(one).read_metrics()) == timeless(RunFolder(other).read_metrics())
 
 
-def test_a_full_disk_is_one_line_and_the_run_goes_on_when_there_is_room(small_disk: Path, whole: Whole) -> None:
-    write_npz(small_disk)
-    assert_full(run(small_disk, *SEARCH), small_disk, "no space left on device")
-    assert_full(run(small_disk, *SEARCH, "--resume"), small_disk, "no space left on device")
-    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
-    assert run(small_disk, *SEARCH, "--resume").code == 0
-    assert results(small_disk) == whole.results
-    assert_clean(small_disk)
+def test_times_add_up_over_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with interrupted_at(monkeypatch, NEVER) as taken:
+        search(tmp_path / "whole", encoders="joint")
+    stop(monkeypatch, taken[0], tmp_path / "run", encoders="joint")
+    summary = search(tmp_path / "run", encoders="joint", resume=True).summary
+    assert summary["search_seconds"] > 0.01  # nothing of it was done by the process that ended the run
+    assert all(row["train_seconds"] > 0.001 for row in summary["leaderboard"])
+    assert summary["total_seconds"] > summary["search_seconds"] + summary["leaderboard"][0]["train_seconds"]
 
 
-def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(folder: Path, whole: Whole) -> None:
-    assert_full(run(folder, *SEARCH, file_bytes=200_000), folder, "file too large")
-    assert run(folder, *SEARCH, "--resume").code == 0
-    assert results(folder) == whole.results
-
-
-def test_a_damaged_state_is_one_line_and_without_it_the_run_goes_on(folder: Path, whole: Whole) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], 30)).code == -signal.SIGKILL
-    supernet = next((folder / "run" / "checkpoints").glob("supernet-*.state"))
-    supernet.write_bytes(supernet.read_bytes()[:-1])
-    ended = run(folder, *SEARCH, "--resume")
-    assert ended.code == 2
-    assert re.search(r"\nfusenas: [^\n]*supernet-[^\n]* cannot be gone on with: [^\n]*\n$", ended.err), ended.err
-    supernet.unlink()
-    assert run(folder, *SEARCH, "--resume").code == 0
-    assert results(folder) == whole.results
-
-
-def test_a_run_with_figures_killed_as_it_draws_them_is_drawn_again(folder: Path, whole: Whole) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], whole.writes + 5), report=True).code == -signal.SIGKILL
-    assert Checkpoints(folder / "run" / "checkpoints").kept()
-    assert run(folder, *SEARCH, "--resume", report=True).code == 0
-    assert_clean(folder)
-    assert (folder / "run" / "report.html").exists()
+def test_the_config_names_no_option_of_resuming(tmp_path: Path) -> None:
+    search(tmp_path / "run", encoders="joint", checkpoint_seconds=0.0, training=TrainingConfig(epochs=1))
+    text = (tmp_path / "run" / "config.toml").read_text()
+    assert not re.search("resume|checkpoint|overwrite", text)
