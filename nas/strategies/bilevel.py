@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from nas.data.batches import Batch, shuffled
 from nas.graph import Selection
 from nas.relaxation import entropy, softmax
+from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
 from nas.training import (
@@ -70,10 +71,49 @@ def first_order(
     return loss.detach()
 
 
-def endless(batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> Iterator[Batch]:
-    """Passes over the samples without end, each in a new random order."""
-    while True:
-        yield from shuffled(batch, batch_size, generator, device)
+class Endless:
+    """Passes over the samples without end, each in a new random order: `next(parts)` is the next batch.
+
+    Args:
+        batch: All samples.
+        batch_size: Samples per step, at least 2.
+        generator: On the CPU.
+        device: Where the batches are wanted.
+    """
+
+    def __init__(self, batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> None:
+        self._pass = partial(shuffled, batch, batch_size, device=device)
+        self._generator = generator
+        self._parts: Iterator[Batch] = iter(())
+        self._pass_began = generator.get_state()
+        self._taken = 0
+
+    def __next__(self) -> Batch:
+        part = next(self._parts, None)
+        if part is None:
+            self._pass_began, self._taken = self._generator.get_state(), 0
+            self._parts = self._pass(generator=self._generator)
+            part = next(self._parts)
+        self._taken += 1
+        return part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is: the generator at the beginning of the present pass, and how many batches that has given."""
+        return {"pass_began": self._pass_began, "taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where another one was.
+
+        Raises:
+            ValueError: If that is no place in a pass.
+        """
+        self._pass_began, self._taken = state["pass_began"], int(state["taken"])
+        again = torch.Generator()
+        again.set_state(self._pass_began)
+        self._parts = self._pass(generator=again) if self._taken else iter(())
+        for _ in range(self._taken):
+            if next(self._parts, None) is None:
+                raise ValueError(f"a pass does not have {self._taken} batches")
 
 
 def bilevel(
@@ -100,9 +140,28 @@ def bilevel(
             betas=(0.5, 0.999),
             weight_decay=problem.search.architecture_weight_decay,
         )
-        held_out = endless(problem.architecture, config.batch_size, generator, device)
-        done = 0
-        for epoch in range(num_epochs):
+        held_out = Endless(problem.architecture, config.batch_size, generator, device)
+        done = epochs = 0
+        slot = problem.slot("supernet")
+        log = slot.keep(problem.log)
+        parts: dict[str, Stateful] = {
+            "supernet": supernet,
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+            "architecture_optimizer": architecture_optimizer,
+            "held_out": held_out,
+        }
+
+        def state() -> dict[str, Any]:
+            return {"done": done, "epochs": epochs, **take_snapshot(generator, **parts)}
+
+        if (found := slot.restore()) is not None:
+            with slot.fitting():
+                supernet.load_state_dict(found["supernet"])
+                if not slot.finished:
+                    restore_snapshot(found, generator, **parts)
+                    done, epochs = int(found["done"]), int(found["epochs"])
+        while not (slot.finished or epochs >= num_epochs or (epochs and problem.spent() >= 1)):
             network.train()
             sums, before = torch.zeros(2), done
             for batch in shuffled(problem.weights, config.batch_size, generator, device):
@@ -122,13 +181,14 @@ def bilevel(
                 step(loss, optimizer, scheduler, config)
                 done += 1
                 sums += torch.stack([loss.detach().cpu(), loss_held_out.cpu()])
-            check_finite(float(sums.sum()), epoch, config)
+            check_finite(float(sums.sum()), epochs, config)
+            epochs += 1
             weights = softmax({name: logits.detach() for name, logits in supernet.logits().items()})
-            problem.log(
+            log(
                 {
                     "phase": "search",
                     "step": done,
-                    "epoch": epoch + 1,
+                    "epoch": epochs,
                     "seconds": problem.elapsed_seconds(),
                     "train_loss": float(sums[0]) / (done - before),
                     "architecture_loss": float(sums[1]) / (done - before),
@@ -136,8 +196,9 @@ def bilevel(
                     "entropy": {name: float(entropy(values)) for name, values in weights.items()},
                 }
             )
-            if problem.spent() >= 1:
-                break
+            slot.offer(state)
+        slot.finish(lambda: {"supernet": supernet.state_dict()})
+        weights = softmax({name: logits.detach() for name, logits in supernet.logits().items()})
         return Explored(
             network=network,
             beliefs={name: values.tolist() for name, values in weights.items()},

@@ -13,7 +13,7 @@ from torch import Tensor
 from nas.data.batches import Batch
 from nas.relaxation import softmax
 from nas.strategies import Explored, Problem, bilevel
-from nas.strategies.bilevel import endless, first_order
+from nas.strategies.bilevel import Endless, first_order
 from nas.supernet import Supernet
 from nas.training import TrainingConfig, evaluation_losses, losses
 from tests.strategies.problems import CPU, SEARCH, TRAINING, tiny_problem
@@ -159,7 +159,7 @@ def test_progress_rises_from_nothing_towards_one_or_with_the_budget() -> None:
 def test_endless_passes_are_whole_and_differ_in_order() -> None:
     batch = tiny_problem().architecture  # 24 samples: two batches of 12 are one pass
     numbered = Batch(batch.inputs, {}, torch.arange(len(batch)))
-    parts = endless(numbered, 12, torch.Generator().manual_seed(0), CPU)
+    parts = Endless(numbered, 12, torch.Generator().manual_seed(0), CPU)
     passes = [[*next(parts).targets.tolist(), *next(parts).targets.tolist()] for _ in range(3)]
     assert all(sorted(one) == list(range(24)) for one in passes)
     assert len({tuple(one) for one in passes}) == 3
