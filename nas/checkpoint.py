@@ -73,7 +73,7 @@ class Checkpoints:
         if error is None:
             self._unwritten = None
             self._note(finished=True)
-            self._remove_states()
+            self.remove_states()
         elif not isinstance(error, UserError):
             with suppress(OSError):  # a full disk, say, which is what the error tells already
                 self.flush()
@@ -128,7 +128,8 @@ class Checkpoints:
             text = json.dumps(noted, indent=2, allow_nan=False) + "\n"
             write_atomically(self.folder / _RUN_FILE, text.encode())
 
-    def _remove_states(self) -> None:
+    def remove_states(self) -> None:
+        """Removes what a finished run no longer needs."""
         if self.folder is not None:
             for path in list(self.folder.iterdir()):
                 if path.name != _RUN_FILE and path.is_file():

@@ -81,7 +81,10 @@ def begin(
             shutil.rmtree(folder.checkpoints)
         return Checkpoints(folder.checkpoints, run, every_seconds=every_seconds)
     _refuse_another(folder, there["run"], run)
-    return Checkpoints(folder.checkpoints, run, every_seconds=every_seconds, finished=there["finished"])
+    checkpoints = Checkpoints(folder.checkpoints, run, every_seconds=every_seconds, finished=there["finished"])
+    if checkpoints.finished:
+        checkpoints.remove_states()  # of a process that was killed as it did so
+    return checkpoints
 
 
 def going_on(checkpoints: Checkpoints) -> str:

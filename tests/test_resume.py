@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from nas import RunResult, TrainingConfig, UserError, load_run, retrain
-from nas.checkpoint import status
+from nas.checkpoint import Checkpoints, status
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
 from nas.encoders.base import Standardize
@@ -104,6 +104,22 @@ def test_a_finished_run_is_told_and_given_back(tmp_path: Path, monkeypatch: pyte
     assert same_tensors(second.network.state_dict(), first.network.state_dict())
     assert second.summary["leaderboard"][0]["scores"] == list(first.summary["leaderboard"][0]["scores"])
     assert contents(tmp_path) == before
+
+
+def test_states_of_a_finished_run_that_was_killed_as_it_removed_them_are_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(_checkpoints: Checkpoints) -> None:
+        raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoints, "remove_states", killed)
+        with pytest.raises(Interrupted):
+            search(tmp_path / "run", encoders="joint")
+    checkpoints = tmp_path / "run" / "checkpoints"
+    assert list(checkpoints.glob("*.state"))
+    search(tmp_path / "run", encoders="joint", resume=True)
+    assert [path.name for path in checkpoints.iterdir()] == ["run.json"]
 
 
 def test_a_finished_run_of_before_there_were_checkpoints_is_left_alone(copied: Path) -> None:
