@@ -7,10 +7,12 @@ import math
 import os
 import re
 import shlex
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any, cast
 
 import typer
@@ -18,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from nas.errors import UserError
+from nas.errors import UserError, is_full_disk
 
 app = typer.Typer(
     name="fusenas",
@@ -36,6 +38,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object inst
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; begin it if there is none.")]
+CheckpointEvery = Annotated[str, typer.Option(help="Time between checkpoints, such as 30s; 0s for every epoch.")]
 
 
 @app.command()
@@ -72,16 +76,19 @@ def search(
     compile_: Annotated[bool, typer.Option("--compile", help="Compile networks; pays on a GPU and long runs.")] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder; results/runs/DATA-SEED if absent.")] = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
+    checkpoint_every: CheckpointEvery = "30s",
     as_json: AsJson = False,
 ) -> None:
     """Find when and how to fuse, retrain the answer and its baselines, and write a report.
 
     Example: fusenas search sensors.npz --modalities audio:sequence,image --target label --split split
     """
-    import nas  # noqa: PLC0415  # torch takes seconds to import; --help shall not wait for it
-
     name = re.sub(r"[^\w.-]+", "-", Path(data).stem if Path(data).exists() else data)
-    with _progress(as_json) as progress:
+    out = out or Path("results/runs") / f"{name}-{seed}"
+    with _resumable(out), _progress(as_json) as progress:
+        import nas  # noqa: PLC0415  # torch takes seconds to import; --help shall not wait for it
+
         result = nas.search(
             data,
             modalities=modalities or None,
@@ -101,8 +108,10 @@ def search(
             device=device,
             training=nas.TrainingConfig(epochs=epochs, compile=compile_),
             search_config=nas.SearchConfig(trainings=trainings),
-            out=out or Path("results/runs") / f"{name}-{seed}",
+            out=out,
             overwrite=overwrite,
+            resume=resume,
+            checkpoint_seconds=duration(checkpoint_every, "checkpoint-every", zero=True),
             command=_command(),
             progress=progress,
         )
@@ -118,15 +127,17 @@ def retrain(
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Another run folder; the run itself if absent.")] = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
+    checkpoint_every: CheckpointEvery = "30s",
     as_json: AsJson = False,
 ) -> None:
     """Train a run's architecture and its baselines from scratch again.
 
     Example: fusenas retrain results/runs/demo --seeds 10 --out results/runs/demo-10
     """
-    import nas  # noqa: PLC0415
+    with _resumable(out or run), _progress(as_json) as progress:
+        import nas  # noqa: PLC0415
 
-    with _progress(as_json) as progress:
         result = nas.retrain(
             run,
             seed=seed,
@@ -135,6 +146,8 @@ def retrain(
             device=device,
             out=out,
             overwrite=overwrite,
+            resume=resume,
+            checkpoint_seconds=duration(checkpoint_every, "checkpoint-every", zero=True),
             progress=progress,
             command=_command(),
         )
@@ -230,8 +243,13 @@ def list_(as_json: AsJson = False) -> None:
             print(f"  {name:24}{words}".rstrip())
 
 
-def duration(text: str) -> float:
+def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:
     """Seconds of a duration such as 90s, 10m or 1h; 0 for an empty text.
+
+    Args:
+        text: As it was given.
+        name: Of the option, for the error.
+        zero: Whether it may be nothing, such as 0s.
 
     Raises:
         UserError: If it is not a positive number with one of these units.
@@ -239,8 +257,8 @@ def duration(text: str) -> float:
     if not text:
         return 0.0
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if match is None or float(match[1]) == 0:
-        raise UserError(f"budget {text!r} is no duration; expected such as 90s, 10m or 1h")
+    if match is None or (float(match[1]) == 0 and not zero):
+        raise UserError(f"{name} {text!r} is no duration; expected such as 90s, 10m or 1h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
@@ -260,7 +278,67 @@ def main() -> None:
     except (KeyboardInterrupt, typer.Abort):
         print("fusenas: stopped", file=sys.stderr)
         raise SystemExit(130) from None
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        print(f"fusenas: cannot write: {_words(error)}; make room and try again", file=sys.stderr)
+        raise SystemExit(2) from None
     raise SystemExit(code or 0)
+
+
+class Stopped(BaseException):
+    """SIGINT or SIGTERM, on its way out: whoever holds something unwritten writes it as this passes.
+
+    Not a KeyboardInterrupt, which typer turns into a line of its own.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Ends a command that a signal or a full disk stops with one line on how to go on with it.
+
+    Args:
+        out: The run folder that it writes.
+    """
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        raise Stopped(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except Stopped as stopped:
+        print(f"fusenas: stopped{_how_to_go_on(out)}", file=sys.stderr)
+        raise SystemExit(128 + stopped.number) from None
+    except OSError as error:
+        if not is_full_disk(error):
+            raise
+        print(f"fusenas: cannot write to {str(out)!r}: {_words(error)}{_how_to_go_on(out)}", file=sys.stderr)
+        raise SystemExit(2) from None
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _how_to_go_on(out: Path) -> str:
+    """The command that goes on with a run, if there is anything to go on with."""
+    from nas.checkpoint import status  # noqa: PLC0415
+
+    try:
+        if status(out / "checkpoints") != "stopped":
+            return ""
+    except UserError:
+        return ""
+    given = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
+    return f"; go on with: {shlex.join(['fusenas', *given, '--resume'])}"
+
+
+def _words(error: OSError) -> str:
+    return (error.strerror or str(error)).lower()
 
 
 @contextmanager

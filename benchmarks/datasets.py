@@ -2,8 +2,8 @@
 
     python -m benchmarks.datasets FOLDER --out results/datasets
 
-What is absent is skipped with a line that says so; a data set whose result is there already is not run again, so that a
-stopped run goes on where it was.
+What is absent is skipped with a line that says so; a data set whose result is there already is not run again, and one
+that was stopped goes on where it was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.searches import repeat, write
+from benchmarks.searches import measure
 from nas.data import load_data
 
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"{name}:")
         data = load_data(path, modalities=source.modalities, target=source.target, split=source.split)
         command = f"python -m benchmarks.datasets FOLDER --only {name} --searches {given.searches}"
-        write(given.out, repeat(data, given.searches, command=command, device=given.device))
+        measure(given.out, data, given.searches, command=command, device=given.device)
 
 
 if __name__ == "__main__":

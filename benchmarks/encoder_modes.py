@@ -3,7 +3,8 @@
     python -m benchmarks.encoder_modes --out results/encoder_modes
 
 Both modes search over the same seeds and retrain what they find once with the seed of the search. Scores are on the
-architecture split, for a default is chosen from this table; the test split is not read.
+architecture split, for a default is chosen from this table; the test split is not read. Searches whose records are
+there already are not run again, so that a stopped run goes on where it was.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,14 +46,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     origin = provenance(f"python -m benchmarks.encoder_modes --searches {given.searches}")
-    records = []
-    for name in given.data:
-        for mode in MODES:
-            for seed in range(given.searches):
-                records.append(_one(name, mode, seed, given.device))
-                print(records[-1], flush=True)
+    there = given.out / "records.json"
+    records: list[dict[str, object]] = json.loads(there.read_text())["records"] if there.exists() else []
+    done = {(record["data"], record["mode"], record["seed"]) for record in records}
+    for name, mode, seed in product(given.data, MODES, range(given.searches)):
+        if (name, mode, seed) not in done:
+            records.append(_one(name, mode, seed, given.device))
+            print(records[-1], flush=True)
+            write(given.out, records, origin)
+
+
+def write(folder: Path, records: Sequence[Mapping[str, object]], origin: Mapping[str, Any]) -> None:
+    """Writes the records as JSON, and their table as README."""
     result = {"records": records, "load": os.getloadavg()[0], **origin}
-    write_atomically(given.out / "records.json", (json.dumps(result, indent=1) + "\n").encode())
+    write_atomically(folder / "records.json", (json.dumps(result, indent=1) + "\n").encode())
     text = (
         "# encoder_modes: pretrained against joint encoders\n\n"
         "Accuracy on the architecture split, mean over searches with 95 % interval; the test split is not read.\n\n"
@@ -58,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text += table(records) + (
         f"\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}.\n"
     )
-    write_atomically(given.out / "README.md", text.encode())
+    write_atomically(folder / "README.md", text.encode())
 
 
 def _one(name: str, mode: EncoderMode, seed: int, device: str) -> dict[str, object]:
@@ -81,7 +90,7 @@ def _one(name: str, mode: EncoderMode, seed: int, device: str) -> dict[str, obje
     }
 
 
-def table(records: Sequence[dict[str, object]]) -> str:
+def table(records: Sequence[Mapping[str, object]]) -> str:
     """Mean and 95 % interval over searches, per data set and mode."""
     lines = [
         "| data | encoders | architecture split, % | orders found | encoders, s | search, s | retraining, s |",

@@ -4,7 +4,8 @@
 
 Search number s has seed s: it trains its own encoders, searches, and retrains the found architecture and every baseline
 once with that seed. So means are over searches, not over retrainings
-of one of them, and everything in a row of a table is paired. The test split is read after the last search.
+of one of them, and everything in a row of a table is paired. The test split is read after the last search. A benchmark
+that was stopped goes on where it was when it is run again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +21,15 @@ from typing import Any
 import torch
 
 from nas.baselines import contestants
+from nas.checkpoint import EVERY_SECONDS, NOWHERE, Checkpoints
 from nas.data import FusionData, load_data
 from nas.evaluate import amount, leaderboard, verdict
 from nas.metrics import PRIMARY, higher_is_better
 from nas.preparation import EncoderMode, Setup
 from nas.provenance import provenance
+from nas.resume import begin, what_decides
 from nas.retrain import judge, train_all
-from nas.runs import plain, write_atomically
+from nas.runs import RunFolder, plain, write_atomically
 from nas.search import find, make_space, scorer_of
 from nas.statistics import Interval
 from nas.strategies import SearchConfig
@@ -39,6 +43,7 @@ def repeat(
     command: str,
     encoders: EncoderMode = "auto",
     device: str = "auto",
+    checkpoints: Checkpoints = NOWHERE,
     progress: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Searches over seeds, with every baseline.
@@ -49,6 +54,7 @@ def repeat(
         command: For the record.
         encoders: `auto`, `pretrained` or `joint`.
         device: "auto", "cpu" or "cuda".
+        checkpoints: Where trainings keep their states.
         progress: Called with a line now and then.
 
     Returns:
@@ -57,7 +63,7 @@ def repeat(
     origin = provenance(command)
     where = pick_device(device)
     space = make_space("layerwise", data)
-    setup = Setup(data=data, space=space, training=TrainingConfig(), device=where)
+    setup = Setup(data=data, space=space, training=TrainingConfig(), device=where, checkpoints=checkpoints)
     records, trained = [], []
     for seed in range(searches):
         result = find(setup, SearchConfig(), "sampled", "one_standard_error", encoders, seed)
@@ -98,6 +104,38 @@ def repeat(
         "load": os.getloadavg()[0],
         **origin,
     }
+
+
+def measure(
+    folder: Path,
+    data: FusionData,
+    searches: int,
+    *,
+    command: str,
+    device: str = "auto",
+    progress: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """Searches over seeds and writes the result into a folder; one that was stopped there goes on where it was.
+
+    Args:
+        folder: Of the results.
+        data: As for `repeat`, like the rest.
+        searches: How many; more or fewer than before the stop will do.
+        command: For the record.
+        device: "auto", "cpu" or "cuda".
+        progress: Called with a line now and then.
+
+    Raises:
+        UserError: If what was stopped there was done on other data, or with another torch.
+    """
+    states = folder / f"{data.name}.checkpoints"
+    decides = what_decides(data, make_space("layerwise", data), pick_device(device), None)
+    run = {"kind": "benchmark", **decides}
+    with begin(RunFolder(states), run, resume=True, every_seconds=EVERY_SECONDS) as checkpoints:
+        result = repeat(data, searches, command=command, device=device, checkpoints=checkpoints, progress=progress)
+        write(folder, result)
+    shutil.rmtree(states)
+    return result
 
 
 def table(result: dict[str, Any]) -> str:
@@ -174,14 +212,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(given.threads)
     named = {key: getattr(given, key) for key in ("modalities", "target", "split") if getattr(given, key)}
     options = "".join(f" --{key} {value}" for key, value in named.items())
-    result = repeat(
+    result = measure(
+        given.out,
         load_data(given.data, **named),
         given.searches,
         command=f"python -m benchmarks.searches {Path(given.data).name}{options} --searches {given.searches}",
         device=given.device,
         progress=lambda line: print(line, flush=True),
     )
-    write(given.out, result)
     print(table(result))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -12,6 +13,11 @@ class UserError(ValueError):
     The message is one line that says what was given, what was expected and how to mend it. The command line prints it
     and exits with code 2.
     """
+
+
+def is_full_disk(error: OSError) -> bool:
+    """Whether a write failed for want of room, or for a limit on it: nobody's mistake, and it can be mended."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:

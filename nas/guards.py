@@ -19,7 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -200,7 +201,7 @@ def judge(looks: Sequence[Look], *, is_last: bool) -> str | None:
 class Guards:
     """Looks at a search, and remembers its last good state.
 
-    Its state between looks is `looks`, `vector` and `good`. Nothing here draws from the generators of the search,
+    Nothing here draws from the generators of the search,
     which goes on as if it had not been looked at.
 
     Args:
@@ -233,6 +234,22 @@ class Guards:
         self.good: tuple[int, dict[str, Tensor]] | None = None
         self.tripped: str | None = None
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is remembered between looks."""
+        return {
+            "looks": [asdict(look) for look in self.looks],
+            "vector": self.vector,
+            "good": self.good,
+            "tripped": self.tripped,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remembers what another one did."""
+        self.looks = [Look(**look) for look in state["looks"]]
+        self.vector = state["vector"].to(self.device)
+        self.good = None if state["good"] is None else (int(state["good"][0]), dict(state["good"][1]))
+        self.tripped = state["tripped"]
+
     def look(self, epoch: int, weights: Mapping[str, Tensor], *, progress: float, is_last: bool) -> dict[str, float]:
         """Takes the numbers, judges them, and keeps the state if it is good.
 
@@ -251,8 +268,13 @@ class Guards:
             self.good = epoch, {name: value.clone() for name, value in self.supernet.state_dict().items()}
         return self.looks[-1].values()
 
-    def end(self) -> Guarded:
-        """Restores the last good state if a guard has tripped and there is one, and tells how the search ended."""
+    def end(self) -> Guarded | None:
+        """Restores the last good state if a guard has tripped and there is one, and tells how the search ended.
+
+        Without a single look there is nothing to tell: None.
+        """
+        if not self.looks:
+            return None
         restored = None
         if self.tripped is not None and self.good is not None:
             restored, state = self.good

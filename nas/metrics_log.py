@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from nas.runs import RunFolder, plain
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
 
 class MetricsLog:
-    """Appends records to metrics.jsonl and to TensorBoard: `with MetricsLog(run) as log: log({"phase": "search", …})`.
+    """Writes records to metrics.jsonl and to TensorBoard: `with MetricsLog(run) as log: log({"phase": "search", …})`.
 
-    Every line is flushed, so that a stopped run loses one line at most.
+    Every line is flushed, so that a stopped run loses one line at most. A log begins anew when it is opened: a run that
+    is gone on with writes all of its records again, see `nas.checkpoint.Slot`.
 
     Args:
         run: Where to write.
@@ -27,28 +29,27 @@ class MetricsLog:
     def __init__(self, run: RunFolder, labels: Mapping[str, Sequence[str]] | None = None) -> None:
         self.run = run
         self.labels = labels or {}
-        self._file: IO[str] | None = None
-        self._board: SummaryWriter | None = None
+        self._file: IO[bytes] | None = None
+        self._events: _Events | None = None
+        self._open_files = ExitStack()
         self._steps: dict[str, int] = {}
 
     def __enter__(self) -> MetricsLog:
-        # Imported here, for TensorBoard takes a second to import and most commands do without.
-        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415
-
         self.run.path.mkdir(parents=True, exist_ok=True)
-        _end_last_line(self.run.metrics)
-        self._file = self.run.metrics.open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(self.run.tensorboard))
+        if self.run.tensorboard.is_dir():
+            shutil.rmtree(self.run.tensorboard)
+        self.run.tensorboard.mkdir()
+        # Without buffers of their own: what could not be written, on a full disk, is not tried again on closing.
+        self._file = self._open_files.enter_context(self.run.metrics.open("wb", buffering=0))
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._events = _Events(self._open_files.enter_context((self.run.tensorboard / name).open("wb", buffering=0)))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file is not None:
-            self._file.close()
-        if self._board is not None:
-            self._board.close()
-        self._file = self._board = None
+        self._file = self._events = None
+        self._open_files.close()
 
     def __call__(self, record: Mapping[str, Any]) -> None:
         """Appends one record; a number in it that is not finite becomes null.
@@ -56,11 +57,11 @@ class MetricsLog:
         Raises:
             RuntimeError: If the log is not open.
         """
-        if self._file is None or self._board is None:
+        if self._file is None or self._events is None:
             raise RuntimeError("MetricsLog is not open; use it in a `with` statement")
         values = plain(record)
-        self._file.write(json.dumps(values, allow_nan=False, ensure_ascii=False) + "\n")
-        self._file.flush()
+        line = json.dumps(values, allow_nan=False, ensure_ascii=False) + "\n"
+        _write(self._file, line.encode(errors="backslashreplace"))
         # One of several searches has its curves under a heading of its own.
         heading = f"search {values['search']}/" if values.get("search") is not None else ""
         curve = heading + "/".join(
@@ -69,9 +70,7 @@ class MetricsLog:
         step = values.get("step", values.get("epoch"))
         step = self._steps.get(curve, 0) if step is None else int(step)
         self._steps[curve] = step + 1
-        for tag, value in self._scalars(heading, curve, values):
-            self._board.add_scalar(tag, value, step)
-        self._board.flush()
+        self._events.add(self._scalars(heading, curve, values), step)
 
     def _scalars(self, heading: str, curve: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         """Tag and value of everything in a record that TensorBoard can plot."""
@@ -91,9 +90,35 @@ class MetricsLog:
                 yield f"{heading}guards/{name}", value
 
 
-def _end_last_line(path: Path) -> None:
-    """Drops a last line that was cut off, so that a resumed log stays readable."""
-    if path.is_file():
-        with path.open("rb+") as file:
-            content = file.read()
-            file.truncate(content.rfind(b"\n") + 1)
+class _Events:
+    """TensorBoard's events, written where the caller stands.
+
+    TensorBoard's own writer does it in a thread, where a full disk ends the thread with a traceback of its own.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        # Imported here, for TensorBoard takes a second to import and most commands do without.
+        from tensorboard.compat.proto.event_pb2 import Event  # noqa: PLC0415
+        from tensorboard.compat.proto.summary_pb2 import Summary  # noqa: PLC0415
+        from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415
+
+        self._event, self._summary = Event, Summary
+        self._file = file
+        self._writer = RecordWriter(self)
+        self._writer.write(Event(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+
+    def write(self, content: bytes) -> None:
+        """Takes the bytes of an event, as TensorBoard frames it."""
+        _write(self._file, content)
+
+    def add(self, scalars: Iterable[tuple[str, float]], step: int) -> None:
+        """Writes one event with some scalars of one step."""
+        values = [self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars]
+        event = self._event(wall_time=time.time(), step=step, summary=self._summary(value=values))
+        self._writer.write(event.SerializeToString())
+
+
+def _write(file: IO[bytes], content: bytes) -> None:
+    """Writes all of it: without a buffer, a write may take a part, and only the next one says that the disk is full."""
+    while content:
+        content = content[file.write(content) :]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -17,6 +16,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from nas.checkpoint import NOWHERE, Checkpoints
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order, split_batch
 from nas.data.fusion_data import FusionData, Modality, Split
@@ -56,6 +56,7 @@ class Setup:
         builders: Encoder builders that replace the defaults, by modality.
         log: Called with a record now and then.
         progress: Called with a line for people whenever something new begins.
+        checkpoints: Where trainings keep their states.
     """
 
     data: FusionData
@@ -65,6 +66,7 @@ class Setup:
     builders: Mapping[str, EncoderBuilder] | None = None
     log: Log = lambda _record: None
     progress: Progress = lambda _line: None
+    checkpoints: Checkpoints = NOWHERE
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -124,7 +126,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
     Raises:
         UserError: If encoders shall be pretrained in a space without references.
     """
-    started = time.perf_counter()
+    started = setup.checkpoints.now()
     told_alone = {reference.name for reference in setup.space.references if reference.kind == "modality"}
     unknown = [name for name in setup.data.modalities if name not in told_alone]
     if mode == "pretrained" and unknown:
@@ -149,7 +151,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
                 alone=alone,
                 sample=_first_sample(setup, weights),
                 seed=seed,
-                seconds=time.perf_counter() - started,
+                seconds=setup.checkpoints.now() - started,
             ), "joint"
     encoders: dict[str, Encoder] = {}
     for name, trained in alone.items():
@@ -170,7 +172,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
         frozen=frozen,
         sample=_first_sample(setup, weights),
         seed=seed,
-        seconds=time.perf_counter() - started,
+        seconds=setup.checkpoints.now() - started,
     ), "pretrained"
 
 
@@ -201,6 +203,7 @@ def train_alone(setup: Setup, modality: str, weights: Batch, architecture: Batch
         seed=seed,
         device=setup.device,
         log=lambda record: setup.log({"phase": "encoders", "modality": modality, "seed": seed, **record}),
+        slot=setup.checkpoints.slot("encoders", modality, seed),
     )
 
 

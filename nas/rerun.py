@@ -11,6 +11,7 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.baselines import Contestant
+from nas.checkpoint import EVERY_SECONDS
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
@@ -20,8 +21,9 @@ from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
 from nas.preparation import Progress, Setup, prepare
 from nas.provenance import provenance
+from nas.resume import begin, check_resume, going_on, what_decides
 from nas.runs import RunFolder
-from nas.search import RunResult, check_seeds, ignore, make_space, retrain_and_judge, write_run
+from nas.search import RunResult, check_seeds, finished_run, ignore, make_space, retrain_and_judge, write_run
 from nas.training import Log, TrainingConfig, pick_device, predict
 from nas.weights import load_weights
 
@@ -153,6 +155,8 @@ def retrain(
     device: str = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_seconds: float = EVERY_SECONDS,
     progress: Progress = lambda _line: None,
     command: str | None = None,
 ) -> RunResult:
@@ -168,6 +172,8 @@ def retrain(
         device: "auto", "cpu", "cuda" or "cuda:1".
         out: Run folder to write; None writes into the run itself, in place of its scores and weights.
         overwrite: Whether an earlier run in `out` may be replaced.
+        resume: Whether to go on with a retraining that was stopped there; see `nas.search`.
+        checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
         progress: Called with a line for people whenever something new begins.
         command: The command line, for the record.
 
@@ -188,25 +194,53 @@ def retrain(
     first_seed = old["seeds"][0] if seed is None else seed
     count = len(old["seeds"]) if seeds is None else seeds
     check_seeds(first_seed, count)
+    check_resume(out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
     training = TrainingConfig(**loaded.config["training"])
     if epochs is not None:
         training = replace(training, epochs=epochs)
     space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])
     if dict(space.depths) != dict(old["depths"]):
         raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
-    folder = RunFolder.open(run) if out is None else RunFolder.create(out, overwrite=overwrite)
+    folder = RunFolder.open(run) if out is None else RunFolder.create(out, overwrite=overwrite, resume=resume)
     config = {**loaded.config, "training": {**loaded.config["training"], "epochs": training.epochs}}
+    seeds_of_all = range(first_seed, first_seed + count)
+    checkpoints = begin(
+        folder,
+        {
+            "kind": "retrain",
+            "training": config["training"],
+            "seeds": list(seeds_of_all),
+            "encoders": old["encoders"],
+            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in _contestants(old)],
+            **what_decides(found, space, where, builders),
+        },
+        resume=resume,
+        every_seconds=checkpoint_seconds,
+        in_place=out is None,
+    )
+    if checkpoints.finished:
+        return finished_run(folder, progress)
+    if checkpoints.kept():
+        progress(going_on(checkpoints))
     with ExitStack() as stack:
         log: Log = ignore
         if out is not None:  # in place, the old one stays until there is something to go with the new one
-            stack.enter_context(folder.replacing())
             folder.write_config(config)
+        stack.enter_context(checkpoints)
+        if out is not None:
+            stack.enter_context(folder.replacing())
             log = stack.enter_context(MetricsLog(folder))
         setup = Setup(
-            data=found, space=space, training=training, device=where, builders=builders, log=log, progress=progress
+            data=found,
+            space=space,
+            training=training,
+            device=where,
+            builders=builders,
+            log=log,
+            progress=progress,
+            checkpoints=checkpoints,
         )
         prepared, mode = prepare(setup, old["encoders"], first_seed)
-        seeds_of_all = range(first_seed, first_seed + count)
         fresh, entries = retrain_and_judge(setup, prepared, mode, _contestants(old), seeds_of_all)
         summary = {
             **old,
@@ -214,7 +248,7 @@ def retrain(
             "data": found.describe(),
             "device": str(where),
             **origin,
-            "total_seconds": time.perf_counter() - started,
+            "total_seconds": checkpoints.now() - started,
         }
         network = entries[0].network.cpu()
         page = write_run(folder, config, summary, network, found)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -19,15 +18,23 @@ from typing import Any
 
 import tomli_w
 
+from nas.earlier import (
+    ASIDE,
+    MOVING,
+    discard,
+    finish_discarding,
+    finish_moving,
+    is_folder,
+    put_back,
+    remove_own_files,
+    remove_temporaries,
+    set_aside,
+)
 from nas.errors import UserError
 
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 1024 * 1024
 CONFIG_MARK = "# fusenas run, format 1"
-
-_FILES = ("config.toml", "architecture.json", "weights.safetensors", "summary.json", "metrics.jsonl", "report.html")
-_ASIDE = ".replaced"
-_FOLDERS = ("tensorboard", "figures", "checkpoints", "exports")
 
 
 class RunFolder:
@@ -46,34 +53,41 @@ class RunFolder:
         return f"RunFolder({str(self.path)!r})"
 
     @classmethod
-    def create(cls, path: str | Path, *, overwrite: bool = False) -> RunFolder:
-        """Makes an empty run folder.
+    def create(cls, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
+        """Makes an empty run folder, or opens the one of a run that was stopped.
 
         Args:
             path: Where; parents are made as needed.
             overwrite: Whether an earlier run in it may be replaced. Only a run's own files are, and only if the folder
                 bears our mark; whatever else lies there stays. The earlier run is set aside within the folder until
                 `replacing` ends well.
+            resume: Whether a run in it stays as it is, to be gone on with.
 
         Raises:
-            UserError: If the folder holds something and `overwrite` is off, or holds something that is no run.
+            UserError: If the folder holds something and both are off, or holds something that is no run.
         """
         run = cls(path)
         if run.path.is_symlink() or (run.path.exists() and not run.path.is_dir()):
             raise UserError(f"{str(run.path)!r} is not a folder; choose another with --out")
         try:
+            if run.path.is_dir():
+                remove_temporaries(run.path)
             if run.path.is_dir() and any(run.path.iterdir()):
-                if not overwrite:
+                if not (overwrite or resume):
                     raise UserError(
-                        f"{str(run.path)!r} is not empty; --overwrite replaces an earlier run, "
-                        "--out names another folder"
+                        f"{str(run.path)!r} is not empty; --resume goes on with a run that was stopped, --overwrite "
+                        "replaces an earlier run, --out names another folder"
                     )
                 if not run._bears_our_mark():
+                    given = "--overwrite" if overwrite else "--resume"
                     raise UserError(
-                        f"{str(run.path)!r} holds files that are no fusenas run, so --overwrite leaves them alone; "
+                        f"{str(run.path)!r} holds files that are no fusenas run, so {given} leaves them alone; "
                         "choose another folder with --out"
                     )
-                run._set_aside()
+                finish_discarding(run.path)
+                finish_moving(run.path)
+                if overwrite:
+                    set_aside(run.path)
             run.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"cannot make {str(run.path)!r}: {error.strerror}; choose another with --out") from error
@@ -89,6 +103,10 @@ class RunFolder:
         run = cls(path)
         if not run.path.is_dir():
             raise UserError(f"no run folder at {str(run.path)!r}; expected one that `fusenas search` made")
+        try:
+            finish_moving(run.path)
+        except OSError as error:
+            raise UserError(f"cannot put the run in {str(run.path)!r} back in its place: {error.strerror}") from error
         if not any(file.is_file() for file in (run.config, run.summary, run.metrics)):
             raise UserError(f"{str(run.path)!r} is no run: it has no config.toml, summary.json or metrics.jsonl")
         return run
@@ -264,9 +282,9 @@ class RunFolder:
 
     def _bears_our_mark(self) -> bool:
         """Whether one of the three telling files is surely of our writing, here or in a run that was set aside."""
-        aside = self.path / _ASIDE
-        if aside.is_dir() and not aside.is_symlink() and RunFolder(aside)._bears_our_mark():
-            return True
+        for name in (ASIDE, MOVING):
+            if is_folder(self.path / name) and RunFolder(self.path / name)._bears_our_mark():
+                return True
         try:
             if self.config.is_file() and self.read_bytes("config.toml").startswith(CONFIG_MARK.encode()):
                 return True
@@ -278,46 +296,23 @@ class RunFolder:
 
     @contextmanager
     def replacing(self) -> Iterator[None]:
-        """Makes the block's end the end of an earlier run that `create` set aside; if it fails, that one comes back.
+        """Makes the block's end the end of an earlier run that `create` set aside.
 
-        Without an earlier run, what a failed block has written stays, for people to look at.
+        A mistake of the user's would come again however often one went on: then the earlier run comes back. Whatever
+        else stops the block, a signal, a full disk, lost power, leaves both as they are: what has been done can be gone
+        on with, and the earlier run goes when that ends well. Without an earlier run, what a failed block has written
+        stays, for people to look at.
         """
-        aside = self.path / _ASIDE
         try:
             yield
-        except BaseException:
-            if aside.is_dir():
-                self._remove_own_files()
-                for file in aside.iterdir():
-                    file.rename(self.path / file.name)
-                aside.rmdir()
+        except UserError:
+            put_back(self.path)
             raise
-        if aside.is_dir():
-            shutil.rmtree(aside)
+        discard(self.path)
 
-    def _set_aside(self) -> None:
-        """Moves an earlier run's own files out of the way; one that was set aside before is the one to keep."""
-        aside = self.path / _ASIDE
-        if aside.is_dir():
-            self._remove_own_files()
-            return
-        aside.mkdir()
-        for name in (*_FILES, *_FOLDERS):
-            file = self.path / name
-            if file.is_symlink():
-                file.unlink()
-            elif file.exists():
-                file.rename(aside / name)
-
-    def _remove_own_files(self) -> None:
-        for name in _FILES:
-            (self.path / name).unlink(missing_ok=True)
-        for name in _FOLDERS:
-            folder = self.path / name
-            if folder.is_symlink():
-                folder.unlink()
-            elif folder.is_dir():
-                shutil.rmtree(folder)
+    def clear(self) -> None:
+        """Removes what a run has written so far; one that was set aside stays."""
+        remove_own_files(self.path)
 
 
 def write_atomically(path: Path, content: bytes) -> Path:
@@ -331,7 +326,7 @@ def write_atomically(path: Path, content: bytes) -> Path:
         `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -344,7 +339,19 @@ def write_atomically(path: Path, content: bytes) -> Path:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+    _sync_folder(path.parent)
     return path
+
+
+def _sync_folder(path: Path) -> None:
+    """Flushes a folder's entries to disk: a rename, too, is lost with the power until then."""
+    if os.name != "posix":  # elsewhere a folder cannot be opened
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def plain(values: Any) -> Any:

@@ -6,12 +6,13 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
 from nas.baselines import Baselines, contestants
+from nas.checkpoint import EVERY_SECONDS, NOWHERE
 from nas.data import FusionData, load_data
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.encoders import EncoderBuilder, build_encoders
@@ -26,6 +27,7 @@ from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import report
+from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, train_all
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
@@ -33,7 +35,7 @@ from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
 from nas.training import Log, TrainingConfig, pick_device, seeded
-from nas.weights import is_rebuildable, save_weights
+from nas.weights import is_rebuildable, load_weights, save_weights
 
 ENCODER_MODES: tuple[EncoderMode, ...] = ("auto", "pretrained", "joint")
 
@@ -106,6 +108,8 @@ def search(
     search_config: SearchConfig | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_seconds: float = EVERY_SECONDS,
     command: str | None = None,
     progress: Progress = lambda _line: None,
 ) -> RunResult:
@@ -136,6 +140,9 @@ def search(
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
         out: Run folder to write; None writes nothing.
         overwrite: Whether an earlier run in that folder may be replaced.
+        resume: Whether to go on with a run in that folder that was stopped; if there is none, it is begun, and if it is
+            finished, what it came to is returned. Everything else has to be as it was when the run was begun.
+        checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
         command: The command line, for the record.
         progress: Called with a line for people whenever something new begins.
 
@@ -144,19 +151,19 @@ def search(
     """
     started = time.perf_counter()
     origin = provenance(command)
-    if strategy not in STRATEGIES:
-        raise unknown_name("strategy", strategy, STRATEGIES)
-    if discretization not in DISCRETIZATIONS:
-        raise unknown_name("discretization", discretization, DISCRETIZATIONS)
-    if encoders not in ENCODER_MODES:
-        raise unknown_name("encoder mode", encoders, ENCODER_MODES)
+    for kind, name, known in (
+        ("strategy", strategy, STRATEGIES),
+        ("discretization", discretization, DISCRETIZATIONS),
+        ("encoder mode", encoders, ENCODER_MODES),
+        ("baselines", baselines, ("quick", "full")),
+    ):
+        if name not in known:
+            raise unknown_name(kind, name, known)
     check_seeds(seed, seeds, searches)
-    if baselines not in ("quick", "full"):
-        raise unknown_name("baselines", baselines, ("quick", "full"))
+    check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
     training = training or TrainingConfig()
     config = search_config or SearchConfig()
-    if budget_seconds:
-        config = SearchConfig(**{**asdict(config), "budget_seconds": budget_seconds})
+    config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
     where = pick_device(device)
     source = data
     data = load_data(source, modalities=modalities, target=target, split=split, task=task, seed=seed)
@@ -166,7 +173,6 @@ def search(
     found_space = make_space(space, data, builders, operations)
     if strategy == "exhaustive":  # at once, and not after encoders were trained
         check_size(found_space, config)
-    folder = RunFolder.create(out, overwrite=overwrite) if out is not None else None
     resolved = {
         "source": {
             "data": "" if isinstance(source, FusionData) else str(source),
@@ -191,15 +197,36 @@ def search(
         },
         "training": asdict(training),
     }
+    folder, checkpoints = None, NOWHERE
+    if out is not None:
+        run = {
+            "kind": "search",
+            **{part: resolved[part] for part in ("search", "training")},
+            **what_decides(data, found_space, where, builders),
+        }
+        folder = RunFolder.create(out, overwrite=overwrite, resume=resume)
+        checkpoints = begin(folder, run, resume=resume, every_seconds=checkpoint_seconds)
+        if checkpoints.finished:
+            return finished_run(folder, progress)
+    if checkpoints.kept():
+        progress(going_on(checkpoints))
     with ExitStack() as stack:
         log: Log = ignore
         if folder is not None:
+            folder.write_config(resolved)  # first, for it marks the folder as one of ours
+            stack.enter_context(checkpoints)
             stack.enter_context(folder.replacing())
-            folder.write_config(resolved)
             labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
             log = stack.enter_context(MetricsLog(folder, labels))
         setup = Setup(
-            data=data, space=found_space, training=training, device=where, builders=builders, log=log, progress=progress
+            data=data,
+            space=found_space,
+            training=training,
+            device=where,
+            builders=builders,
+            log=log,
+            progress=progress,
+            checkpoints=checkpoints,
         )
 
         def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
@@ -224,7 +251,7 @@ def search(
             **({"stability": judge_searches(setup, repeated)} if repeated is not None else {}),
             "strategy": strategy,
             **origin,
-            "total_seconds": time.perf_counter() - started,
+            "total_seconds": checkpoints.now() - started,
         }
         network = first[0].network.cpu()
         page = write_run(folder, resolved, summary, network, data) if folder is not None else None
@@ -320,6 +347,23 @@ def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
             raise UserError(f"{count} {name} from seed {seed} on go beyond {2**32 - 1}; begin with a lower seed")
 
 
+def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
+    """What a run came to that had ended when it was asked to go on.
+
+    Raises:
+        UserError: If a file is missing or damaged, or the network cannot be built from files alone.
+    """
+    progress(f"{str(folder.path)!r} is finished: nothing is left to do")
+    loaded, summary = load_weights(folder), folder.read_summary()
+    return RunResult(
+        architecture=loaded.architecture,
+        network=loaded.network,
+        summary=summary,
+        folder=folder.path,
+        report=folder.report if folder.report.exists() else None,
+    )
+
+
 def make_space(
     space: str | SearchSpace,
     data: FusionData,
@@ -348,7 +392,7 @@ def find(
 ) -> SearchResult:
     """Prepares encoders, trains the supernet and decides on one architecture. The test split is not read."""
     prepared, mode = prepare(setup, encoders, seed)
-    started = time.perf_counter()
+    started = setup.checkpoints.now()
     problem = Problem(
         space=setup.space,
         data=prepared.data,
@@ -362,6 +406,8 @@ def find(
         log=setup.log,
         alone_loss=min((trained.architecture_loss for trained in prepared.alone.values()), default=math.inf),
         measure_cost=lambda problem: prepared.measure_cost(problem.make_network()),
+        checkpoints=setup.checkpoints,
+        started=started,
     )
     setup.progress(f"searching {setup.space.name} by {strategy} ({setup.space.size():,} architectures)")
     explored = STRATEGIES[strategy](problem)
@@ -369,7 +415,7 @@ def find(
     discretized = discretize(problem, explored, method) if explored.network is not None else None
     architecture = discretized.architecture if discretized else explored.architecture
     assert architecture is not None
-    seconds = time.perf_counter() - started
+    seconds = setup.checkpoints.now() - started
     setup.progress(f"found in {seconds:.1f} s: {architecture.in_words()}")
     return SearchResult(
         architecture=architecture,

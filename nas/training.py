@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,12 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, in_order, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Head, Selection
 from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
+from nas.snapshot import restore_snapshot, take_snapshot
 from nas.space import SearchSpace
 
 EVALUATION_BATCH = 512
@@ -177,6 +178,7 @@ def train(
     seed: int,
     device: torch.device,
     log: Log = lambda _record: None,
+    slot: Slot | None = None,
 ) -> Trained:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
@@ -189,20 +191,33 @@ def train(
         seed: Order of samples and dropout.
         device: Where to train.
         log: Called once an epoch with its losses and score.
+        slot: Where the training keeps its state, to go on from it; None keeps nothing.
 
     Raises:
-        UserError: If the loss is no longer finite, as with a learning rate that is far too high.
+        UserError: If the loss is no longer finite, as with a learning rate that is far too high; or if what the slot
+            holds is no state of this training.
     """
-    started = time.perf_counter()
+    slot = slot or NOWHERE.slot("training")
+    log = slot.keep(log)
     network.to(device)
     run: Any = torch.compile(network) if config.compile else network
     num_epochs = config.num_epochs(len(weights))
     optimizer, scheduler = make_optimizer(network, config, num_epochs * steps_per_epoch(len(weights), config))
     metric = PRIMARY[task]
-    best_loss, best_score, best_state, best_epoch = float("inf"), float("nan"), copy.deepcopy(network.state_dict()), -1
-    epoch = -1
+    course = _Course(best_state=copy.deepcopy(network.state_dict()))
     with seeded(seed) as generator:
-        for epoch in range(num_epochs):
+
+        def state() -> dict[str, Any]:
+            parts = take_snapshot(generator, network=network, optimizer=optimizer, scheduler=scheduler)
+            return {"course": vars(course), **parts}
+
+        if (found := slot.restore()) is not None:
+            with slot.fitting():
+                course = _Course(**found["course"])
+                network.load_state_dict(course.best_state)
+                if not slot.finished:
+                    restore_snapshot(found, generator, network=network, optimizer=optimizer, scheduler=scheduler)
+        while not (slot.finished or course.is_over(num_epochs, config.patience)):
             network.train()
             total = torch.zeros((), device=device)
             for batch in shuffled(weights, config.batch_size, generator, device):
@@ -211,33 +226,55 @@ def train(
                 step(loss, optimizer, scheduler, config)
                 total += loss.detach() * len(batch)
             train_loss = float(total) / len(weights)
-            check_finite(train_loss, epoch, config)
+            check_finite(train_loss, course.epochs, config)
             outputs, targets = predict(network, architecture, device)
             loss_now = float(sample_losses(task, outputs, targets, network.head.scale.cpu()).mean())
             score_now = score(metric, outputs.numpy(), targets.numpy())
             log(
                 {
-                    "epoch": epoch,
+                    "epoch": course.epochs,
                     "train_loss": train_loss,
                     "architecture_loss": loss_now,
                     "architecture_score": score_now,
                 }
             )
-            better = _better(metric, score_now, best_score)
-            if better or (score_now == best_score and loss_now < best_loss):
-                best_loss, best_score, best_epoch = loss_now, score_now, epoch
-                best_state = copy.deepcopy(network.state_dict())
-            if config.patience and epoch - best_epoch >= config.patience:
-                break
-    network.load_state_dict(best_state)
+            better = _better(metric, score_now, course.best_score)
+            if better or (score_now == course.best_score and loss_now < course.best_loss):
+                course.best_loss, course.best_score, course.best_epoch = loss_now, score_now, course.epochs
+                course.best_state = copy.deepcopy(network.state_dict())
+            course.epochs += 1
+            slot.offer(state)
+    network.load_state_dict(course.best_state)
     network.eval()
+    slot.finish(lambda: {"course": vars(course)})
     return Trained(
         network=network,
-        architecture_score=best_score,
-        architecture_loss=best_loss,
-        train_seconds=time.perf_counter() - started,
-        num_epochs=epoch + 1,
+        architecture_score=course.best_score,
+        architecture_loss=course.best_loss,
+        train_seconds=slot.seconds(),
+        num_epochs=course.epochs,
     )
+
+
+@dataclass
+class _Course:
+    """How far a training has come, and what was best on the way."""
+
+    best_state: Mapping[str, Tensor]
+    best_epoch: int = -1
+    best_score: float = math.nan
+    best_loss: float = math.inf
+    epochs: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuses what a damaged state may hold."""
+        numbers = (self.best_epoch, self.epochs, self.best_score, self.best_loss)
+        if [type(number) for number in numbers] != [int, int, float, float] or not -1 <= self.best_epoch <= self.epochs:
+            raise ValueError(f"epochs and scores cannot be {numbers}")
+
+    def is_over(self, num_epochs: int, patience: int) -> bool:
+        """Whether all epochs are done, or too many since the best one."""
+        return self.epochs >= num_epochs or bool(patience and self.epochs - 1 - self.best_epoch >= patience)
 
 
 def check_finite(train_loss: float, epoch: int, config: TrainingConfig) -> None:

@@ -266,6 +266,8 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "budget of no unit": (("--budget", "soon"), "budget 'soon' is no duration"),
     "budget of nothing": (("--budget", "0s"), "budget '0s' is no duration"),
     "negative budget": (("--budget=-5m",), "budget '-5m' is no duration"),
+    "checkpoints of no unit": (("--checkpoint-every", "soon"), "checkpoint-every 'soon' is no duration"),
+    "begun and gone on with": (("--overwrite", "--resume"), "give one of them"),
     "unknown encoder mode": (("--encoders", "frozen"), "unknown encoder mode 'frozen'"),
     "unknown baselines": (("--baselines", "some"), "unknown baselines 'some'"),
     "unknown device": (("--device", "tpu"), "unknown device 'tpu'"),
@@ -368,6 +370,10 @@ def test_a_stopped_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch, fi
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
     assert duration(text) == seconds
+
+
+def test_a_duration_may_be_nothing_where_that_means_something() -> None:
+    assert duration("0s", "checkpoint-every", zero=True) == 0
 
 
 @pytest.mark.parametrize("text", ["0", "0.0h", "-1s", "m", "1d", "1s2", "1e3s", "ten", "inf", "nan"])

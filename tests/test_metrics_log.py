@@ -63,12 +63,16 @@ def test_one_of_several_searches_has_curves_of_its_own(tmp_path: Path) -> None:
     }
 
 
-def test_a_resumed_log_drops_the_cut_line_and_goes_on(tmp_path: Path) -> None:
+def test_a_log_begins_anew_for_a_resumed_run_writes_all_of_it_again(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
-    run.metrics.write_text('{"phase": "search", "step": 1}\n{"phase": "sea')
-    with MetricsLog(run) as log:
-        log({"phase": "search", "step": 2})
-    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [1, 2]
+    for steps in ([1, 2, 3], [4]):
+        with MetricsLog(run) as log:
+            for step in steps:
+                log({"phase": "search", "step": step, "train_loss": 1.0})
+    assert [json.loads(line)["step"] for line in run.metrics.read_text().splitlines()] == [4]
+    events = EventAccumulator(str(run.tensorboard))
+    events.Reload()
+    assert [event.step for event in events.Scalars("search/train_loss")] == [4]
 
 
 def test_a_closed_log_refuses_records(tmp_path: Path) -> None:

@@ -190,7 +190,8 @@ def test_errors_are_spread_as_errors() -> None:
     told = repeated_search(as_data(arrays, task="regression"), searches=2).summary["stability"]
     assert (told["metric"], told["higher_is_better"]) == ("mae", False)
     gains = [one["late_score"] - one["score"] for one in told["searches"]]
-    assert told["difference"]["mean"] == pytest.approx(np.mean(gains))  # less error is better
+    # Less error is better. Differences of samples are averaged in another order, of float32.
+    assert told["difference"]["mean"] == pytest.approx(np.mean(gains), abs=1e-5)
 
 
 def test_a_space_without_late_fusion_has_scores_without_a_control() -> None:

@@ -52,21 +52,23 @@ def test_overwrite_removes_an_earlier_run_and_leaves_notes(tmp_path: Path, name:
     assert [file.name for file in tmp_path.iterdir()] == ["my notes.md"]
 
 
-def _stopped_on_the_way(run: RunFolder) -> None:
-    run.write_config({"seed": 2})
-    run.write_bytes("figures/two.svg", b"new")
-    raise KeyboardInterrupt
+def _replace_and_fail(run: RunFolder, error: BaseException) -> None:
+    """Writes something in the place of an earlier run, then fails."""
+    with run.replacing():
+        run.write_config({"seed": 2})
+        run.write_bytes("figures/two.svg", b"new")
+        raise error
 
 
-def test_a_replacement_that_fails_gives_the_earlier_run_back(tmp_path: Path) -> None:
+def test_a_replacement_that_is_a_mistake_gives_the_earlier_run_back(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run")
     run.write_config({"seed": 1})
     run.write_bytes("figures/one.svg", b"old")
     (run.path / "notes.txt").write_text("mine")
     before = contents(run.path)
     again = RunFolder.create(run.path, overwrite=True)
-    with pytest.raises(KeyboardInterrupt), again.replacing():
-        _stopped_on_the_way(again)
+    with pytest.raises(UserError, match="diverged"):
+        _replace_and_fail(again, UserError("diverged"))
     after = contents(run.path)
     assert after == before
     assert {path.name for path in run.path.iterdir()} == {"config.toml", "figures", "notes.txt"}
@@ -78,8 +80,8 @@ def test_after_a_killed_replacement_the_next_one_still_keeps_the_earlier_run(tmp
     RunFolder.create(tmp_path, overwrite=True)  # and killed here
     RunFolder.create(tmp_path, overwrite=True).write_config({"seed": 2})  # and here
     again = RunFolder.create(tmp_path, overwrite=True)
-    with pytest.raises(RuntimeError, match="diverged"), again.replacing():
-        raise RuntimeError("diverged")
+    with pytest.raises(UserError, match="diverged"), again.replacing():
+        raise UserError("diverged")
     assert run.read_config() == {"seed": 1}
     RunFolder.create(tmp_path, overwrite=True)
     with again.replacing():
@@ -90,9 +92,46 @@ def test_after_a_killed_replacement_the_next_one_still_keeps_the_earlier_run(tmp
 
 def test_without_an_earlier_run_a_failed_one_can_be_looked_at(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path)
-    with pytest.raises(KeyboardInterrupt), run.replacing():
-        _stopped_on_the_way(run)
+    with pytest.raises(UserError, match="diverged"):
+        _replace_and_fail(run, UserError("diverged"))
     assert run.read_config() == {"seed": 2}
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, OSError, MemoryError])
+def test_a_replacement_that_is_stopped_can_be_gone_on_with_and_keeps_the_earlier_run(
+    tmp_path: Path, stop: type[BaseException]
+) -> None:
+    RunFolder.create(tmp_path).write_config({"seed": 1})
+    with pytest.raises(stop):
+        _replace_and_fail(RunFolder.create(tmp_path, overwrite=True), stop())
+    again = RunFolder.create(tmp_path, resume=True)
+    assert again.read_config() == {"seed": 2}
+    assert RunFolder(tmp_path / ".replaced").read_config() == {"seed": 1}
+    with again.replacing():
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"config.toml", "figures"}
+
+
+def test_resuming_leaves_alone_what_is_no_run(tmp_path: Path) -> None:
+    assert RunFolder.create(tmp_path / "new", resume=True).path.is_dir()
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="no fusenas run, so --resume leaves them alone"):
+        RunFolder.create(tmp_path, resume=True)
+
+
+def test_what_a_killed_process_left_half_written_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / ".config.toml.abcd_123.part").write_text("# fuse")
+    (tmp_path / ".mine.abcd_123.part").write_text("mine")
+    with pytest.raises(UserError, match="not empty"):
+        RunFolder.create(tmp_path)
+    (tmp_path / ".mine.abcd_123.part").unlink()
+    run = RunFolder.create(tmp_path)
+    assert not list(tmp_path.iterdir())
+    run.write_config({})
+    run.write_bytes("figures/one.svg", b"")
+    (run.figures / ".two.svg.abcd_123.part").write_text("<sv")
+    RunFolder.create(tmp_path, resume=True)
+    assert [path.name for path in run.figures.iterdir()] == ["one.svg"]
 
 
 def test_overwrite_follows_no_links(tmp_path: Path) -> None:

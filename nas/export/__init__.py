@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, is_full_disk, unknown_name
 from nas.export.graph import to_dot, to_graphml
 from nas.export.record import to_json
 from nas.runs import RunFolder, write_atomically
@@ -60,6 +60,8 @@ def export(run: str | Path, formats: Sequence[str] | None = None, *, out: str | 
         where.mkdir(parents=True, exist_ok=True)
         return [write_atomically(where / name, content) for name, content in files.items()]
     except OSError as error:
+        if is_full_disk(error):  # no mistake in what was given, and no reason to give up the run
+            raise
         raise UserError(f"cannot write to {str(where)!r}: {error.strerror}; name another --out") from error
 
 

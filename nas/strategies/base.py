@@ -6,13 +6,15 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.candidates import Candidates
+from nas.checkpoint import NOWHERE, Checkpoints, Slot
 from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
@@ -79,7 +81,8 @@ class Problem:
             that were done before; None for the training.
         measure_cost: Takes the place of measuring the supernet on a sample of `weights`, where that is not the raw data
             that encoders run on; None for the measuring.
-        started: When the search began, by `time.perf_counter`.
+        checkpoints: Where trainings keep their states.
+        started: When the search began, by the clock of `checkpoints`.
     """
 
     space: SearchSpace
@@ -95,12 +98,17 @@ class Problem:
     alone_loss: float = math.inf
     evaluator: Evaluator | None = None
     measure_cost: Callable[[Problem], CostTable] | None = None
+    checkpoints: Checkpoints = NOWHERE
     started: float = field(default_factory=time.perf_counter)
 
     def make_network(self, space: SearchSpace | None = None) -> FusionNetwork:
         """A fresh network on the device: the supernet, or another space's, initialised from the seed."""
         with seeded(self.seed):
             return build_network(space or self.space, self.data, self.training, self.builders).to(self.device)
+
+    def slot(self, kind: str, *identity: Any) -> Slot:
+        """Where one training of this search keeps its state; see `nas.checkpoint.Checkpoints.slot`."""
+        return self.checkpoints.slot(kind, self.seed, *identity)
 
     def train_from_scratch(self, architecture: Architecture) -> Trained:
         """The derived network of an architecture, initialised and trained from the seed."""
@@ -112,6 +120,7 @@ class Problem:
             self.training,
             seed=self.seed,
             device=self.device,
+            slot=self.slot("candidate", architecture.to_dict(), asdict(self.training)),
         )
 
     def train_on(self, network: FusionNetwork, architecture: Architecture) -> FusionNetwork:
@@ -125,14 +134,16 @@ class Problem:
         names = derived.state_dict().keys()
         derived.load_state_dict({name: value for name, value in network.state_dict().items() if name in names})
         epochs = max(1, round(TRAIN_ON_SHARE * self.training.num_epochs(len(self.weights))))
+        training = replace(self.training, epochs=epochs)
         return train(
             derived,
             self.data.task,
             self.weights,
             self.architecture,
-            replace(self.training, epochs=epochs),
+            training,
             seed=self.seed,
             device=self.device,
+            slot=self.slot("trained on", architecture.to_dict(), asdict(training)),
         ).network
 
     def evaluate(self, architecture: Architecture) -> Tensor:
@@ -166,8 +177,8 @@ class Problem:
         return max(1, round(length * self.training.num_epochs(len(self.weights))))
 
     def elapsed_seconds(self) -> float:
-        """Wall time since the search began."""
-        return time.perf_counter() - self.started
+        """Wall time since the search began, without that between a stop and its resumption."""
+        return self.checkpoints.now() - self.started
 
     def spent(self) -> float:
         """Share of the budget that is spent; 0 when there is no limit."""

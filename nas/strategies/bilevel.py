@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from nas.data.batches import Batch, shuffled
 from nas.graph import Selection
 from nas.guards import LOOKS, Guards
 from nas.relaxation import entropy, softmax
+from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
 from nas.training import (
@@ -101,13 +102,52 @@ def add_penalty_gradient(supernet: Supernet, penalty: Tensor) -> None:
             parameter.grad += gradient
 
 
-def endless(batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> Iterator[Batch]:
-    """Passes over the samples without end, each in a new random order."""
-    while True:
-        yield from shuffled(batch, batch_size, generator, device)
+class Endless:
+    """Passes over the samples without end, each in a new random order: `next(parts)` is the next batch.
+
+    Args:
+        batch: All samples.
+        batch_size: Samples per step, at least 2.
+        generator: On the CPU.
+        device: Where the batches are wanted.
+    """
+
+    def __init__(self, batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> None:
+        self._pass = partial(shuffled, batch, batch_size, device=device)
+        self._generator = generator
+        self._parts: Iterator[Batch] = iter(())
+        self._pass_began = generator.get_state()
+        self._taken = 0
+
+    def __next__(self) -> Batch:
+        part = next(self._parts, None)
+        if part is None:
+            self._pass_began, self._taken = self._generator.get_state(), 0
+            self._parts = self._pass(generator=self._generator)
+            part = next(self._parts)
+        self._taken += 1
+        return part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is: the generator at the beginning of the present pass, and how many batches that has given."""
+        return {"pass_began": self._pass_began, "taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where another one was.
+
+        Raises:
+            ValueError: If that is no place in a pass.
+        """
+        self._pass_began, self._taken = state["pass_began"], int(state["taken"])
+        again = torch.Generator()
+        again.set_state(self._pass_began)
+        self._parts = self._pass(generator=again) if self._taken else iter(())
+        for _ in range(self._taken):
+            if next(self._parts, None) is None:
+                raise ValueError(f"a pass does not have {self._taken} batches")
 
 
-def bilevel(
+def bilevel(  # noqa: PLR0915  # a training loop, told in order
     problem: Problem,
     select: Select,
     architecture_gradient: ArchitectureGradient,
@@ -147,13 +187,37 @@ def bilevel(
             betas=(0.5, 0.999),
             weight_decay=problem.search.architecture_weight_decay,
         )
-        held_out = endless(problem.architecture, config.batch_size, generator, device)
+        held_out = Endless(problem.architecture, config.batch_size, generator, device)
         guards = None
         if problem.search.guards:
             guards = Guards(supernet, mixture, task, problem.architecture, problem.weights.targets, device)
         look_every = -(-num_epochs // LOOKS)
-        done = 0
-        for epoch in range(num_epochs):
+        done = epochs = 0
+        slot = problem.slot("supernet")
+        log = slot.keep(problem.log)
+        learned: dict[str, Stateful] = {"supernet": supernet, **({"guards": guards} if guards is not None else {})}
+        parts: dict[str, Stateful] = {
+            **learned,
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+            "architecture_optimizer": architecture_optimizer,
+            "held_out": held_out,
+        }
+
+        def state() -> dict[str, Any]:
+            return {"done": done, "epochs": epochs, "is_over": is_over, **take_snapshot(generator, **parts)}
+
+        is_over = False
+        if (found := slot.restore()) is not None:
+            with slot.fitting():
+                is_over = slot.finished or bool(found["is_over"])
+                if slot.finished:
+                    for name, part in learned.items():
+                        part.load_state_dict(found[name])
+                else:
+                    restore_snapshot(found, generator, **parts)
+                    done, epochs = int(found["done"]), int(found["epochs"])
+        while not (is_over or (epochs and problem.spent() >= 1)):  # time may have been spent before a stop
             network.train()
             sums, before = torch.zeros(2), done
             for batch in shuffled(problem.weights, config.batch_size, generator, device):
@@ -179,18 +243,20 @@ def bilevel(
                 step(loss, optimizer, scheduler, config)
                 done += 1
                 sums += torch.stack([loss.detach().cpu(), loss_held_out.cpu()])
-            check_finite(float(sums.sum()), epoch, config)
-            is_last = epoch + 1 == num_epochs or problem.spent() >= 1
-            weights = _detached((read_out or beliefs if is_last else beliefs)(supernet))
+            check_finite(float(sums.sum()), epochs, config)
+            epochs += 1
+            is_over = epochs == num_epochs or problem.spent() >= 1
+            weights = _detached((read_out or beliefs if is_over else beliefs)(supernet))
             seen = {}
-            if guards is not None and (is_last or (epoch + 1) % look_every == 0):
-                reached = max((epoch + 1) / num_epochs, min(1.0, problem.spent()))
-                seen = {"guards": guards.look(epoch + 1, weights, progress=reached, is_last=is_last)}
-            problem.log(
+            if guards is not None and (is_over or epochs % look_every == 0):
+                reached = max(epochs / num_epochs, min(1.0, problem.spent()))
+                seen = {"guards": guards.look(epochs, weights, progress=reached, is_last=is_over)}
+                is_over = is_over or guards.tripped is not None
+            log(
                 {
                     "phase": "search",
                     "step": done,
-                    "epoch": epoch + 1,
+                    "epoch": epochs,
                     "seconds": problem.elapsed_seconds(),
                     "train_loss": float(sums[0]) / (done - before),
                     "architecture_loss": float(sums[1]) / (done - before),
@@ -199,15 +265,15 @@ def bilevel(
                     **seen,
                 }
             )
-            if is_last or (guards is not None and guards.tripped):
-                break
+            slot.offer(state)
+        slot.finish(lambda: {name: part.state_dict() for name, part in learned.items()})
         guarded = guards.end() if guards is not None else None
         with torch.no_grad():
-            found = mixture(supernet)
+            mixed = mixture(supernet)
         return Explored(
             network=network,
             beliefs={name: values.tolist() for name, values in _detached((read_out or beliefs)(supernet)).items()},
-            loss=float(evaluation_losses(task, network, problem.architecture, device, found).mean()),
+            loss=float(evaluation_losses(task, network, problem.architecture, device, mixed).mean()),
             guards=guarded,
         )
 

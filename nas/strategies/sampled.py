@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
 from nas.relaxation import entropy, fair_paths
 from nas.scoring import PathScorer
+from nas.snapshot import restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem, encoders_train
 from nas.training import autocast, check_finite, make_optimizer, seeded, step, steps_per_epoch
 
@@ -54,10 +56,24 @@ def sampled(problem: Problem) -> Explored:
     optimizer, scheduler = make_optimizer(network, config, num_epochs * per_epoch)
     warm_up_steps = round(WARM_UP_SHARE * num_epochs * per_epoch) if encoders_train(network) else 0
     warm_up = None if problem.space.warm_up is None else problem.space.path(problem.space.warm_up)
-    done = 0
+    done = epochs = 0
     look_at = {round((i + 1) * num_epochs / LOOKS) for i in range(LOOKS)}
+    slot = problem.slot("supernet")
+    log = slot.keep(problem.log)
     with seeded(problem.seed) as generator:
-        for epoch in range(num_epochs):
+
+        def state() -> dict[str, Any]:
+            parts = take_snapshot(generator, network=network, optimizer=optimizer, scheduler=scheduler)
+            return {"done": done, "epochs": epochs, "choices": choices.getstate(), **parts}
+
+        if (found := slot.restore()) is not None:
+            with slot.fitting():
+                network.load_state_dict(found["network"])
+                if not slot.finished:
+                    restore_snapshot(found, generator, optimizer=optimizer, scheduler=scheduler)
+                    choices.setstate(found["choices"])
+                    done, epochs = int(found["done"]), int(found["epochs"])
+        while not (slot.finished or epochs >= num_epochs or (epochs and problem.spent() >= 1)):
             network.train()
             total = torch.zeros((), device=device)
             for batch in shuffled(problem.weights, config.batch_size, generator, device):
@@ -69,16 +85,17 @@ def sampled(problem: Problem) -> Explored:
                     loss = losses_of_paths(task, network, batch, paths).mean()
                 step(loss, optimizer, scheduler, config)
                 total += loss.detach() * len(batch)
-            check_finite(float(total), epoch, config)
-            if epoch + 1 in look_at:
+            check_finite(float(total), epochs, config)
+            epochs += 1
+            if epochs in look_at:
                 scorer = PathScorer(network, task, problem.architecture, device, max_samples=LOOK_SAMPLES)
                 seen = score_candidates(problem.space, scorer)
                 beliefs = seen.beliefs(problem.space)
-                problem.log(
+                log(
                     {
                         "phase": "search",
                         "step": done,
-                        "epoch": epoch + 1,
+                        "epoch": epochs,
                         "seconds": problem.elapsed_seconds(),
                         "train_loss": float(total) / len(problem.weights),
                         "architecture_loss": _best_loss(seen),
@@ -86,8 +103,8 @@ def sampled(problem: Problem) -> Explored:
                         "entropy": {name: float(entropy(torch.tensor(values))) for name, values in beliefs.items()},
                     }
                 )
-            if problem.spent() >= 1:
-                break
+            slot.offer(state)
+    slot.finish(lambda: {"network": network.state_dict()})
     scored = score_candidates(problem.space, PathScorer(network, task, problem.architecture, device))
     return Explored(network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored), candidates=scored)
 

@@ -33,6 +33,11 @@ TRAINING = TrainingConfig(epochs=2, batch_size=16, channels=8, patience=0)
 SEARCH = SearchConfig(length=1.0, trainings=2)
 
 
+def search_of(strategy: str, search: SearchConfig = SEARCH) -> SearchConfig:
+    """How a strategy searches: `exhaustive` refuses to try only some."""
+    return replace(search, trainings=0) if strategy == "exhaustive" else search
+
+
 def tiny_data(*, seed: int = 0, poisoned_test: bool = False) -> FusionData:
     """Two vectors of 3 and 2 features whose signs together tell the class; the three splits follow one another.
 

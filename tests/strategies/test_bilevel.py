@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.data.batches import Batch
 from nas.relaxation import softmax
 from nas.strategies import Explored, Problem, bilevel
-from nas.strategies.bilevel import add_penalty_gradient, endless, first_order
+from nas.strategies.bilevel import Endless, add_penalty_gradient, first_order
 from nas.supernet import Supernet
 from nas.training import TrainingConfig, evaluation_losses, losses
 from tests.strategies.problems import CPU, SEARCH, TRAINING, tiny_problem, tiny_supernet
@@ -210,7 +210,7 @@ def test_what_is_read_out_in_the_end_may_differ_from_what_is_believed_on_the_way
 def test_endless_passes_are_whole_and_differ_in_order() -> None:
     batch = tiny_problem().architecture  # 24 samples: two batches of 12 are one pass
     numbered = Batch(batch.inputs, {}, torch.arange(len(batch)))
-    parts = endless(numbered, 12, torch.Generator().manual_seed(0), CPU)
+    parts = Endless(numbered, 12, torch.Generator().manual_seed(0), CPU)
     passes = [[*next(parts).targets.tolist(), *next(parts).targets.tolist()] for _ in range(3)]
     assert all(sorted(one) == list(range(24)) for one in passes)
     assert len({tuple(one) for one in passes}) == 3

@@ -17,14 +17,21 @@ from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
 from nas.strategies import STRATEGIES, Explored, SearchConfig
 from nas.training import Trained, TrainingConfig, evaluation_losses
-from tests.strategies.problems import CPU, SEARCH, TRAINING, same_tensors, state_of, tiny_data, tiny_problem, tiny_space
+from tests.strategies.problems import (
+    CPU,
+    SEARCH,
+    TRAINING,
+    same_tensors,
+    search_of,
+    state_of,
+    tiny_data,
+    tiny_problem,
+    tiny_space,
+)
 
 _WITH_LOGITS = ("darts", "darts_second_order", "gdas", "pc_darts", "drnas", "fair_darts", "beta_darts")
 _TRAINING_FROM_SCRATCH = ("random", "evolution", "tpe", "nsga2", "mfas", "exhaustive")
 _WITH_SUPERNET = tuple(name for name in STRATEGIES if name not in _TRAINING_FROM_SCRATCH)
-
-_SEARCH_OF: Mapping[str, Mapping[str, Any]] = {"exhaustive": {"trainings": 0}}
-"""Options of the search that a strategy cannot do without: this one refuses to try only some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +65,7 @@ def _run(
     already_seconds: float = 0.0,
 ) -> _Outcome:
     records: list[Mapping[str, Any]] = []
-    search = replace(search, **_SEARCH_OF.get(name, {}))
+    search = search_of(name, search)
     problem = tiny_problem(
         seed=seed, training=training, search=search, log=records.append, already_seconds=already_seconds
     )
@@ -143,7 +150,7 @@ def test_the_global_random_state_is_left_as_it_was(name: str) -> None:
 def test_the_test_split_is_never_read(name: str) -> None:
     # Every array is NaN and every target out of range there, and asking for the split's indices is an error.
     records: list[Mapping[str, Any]] = []
-    search = replace(SEARCH, **_SEARCH_OF.get(name, {}))
+    search = search_of(name)
     problem = tiny_problem(data=tiny_data(poisoned_test=True), search=search, log=records.append)
     poisoned = STRATEGIES[name](problem)
     assert not _Outcome(poisoned, tuple(records)).differs_from(_run(name))
@@ -152,7 +159,7 @@ def test_the_test_split_is_never_read(name: str) -> None:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_weights_learn_from_the_weights_split_and_are_judged_on_the_other(name: str) -> None:
     # The answer is always 0 in the one and always 1 in the other: whoever learned of the other would be right there.
-    search = replace(SEARCH, **_SEARCH_OF.get(name, {}))
+    search = search_of(name)
     problem = tiny_problem(training=replace(TRAINING, epochs=12, learning_rate=0.03), search=search)
     explored = STRATEGIES[name](
         replace(
