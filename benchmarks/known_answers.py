@@ -1,146 +1,415 @@
-"""The search on tasks of known answer: how often it finds the right interaction order, depth and modalities.
+"""Searches marked right or wrong: every strategy and discretization on tasks of known answer, beside the truth.
 
-    python -m benchmarks.known_answers --searches 2 --out results/known_answers
+    python -m benchmarks.truth
+    python -m benchmarks.known_answers
 
-Every task is searched over seeds with the defaults. What was found, every modality alone, late fusion and every
-operation alone are trained from scratch with the seed of the search; the best of the fixed ones is chosen by the
-architecture split. Then the test split is read once. Searches whose records are there already are not run again, so
-that a stopped run goes on where it was.
+What a search found is looked up in the tables of `benchmarks.truth`, and trained there with the same seeds if it is not
+among them. Regret is the mean test score of the best architecture minus that of the one that was found, in points; see
+`Truth.best` for what the best one scores. One CSV file a strategy and discretization holds a row per search; searches
+that are there are not run again, so that a stopped run goes on where it was.
+
+Which strategy runs on what is in `PLAN`. A search's cost is its wall time by that of training late fusion at full
+length, measured right after it in the same process. Strategies that train every candidate, but for `random`, are not
+run but looked up: a training is its row with seed 0 in the table, where its loss on the architecture split stands, and
+costs one; so they run on the tasks of two modalities, whose tables hold every architecture.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import csv
+import io
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr, ttest_1samp
+from torch import Tensor
 
+from benchmarks.truth import FRESH, TRAINING, Index, Job, Truth, complete, groups, made, space_of
 from nas.architecture import Architecture, tap_depth
-from nas.baselines import contestants
+from nas.candidates import score_candidates
+from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask, known_tasks
-from nas.metrics import score
-from nas.preparation import Setup
+from nas.discretize import discretize
+from nas.guards import discretization_after
 from nas.provenance import provenance
-from nas.retrain import judge, train_all
 from nas.runs import write_atomically
-from nas.search import find, make_space, scorer_of
-from nas.strategies import SearchConfig
-from nas.training import TrainingConfig, pick_device
+from nas.scoring import PathScorer
+from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
+
+CPU = torch.device("cpu")
+
+SUPERNET_READ_OUTS = ("one_standard_error", "argmax", "perturbation")
 
 
-def one_search(task: KnownTask, seed: int, device: str) -> dict[str, Any]:
-    """One search of one task, judged on the test split."""
-    data = task.make()
-    space = make_space("layerwise", data)
-    setup = Setup(data=data, space=space, training=TrainingConfig(), device=pick_device(device))
-    result = find(setup, SearchConfig(), "sampled", "one_standard_error", "auto", seed)
-    found = result.architecture
-    rows = [
-        row
-        for row in contestants(space, found, scorer_of(setup, result), "full")
-        if row.kind in ("found", "late", "operation", "modality")
-    ]
-    entries = train_all(setup, result.prepared, rows)
-    judged, targets = judge(setup, entries)
-    scores = [score("accuracy", one.outputs, targets) for one in judged]
-    fixed = [index for index, row in enumerate(rows) if row.kind != "found"]
-    best = max(fixed, key=lambda index: entries[index].architecture_score)
-    late = next(index for index, row in enumerate(rows) if row.kind == "late")
-    answer = task.answer()
-    return {
-        "task": task.name,
-        "kind": task.kind,
-        "seed": seed,
-        "in_words": found.in_words(),
-        "order": space.interaction_order(found),
-        "wanted_order": answer.order,
-        "right_depths": set(answer.depths) <= depths_of(found) if answer.depths else not depths_of(found),
-        "right_modalities": set(answer.modalities) <= set(found.modalities()),
-        "score": scores[0],
-        "late": scores[late],
-        "best_fixed": scores[best],
-        "best_fixed_name": rows[best].name,
-        "search_seconds": result.seconds,
-        "late_seconds": entries[late].full_length_seconds,
-        "fixed_seconds": float(np.mean([entries[i].full_length_seconds for i in fixed if rows[i].kind != "modality"])),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What one strategy is run on.
+
+    Attributes:
+        strategy: A name of `STRATEGIES`.
+        discretizations: Each reads out the same supernet, in this order; ("none",) for a strategy without one.
+        tasks: Which of the known tasks.
+        seeds: How many searches of each.
+        guards: Whether a search that collapses is stopped.
+        is_looked_up: Whether trainings are looked up in the table.
+    """
+
+    strategy: str
+    discretizations: tuple[str, ...]
+    tasks: str
+    seeds: int
+    guards: bool = False
+    is_looked_up: bool = False
 
 
-def depths_of(architecture: Architecture) -> set[int]:
-    """Depths of the taps that an architecture reads."""
-    return {tap_depth(tap) for tap in architecture.taps()}
+TASKS: dict[str, Callable[[KnownTask], bool]] = {
+    "all": lambda _task: True,
+    "half": lambda task: task.depth == 1,
+    "one a kind": lambda task: task.noise == 0.4,
+    "two modalities": lambda task: task.modalities == 2,
+}
+"""Which of the known tasks: all 40; those at depth 1 with 2 and 3 modalities, half of every kind or a little more; the
+noisiest of every kind; the 30 of two modalities."""
+
+PLAN = (
+    Part(strategy="sampled", discretizations=("one_standard_error", "argmax"), tasks="all", seeds=5),
+    Part(strategy="random", discretizations=("none",), tasks="all", seeds=5),
+    *(
+        Part(strategy=name, discretizations=("none",), tasks="two modalities", seeds=5, is_looked_up=True)
+        for name in ("evolution", "tpe", "nsga2", "mfas", "exhaustive")
+    ),
+    *(
+        Part(strategy=name, discretizations=SUPERNET_READ_OUTS, tasks="half", seeds=2)
+        for name in ("darts", "gdas", "pc_darts", "drnas", "fair_darts", "beta_darts")
+    ),
+    Part(strategy="darts", discretizations=("argmax",), tasks="half", seeds=2, guards=True),
+    Part(strategy="darts_second_order", discretizations=SUPERNET_READ_OUTS, tasks="one a kind", seeds=1),
+)
 
 
-def table(records: Sequence[Mapping[str, Any]]) -> str:
-    """A line per kind, and one for all."""
-    lines = [
-        "| kind | searches | order: right | too high | too low | depth right | modalities right | found | best fixed | "
-        "late | cost, × late | cost, × mean fixed |",
-        "| --- " * 12 + "|",
-    ]
-    for kind in [*dict.fromkeys(record["kind"] for record in records), "all"]:
-        some = [record for record in records if kind in (record["kind"], "all")]
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """One search.
 
-        def share(values: Sequence[bool]) -> str:
-            return f"{100 * float(np.mean(values)):.0f} %"
+    Attributes:
+        task: Its name.
+        seed: Of the search.
+        architecture: Choice index of every node, such as "0-3-0".
+        seconds: Of search and read-out.
+        training_seconds: Of late fusion at full length; of looked-up searches 1, as every training.
+        discretization_loss: Supernet's loss of the path that was taken minus that of the mixture, or of the best path.
+        rank_correlation: Spearman's, of the supernet's losses and those of the table over what both hold.
+        tripped: The guard that tripped, if any.
+    """
 
-        def points(key: str, some: Sequence[Mapping[str, Any]] = some) -> str:
-            return f"{100 * float(np.mean([record[key] for record in some])):.1f}"
+    task: str
+    seed: int
+    architecture: str
+    seconds: float
+    training_seconds: float
+    discretization_loss: float
+    rank_correlation: float
+    tripped: str
 
-        lines.append(
-            f"| {kind} | {len(some)} | {share([r['order'] == r['wanted_order'] for r in some])} | "
-            f"{share([r['order'] > r['wanted_order'] for r in some])} | "
-            f"{share([r['order'] < r['wanted_order'] for r in some])} | {share([r['right_depths'] for r in some])} | "
-            f"{share([r['right_modalities'] for r in some])} | {points('score')} | {points('best_fixed')} | "
-            f"{points('late')} | {np.mean([r['search_seconds'] / r['late_seconds'] for r in some]):.1f} | "
-            f"{np.mean([r['search_seconds'] / r['fixed_seconds'] for r in some]):.1f} |"
+    @property
+    def index(self) -> Index:
+        """Choice index of every node."""
+        return tuple(int(part) for part in self.architecture.split("-"))
+
+
+class Records:
+    """The searches of one strategy and discretization: a CSV file that is added to."""
+
+    def __init__(self, folder: Path, part: Part, discretization: str) -> None:
+        self.name = f"{part.strategy}-{discretization}" + ("-guarded" if part.guards else "")
+        self.path = folder / f"{self.name}.csv"
+        self.rows: dict[tuple[str, int], Search] = {}
+        if self.path.exists():
+            for line in csv.DictReader(self.path.read_text().splitlines()):
+                row = Search(**{field.name: _READ[str(field.type)](line[field.name]) for field in fields(Search)})
+                self.rows[row.task, row.seed] = row
+
+    def add(self, row: Search) -> None:
+        """Takes in a search and writes all."""
+        self.rows[row.task, row.seed] = row
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([field.name for field in fields(Search)])
+        for _, one in sorted(self.rows.items()):
+            writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in astuple(one)])
+        write_atomically(self.path, text.getvalue().encode())
+
+
+_READ: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+
+
+def problem_of(task: KnownTask, seed: int) -> Problem:
+    """A search's problem; the test split is not in it."""
+    data = made(task)
+    return Problem(
+        space=space_of(task),
+        data=data,
+        weights=split_batch(data, "weights", CPU),
+        architecture=split_batch(data, "architecture", CPU),
+        training=TRAINING,
+        search=SearchConfig(),
+        seed=seed,
+        device=CPU,
+    )
+
+
+def run(part: Part, task: KnownTask, seed: int, table: Truth) -> list[Search]:
+    """One search, read out in every way."""
+    problem = replace(problem_of(task, seed), search=SearchConfig(guards=part.guards))
+    if part.is_looked_up:
+        return [_looked_up(part, problem, table)]
+    started = time.perf_counter()
+    explored = STRATEGIES[part.strategy](problem)
+    searched = time.perf_counter() - started
+    tripped = (explored.guards.tripped or "") if explored.guards is not None else ""
+    found: list[tuple[Architecture, float, float]] = []
+    rank = _rank_correlation(problem, explored, table)
+    for method in part.discretizations:
+        started = time.perf_counter()
+        if explored.network is None:
+            assert explored.architecture is not None
+            found.append((explored.architecture, float("nan"), searched))
+            continue
+        read = discretize(problem, explored, discretization_after(explored.guards, method))
+        found.append((read.architecture, read.loss, searched + time.perf_counter() - started))
+    late = next(reference.architecture for reference in problem.space.references if reference.kind == "late")
+    trained = problem.train_from_scratch(late)
+    full_length = trained.train_seconds / trained.num_epochs * TRAINING.num_epochs(len(problem.weights))
+    return [
+        Search(
+            task=task.name,
+            seed=seed,
+            architecture="-".join(map(str, problem.space.index(architecture))),
+            seconds=seconds,
+            training_seconds=full_length,
+            discretization_loss=loss,
+            rank_correlation=rank,
+            tripped=tripped,
         )
-    return "\n".join(lines) + "\n"
+        for architecture, loss, seconds in found
+    ]
+
+
+def _looked_up(part: Part, problem: Problem, table: Truth) -> Search:
+    asked = []
+
+    def evaluator(_problem: Problem, architecture: Architecture) -> Tensor:
+        index = problem.space.index(architecture)
+        asked.append(index)
+        return torch.full((len(problem.architecture),), table.rows[index, 0].architecture_loss)
+
+    explored = STRATEGIES[part.strategy](replace(problem, evaluator=evaluator))
+    assert explored.architecture is not None
+    return Search(
+        task=table.task.name,
+        seed=problem.seed,
+        architecture="-".join(map(str, problem.space.index(explored.architecture))),
+        seconds=len(asked),
+        training_seconds=1.0,
+        discretization_loss=float("nan"),
+        rank_correlation=float("nan"),
+        tripped="",
+    )
+
+
+def _rank_correlation(problem: Problem, explored: Explored, table: Truth) -> float:
+    if explored.network is None:
+        return float("nan")
+    scorer = PathScorer(explored.network, problem.data.task, problem.architecture, CPU)
+    candidates = explored.candidates or score_candidates(problem.space, scorer)
+    means = candidates.losses.mean(dim=1).tolist()
+    pairs = [
+        (mean, table.rows[index, 0].architecture_loss)
+        for index, mean in zip(map(tuple, candidates.indices.tolist()), means, strict=True)
+        if (index, 0) in table.rows
+    ]
+    return float(spearmanr(*zip(*pairs, strict=True)).statistic)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What a search is worth.
+
+    Attributes:
+        regret: Of the test score, in points; see the module.
+        regret_of_highest: The same against the highest mean of the table, which is high partly by luck.
+        score: Mean test score of what was found, in points.
+        right_depth: Whether it reads where there is something to read; for `nothing`, whether it reads nothing.
+        right_order: Whether its highest interaction order is the lowest that suffices.
+        right_modalities: Whether it reads all that has to be read.
+        collapsed: Whether it reads nothing though there is something to read.
+    """
+
+    regret: float
+    regret_of_highest: float
+    score: float
+    right_depth: bool
+    right_order: bool
+    right_modalities: bool
+    collapsed: bool
+
+
+def mark(search: Search, table: Truth) -> Mark:
+    """Marks a search by the table of its task."""
+    space, answer = space_of(table.task), table.task.answer()
+    found = space.at(search.index)
+    depths = {tap_depth(tap) for tap in found.taps()}
+    score = table.mean(search.index)
+    return Mark(
+        regret=100 * (table.best() - score),
+        regret_of_highest=100 * (table.highest()[1] - score),
+        score=100 * score,
+        right_depth=set(answer.depths) <= depths if answer.depths else not depths,
+        right_order=space.interaction_order(found) == answer.order,
+        right_modalities=set(answer.modalities) <= set(found.modalities()),
+        collapsed=bool(answer.depths) and not depths,
+    )
+
+
+def line(name: str, searches: Sequence[Search], tables: dict[str, Truth]) -> str:
+    """One line of a table."""
+    marks = [mark(search, tables[search.task]) for search in searches]
+    regrets = [one.regret for one in marks]
+
+    def share(values: Sequence[bool]) -> str:
+        return f"{100 * float(np.mean(values)):.0f} %"
+
+    def mean(values: Sequence[float]) -> str:
+        known = [value for value in values if not np.isnan(value)]
+        return f"{float(np.mean(known)):.2f}" if known else ""
+
+    cost = [search.seconds / search.training_seconds for search in searches]
+    cells = [
+        name,
+        str(len(searches)),
+        share([regret <= 1 for regret in regrets]),
+        share([one.regret_of_highest <= 1 for one in marks]),
+        mean(regrets),
+        f"{float(np.percentile(regrets, 95)):.1f}",
+        share([one.right_depth for one in marks]),
+        share([one.right_order for one in marks]),
+        share([one.right_modalities for one in marks]),
+        share([one.collapsed for one in marks]),
+        mean(cost),
+        mean([search.rank_correlation for search in searches]),
+        share([bool(search.tripped) for search in searches]),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+HEAD = (
+    "| searches of | how many | regret ≤ 1 | ≤ 1 of the highest | mean regret | 95th percentile | depth right | "
+    "order right | modalities right | collapsed | cost | rank correlation | guard tripped |\n" + "| --- " * 13 + "|"
+)
+
+
+def report(folder: Path, tables: dict[str, Truth], command: str) -> str:
+    """The page of all records."""
+    lines, own, control = [HEAD], None, None
+    for part in PLAN:
+        for discretization in part.discretizations:
+            records = Records(folder / "searches", part, discretization)
+            if not records.rows:
+                continue
+            lines.append(line(f"{records.name} ({part.tasks})", list(records.rows.values()), tables))
+            if (part.strategy, discretization) == ("sampled", "one_standard_error"):
+                own = records
+            if part.strategy == "random":
+                control = records
+    text = "\n".join(lines) + "\n"
+    if own is not None:
+        kinds = dict.fromkeys(table.task.kind for table in tables.values())
+        of_kind = {kind: [row for row in own.rows.values() if tables[row.task].task.kind == kind] for kind in kinds}
+        text += "\n## The default, by kind of task\n\n" + "\n".join(
+            [HEAD, *(line(kind, rows, tables) for kind, rows in of_kind.items() if rows)]
+        )
+        text += "\n"
+    if own is not None and control is not None:
+        text += "\n" + _paired(own, control, tables)
+    origin = provenance(command)
+    return (
+        f"{_OPENING}\n{text}\n`{command}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
+        f"load {os.getloadavg()[0]:.1f}. Regrets in points of test accuracy, chance is 25; cost in trainings of late "
+        "fusion at full length.\n"
+    )
+
+
+def _paired(own: Records, control: Records, tables: dict[str, Truth]) -> str:
+    """The default against random search, by task: the mean over seeds of each is one pair."""
+    differences = []
+    for name, table in tables.items():
+        both = [key for key in own.rows if key[0] == name and key in control.rows]
+        if both:
+            scores = [[mark(records.rows[key], table).score for key in both] for records in (own, control)]
+            differences.append(float(np.mean(scores[0]) - np.mean(scores[1])))
+    test = ttest_1samp(differences, 0.0)
+    low, high = test.confidence_interval()
+    return (
+        f"Against `random`, which trains three architectures: {np.mean(differences):+.2f} points of test accuracy, "
+        f"95 % interval [{low:+.2f}, {high:+.2f}], p = {test.pvalue:.1g} (paired t-test over {len(differences)} "
+        "tasks).\n"
+    )
+
+
+_OPENING = """# known_answers: does the search find what is known to be right?
+"""
+
+
+def missing(folder: Path, tables: dict[str, Truth]) -> list[list[tuple[Truth, Index]]]:
+    """What was found and is not trained yet with the fresh seeds, by form of task."""
+    found: dict[str, set[Index]] = {}
+    for part in PLAN:
+        for discretization in part.discretizations:
+            for search in Records(folder / "searches", part, discretization).rows.values():
+                found.setdefault(search.task, set()).add(search.index)
+    return [
+        [(tables[task.name], index) for task in group for index in sorted(found.get(task.name, ()))]
+        for group in groups([table.task for table in tables.values()])
+    ]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--searches", type=int, default=2)
-    parser.add_argument("--kinds", nargs="*", help="kinds of tasks to run; all if absent")
+    parser.add_argument("--strategies", nargs="*", help="strategies to run; all of the plan if absent")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
-    parser.add_argument("--device", default="auto")
+    parser.add_argument("--search-only", action="store_true", help="leave the table to another call")
     parser.add_argument("--out", type=Path, default=Path("results/known_answers"))
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
-    origin = provenance(f"python -m benchmarks.known_answers --searches {given.searches}")
-    there = given.out / "records.json"
-    records: list[dict[str, Any]] = json.loads(there.read_text())["records"] if there.exists() else []
-    done = {(record["task"], record["seed"]) for record in records}
-    for task in known_tasks():
-        if given.kinds and task.kind not in given.kinds:
+    tables = {task.name: Truth(given.out / "truth", task) for task in known_tasks()}
+    for part in PLAN:
+        if given.strategies and part.strategy not in given.strategies:
             continue
-        for seed in range(given.searches):
-            if (task.name, seed) in done:
-                continue
-            records.append(one_search(task, seed, given.device))
-            print({key: records[-1][key] for key in ("task", "seed", "in_words", "score", "best_fixed")}, flush=True)
-            write(given.out, records, origin)
-    write(given.out, records, origin)
-
-
-def write(folder: Path, records: Sequence[Mapping[str, Any]], origin: Mapping[str, Any]) -> None:
-    """Writes the records as JSON, and their table as README."""
-    result = {"records": records, "load": os.getloadavg()[0], **origin}
-    write_atomically(folder / "records.json", (json.dumps(result, indent=1, ensure_ascii=False) + "\n").encode())
-    text = (
-        "# known_answers: does the search find what is known to be right?\n\n"
-        "Accuracy on the test split in %, one training from scratch per search; chance is 25.\n\n"
-        f"{table(records)}\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, "
-        f"{origin['hardware']}.\n"
-    )
-    write_atomically(folder / "README.md", text.encode())
+        records = [Records(given.out / "searches", part, method) for method in part.discretizations]
+        for task in known_tasks():
+            for seed in range(part.seeds):
+                if TASKS[part.tasks](task) and any((task.name, seed) not in one.rows for one in records):
+                    for one, row in zip(records, run(part, task, seed, tables[task.name]), strict=True):
+                        one.add(row)
+                        print(one.name, *astuple(row), flush=True)
+    if given.search_only:
+        return
+    for some in missing(given.out, tables):
+        own = list(dict.fromkeys(table.task.name for table, _ in some))
+        jobs = [Job(task=own.index(table.task.name), index=index, seed=seed) for table, index in some for seed in FRESH]
+        complete([tables[name] for name in own], jobs)
+    text = report(given.out, tables, "python -m benchmarks.known_answers")
+    print(text)
+    write_atomically(given.out / "README.md", text.encode())
 
 
 if __name__ == "__main__":

@@ -134,7 +134,7 @@ class Truth:
         writer.writerow(names)
         for _, row in sorted(self.rows.items()):
             values = [getattr(row, name) for name in names]
-            writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in values])
+            writer.writerow([f"{value:.5f}" if isinstance(value, float) else value for value in values])
         write_atomically(self.path, text.getvalue().encode())
 
     def contenders(self) -> list[Index]:

@@ -124,7 +124,7 @@ TRAINING_SPREAD = 0.01
 """How far two trainings of one architecture differ by their seeds, as a share of what was learned.
 
 Standard deviation of the loss over seeds, in units of the loss of the best constant answer minus that of the best
-architecture; of the known-answer tables the median is this.
+architecture. In the tables of known answers it is 0.2 to 2.6 %, the median 0.7 %.
 """
 
 
@@ -303,7 +303,7 @@ def discretize(problem: Problem, explored: Explored, method: str) -> Discretized
     """
     network = explored.network
     assert network is not None
-    cost = CostTable.measure(network, problem.weights.take(slice(0, 1)).to(problem.device).inputs)
+    cost = problem.cost()
     candidates = explored.candidates or score_candidates(
         problem.space, PathScorer(network, problem.data.task, problem.architecture, problem.device)
     )
