@@ -235,6 +235,8 @@ def _rank_correlation(problem: Problem, explored: Explored, table: Truth) -> flo
         for index, mean in zip(map(tuple, candidates.indices.tolist()), means, strict=True)
         if (index, 0) in table.rows
     ]
+    if len(pairs) < 2:
+        return float("nan")
     return float(spearmanr(*zip(*pairs, strict=True)).statistic)
 
 

@@ -15,7 +15,7 @@ from nas.candidates import Candidates, score_candidates
 from nas.cost import CostTable
 from nas.data.batches import shuffled
 from nas.graph import FusionNetwork, Selection
-from nas.metrics import constant_losses
+from nas.metrics import constant_losses, constant_outputs, sample_errors, sample_losses
 from nas.scoring import PathScorer, paired_z, scored_samples
 from nas.strategies.base import Explored, Problem
 from nas.training import (
@@ -23,6 +23,7 @@ from nas.training import (
     evaluation_losses,
     losses,
     make_optimizer,
+    predict,
     seeded,
     step,
     steps_per_epoch,
@@ -78,18 +79,19 @@ def one_standard_error(
     After Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard
     error of the best, the simplest. Simple means few active nodes, then a low interaction order, then few multiply-adds
     of the whole network. Departures: standard errors are *paired*, sample by sample, and hold what another training
-    would change, see `TRAINING_SPREAD`; and the supernet proposes while trainings dispose, for a supernet favours what
+    would change, see `TRAINING_SPREAD`; of what was trained by itself, one is behind another if it is in both loss and
+    error; and the supernet proposes while trainings dispose, for a supernet favours what
     shares its weights widely, and knows little of what it has not trained enough.
 
-    First the simple forms are compared: nothing, and of every order the best with the fewest active nodes. One of order
-    0 or 1 that lies more than `DOUBT` standard errors behind a more complex one is out; higher orders stay, for they
-    may only have been trained too little. All that remain are trained on by themselves from the supernet's weights for
-    a share of a training, and the simplest within one standard error of the best is taken.
+    First the simple forms are compared: nothing, and of every order the best with the fewest active nodes. The supernet
+    has no say between them, for it has trained some of them too little. Each is trained on by itself from the
+    supernet's weights for a small share of a training, and the simplest within one standard error of the best is taken;
+    then it and the best of the others, unless that lies more than `CLEARLY` standard errors behind, for a larger share.
 
     Then nodes are added, one more at a time, as long as the supernet's best with so many lies more than `DOUBT`
-    standard errors before the one with fewer, and more than one when it is trained from scratch. To train it on from
-    the supernet's weights would not do: these have been regularised by what all paths share, and of that several nodes
-    keep more than one.
+    standard errors before its best with one fewer, and more than one before what was taken when it is trained from
+    scratch. To train it on from the supernet's weights would not do: these have been regularised by what all paths
+    share, and of that several nodes keep more than one.
 
     Of a supernet whose best path lies behind a modality trained alone, or no more than two standard errors before the
     best constant answer, simple forms of every order that leave out no modality are compared, and no node is added.
@@ -97,28 +99,34 @@ def one_standard_error(
     table = _Table.of(problem, candidates, cost)
     is_trained = _is_trained(problem, candidates)
     forms = _simple_forms(table, is_trained=is_trained)
-    if is_trained:
-        forms = _without_hopeless(table, forms)
-    chosen, losses = forms[0], None
-    if len(forms) > 1:
-        alone = torch.stack([_losses_trained_on(problem, network, table.architectures[row]) for row in forms])
-        number = _first(table.behind(alone) <= 1)
-        chosen, losses = forms[number], alone[number]
+    for share in TRAIN_ON_SHARES:
+        found = [_trained_on(problem, network, table.architectures[row], share) for row in forms]
+        behind = table.behind_in_both(found)
+        number = _first(behind <= 1)
+        chosen, own = forms[number], found[number]
+        others = [i for i in range(len(forms)) if i != number and float(behind[i]) <= CLEARLY]
+        if not others:
+            break
+        forms = [forms[i] for i in sorted({number, min(others, key=lambda i: float(behind[i]))})]
     while is_trained:
         more = _with_more_nodes(table, chosen)
-        if more is None or float(table.behind(candidates.losses[[chosen, more]])[0]) <= DOUBT:
+        if more is None or float(table.behind(candidates.losses[[table.best_of_as_many(chosen), more]])[0]) <= DOUBT:
             break
-        if losses is None:
-            losses = _losses_trained_on(problem, network, table.architectures[chosen])
-        grown = _losses_alone(problem, table.architectures[more])
-        if float(table.behind(torch.stack([losses, grown]))[0]) <= 1:
+        grown = _from_scratch(problem, table.architectures[more])
+        if float(table.behind_in_both([own, grown])[0]) <= 1:
             break
-        chosen, losses = more, grown
+        chosen, own = more, grown
     return table.architectures[chosen]
 
 
 DOUBT = 2.33
 """Standard errors beyond which the supernet's word is enough: one in a hundred differences of nothing is larger."""
+
+TRAIN_ON_SHARES = (0.15, 0.4)
+"""Lengths of the trainings that go on from the supernet's weights, as shares of one from scratch."""
+
+CLEARLY = 5.0
+"""Standard errors behind which a simple form stays, however long it is trained."""
 
 TRAINING_SPREAD = 0.01
 """How far two trainings of one architecture differ by their seeds, as a share of what was learned.
@@ -131,14 +139,18 @@ architecture. In the tables of known answers it is 0.2 to 2.6 %, the median 0.7 
 def _is_trained(problem: Problem, candidates: Candidates) -> bool:
     """Whether the supernet's best path knows more than a constant, and as much as the best modality alone."""
     best = candidates.losses[candidates.best()]
-    gained = _constant_losses(problem) - best
+    gained = _constant(problem)[0] - best
     standard_error = float(gained.std()) / len(gained) ** 0.5
     return float(gained.mean()) > 2 * standard_error and float(best.mean()) <= problem.alone_loss
 
 
-def _constant_losses(problem: Problem) -> Tensor:
+def _constant(problem: Problem) -> Tensor:
+    """Losses and errors of the best constant answer, (2, samples)."""
+    task = problem.data.task
     targets = scored_samples(problem.architecture).targets.cpu()
-    return constant_losses(problem.data.task, targets, problem.weights.targets.cpu())
+    outputs = constant_outputs(task, targets, problem.weights.targets.cpu())
+    losses = constant_losses(task, targets, problem.weights.targets.cpu())
+    return torch.stack([losses, sample_errors(task, outputs, targets)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,7 +162,7 @@ class _Table:
     orders: NDArray[np.int64]
     active: NDArray[np.int64]
     cost: CostTable
-    constant_loss: float
+    constant: Tensor
 
     @classmethod
     def of(cls, problem: Problem, candidates: Candidates, cost: CostTable) -> _Table:
@@ -161,19 +173,34 @@ class _Table:
             np.array([problem.space.interaction_order(one) for one in architectures]),
             np.array([sum(bool(choice.inputs) for _, choice in one.choices) for one in architectures]),
             cost,
-            float(_constant_losses(problem).mean()),
+            _constant(problem).mean(dim=1),
         )
 
-    def behind(self, losses: Tensor) -> Tensor:
+    def behind(self, losses: Tensor, *, of_errors: bool = False) -> Tensor:
         """How many standard errors of samples and trainings each row lies behind the best, (rows,).
 
         Args:
             losses: Of architectures on the scored samples, (rows, samples).
+            of_errors: Whether these are errors instead.
         """
         differences = losses - losses[losses.mean(dim=1).argmin()]
-        learned = max(0.0, self.constant_loss - float(losses.mean(dim=1).min()))
+        learned = max(0.0, float(self.constant[int(of_errors)] - losses.mean(dim=1).min()))
         variance = differences.var(dim=1) / losses.shape[1] + (TRAINING_SPREAD * learned) ** 2
         return differences.mean(dim=1) / variance.sqrt().clamp(min=1e-12)
+
+    def behind_in_both(self, trained: Sequence[Tensor]) -> Tensor:
+        """The smaller of how far each lies behind in losses and in errors, (architectures,).
+
+        Args:
+            trained: Losses and errors of every architecture, (2, samples) each.
+        """
+        losses, errors = torch.stack(list(trained), dim=1)
+        return torch.minimum(self.behind(losses), self.behind(errors, of_errors=True))
+
+    def best_of_as_many(self, row: int) -> int:
+        """Row of the lowest loss among those with as many active nodes as this one."""
+        rows = np.flatnonzero(self.active == self.active[row])
+        return int(rows[int(self.candidates.take(rows).losses.mean(dim=1).argmin())])
 
     def cheapest(self, rows: NDArray[np.int64]) -> int:
         """Of some rows, that of the fewest multiply-adds among those that cannot be told apart from their best."""
@@ -200,16 +227,6 @@ def _of_most_modalities(table: _Table, rows: NDArray[np.int64]) -> NDArray[np.in
     return most
 
 
-def _without_hopeless(table: _Table, forms: Sequence[int]) -> list[int]:
-    """Without those of order 0 or 1 that lie more than `DOUBT` standard errors behind a more complex one."""
-    kept = []
-    for number, row in enumerate(forms):
-        with_later = table.candidates.losses[list(forms[number:])]
-        if table.orders[row] > 1 or float(table.behind(with_later)[0]) <= DOUBT:
-            kept.append(row)
-    return kept
-
-
 def _with_more_nodes(table: _Table, chosen: int) -> int | None:
     """Row of the best with the next larger number of active nodes, of the simplest order that will do."""
     larger = table.active[table.active > table.active[chosen]]
@@ -230,18 +247,23 @@ def _first(flags: Tensor) -> int:
     return int(torch.nonzero(flags)[0])
 
 
-def _losses_alone(problem: Problem, architecture: Architecture) -> Tensor:
-    """Losses on the scored samples of an architecture that was trained from scratch, (samples,)."""
-    network = problem.train_from_scratch(architecture).network
-    return evaluation_losses(problem.data.task, network, scored_samples(problem.architecture), problem.device)
+def _from_scratch(problem: Problem, architecture: Architecture) -> Tensor:
+    """Losses and errors of an architecture that was trained from scratch, (2, samples)."""
+    return _judged(problem, problem.train_from_scratch(architecture).network)
 
 
-def _losses_trained_on(problem: Problem, network: FusionNetwork, architecture: Architecture) -> Tensor:
+def _trained_on(problem: Problem, network: FusionNetwork, architecture: Architecture, share: float) -> Tensor:
     """Likewise of one that was trained on from the supernet's weights; nothing answers with the best constant."""
     if not architecture.taps():
-        return _constant_losses(problem)
-    trained = problem.train_on(network, architecture)
-    return evaluation_losses(problem.data.task, trained, scored_samples(problem.architecture), problem.device)
+        return _constant(problem)
+    return _judged(problem, problem.train_on(network, architecture, share=share))
+
+
+def _judged(problem: Problem, network: FusionNetwork) -> Tensor:
+    task = problem.data.task
+    outputs, targets = predict(network, scored_samples(problem.architecture), problem.device)
+    losses = sample_losses(task, outputs, targets, network.head.scale.cpu())
+    return torch.stack([losses, sample_errors(task, outputs, targets)])
 
 
 def perturbation(

@@ -62,22 +62,41 @@ def score(metric: str, outputs: NDArray[np.floating], targets: NDArray[np.generi
     return float(f1_score(targets, predicted, labels=labels, average=metric.removesuffix("_f1"), zero_division=0))
 
 
-def constant_losses(task: Task, targets: Tensor, fitted_on: Tensor) -> Tensor:
-    """The losses of the best constant answer: what a network that knows nothing reaches.
+def sample_errors(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """How wrong every sample is in the units of the primary metric, (batch,); 0 is right.
+
+    Whether the class is wrong, the share of labels that are, or the mean absolute error over outputs.
 
     Args:
         task: What the target is.
-        targets: Judged on these, (n,) or (n, outputs).
-        fitted_on: The constant is fitted on these, by class frequencies, label frequencies or means.
+        outputs: Logits or predictions, (batch, outputs).
+        targets: (batch,) int64 or (batch, outputs) float.
+    """
+    if task == "classification":
+        return (outputs.argmax(dim=1) != targets).float()
+    if task == "multilabel":
+        return ((outputs > 0) != (targets > 0)).float().mean(dim=1)
+    return (outputs.float() - targets).abs().mean(dim=1)
 
-    Returns:
-        (n,), comparable with `sample_losses`.
+
+def constant_outputs(task: Task, targets: Tensor, fitted_on: Tensor) -> Tensor:
+    """The best constant answer: what a network says that knows nothing, (n, outputs).
+
+    Args:
+        task: What the target is.
+        targets: As many answers as these, (n,) or (n, outputs).
+        fitted_on: The constant is fitted on these, by class frequencies, label frequencies or means.
     """
     if task == "classification":
         counts = torch.bincount(fitted_on, minlength=int(max(fitted_on.max(), targets.max())) + 1).float()
-        return -torch.log((counts + 1) / (counts + 1).sum())[targets]
+        return torch.log((counts + 1) / (counts + 1).sum()).expand(len(targets), -1)
     mean = fitted_on.float().mean(dim=0)
     if task == "multilabel":
-        rate = mean.clamp(1e-3, 1 - 1e-3)
-        return sample_losses(task, torch.logit(rate).expand_as(targets), targets)
-    return sample_losses(task, mean.expand_as(targets), targets, fitted_on.float().std(dim=0).clamp(min=1e-12))
+        mean = torch.logit(mean.clamp(1e-3, 1 - 1e-3))
+    return mean.expand_as(targets)
+
+
+def constant_losses(task: Task, targets: Tensor, fitted_on: Tensor) -> Tensor:
+    """The losses of the best constant answer, (n,), comparable with `sample_losses`; see `constant_outputs`."""
+    scale = fitted_on.float().std(dim=0).clamp(min=1e-12) if task == "regression" else None
+    return sample_losses(task, constant_outputs(task, targets, fitted_on), targets, scale)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 import nas.discretize
@@ -21,7 +22,7 @@ from nas.encoders.vector import VectorEncoder
 from nas.graph import FusionNetwork, Head
 from nas.scoring import PathScorer
 from nas.strategies import Explored, Problem
-from nas.training import evaluation_losses, losses, train
+from nas.training import losses, predict, train
 from search_spaces import layerwise
 from tests.strategies.problems import CPU, TRAINING, tiny_problem, tiny_space
 
@@ -92,6 +93,7 @@ class Scene:
         supernet: What the supernet says of an architecture, (samples,).
         trained_on: What it comes to when trained on; None for what the supernet says.
         alone: What it comes to when trained from scratch; None likewise.
+        errors: Of what was trained; None if they are as the losses.
         log: How each architecture was trained, in order.
     """
 
@@ -102,20 +104,25 @@ class Scene:
     supernet: Losses
     trained_on: Losses | None = None
     alone: Losses | None = None
+    errors: Losses | None = None
     log: list[tuple[str, Architecture]] = field(default_factory=list)
 
     def decide(self) -> Architecture:
-        def on(_problem: Problem, _network: FusionNetwork, one: Architecture) -> Tensor:
-            self.log.append(("on", one))
-            return (self.trained_on or self.supernet)(one)
+        def both(losses_of: Losses, one: Architecture) -> Tensor:
+            losses = losses_of(one)
+            return torch.stack([losses, losses if self.errors is None else self.errors(one)])
+
+        def on(_problem: Problem, _network: FusionNetwork, one: Architecture, share: float) -> Tensor:
+            self.log.append((f"on {share}", one))
+            return both(self.trained_on or self.supernet, one)
 
         def from_scratch(_problem: Problem, one: Architecture) -> Tensor:
             self.log.append(("alone", one))
-            return (self.alone or self.supernet)(one)
+            return both(self.alone or self.supernet, one)
 
-        self.patch.setattr(nas.discretize, "_losses_trained_on", on)
-        self.patch.setattr(nas.discretize, "_losses_alone", from_scratch)
-        self.patch.setattr(nas.discretize, "_constant_losses", lambda _problem: BASE)
+        self.patch.setattr(nas.discretize, "_trained_on", on)
+        self.patch.setattr(nas.discretize, "_from_scratch", from_scratch)
+        self.patch.setattr(nas.discretize, "_constant", lambda _problem: torch.stack([BASE, BASE]))
         space = self.problem.space
         every = list(space.enumerate())
         candidates = Candidates(
@@ -186,23 +193,37 @@ def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(scene: S
 
 def test_what_decides_between_simple_forms_is_what_they_come_to_when_trained_on(scene: Scene) -> None:
     forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
-    scene.supernet = by_order({1: 0.5, 2: 0.6})  # 0.1, with a deviation of sqrt(2): one standard error
-    scene.trained_on = by_order({1: 0.5, 2: 2.0})
-    assert scene.decide() == forms[3]
-    # Nothing and a modality alone lie seven standard errors behind, so they are out.
-    assert scene.log == [("on", forms[2]), ("on", forms[3])]
+    scene.supernet = by_order({2: 3.0})  # order 1 lies forty standard errors behind, and is heard all the same
+    scene.trained_on = by_order({1: 2.0, 2: 1.7})
+    assert scene.decide() == forms[2]
+    # All for a short while; then the one that was taken and the best of the others, three standard errors behind.
+    assert scene.log == [("on 0.15", form) for form in forms] + [("on 0.4", form) for form in forms[2:]]
 
 
-def test_a_higher_order_may_only_have_been_trained_too_little_a_lower_one_may_not(scene: Scene) -> None:
-    multiplicative = architecture(MULTIPLICATIVE, NOTHING)
-    scene.supernet = by_order({1: 3.0})  # order 2 lies forty standard errors behind
-    scene.trained_on = by_order({1: 3.0, 2: 4.0})
-    assert scene.decide() == multiplicative
-    scene.log.clear()
-    scene.supernet = by_order({2: 3.0})
-    scene.trained_on = by_order({1: 9.0})  # nobody asks
-    assert scene.decide() == multiplicative
-    assert not scene.log  # what is alone in question need not be trained
+def test_what_is_clearly_behind_is_not_trained_for_longer(scene: Scene) -> None:
+    scene.supernet = by_order({1: 2.0})
+    assert scene.decide() == architecture(ADDITIVE, NOTHING)
+    assert [how for how, _ in scene.log] == ["on 0.15"] * 4
+
+
+def test_longer_trainings_may_turn_the_tables(scene: Scene) -> None:
+    scene.supernet = by_order({2: 1.0})
+    additive, multiplicative = architecture(ADDITIVE, NOTHING), architecture(MULTIPLICATIVE, NOTHING)
+    early, late = by_order({1: 1.7, 2: 2.0}), by_order({1: 3.0, 2: 2.0})
+
+    def trained_on(one: Architecture) -> Tensor:
+        return late(one) if scene.log[-1][0] == "on 0.4" else early(one)
+
+    scene.trained_on = trained_on
+    assert scene.decide() == additive
+    assert [one for how, one in scene.log if how == "on 0.4"] == [additive, multiplicative]
+
+
+def test_one_form_is_behind_another_only_if_it_is_in_both_loss_and_error(scene: Scene) -> None:
+    scene.supernet = by_order({1: 2.0, 2: 3.0})
+    assert scene.decide() == architecture(MULTIPLICATIVE, NOTHING)
+    scene.errors = by_order({1: 2.0, 2: 2.035})
+    assert scene.decide() == architecture(ADDITIVE, NOTHING)
 
 
 def test_a_node_is_added_if_it_pays_in_the_supernet_and_from_scratch(scene: Scene) -> None:
@@ -222,8 +243,8 @@ def test_a_node_is_added_if_it_pays_in_the_supernet_and_from_scratch(scene: Scen
     scene.supernet = gaining(0.30)  # 3.7 of both
     assert scene.decide() == both
     assert scene.log[-1] == ("alone", both)
-    scene.trained_on = lambda _found: BASE - 4
-    scene.alone = lambda _found: BASE - 4
+    scene.trained_on = lambda found: BASE - (4 if fuses(found) else 0)
+    scene.alone = scene.trained_on
     assert scene.decide() == one  # however sure the supernet is of the second node
 
 
@@ -233,7 +254,8 @@ def test_a_supernet_that_has_not_learned_has_no_say_in_order_and_nodes(scene: Sc
     scene.patch.setattr(nas.discretize, "_is_trained", lambda _problem, _candidates: False)
     assert scene.decide() == architecture(ADDITIVE, NOTHING)
     # Nothing, and one of each order with a single active node.
-    assert scene.log == [("on", architecture(one, NOTHING)) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
+    forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
+    assert scene.log == [("on 0.15", form) for form in forms]
 
 
 @pytest.mark.parametrize(("is_trained", "expected"), [(True, ("a", "b")), (False, ("a", "b", "c"))])
@@ -289,8 +311,10 @@ def test_what_is_in_doubt_is_trained_from_scratch_on_the_weights_split() -> None
         seed=problem.seed,
         device=CPU,
     )
-    expected = evaluation_losses("classification", trained.network, problem.architecture, CPU)
-    assert torch.equal(nas.discretize._losses_alone(problem, one), expected)
+    outputs, targets = predict(trained.network, problem.architecture, CPU)
+    losses, errors = nas.discretize._from_scratch(problem, one)
+    torch.testing.assert_close(losses, F.cross_entropy(outputs, targets, reduction="none"))
+    assert torch.equal(errors, (outputs.argmax(dim=1) != targets).float())
 
 
 def test_what_is_trained_on_begins_with_the_supernets_weights_and_leaves_them_as_they_are() -> None:
@@ -301,16 +325,18 @@ def test_what_is_trained_on_begins_with_the_supernets_weights_and_leaves_them_as
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     one = architecture(NOTHING, deeper(MULTIPLICATIVE))
-    derived = problem.train_on(supernet, one)
+    derived = problem.train_on(supernet, one, share=0.5)
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
     for name, parameter in derived.named_parameters():
         torch.testing.assert_close(parameter, supernet.get_parameter(name), rtol=0, atol=1e-6)
 
 
 def test_nothing_needs_no_training(problem: Problem, network: FusionNetwork) -> None:
-    losses = nas.discretize._losses_trained_on(problem, network, architecture(NOTHING, NOTHING))
+    losses, errors = nas.discretize._trained_on(problem, network, architecture(NOTHING, NOTHING), 0.15)
     counts = torch.bincount(problem.weights.targets) + 1
-    assert losses[0] == pytest.approx(-math.log(counts[problem.architecture.targets[0]] / counts.sum()))
+    targets = problem.architecture.targets
+    assert losses[0] == pytest.approx(-math.log(counts[targets[0]] / counts.sum()))
+    assert torch.equal(errors, (targets != counts.argmax()).float())
 
 
 def test_argmax_takes_the_largest_weight_of_every_node(

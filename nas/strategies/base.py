@@ -25,9 +25,6 @@ from nas.guards import Guarded
 from nas.space import SearchSpace
 from nas.training import Log, Trained, TrainingConfig, build_network, evaluation_losses, seeded, train
 
-TRAIN_ON_SHARE = 0.2
-"""Length of a training that goes on from a supernet's weights, as a share of one from scratch."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class SearchConfig:
@@ -35,7 +32,7 @@ class SearchConfig:
 
     Attributes:
         length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 1 on
-            cached taps, 0.7 for `sampled`, and 2 where encoders train along and have to be shared first.
+            cached taps, 0.5 for `sampled`, and 2 where encoders train along and have to be shared first.
         architecture_learning_rate: Of Adam on the architecture logits.
         architecture_weight_decay: Of the same.
         trainings: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for
@@ -123,17 +120,18 @@ class Problem:
             slot=self.slot("candidate", architecture.to_dict(), asdict(self.training)),
         )
 
-    def train_on(self, network: FusionNetwork, architecture: Architecture) -> FusionNetwork:
-        """The derived network of an architecture, trained on from a supernet's weights for a share of a training.
+    def train_on(self, network: FusionNetwork, architecture: Architecture, *, share: float) -> FusionNetwork:
+        """The derived network of an architecture, trained on from a supernet's weights.
 
         Args:
             network: The supernet; left as it is.
             architecture: Of its space.
+            share: Length, as a share of a training from scratch.
         """
         derived = self.make_network(self.space.restrict(architecture))
         names = derived.state_dict().keys()
         derived.load_state_dict({name: value for name, value in network.state_dict().items() if name in names})
-        epochs = max(1, round(TRAIN_ON_SHARE * self.training.num_epochs(len(self.weights))))
+        epochs = max(1, round(share * self.training.num_epochs(len(self.weights))))
         training = replace(self.training, epochs=epochs)
         return train(
             derived,
