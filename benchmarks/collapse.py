@@ -138,8 +138,8 @@ def page(found: Sequence[Collapse], command: str) -> str:
         "| task | loss of the mixture | plain darts, argmax | test | the default | test | best of the table |",
         "| --- " * 7 + "|",
         *(
-            f"| {one.task.kind} | {one.mixture_loss:.2f} | {one.argmax.in_words()} | {one.scores[0]:.1f} % | {one.default.in_words()} | "
-            f"{one.scores[1]:.1f} % | {one.scores[2]:.1f} % |"
+            f"| {one.task.kind} | {one.mixture_loss:.2f} | {one.argmax.in_words()} | {one.scores[0]:.1f} % | "
+            f"{one.default.in_words()} | {one.scores[1]:.1f} % | {one.scores[2]:.1f} % |"
             for one in found
         ),
     ]

@@ -88,35 +88,45 @@ def one_standard_error(
     supernet's weights for a small share of a training, and the simplest within one standard error of the best is taken;
     then it and the best of the others, unless that lies more than `CLEARLY` standard errors behind, for a larger share.
 
-    Then nodes are added, one more at a time, as long as the supernet's best with so many lies more than `DOUBT`
-    standard errors before its best with one fewer, and more than one before what was taken when it is trained from
-    scratch. To train it on from the supernet's weights would not do: these have been regularised by what all paths
-    share, and of that several nodes keep more than one.
+    Then nodes are added to it, one at a time: the supernet's best with one more, as long as that lies more than `DOUBT`
+    standard errors before what was taken, and more than one when it is trained from scratch. To train it on from the
+    supernet's weights would not do: these have been regularised by what all paths share, and of that several nodes keep
+    more than one. Where the supernet had learned less than the share `UNHEARD` of what the one that was taken has
+    learned since, it is not asked how much a node would gain, but only which. Where a node is added, the best of the
+    other interactions with the same active nodes are trained from scratch too, and the simplest of these is taken.
 
     Of a supernet whose best path lies behind a modality trained alone, or no more than two standard errors before the
     best constant answer, simple forms of every order that leave out no modality are compared, and no node is added.
     """
     table = _Table.of(problem, candidates, cost)
     is_trained = _is_trained(problem, candidates)
-    forms = _simple_forms(table, is_trained=is_trained)
+    trainings = _Trainings(problem, network, table)
+    chosen = _simplest(trainings, _simple_forms(table, is_trained=is_trained))
+    while is_trained and (more := _with_more_nodes(table, chosen)) is not None:
+        if not table.gains(chosen, more):
+            break
+        if float(table.behind_in_both([trainings.longest(chosen), trainings.from_scratch(more)])[0]) <= 1:
+            break
+        forms = _interactions_with_the_same_nodes(table, more)
+        chosen = forms[_first(table.behind_in_both([trainings.from_scratch(row) for row in forms]) <= 1)]
+    return table.architectures[chosen]
+
+
+def _simplest(trainings: _Trainings, forms: list[int]) -> int:
+    """The simplest of some rows that short trainings cannot tell from the best.
+
+    Args:
+        trainings: Of the supernet.
+        forms: Rows, simple first.
+    """
     for share in TRAIN_ON_SHARES:
-        found = [_trained_on(problem, network, table.architectures[row], share) for row in forms]
-        behind = table.behind_in_both(found)
+        behind = trainings.table.behind_in_both([trainings.on(row, share) for row in forms])
         number = _first(behind <= 1)
-        chosen, own = forms[number], found[number]
         others = [i for i in range(len(forms)) if i != number and float(behind[i]) <= CLEARLY]
-        if not others:
+        if not others or share == TRAIN_ON_SHARES[-1]:
             break
         forms = [forms[i] for i in sorted({number, min(others, key=lambda i: float(behind[i]))})]
-    while is_trained:
-        more = _with_more_nodes(table, chosen)
-        if more is None or float(table.behind(candidates.losses[[table.best_of_as_many(chosen), more]])[0]) <= DOUBT:
-            break
-        grown = _from_scratch(problem, table.architectures[more])
-        if float(table.behind_in_both([own, grown])[0]) <= 1:
-            break
-        chosen, own = more, grown
-    return table.architectures[chosen]
+    return forms[number]
 
 
 DOUBT = 2.33
@@ -197,10 +207,9 @@ class _Table:
         losses, errors = torch.stack(list(trained), dim=1)
         return torch.minimum(self.behind(losses), self.behind(errors, of_errors=True))
 
-    def best_of_as_many(self, row: int) -> int:
-        """Row of the lowest loss among those with as many active nodes as this one."""
-        rows = np.flatnonzero(self.active == self.active[row])
-        return int(rows[int(self.candidates.take(rows).losses.mean(dim=1).argmin())])
+    def gains(self, row: int, more: int) -> bool:
+        """Whether the supernet puts one row clearly before another."""
+        return float(self.behind(self.candidates.losses[[row, more]])[0]) > DOUBT
 
     def cheapest(self, rows: NDArray[np.int64]) -> int:
         """Of some rows, that of the fewest multiply-adds among those that cannot be told apart from their best."""
@@ -227,12 +236,27 @@ def _of_most_modalities(table: _Table, rows: NDArray[np.int64]) -> NDArray[np.in
     return most
 
 
+def _interactions_with_the_same_nodes(table: _Table, row: int) -> list[int]:
+    """Rows of a row's own order and of every order above 1, the best with the same active nodes; simple first."""
+
+    def pattern(other: int) -> list[bool]:
+        return [bool(choice.inputs) for _, choice in table.architectures[other].choices]
+
+    alike = np.array([other for other in range(len(table.architectures)) if pattern(other) == pattern(row)])
+    orders = [order for order in np.unique(table.orders[alike]) if order > 1 or order == table.orders[row]]
+    return [
+        row if order == table.orders[row] else table.cheapest(alike[table.orders[alike] == order]) for order in orders
+    ]
+
+
 def _with_more_nodes(table: _Table, chosen: int) -> int | None:
-    """Row of the best with the next larger number of active nodes, of the simplest order that will do."""
-    larger = table.active[table.active > table.active[chosen]]
-    if not larger.size:
+    """Row of the best that does one thing more than what was chosen, of the simplest order that will do."""
+    indices = table.candidates.indices
+    kept = [column for column, (_, choice) in enumerate(table.architectures[chosen].choices) if choice.inputs]
+    extends = (indices[:, kept] == indices[chosen, kept]).all(axis=1) & (table.active == table.active[chosen] + 1)
+    rows = np.flatnonzero(extends)
+    if not rows.size:
         return None
-    rows = np.flatnonzero(table.active == larger.min())
     orders, group_of = np.unique(table.orders[rows], return_inverse=True)
     order = orders[_first(_behind(table.candidates.take(rows).held_out_losses(group_of)) <= 1)]
     return table.cheapest(rows[table.orders[rows] == order])
@@ -245,6 +269,32 @@ def _behind(losses: Tensor) -> Tensor:
 
 def _first(flags: Tensor) -> int:
     return int(torch.nonzero(flags)[0])
+
+
+class _Trainings:
+    """Losses and errors of candidates that were trained by themselves, (2, samples); each is trained once."""
+
+    def __init__(self, problem: Problem, network: FusionNetwork, table: _Table) -> None:
+        self.problem = problem
+        self.network = network
+        self.table = table
+        self._done: dict[tuple[int, float], Tensor] = {}
+
+    def on(self, row: int, share: float) -> Tensor:
+        """Trained on from the supernet's weights for a share of a training."""
+        if (row, share) not in self._done:
+            self._done[row, share] = _trained_on(self.problem, self.network, self.table.architectures[row], share)
+        return self._done[row, share]
+
+    def longest(self, row: int) -> Tensor:
+        """From scratch if that was done, else trained on for the largest share."""
+        return self.from_scratch(row) if (row, 1.0) in self._done else self.on(row, TRAIN_ON_SHARES[-1])
+
+    def from_scratch(self, row: int) -> Tensor:
+        """Trained from scratch at full length."""
+        if (row, 1.0) not in self._done:
+            self._done[row, 1.0] = _from_scratch(self.problem, self.table.architectures[row])
+        return self._done[row, 1.0]
 
 
 def _from_scratch(problem: Problem, architecture: Architecture) -> Tensor:

@@ -194,10 +194,11 @@ def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(scene: S
 def test_what_decides_between_simple_forms_is_what_they_come_to_when_trained_on(scene: Scene) -> None:
     forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
     scene.supernet = by_order({2: 3.0})  # order 1 lies forty standard errors behind, and is heard all the same
-    scene.trained_on = by_order({1: 2.0, 2: 1.7})
+    scene.trained_on = scene.alone = by_order({1: 2.0, 2: 1.7})
     assert scene.decide() == forms[2]
     # All for a short while; then the one that was taken and the best of the others, three standard errors behind.
-    assert scene.log == [("on 0.15", form) for form in forms] + [("on 0.4", form) for form in forms[2:]]
+    short = [entry for entry in scene.log if entry[0] != "alone"]
+    assert short == [("on 0.15", form) for form in forms] + [("on 0.4", form) for form in forms[2:]]
 
 
 def test_what_is_clearly_behind_is_not_trained_for_longer(scene: Scene) -> None:
@@ -242,10 +243,31 @@ def test_a_node_is_added_if_it_pays_in_the_supernet_and_from_scratch(scene: Scen
     assert ("alone", both) not in scene.log
     scene.supernet = gaining(0.30)  # 3.7 of both
     assert scene.decide() == both
-    assert scene.log[-1] == ("alone", both)
+    assert ("alone", both) in scene.log
     scene.trained_on = lambda found: BASE - (4 if fuses(found) else 0)
     scene.alone = scene.trained_on
     assert scene.decide() == one  # however sure the supernet is of the second node
+
+
+def test_of_several_nodes_the_simplest_interactions_that_will_do_are_taken(scene: Scene) -> None:
+    one, sums = architecture(NOTHING, deeper(ADDITIVE)), architecture(ADDITIVE, deeper(ADDITIVE))
+    products = architecture(MULTIPLICATIVE, deeper(ADDITIVE))
+
+    def losses_of(found: Architecture) -> Tensor:
+        gained = {one: 1.0, sums: 2.0, products: 2.5}
+        return BASE - gained.get(found, 0.0)
+
+    scene.supernet = losses_of
+    assert scene.decide() == products
+    # From scratch, both are trained; the other sums and products with these nodes are not.
+    assert [entry for entry in scene.log if entry[0] == "alone"] == [("alone", products)]
+    scene.log.clear()
+    scene.supernet = lambda found: losses_of(found) + 0.6 * (found == products)
+    scene.alone = losses_of
+    assert scene.decide() == products
+    assert [entry for entry in scene.log if entry[0] == "alone"] == [("alone", sums), ("alone", products)]
+    scene.alone = lambda found: losses_of(found) + 0.6 * (found == products)
+    assert scene.decide() == sums
 
 
 def test_a_supernet_that_has_not_learned_has_no_say_in_order_and_nodes(scene: Scene) -> None:
