@@ -32,7 +32,7 @@ class SearchConfig:
 
     Attributes:
         length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 1 on
-            cached taps, 0.5 for `sampled`, and 2 where encoders train along and have to be shared first.
+            cached taps and 2 where encoders train along and have to be shared first, 0.7 and 1.4 for `sampled`.
         architecture_learning_rate: Of Adam on the architecture logits.
         architecture_weight_decay: Of the same.
         trainings: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for
@@ -164,14 +164,15 @@ class Problem:
         """A generator of choices, from the seed."""
         return random.Random(self.seed)
 
-    def num_epochs(self, network: FusionNetwork, *, on_cached_taps: float = 1.0) -> int:
+    def num_epochs(self, network: FusionNetwork, *, on_cached_taps: float = 1.0, with_encoders: float = 2.0) -> int:
         """Passes over the weights split that a search with this supernet takes.
 
         Args:
             network: The supernet.
             on_cached_taps: Automatic length where no encoder trains along.
+            with_encoders: Automatic length where encoders do.
         """
-        length = self.search.length or (2.0 if encoders_train(network) else on_cached_taps)
+        length = self.search.length or (with_encoders if encoders_train(network) else on_cached_taps)
         return max(1, round(length * self.training.num_epochs(len(self.weights))))
 
     def elapsed_seconds(self) -> float:

@@ -36,7 +36,10 @@ LOOKS = 6
 LOOK_SAMPLES = 128
 
 LENGTH = 0.7
-"""Automatic length of the search on cached taps: a step, of a path of every order, costs twice that of a training."""
+"""Automatic length of the search on cached taps, and half of that where encoders train along.
+
+A step, of a path of every order, costs twice that of a training on cached taps.
+"""
 
 RATE = 2.0
 """Peak learning rate of the supernet, as a multiple of a training's."""
@@ -52,7 +55,7 @@ def sampled(problem: Problem) -> Explored:
     network = problem.make_network()
     choices = problem.generator()
     per_epoch = steps_per_epoch(len(problem.weights), config)
-    num_epochs = problem.num_epochs(network, on_cached_taps=LENGTH)
+    num_epochs = problem.num_epochs(network, on_cached_taps=LENGTH, with_encoders=2 * LENGTH)
     optimizer, scheduler = make_optimizer(network, config, num_epochs * per_epoch)
     warm_up_steps = round(WARM_UP_SHARE * num_epochs * per_epoch) if encoders_train(network) else 0
     warm_up = None if problem.space.warm_up is None else problem.space.path(problem.space.warm_up)
