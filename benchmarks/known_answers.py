@@ -384,6 +384,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--strategies", nargs="*", help="strategies to run; all of the plan if absent")
+    parser.add_argument("--seeds", type=int, nargs="*", help="of the searches to run; all of the plan if absent")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
     parser.add_argument("--search-only", action="store_true", help="leave the table to another call")
     parser.add_argument("--out", type=Path, default=Path("results/known_answers"))
@@ -396,7 +397,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         records = [Records(given.out / "searches", part, method) for method in part.discretizations]
         for task in known_tasks():
-            for seed in range(part.seeds):
+            for seed in range(part.seeds) if given.seeds is None else given.seeds:
                 if TASKS[part.tasks](task) and any((task.name, seed) not in one.rows for one in records):
                     for one, row in zip(records, run(part, task, seed, tables[task.name]), strict=True):
                         one.add(row)

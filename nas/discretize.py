@@ -79,14 +79,15 @@ def one_standard_error(
     After Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard
     error of the best, the simplest. Simple means few active nodes, then a low interaction order, then few multiply-adds
     of the whole network. Departures: standard errors are *paired*, sample by sample, and hold what another training
-    would change, see `TRAINING_SPREAD`; of what was trained by itself, one is behind another if it is in both loss and
-    error; and the supernet proposes while trainings dispose, for a supernet favours what
+    would change, see `TRAINING_SPREAD`; of what was trained by itself, how far it is behind is the mean of that in loss
+    and in error; and the supernet proposes while trainings dispose, for a supernet favours what
     shares its weights widely, and knows little of what it has not trained enough.
 
     First the simple forms are compared: nothing, and of every order the best with the fewest active nodes. The supernet
     has no say between them, for it has trained some of them too little. Each is trained on by itself from the
     supernet's weights for a small share of a training, and the simplest within one standard error of the best is taken;
     then it and the best of the others, unless that lies more than `CLEARLY` standard errors behind, for a larger share.
+    After the short training the smaller of loss and error counts, for there is time to set it right.
 
     Then nodes are added to it, one at a time: the supernet's best with one more, as long as that lies more than `DOUBT`
     standard errors before what was taken, and more than one when it is trained from scratch. To train it on from the
@@ -105,10 +106,10 @@ def one_standard_error(
     while is_trained and (more := _with_more_nodes(table, chosen)) is not None:
         if not table.gains(chosen, more):
             break
-        if float(table.behind_in_both([trainings.longest(chosen), trainings.from_scratch(more)])[0]) <= 1:
+        if float(table.behind_by_itself([trainings.longest(chosen), trainings.from_scratch(more)])[0]) <= 1:
             break
         forms = _interactions_with_the_same_nodes(table, more)
-        chosen = forms[_first(table.behind_in_both([trainings.from_scratch(row) for row in forms]) <= 1)]
+        chosen = forms[_first(table.behind_by_itself([trainings.from_scratch(row) for row in forms]) <= 1)]
     return table.architectures[chosen]
 
 
@@ -120,10 +121,12 @@ def _simplest(trainings: _Trainings, forms: list[int]) -> int:
         forms: Rows, simple first.
     """
     for share in TRAIN_ON_SHARES:
-        behind = trainings.table.behind_in_both([trainings.on(row, share) for row in forms])
+        is_last = share == TRAIN_ON_SHARES[-1]
+        found = [trainings.on(row, share) for row in forms]
+        behind = trainings.table.behind_by_itself(found, leniently=not is_last)
         number = _first(behind <= 1)
         others = [i for i in range(len(forms)) if i != number and float(behind[i]) <= CLEARLY]
-        if not others or share == TRAIN_ON_SHARES[-1]:
+        if not others or is_last:
             break
         forms = [forms[i] for i in sorted({number, min(others, key=lambda i: float(behind[i]))})]
     return forms[number]
@@ -198,14 +201,17 @@ class _Table:
         variance = differences.var(dim=1) / losses.shape[1] + (TRAINING_SPREAD * learned) ** 2
         return differences.mean(dim=1) / variance.sqrt().clamp(min=1e-12)
 
-    def behind_in_both(self, trained: Sequence[Tensor]) -> Tensor:
-        """The smaller of how far each lies behind in losses and in errors, (architectures,).
+    def behind_by_itself(self, trained: Sequence[Tensor], *, leniently: bool = False) -> Tensor:
+        """How far each of what was trained by itself lies behind the best, in standard errors, (architectures,).
 
         Args:
             trained: Losses and errors of every architecture, (2, samples) each.
+            leniently: Whether the smaller of both counts, instead of their mean.
         """
         losses, errors = torch.stack(list(trained), dim=1)
-        return torch.minimum(self.behind(losses), self.behind(errors, of_errors=True))
+        both = torch.stack([self.behind(losses), self.behind(errors, of_errors=True)])
+        behind = both.min(dim=0).values if leniently else both.mean(dim=0)
+        return behind - behind.min()
 
     def gains(self, row: int, more: int) -> bool:
         """Whether the supernet puts one row clearly before another."""
