@@ -12,14 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import nas.discretize
+import nas.one_standard_error
 from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
 from nas.cost import CostTable
-from nas.discretize import DISCRETIZATIONS, argmax, discretize, one_standard_error, perturbation
+from nas.discretize import DISCRETIZATIONS, argmax, discretize, perturbation
 from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
 from nas.graph import FusionNetwork, Head
+from nas.one_standard_error import one_standard_error
 from nas.scoring import PathScorer
 from nas.strategies import Explored, Problem
 from nas.training import losses, predict, train
@@ -61,7 +62,7 @@ def cost(problem: Problem, network: FusionNetwork) -> CostTable:
 def is_trained(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Made-up losses count as those of a supernet that has learned, unless a test says otherwise."""
     if "real_supernet" not in request.keywords:
-        monkeypatch.setattr(nas.discretize, "_is_trained", lambda _problem, _candidates: True)
+        monkeypatch.setattr(nas.one_standard_error, "_is_trained", lambda _problem, _candidates: True)
 
 
 def explored_of(problem: Problem, network: FusionNetwork, favourite: Mapping[str, int]) -> Explored:
@@ -120,9 +121,9 @@ class Scene:
             self.log.append(("alone", one))
             return both(self.alone or self.supernet, one)
 
-        self.patch.setattr(nas.discretize, "_trained_on", on)
-        self.patch.setattr(nas.discretize, "_from_scratch", from_scratch)
-        self.patch.setattr(nas.discretize, "_constant", lambda _problem: torch.stack([BASE, BASE]))
+        self.patch.setattr(nas.one_standard_error, "_trained_on", on)
+        self.patch.setattr(nas.one_standard_error, "_from_scratch", from_scratch)
+        self.patch.setattr(nas.one_standard_error, "_constant", lambda _problem: torch.stack([BASE, BASE]))
         space = self.problem.space
         every = list(space.enumerate())
         candidates = Candidates(
@@ -277,7 +278,7 @@ def test_of_several_nodes_the_simplest_interactions_that_will_do_are_taken(scene
 def test_a_supernet_that_has_not_learned_has_no_say_in_order_and_nodes(scene: Scene) -> None:
     scene.supernet = by_order({2: 2.0})  # 28 standard errors
     scene.trained_on = by_order({1: 1.0})
-    scene.patch.setattr(nas.discretize, "_is_trained", lambda _problem, _candidates: False)
+    scene.patch.setattr(nas.one_standard_error, "_is_trained", lambda _problem, _candidates: False)
     assert scene.decide() == architecture(ADDITIVE, NOTHING)
     # Nothing, and one of each order with a single active node.
     forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
@@ -299,8 +300,8 @@ def test_a_supernet_that_has_not_learned_leaves_no_modality_out(is_trained: bool
     losses = torch.rand(1, 50, generator=torch.Generator().manual_seed(0)).repeat(len(architectures), 1)
     candidates = Candidates(np.array([space.index(one) for one in architectures]), losses)
     problem = replace(tiny_problem(), space=space)
-    table = nas.discretize._Table.of(problem, candidates, cost)
-    forms = [architectures[row] for row in nas.discretize._simple_forms(table, is_trained=is_trained)]
+    table = nas.one_standard_error._Table.of(problem, candidates, cost)
+    forms = [architectures[row] for row in nas.one_standard_error._simple_forms(table, is_trained=is_trained)]
     assert [space.interaction_order(one) for one in forms] == [0, 0, 1]
     assert forms[-1].modalities() == expected
 
@@ -316,7 +317,7 @@ def test_a_supernet_has_learned_if_it_knows_more_than_a_constant_and_as_much_as_
     def is_trained(standard_errors: float, alone_loss: float = math.inf) -> bool:
         best = constant - standard_errors * standard_error - spread
         candidates = Candidates(np.zeros((2, 2), dtype=np.int64), torch.stack([constant + 9, best]))
-        return nas.discretize._is_trained(replace(problem, alone_loss=alone_loss), candidates)
+        return nas.one_standard_error._is_trained(replace(problem, alone_loss=alone_loss), candidates)
 
     assert not is_trained(1.9)
     assert is_trained(2.1)
@@ -338,7 +339,7 @@ def test_what_is_in_doubt_is_trained_from_scratch_on_the_weights_split() -> None
         device=CPU,
     )
     outputs, targets = predict(trained.network, problem.architecture, CPU)
-    losses, errors = nas.discretize._from_scratch(problem, one)
+    losses, errors = nas.one_standard_error._from_scratch(problem, one)
     torch.testing.assert_close(losses, F.cross_entropy(outputs, targets, reduction="none"))
     assert torch.equal(errors, (outputs.argmax(dim=1) != targets).float())
 
@@ -358,7 +359,7 @@ def test_what_is_trained_on_begins_with_the_supernets_weights_and_leaves_them_as
 
 
 def test_nothing_needs_no_training(problem: Problem, network: FusionNetwork) -> None:
-    losses, errors = nas.discretize._trained_on(problem, network, architecture(NOTHING, NOTHING), 0.15)
+    losses, errors = nas.one_standard_error._trained_on(problem, network, architecture(NOTHING, NOTHING), 0.15)
     counts = torch.bincount(problem.weights.targets) + 1
     targets = problem.architecture.targets
     assert losses[0] == pytest.approx(-math.log(counts[targets[0]] / counts.sum()))
