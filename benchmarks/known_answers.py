@@ -364,6 +364,22 @@ def _paired(own: Records, control: Records, tables: dict[str, Truth]) -> str:
 
 
 _OPENING = """# known_answers: does the search find what is known to be right?
+
+Forty made tasks of ten kinds (`nas.data.synthetic.known_tasks`) say by construction where there is something to read,
+of which modalities, and by which interaction order. [`truth/`](truth) holds every architecture of their spaces,
+trained from scratch (`python -m benchmarks.truth`; what is in it says `benchmarks/truth.py`), and
+[`searches/`](searches) a row per search.
+
+*Regret* is the mean test accuracy of the best architecture minus that of the one that was found, over four trainings
+each, in points. Which one is best is picked by half of the trainings and judged by the other half; the highest mean
+of the table, which is high partly by luck, stands beside it. *Order right* is strict: to add a second modality where
+one would do counts as wrong, though it may cost nothing. *Collapsed* reads nothing where there is something to read.
+*Cost* is in trainings of late fusion at full length. *Rank correlation* is Spearman's, of the supernet's losses and
+those of trainings from scratch.
+
+`evolution`, `tpe`, `nsga2`, `mfas` and `exhaustive` look their trainings up in the tables and ran on the thirty tasks
+of two modalities; gradient strategies ran, without guards but for the line that says so, on the noisiest task of
+every kind.
 """
 
 
