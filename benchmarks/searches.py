@@ -176,7 +176,7 @@ def table(result: dict[str, Any]) -> str:
     for one in result["searches"]:
         lines.append(
             f"| {one['seed']} | {factor * one['score']:.{digits}f} | "
-            f"{factor * one['supernet_score']:.{digits}f} | {one['in_words']} | "
+            f"{_optional(one.get('supernet_score'), factor, digits)} | {one['in_words']} | "
             f"{one['encoders']}, {one['encoder_seconds']:.0f} | {one['search_seconds']:.1f} | "
             f"{one['search_seconds'] / one['late_fusion_seconds']:.1f} | "
             f"{one['search_seconds'] / one['fixed_seconds']:.1f} |"
@@ -188,6 +188,11 @@ def table(result: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _optional(value: float | None, factor: float, digits: int) -> str:
+    """A number that older records do not have."""
+    return "" if value is None else f"{factor * value:.{digits}f}"
 
 
 def write(folder: Path, result: dict[str, Any]) -> None:
