@@ -56,6 +56,8 @@ def _panel(axes: Axes, panel: Panel, colours: Mapping[str, str]) -> None:
         style = DASHES[place // len(PLAIN) % len(DASHES)]
         values = [panel.by * y for y in curve.y]
         axes.plot(curve.x, values, color=colour, lw=1.5, alpha=0.85, ls=style, marker=marker, label=label or "_")
+    if all(y == 0 for curve in panel.curves for y in curve.y):  # matplotlib would centre the line, and go below zero
+        axes.set_ylim(0, 1)
     axes.set_title(panel.title, loc="left", fontsize=9.5, weight="bold")
     axes.set_xlabel(panel.x_words, fontsize=8.5, color=SOFT)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
