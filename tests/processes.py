@@ -84,7 +84,10 @@ class Command:
         code = self._process.exitcode
         assert code is not None
         self._process.close()
-        return Ended(code, *((self._folder / name).read_text() for name in ("out", "err")))
+        # One that is killed before it has opened them has said nothing.
+        return Ended(
+            code, *(path.read_text() if path.exists() else "" for path in (self._folder / "out", self._folder / "err"))
+        )
 
 
 def _run(folder: Path, arguments: list[str], kill: tuple[str, int] | None, file_bytes: int, report: bool) -> None:
