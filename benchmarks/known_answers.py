@@ -17,21 +17,19 @@ costs one; so they run on the tasks of two modalities, whose tables hold every a
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.stats import spearmanr, ttest_1samp
 from torch import Tensor
 
-from benchmarks.truth import FRESH, TRAINING, Index, Job, Truth, complete, groups, made, space_of
+from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
+from benchmarks.truth import FRESH, TRAINING, Job, Truth, complete, groups, made, space_of
 from nas.architecture import Architecture, tap_depth
 from nas.candidates import score_candidates
 from nas.data.batches import split_batch
@@ -120,7 +118,7 @@ class Search:
     @property
     def index(self) -> Index:
         """Choice index of every node."""
-        return tuple(int(part) for part in self.architecture.split("-"))
+        return index_of(self.architecture)
 
 
 class Records:
@@ -129,24 +127,12 @@ class Records:
     def __init__(self, folder: Path, part: Part, discretization: str) -> None:
         self.name = f"{part.strategy}-{discretization}" + ("-guarded" if part.guards else "")
         self.path = folder / f"{self.name}.csv"
-        self.rows: dict[tuple[str, int], Search] = {}
-        if self.path.exists():
-            for line in csv.DictReader(self.path.read_text().splitlines()):
-                row = Search(**{field.name: _READ[str(field.type)](line[field.name]) for field in fields(Search)})
-                self.rows[row.task, row.seed] = row
+        self.rows = {(row.task, row.seed): row for row in read_rows(self.path, Search)}
 
     def add(self, row: Search) -> None:
         """Takes in a search and writes all."""
         self.rows[row.task, row.seed] = row
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow([field.name for field in fields(Search)])
-        for _, one in sorted(self.rows.items()):
-            writer.writerow([f"{value:.4f}" if isinstance(value, float) else value for value in astuple(one)])
-        write_atomically(self.path, text.getvalue().encode())
-
-
-_READ: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+        write_rows(self.path, Search, [one for _, one in sorted(self.rows.items())], digits=4)
 
 
 def problem_of(task: KnownTask, seed: int) -> Problem:
@@ -190,7 +176,7 @@ def run(part: Part, task: KnownTask, seed: int, table: Truth) -> list[Search]:
         Search(
             task=task.name,
             seed=seed,
-            architecture="-".join(map(str, problem.space.index(architecture))),
+            architecture=index_text(problem.space.index(architecture)),
             seconds=seconds,
             training_seconds=full_length,
             discretization_loss=loss,
@@ -214,7 +200,7 @@ def _looked_up(part: Part, problem: Problem, table: Truth) -> Search:
     return Search(
         task=table.task.name,
         seed=problem.seed,
-        architecture="-".join(map(str, problem.space.index(explored.architecture))),
+        architecture=index_text(problem.space.index(explored.architecture)),
         seconds=len(asked),
         training_seconds=1.0,
         discretization_loss=float("nan"),

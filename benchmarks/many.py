@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
-from nas.data.batches import Batch
+from nas.data.batches import Batch, batch_bounds
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
 from nas.training import TrainingConfig, seeded, steps_per_epoch
@@ -92,7 +92,7 @@ def train_many(
             order_of = {seed: torch.randperm(samples, generator=generator) for seed, generator in generators.items()}
             orders = torch.stack([order_of[seed] for seed in seed_of[left].tolist()])
             rows = left[:, None]
-            for start, end in _parts(samples, config.batch_size):
+            for start, end in batch_bounds(samples, config.batch_size):
                 some = orders[:, start:end]
                 inputs = {name: [a[rows, some] for a in arrays] for name, arrays in weights.inputs.items()}
                 found, _ = gradients(parameters, buffers, inputs, weights.targets[rows, some])
@@ -190,11 +190,3 @@ class _Best:
         for name, value in parameters.items():
             self.parameters[name][rows] = value.detach()[now]
         self.losses[rows], self.scores[rows], self.epochs[rows] = losses[now], scores[now], epoch
-
-
-def _parts(samples: int, batch_size: int) -> list[tuple[int, int]]:
-    """Where batches start and end; a last one of one sample joins the one before."""
-    ends = list(range(batch_size, samples, batch_size))
-    if ends and samples - ends[-1] == 1:
-        ends.pop()
-    return list(zip([0, *ends], [*ends, samples], strict=True))

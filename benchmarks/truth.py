@@ -13,12 +13,10 @@ stopped run goes on where it was.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import itertools
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -27,13 +25,13 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.many import evaluate_many, train_many
+from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
 from nas.architecture import Choice, tap_depth, tap_modality
 from nas.cost import multiply_adds, num_parameters
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData, Split
 from nas.data.synthetic import KnownTask, known_tasks
 from nas.encoders.base import Standardize
-from nas.runs import write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
 from nas.training import TrainingConfig, build_network, seeded
@@ -46,8 +44,6 @@ AT_ONCE = 64
 
 CONTENDERS = 12
 FRESH = (1, 2, 3, 4)
-
-Index = tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +71,7 @@ class Row:
     @property
     def index(self) -> Index:
         """Choice index of every node."""
-        return tuple(int(part) for part in self.architecture.split("-"))
+        return index_of(self.architecture)
 
 
 def operations(task: KnownTask) -> list[str]:
@@ -114,13 +110,7 @@ class Truth:
     def __init__(self, folder: Path, task: KnownTask) -> None:
         self.task = task
         self.path = folder / f"{task.name}.csv"
-        self.rows: dict[tuple[Index, int], Row] = {}
-        if self.path.exists():
-            for line in csv.DictReader(self.path.read_text().splitlines()):
-                if None in line.values():  # cut off
-                    continue
-                row = Row(**{field.name: _TYPES[str(field.type)](line[field.name]) for field in fields(Row)})
-                self.rows[row.index, row.seed] = row
+        self.rows = {(row.index, row.seed): row for row in read_rows(self.path, Row)}
 
     def add(self, rows: Iterable[Row]) -> None:
         """Takes in rows, without writing them."""
@@ -128,14 +118,7 @@ class Truth:
 
     def write(self) -> None:
         """Writes the table, in order."""
-        text = io.StringIO()
-        names = [field.name for field in fields(Row)]
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(names)
-        for _, row in sorted(self.rows.items()):
-            values = [getattr(row, name) for name in names]
-            writer.writerow([f"{value:.5f}" if isinstance(value, float) else value for value in values])
-        write_atomically(self.path, text.getvalue().encode())
+        write_rows(self.path, Row, [row for _, row in sorted(self.rows.items())], digits=5)
 
     def contenders(self) -> list[Index]:
         """The architectures with the highest test score with seed 0, best first."""
@@ -170,9 +153,6 @@ class Truth:
             picked = max(self.contenders(), key=lambda index: self.mean(index, picking))
             found.append(self.mean(picked, judging))
         return float(np.mean(found))
-
-
-_TYPES = {"str": str, "int": int, "float": float}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,7 +234,7 @@ def trained(tasks: Sequence[KnownTask], jobs: Sequence[Job]) -> list[Row]:
     parameters, cost = num_parameters(example), multiply_adds(example, one)
     return [
         Row(
-            architecture="-".join(map(str, job.index)),
+            architecture=index_text(job.index),
             seed=job.seed,
             score=float(right[row].float().mean()),
             loss=float(losses[row].mean()),

@@ -30,7 +30,7 @@ from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.graph import Selection
 from nas.metrics import constant_losses
-from nas.scoring import PathScorer, scored_samples
+from nas.scoring import PathScorer, scored_samples, standard_errors
 from nas.supernet import Supernet
 from nas.training import evaluation_losses, losses
 
@@ -302,8 +302,8 @@ class Guards:
             num_nodes=len(nodes),
             eigenvalue=eigenvalue,
             discretization=float(chosen.mean() - mixed.mean()),
-            path_gain=standard_errors(self.constant - chosen),
-            mixture_gain=standard_errors(self.constant - mixed),
+            path_gain=float(standard_errors(self.constant - chosen)),
+            mixture_gain=float(standard_errors(self.constant - mixed)),
             best_gain=self._best_gain(path) if all(preferring) else -math.inf,
         )
 
@@ -324,14 +324,4 @@ class Guards:
             if choice.inputs
         ]
         scorer = PathScorer(network, self.task, self.batch, self.device)
-        return max((standard_errors(self.constant - row) for row in scorer.losses(rows)), default=-math.inf)
-
-
-def standard_errors(gains: Tensor) -> float:
-    """The mean of paired differences in units of its standard error; 0 if there is none.
-
-    Args:
-        gains: (samples,), at least 2.
-    """
-    error = float(gains.std()) / math.sqrt(len(gains))
-    return float(gains.mean()) / max(error, 1e-12)
+        return max((float(standard_errors(self.constant - row)) for row in scorer.losses(rows)), default=-math.inf)

@@ -15,7 +15,7 @@ from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses, constant_outputs, sample_errors, sample_losses
-from nas.scoring import paired_z, scored_samples
+from nas.scoring import paired_z, scored_samples, standard_errors
 from nas.strategies.base import Explored, Problem
 from nas.training import predict
 
@@ -101,8 +101,7 @@ def _is_trained(problem: Problem, candidates: Candidates) -> bool:
     """Whether the supernet's best path knows more than a constant, and as much as the best modality alone."""
     best = candidates.losses[candidates.best()]
     gained = _constant(problem)[0] - best
-    standard_error = float(gained.std()) / len(gained) ** 0.5
-    return float(gained.mean()) > 2 * standard_error and float(best.mean()) <= problem.alone_loss
+    return float(standard_errors(gained)) > 2 and float(best.mean()) <= problem.alone_loss
 
 
 def _constant(problem: Problem) -> Tensor:
@@ -121,7 +120,7 @@ class _Table:
     candidates: Candidates
     architectures: list[Architecture]
     orders: NDArray[np.int64]
-    active: NDArray[np.int64]
+    is_active: NDArray[np.bool_]
     cost: CostTable
     constant: Tensor
 
@@ -132,10 +131,16 @@ class _Table:
             candidates,
             architectures,
             np.array([problem.space.interaction_order(one) for one in architectures]),
-            np.array([sum(bool(choice.inputs) for _, choice in one.choices) for one in architectures]),
+            np.array([[bool(choice.inputs) for _, choice in one.choices] for one in architectures]),
             cost,
             _constant(problem).mean(dim=1),
         )
+
+    @property
+    def active(self) -> NDArray[np.int64]:
+        """How many nodes of every candidate read something."""
+        counts: NDArray[np.int64] = self.is_active.sum(axis=1)
+        return counts
 
     def behind(self, losses: Tensor, *, of_errors: bool = False) -> Tensor:
         """How many standard errors of samples and trainings each row lies behind the best, (rows,).
@@ -192,11 +197,7 @@ def _of_most_modalities(table: _Table, rows: NDArray[np.int64]) -> NDArray[np.in
 
 def _interactions_with_the_same_nodes(table: _Table, row: int) -> list[int]:
     """Rows of a row's own order and of every order above 1, the best with the same active nodes; simple first."""
-
-    def pattern(other: int) -> list[bool]:
-        return [bool(choice.inputs) for _, choice in table.architectures[other].choices]
-
-    alike = np.array([other for other in range(len(table.architectures)) if pattern(other) == pattern(row)])
+    alike = np.flatnonzero((table.is_active == table.is_active[row]).all(axis=1))
     orders = [order for order in np.unique(table.orders[alike]) if order > 1 or order == table.orders[row]]
     return [
         row if order == table.orders[row] else table.cheapest(alike[table.orders[alike] == order]) for order in orders
@@ -205,8 +206,7 @@ def _interactions_with_the_same_nodes(table: _Table, row: int) -> list[int]:
 
 def _with_more_nodes(table: _Table, chosen: int) -> int | None:
     """Row of the best that does one thing more than what was chosen, of the simplest order that will do."""
-    indices = table.candidates.indices
-    kept = [column for column, (_, choice) in enumerate(table.architectures[chosen].choices) if choice.inputs]
+    indices, kept = table.candidates.indices, table.is_active[chosen]
     extends = (indices[:, kept] == indices[chosen, kept]).all(axis=1) & (table.active == table.active[chosen] + 1)
     rows = np.flatnonzero(extends)
     if not rows.size:

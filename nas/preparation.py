@@ -8,7 +8,6 @@ features; afterwards `Prepared.assemble` puts the frozen encoders back before th
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -26,6 +25,7 @@ from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses
+from nas.scoring import standard_errors
 from nas.space import SearchSpace
 from nas.training import (
     EVALUATION_BATCH,
@@ -212,8 +212,7 @@ def informative(setup: Setup, network: FusionNetwork, weights: Batch, architectu
     task = setup.data.task
     learned = evaluation_losses(task, network, architecture, setup.device)
     gained = constant_losses(task, architecture.targets.cpu(), weights.targets.cpu()) - learned
-    standard_error = float(gained.std()) / math.sqrt(len(gained))
-    return float(gained.mean()) > 2 * standard_error
+    return float(standard_errors(gained)) > 2
 
 
 @torch.no_grad()

@@ -184,7 +184,7 @@ def _path_of_order(
     bearer = generator.choice(able) if able else -1
     path = {}
     for number, (node, some) in enumerate(zip(space.nodes, choices, strict=True)):
-        nothing = [index for index, choice in enumerate(node.choices) if not choice.inputs]
+        nothing = node.idle()
         if number == bearer:
             within = [indices for name, indices in some.items() if _order(space, name) == order]
         else:

@@ -125,6 +125,20 @@ class PathScorer:
         return float(self.losses([self.network.space.index(architecture)]).mean())
 
 
+def standard_errors(differences: Tensor) -> Tensor:
+    """The mean of paired differences in units of its standard error; 0 if there is none.
+
+    Args:
+        differences: (…, samples), at least 2 samples.
+
+    Returns:
+        (…,).
+    """
+    errors = differences.std(dim=-1) / differences.shape[-1] ** 0.5
+    found: Tensor = differences.mean(dim=-1) / errors.clamp(min=1e-12)
+    return found
+
+
 def paired_z(losses: Tensor, best: Tensor) -> Tensor:
     """How many standard errors each row lies above the best one, by sample-wise differences.
 
@@ -135,7 +149,4 @@ def paired_z(losses: Tensor, best: Tensor) -> Tensor:
     Returns:
         (architectures,); 0 for rows equal to the best.
     """
-    differences = losses - best
-    standard_errors = differences.std(dim=1) / differences.shape[1] ** 0.5
-    z: Tensor = differences.mean(dim=1) / standard_errors.clamp(min=1e-12)
-    return z
+    return standard_errors(losses - best)

@@ -21,10 +21,10 @@ from nas.guards import (
     Look,
     discretization_after,
     judge,
-    standard_errors,
     suspect,
 )
 from nas.relaxation import softmax
+from nas.scoring import standard_errors
 from nas.strategies import STRATEGIES, Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order, plain_softmax
 from nas.supernet import Supernet
@@ -116,7 +116,7 @@ def test_a_state_is_good_while_its_own_eigenvalue_has_not_risen() -> None:
 
 def test_standard_errors_of_paired_gains() -> None:
     # Mean 2, deviation sqrt((4 + 0 + 4) / 2) = 2 over three: a standard error of 2 / sqrt(3).
-    assert standard_errors(torch.tensor([0.0, 2.0, 4.0])) == pytest.approx(math.sqrt(3))
+    assert float(standard_errors(torch.tensor([0.0, 2.0, 4.0]))) == pytest.approx(math.sqrt(3))
     assert standard_errors(torch.zeros(4)) == 0
 
 

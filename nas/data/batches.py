@@ -79,6 +79,14 @@ def split_batch(data: FusionData, split: Split, device: torch.device) -> Batch:
     return batch.to(device)
 
 
+def batch_bounds(num_samples: int, batch_size: int) -> list[tuple[int, int]]:
+    """Where each batch of a pass starts and ends; a last one of one sample joins the one before."""
+    ends = list(range(batch_size, num_samples, batch_size))
+    if ends and num_samples - ends[-1] == 1:
+        ends.pop()
+    return list(zip([0, *ends], [*ends, num_samples], strict=True))
+
+
 def shuffled(batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> Iterator[Batch]:
     """One pass over the samples in random order; a last batch of one sample joins the one before (BatchNorm needs two).
 
@@ -89,10 +97,7 @@ def shuffled(batch: Batch, batch_size: int, generator: torch.Generator, device: 
         device: Where the batches are wanted.
     """
     order = torch.randperm(len(batch), generator=generator)
-    ends = list(range(batch_size, len(batch), batch_size))
-    if ends and len(batch) - ends[-1] == 1:
-        ends.pop()
-    for start, end in zip([0, *ends], [*ends, len(batch)], strict=True):
+    for start, end in batch_bounds(len(batch), batch_size):
         yield batch.take(order[start:end].to(batch.targets.device)).to(device)
 
 

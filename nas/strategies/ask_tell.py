@@ -11,11 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-import torch
 from torch import Tensor
 
 from nas.architecture import Architecture
-from nas.relaxation import entropy
 from nas.space import SearchSpace
 from nas.strategies.base import Explored, Problem
 
@@ -98,17 +96,13 @@ def ask_tell(problem: Problem, sampler: Sampler, *, trainings: int, believed: Be
             for node, index in problem.space.path(one).items():
                 counts[node][index] += 1
         beliefs = shares(counts)
-        problem.log(
-            {
-                "phase": "search",
-                "step": len(losses),
-                "epoch": len(losses),
-                "seconds": problem.elapsed_seconds(),
-                "train_loss": None,
-                "architecture_loss": loss,
-                "mixing_weights": beliefs,
-                "entropy": {name: float(entropy(torch.tensor(values))) for name, values in beliefs.items()},
-            }
+        problem.log_search(
+            problem.log,
+            step=len(losses),
+            epoch=len(losses),
+            train_loss=None,
+            architecture_loss=loss,
+            beliefs=beliefs,
         )
         if problem.spent() >= 1:
             break

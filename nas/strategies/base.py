@@ -22,6 +22,7 @@ from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.guards import Guarded
+from nas.relaxation import entropy
 from nas.space import SearchSpace
 from nas.training import Log, Trained, TrainingConfig, build_network, evaluation_losses, seeded, train
 
@@ -109,15 +110,8 @@ class Problem:
 
     def train_from_scratch(self, architecture: Architecture) -> Trained:
         """The derived network of an architecture, initialised and trained from the seed."""
-        return train(
-            self.make_network(self.space.restrict(architecture)),
-            self.data.task,
-            self.weights,
-            self.architecture,
-            self.training,
-            seed=self.seed,
-            device=self.device,
-            slot=self.slot("candidate", architecture.to_dict(), asdict(self.training)),
+        return self._train(
+            "candidate", architecture, self.make_network(self.space.restrict(architecture)), self.training
         )
 
     def train_on(self, network: FusionNetwork, architecture: Architecture, *, share: float) -> FusionNetwork:
@@ -132,17 +126,57 @@ class Problem:
         names = derived.state_dict().keys()
         derived.load_state_dict({name: value for name, value in network.state_dict().items() if name in names})
         epochs = max(1, round(share * self.training.num_epochs(len(self.weights))))
-        training = replace(self.training, epochs=epochs)
+        return self._train("trained on", architecture, derived, replace(self.training, epochs=epochs)).network
+
+    def _train(
+        self, kind: str, architecture: Architecture, network: FusionNetwork, training: TrainingConfig
+    ) -> Trained:
         return train(
-            derived,
+            network,
             self.data.task,
             self.weights,
             self.architecture,
             training,
             seed=self.seed,
             device=self.device,
-            slot=self.slot("trained on", architecture.to_dict(), asdict(training)),
-        ).network
+            slot=self.slot(kind, architecture.to_dict(), asdict(training)),
+        )
+
+    def log_search(
+        self,
+        log: Log,
+        *,
+        step: int,
+        epoch: int,
+        train_loss: float | None,
+        architecture_loss: float,
+        beliefs: Mapping[str, Sequence[float]],
+        **more: Any,
+    ) -> None:
+        """Logs how the search goes, in the form that all strategies share.
+
+        Args:
+            log: Where to; a slot may keep the record on its way.
+            step: Steps, or trainings, that were taken.
+            epoch: Epochs, likewise.
+            train_loss: Mean over the epoch on the weights split; None where there is none.
+            architecture_loss: On the architecture split.
+            beliefs: Node to a weight for each of its choices.
+            more: What a strategy adds.
+        """
+        log(
+            {
+                "phase": "search",
+                "step": step,
+                "epoch": epoch,
+                "seconds": self.elapsed_seconds(),
+                "train_loss": train_loss,
+                "architecture_loss": architecture_loss,
+                "mixing_weights": dict(beliefs),
+                "entropy": {name: float(entropy(torch.tensor(values))) for name, values in beliefs.items()},
+                **more,
+            }
+        )
 
     def evaluate(self, architecture: Architecture) -> Tensor:
         """The loss of every sample of the architecture split under an architecture by itself, (samples,), on the CPU.

@@ -19,7 +19,7 @@ from torch import Tensor
 from nas.data.batches import Batch, shuffled
 from nas.graph import Selection
 from nas.guards import LOOKS, Guards
-from nas.relaxation import entropy, softmax
+from nas.relaxation import softmax
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
@@ -252,18 +252,14 @@ def bilevel(  # noqa: PLR0915  # a training loop, told in order
                 reached = max(epochs / num_epochs, min(1.0, problem.spent()))
                 seen = {"guards": guards.look(epochs, weights, progress=reached, is_last=is_over)}
                 is_over = is_over or guards.tripped is not None
-            log(
-                {
-                    "phase": "search",
-                    "step": done,
-                    "epoch": epochs,
-                    "seconds": problem.elapsed_seconds(),
-                    "train_loss": float(sums[0]) / (done - before),
-                    "architecture_loss": float(sums[1]) / (done - before),
-                    "mixing_weights": {name: values.tolist() for name, values in weights.items()},
-                    "entropy": {name: float(entropy(values)) for name, values in weights.items()},
-                    **seen,
-                }
+            problem.log_search(
+                log,
+                step=done,
+                epoch=epochs,
+                train_loss=float(sums[0]) / (done - before),
+                architecture_loss=float(sums[1]) / (done - before),
+                beliefs={name: values.tolist() for name, values in weights.items()},
+                **seen,
             )
             slot.offer(state)
         slot.finish(lambda: {name: part.state_dict() for name, part in learned.items()})

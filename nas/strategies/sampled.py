@@ -24,7 +24,7 @@ from nas.data.batches import Batch, shuffled
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.relaxation import entropy, fair_paths
+from nas.relaxation import fair_paths
 from nas.scoring import PathScorer
 from nas.snapshot import restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem, encoders_train
@@ -93,18 +93,13 @@ def sampled(problem: Problem) -> Explored:
             if epochs in look_at:
                 scorer = PathScorer(network, task, problem.architecture, device, max_samples=LOOK_SAMPLES)
                 seen = score_candidates(problem.space, scorer)
-                beliefs = seen.beliefs(problem.space)
-                log(
-                    {
-                        "phase": "search",
-                        "step": done,
-                        "epoch": epochs,
-                        "seconds": problem.elapsed_seconds(),
-                        "train_loss": float(total) / len(problem.weights),
-                        "architecture_loss": _best_loss(seen),
-                        "mixing_weights": beliefs,
-                        "entropy": {name: float(entropy(torch.tensor(values))) for name, values in beliefs.items()},
-                    }
+                problem.log_search(
+                    log,
+                    step=done,
+                    epoch=epochs,
+                    train_loss=float(total) / len(problem.weights),
+                    architecture_loss=_best_loss(seen),
+                    beliefs=seen.beliefs(problem.space),
                 )
             slot.offer(state)
     slot.finish(lambda: {"network": network.state_dict()})

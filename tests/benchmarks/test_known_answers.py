@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.known_answers import PLAN, TASKS, Part, Records, Search, line, mark, run
-from benchmarks.truth import FRESH, Index, Row, Truth, enumerated
+from benchmarks.rows import Index
+from benchmarks.truth import FRESH, Row, Truth, enumerated
 from nas.data.synthetic import KnownTask, known_tasks
 from nas.strategies import STRATEGIES
 
