@@ -38,6 +38,9 @@ def one_standard_error(
     then it and the best of the others, unless that lies more than `CLEARLY` standard errors behind, for a larger share.
     After the short training the smaller of loss and error counts, for there is time to set it right.
 
+    Then modalities are left out, one at a time and never the last two: of those forms that do the same with one
+    modality less, the supernet's best is trained on as long, and taken if it lies within one standard error.
+
     Then nodes are added to it, one at a time: the supernet's best with one more, as long as that lies more than `DOUBT`
     standard errors before what was taken, and more than one when it is trained from scratch. To train it on from the
     supernet's weights would not do: these have been regularised by what all paths share, and of that several nodes keep
@@ -51,6 +54,11 @@ def one_standard_error(
     is_trained = _is_trained(problem, candidates)
     trainings = _Trainings(problem, network, table)
     chosen = _simplest(trainings, _simple_forms(table, is_trained=is_trained))
+    while is_trained and (less := _with_a_modality_less(table, chosen)) is not None:
+        found = [trainings.on(row, TRAIN_ON_SHARES[-1]) for row in (less, chosen)]
+        if float(table.behind_by_itself(found)[0]) > 1:
+            break
+        chosen = less
     while is_trained and (more := _with_more_nodes(table, chosen)) is not None:
         if not table.gains(chosen, more):
             break
@@ -193,6 +201,26 @@ def _of_most_modalities(table: _Table, rows: NDArray[np.int64]) -> NDArray[np.in
     counts = np.array([len(table.architectures[row].modalities()) for row in rows])
     most: NDArray[np.int64] = rows[counts == counts.max()]
     return most
+
+
+def _with_a_modality_less(table: _Table, chosen: int) -> int | None:
+    """Row of the best that does the same as what was chosen at the same nodes with one modality less, of at least two.
+
+    None if there is no such row.
+    """
+    choices = table.architectures[chosen].choices
+    modalities = set(table.architectures[chosen].modalities())
+    if len(modalities) <= 2:
+        return None
+    operations = [choice.operation for _, choice in choices]
+    rows = [
+        row
+        for row in np.flatnonzero((table.is_active == table.is_active[chosen]).all(axis=1))
+        if [choice.operation for _, choice in table.architectures[row].choices] == operations
+        and (kept := set(table.architectures[row].modalities())) < modalities
+        and len(kept) == len(modalities) - 1
+    ]
+    return table.cheapest(np.array(rows)) if rows else None
 
 
 def _interactions_with_the_same_nodes(table: _Table, row: int) -> list[int]:
