@@ -9,9 +9,10 @@ among them. Regret is the mean test score of the best architecture minus that of
 that are there are not run again, so that a stopped run goes on where it was.
 
 Which strategy runs on what is in `PLAN`. A search's cost is its processor time by that of training late fusion at
-full length, measured right after it in the same process; with `--threads 1` that is its wall time on an idle machine. Strategies that train every candidate, but for `random`, are not
-run but looked up: a training is its row with seed 0 in the table, where its loss on the architecture split stands, and
-costs one; so they run on the tasks of two modalities, whose tables hold every architecture.
+full length, measured right after it in the same process; with `--threads 1` that is its wall time on an idle machine.
+Strategies that train every candidate, but for `random`, are not run but looked up: a training is its row with seed 0 in
+the table, where its loss on the architecture split stands, and costs one; so they run on the tasks of two modalities,
+whose tables hold every architecture.
 """
 
 from __future__ import annotations
