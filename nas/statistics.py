@@ -87,9 +87,22 @@ def paired_interval(
 
     Positive is better whatever the metric: for an error the sign is turned round.
     """
+    return combination(metric, [(1.0, found), (-1.0, other)])
+
+
+def combination(metric: str, terms: Sequence[tuple[float, Sequence[NDArray[np.float64]]]]) -> Interval:
+    """A weighted sum of scores with its interval, over the same seeds and the same test samples.
+
+    Positive is better whatever the metric: for an error the sign is turned round.
+
+    Args:
+        metric: accuracy, micro_f1 or mae.
+        terms: Weights, and for each per seed what `sample_statistics` gave.
+    """
     sign = 1.0 if higher_is_better(metric) else -1.0
-    ours, theirs = (_ratio(np.stack([s.sum(axis=0) for s in one])) for one in (found, other))
-    return _interval(sign * (ours - theirs), sign * (_resampled(found) - _resampled(other)), len(found[0]))
+    scores = sum(sign * weight * _ratio(np.stack([s.sum(axis=0) for s in one])) for weight, one in terms)
+    resampled = sum(sign * weight * _resampled(one) for weight, one in terms)
+    return _interval(np.asarray(scores), np.asarray(resampled), len(terms[0][1][0]))
 
 
 def _resampled(statistics: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
