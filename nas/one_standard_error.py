@@ -27,7 +27,7 @@ def one_standard_error(
 
     After Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard
     error of the best, the simplest. Simple means few active nodes, then a low interaction order, then few multiply-adds
-    of the whole network. Departures: standard errors are *paired*, sample by sample, and hold what another training
+    at the same active nodes. Departures: standard errors are *paired*, sample by sample, and hold what another training
     would change, see `TRAINING_SPREAD`; of what was trained by itself, how far it is behind is the mean of that in loss
     and in error; and the supernet proposes while trainings dispose, for a supernet favours what shares its weights
     widely, and knows little of what it has not trained enough.
@@ -179,10 +179,16 @@ class _Table:
         return float(self.behind(self.candidates.losses[[row, more]])[0]) > DOUBT
 
     def cheapest(self, rows: NDArray[np.int64]) -> int:
-        """Of some rows, that of the fewest multiply-adds among those that cannot be told apart from their best."""
+        """Of some rows, the cheapest that cannot be told apart from their best and has the same active nodes.
+
+        So where to fuse is decided by loss: no depth is simpler than another.
+        """
         losses = self.candidates.take(rows).losses
-        near = torch.nonzero(_behind(losses) <= 1).flatten().tolist()
-        chosen = min(near, key=lambda i: (self.cost.total(self.architectures[rows[i]]), float(losses[i].mean())))
+        means = losses.mean(dim=1).tolist()
+        costs = [self.cost.total(self.architectures[row]) for row in rows]
+        best = rows[min(range(len(rows)), key=lambda i: (means[i], costs[i]))]
+        is_near = (_behind(losses) <= 1).numpy() & (self.is_active[rows] == self.is_active[best]).all(axis=1)
+        chosen = min(np.flatnonzero(is_near), key=lambda i: (costs[i], means[i]))
         return int(rows[chosen])
 
 
