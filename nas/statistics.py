@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from nas.data.fusion_data import Task
 from nas.metrics import higher_is_better
 
 RESAMPLES = 1000
@@ -41,6 +42,14 @@ class Interval:
     def to_dict(self) -> dict[str, float]:
         """As plain values for JSON."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def amount(task: Task, difference: Interval) -> str:
+    """A difference with its margin: in points of accuracy or F1, or in units of the target."""
+    if task == "regression":
+        return f"{difference.mean:.3g} ± {difference.margin:.2g} of mean absolute error"
+    mean = round(100 * difference.mean, 1) + 0.0  # minus zero becomes zero
+    return f"{mean:.1f} ± {100 * difference.margin:.1f} points"
 
 
 def sample_statistics(metric: str, outputs: NDArray[np.floating], targets: NDArray[Any]) -> NDArray[np.float64]:
