@@ -174,8 +174,8 @@ def _regression(
         scores = {name: _standardised(outputs[:, 0]) for name, outputs in alone.items()}
         target = targets[:, 0].astype(np.float64)
     try:
-        return interaction_regression(scores, target)
-    except ValueError:  # collinear, as of modalities whose networks answer with a constant, or too few samples
+        return interaction_regression(scores, target, yes_or_no=task == "classification")
+    except ValueError:  # such as the same scores of all samples, where networks answer with a constant
         return []
 
 

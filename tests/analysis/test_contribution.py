@@ -35,7 +35,7 @@ class MadeUp(Recombined):
             chosen = (rows or {}).get(name, torch.arange(COUNT))
             found[name] = torch.zeros(COUNT) if chosen is None else values[chosen]
         logit: Tensor = self.answer(**found)  # type: ignore[attr-defined]
-        return torch.stack([torch.zeros(COUNT), logit], dim=1)
+        return torch.stack([torch.zeros(len(logit)), logit], dim=1)
 
 
 def numbers(*names: str) -> dict[str, Tensor]:

@@ -85,6 +85,37 @@ def test_three_modalities_have_three_products() -> None:
     assert [one.name for one in models[-1].coefficients[4:]] == ["a × b", "a × c", "b × c"]
 
 
+def test_of_yes_or_no_the_log_odds_are_explained_as_statsmodels_does() -> None:
+    scores, _ = reviews(2)
+    log_odds = 0.5 + scores["audio"] - 0.5 * scores["text"] + 0.8 * scores["audio"] * scores["text"]
+    answers = (np.random.default_rng(0).random(REVIEWS) < 1 / (1 + np.exp(-log_odds))).astype(np.float64)
+    models = interaction_regression(scores, answers, yes_or_no=True)
+    fit = smf.logit("answers ~ audio * text", pd.DataFrame({"answers": answers, **scores})).fit(disp=0)
+    assert [one.estimate for one in models[-1].coefficients] == pytest.approx(fit.params.tolist(), rel=1e-5)
+    assert [one.p for one in models[-1].coefficients] == pytest.approx(fit.pvalues.tolist(), rel=1e-4)
+    assert models[-1].r_squared == pytest.approx(fit.prsquared)
+    assert models[-1].p < 0.001
+    assert all(
+        one.low < weight < one.high for one, weight in zip(models[-1].coefficients, (0.5, 1, -0.5, 0.8), strict=True)
+    )
+
+
+def test_log_odds_of_modalities_that_are_independent_given_the_answer_add_up() -> None:
+    false_alarms = 0
+    for seed in range(200):
+        generator = np.random.default_rng(seed)
+        answers = (np.arange(REVIEWS) % 2).astype(np.float64)
+        scores = {name: 1.5 * answers + generator.normal(size=REVIEWS) for name in ("audio", "text")}
+        false_alarms += interaction_regression(scores, answers, yes_or_no=True)[-1].p < 0.05
+    assert 2 <= false_alarms <= 20  # 10 are expected, with a standard deviation of 3.1
+
+
+def test_what_tells_yes_from_no_without_an_error_is_refused() -> None:
+    scores = {"a": np.arange(20.0), "b": np.random.default_rng(0).normal(size=20)}
+    with pytest.raises(ValueError, match="a tell yes from no without an error"):
+        interaction_regression(scores, (np.arange(20) > 9).astype(np.float64), yes_or_no=True)
+
+
 @pytest.mark.parametrize(
     ("scores", "message"),
     [
