@@ -2,12 +2,13 @@
 
 from nas.analysis.contribution import Contribution, contributions
 from nas.analysis.diagnosis import Additivity, Diagnosis, diagnose
-from nas.analysis.emap import Projection, emap
+from nas.analysis.emap import MAX_GRID, Projection, emap
 from nas.analysis.interaction import Coefficient, LinearModel, interaction_regression, matched_scores
 from nas.analysis.overfitting import Overfitting, overfitting_ratio
 from nas.analysis.recombined import Recombined
 
 __all__ = [
+    "MAX_GRID",
     "Additivity",
     "Coefficient",
     "Contribution",
