@@ -24,6 +24,7 @@ from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
 from nas.export import FORMATS
 from nas.runs import plain
 from nas.search import make_space
+from nas.strategies.sampled import LENGTH
 from search_spaces import layerwise
 from tests.strategies.problems import same_tensors
 from tests.tiny_runs import SIZES, TRAINING, Arrays, as_data, finished_run, no_report, tiny_arrays, tiny_search
