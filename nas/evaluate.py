@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from nas.analysis import Diagnosis, Overfitting, Recombined, diagnose, overfitting_ratio
 from nas.architecture import Architecture
 from nas.baselines import RANDOM_TRAININGS, RowKind
+from nas.cost import CostTable
 from nas.data.batches import split_batch
 from nas.data.fusion_data import Task
+from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.preparation import Setup
 from nas.retrain import Judged
@@ -122,6 +124,19 @@ def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], targets: NDArray
         alone={one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"},
         overfitting=courses,
     )
+
+
+def costs(setup: Setup, network: FusionNetwork) -> dict[str, Any]:
+    """Multiply-adds for one sample of each encoder that is run up to each of its taps, each fusion node and the head.
+
+    Args:
+        setup: Of the run.
+        network: Derived, on the run's device.
+    """
+    sample = split_batch(setup.data, "test", setup.device).take(slice(0, 1)).to(setup.device)
+    table = CostTable.measure(network, sample.inputs)
+    nodes = {node.name: sum(table.choice(node.name, choice) for choice in node.choices) for node in network.space.nodes}
+    return {"encoders": dict(table.encoders), "nodes": nodes, "head": table.head}
 
 
 def best_row(rows: Sequence[Row], kind: RowKind, *, higher_is_better: bool) -> Row | None:

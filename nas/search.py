@@ -17,7 +17,7 @@ from nas.data import FusionData, load_data
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
-from nas.evaluate import diagnosis, leaderboard, verdict
+from nas.evaluate import costs, diagnosis, leaderboard, verdict
 from nas.export import FORMATS, export
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
@@ -472,6 +472,7 @@ def retrain_and_judge(
         "metric": metric,
         "higher_is_better": higher_is_better(metric),
         "leaderboard": [row.to_dict() for row in board],
+        "costs": costs(setup, entries[0][0].network),
         "diagnosis": diagnosis(setup, [some for some, _ in judged], judged[0][1]).to_dict(),
         "seeds": list(seeds),
     }, entries[0]

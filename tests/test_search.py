@@ -130,6 +130,15 @@ def test_a_search_leaves_the_callers_random_states_alone() -> None:
     assert states() == before
 
 
+def test_the_summary_tells_what_each_part_costs(finished: RunResult) -> None:
+    """Eight channels at one time: a matrix of 8 × 8 for each of two inputs, none to carry one, three classes."""
+    costs, nodes = finished.summary["costs"], finished.summary["architecture"]["nodes"]
+    assert costs["nodes"] == {node["node"]: 64 * len(node["inputs"]) * (len(node["inputs"]) > 1) for node in nodes}
+    assert costs["head"] == 24
+    for tap in (tap for node in nodes for tap in node["inputs"]):
+        assert 0 < costs["encoders"][tap] < finished.summary["leaderboard"][0]["multiply_adds"]
+
+
 def test_the_run_folder_holds_every_file(finished: RunResult) -> None:
     folder = finished.folder
     assert folder is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.report.figures import Drawn, draw_all
-from nas.report.page import render
+from nas.report.page import inline_svg, render
 from nas.report.style import to_png, to_svg
 from nas.runs import RunFolder
 
@@ -55,7 +55,10 @@ def _make(
             (drawn.name, (to_svg(drawn.figure), to_png(drawn.figure)), drawn.csv.encode(errors="replace"))
             for drawn in figures
         ]
-        svgs = {drawn.name: (svg, drawn.alt) for drawn, (_, (svg, _), _) in zip(figures, files, strict=True)}
+        svgs = {
+            drawn.name: inline_svg(svg, drawn.name, drawn.alt, drawn.tips)
+            for drawn, (_, (svg, _), _) in zip(figures, files, strict=True)
+        }
         return files, render(summary, svgs).encode(errors="replace")
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
         message = (

@@ -56,7 +56,23 @@ def draw_architecture(plan: Layout, colours: Mapping[str, str]) -> Figure:
     _fused_state(axes, plan, colours)
     for node in plan.nodes:
         _node(axes, node, colours)
+    _places_to_point_at(axes, plan)
     return figure
+
+
+def _places_to_point_at(axes: Axes, plan: Layout) -> None:
+    """Unseen boxes over nodes and layers, under the names by which `nas.report.tips` knows them."""
+    boxes = {
+        f"node-{place}": (node.x - NODE_WIDTH / 2, NODE_Y - NODE_HEIGHT / 2, NODE_WIDTH, NODE_HEIGHT)
+        for place, node in enumerate(plan.nodes)
+    }
+    for row, stream in enumerate(plan.streams):
+        for depth, layer in enumerate(stream.layers):
+            boxes[f"layer-{row}-{depth}"] = (layer.x, layer.y - 0.22, layer.tap_x - layer.x + 0.1, 0.44)
+    for name, (left, bottom, width, height) in boxes.items():
+        shape = "round,pad=0.03,rounding_size=0.12"
+        box = FancyBboxPatch((left, bottom), width, height, shape, facecolor="none", lw=0, zorder=20, gid=name)
+        axes.add_patch(box)
 
 
 def _stream(axes: Axes, stream: Stream, colour: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -32,6 +32,7 @@ from nas.report.tables import (
     own_records,
     to_csv,
 )
+from nas.report.tips import node_facts, tips
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,12 +44,14 @@ class Drawn:
         figure: The drawing.
         alt: What it shows, in words, for those who do not see it.
         csv: The numbers behind it.
+        tips: Name of a part of the drawing to what it tells when one points at it.
     """
 
     name: str
     figure: Figure
     alt: str
     csv: str
+    tips: Mapping[str, str] = field(default_factory=dict)
 
 
 def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
@@ -93,13 +96,14 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
 
 def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
     plan = layout(summary)
+    header = ("node", "operation", "inputs", "formula", "multiply_adds", "belief", "rival", "rival_belief")
     table = [
-        (n.name, n.operation, " ".join(e["inputs"]), n.belief)
-        for n, e in zip(plan.nodes, summary["architecture"]["nodes"], strict=True)
+        (n.name, n.operation, " ".join(f.inputs), f.formula, f.multiply_adds, n.belief, f.rival, f.rival_belief)
+        for n, f in zip(plan.nodes, node_facts(summary), strict=True)
     ]
-    words = clean(summary.get("in_words") or "", 400)
-    csv = to_csv(("node", "operation", "inputs", "belief"), table)
-    return Drawn("architecture", draw_architecture(plan, colours), f"The found architecture as a graph. {words}", csv)
+    alt = f"The found architecture as a graph. {clean(summary.get('in_words') or '', 400)}"
+    drawing = draw_architecture(plan, colours)
+    return Drawn("architecture", drawing, alt, to_csv(header, table), tips(summary, plan))
 
 
 def _leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import math
 import re
 import xml.etree.ElementTree as ET
@@ -20,12 +22,12 @@ from nas.report.tables import Row, leaderboard_rows
 from nas.statistics import Interval
 
 
-def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]]) -> str:
+def render(summary: Mapping[str, Any], figures: Mapping[str, Markup]) -> str:
     """The page as HTML that needs nothing from anywhere.
 
     Args:
         summary: The run's summary.
-        figures: Name to (SVG, alternative text).
+        figures: Name to what `inline_svg` made of it.
     """
     environment = Environment(
         loader=PackageLoader("nas.report", "."),
@@ -44,7 +46,8 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
         "page.html.j2"
     ).render(
         stylesheet=Markup(stylesheet),  # our own file
-        figures={name: inline_svg(svg, name, alt) for name, (svg, alt) in figures.items()},
+        scripts=[_script(environment, "tips.js")],
+        figures=figures,
         headline=verdict[0] if verdict else words or "A run of fusenas",
         sentences=verdict[1:],
         data_name=clean(summary["data"].get("name") or "unnamed data"),
@@ -67,13 +70,20 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
     )
 
 
-def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
+def _script(environment: Environment, name: str) -> tuple[Markup, str]:
+    """A script of ours, and the hash by which the page's policy lets it, and nothing else, run."""
+    text = environment.get_template(name).render()
+    return Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def inline_svg(svg: bytes, name: str, alt: str, tips: Mapping[str, str]) -> Markup:
     """An SVG file as part of a page: no namespaces, comments or style sheet, names of its own, and a text alternative.
 
     Args:
         svg: As matplotlib writes it.
         name: Prefix of every id, so that two figures on a page do not mix up their clip paths.
         alt: What it shows.
+        tips: Id of a part to what it tells when one points at it, or reaches it by keyboard.
     """
     root = ET.fromstring(svg)
     parents = {child: parent for parent in root.iter() for child in parent}
@@ -86,6 +96,11 @@ def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
             plain_key = key.rsplit("}", 1)[-1]
             if plain_key == "id":
                 element.set("id", f"{name}-{value}")
+                if value in tips:
+                    element.attrib |= {"tabindex": "0", "role": "img"}
+                    title = ET.Element("title")
+                    title.text = tips[value]
+                    element.insert(0, title)
             elif plain_key == "href":  # an address outside the figure has no business on the page
                 inside = value if value.startswith("data:image/png;base64,") else "#"
                 element.set("href", f"#{name}-{value[1:]}" if value.startswith("#") else inside)
@@ -94,7 +109,7 @@ def inline_svg(svg: bytes, name: str, alt: str) -> Markup:
     width = float(root.attrib.pop("width").removesuffix("pt"))
     root.attrib.pop("height")
     root.attrib.pop("version", None)
-    root.set("role", "img")
+    root.set("role", "group" if tips else "img")  # an image has no parts that one could reach
     root.set("aria-label", alt)
     root.set("style", f"max-width:{width / 72 * 96:.0f}px")
     return Markup(ET.tostring(root, encoding="unicode"))  # ElementTree has escaped every text in it

@@ -102,7 +102,7 @@ def test_the_page_asks_the_network_for_nothing(usual: Path) -> None:
     page = usual.read_text()
     reader = _Reader(page)
     assert all(address.startswith(("#", "data:image/png;base64,")) for address in reader.addresses)
-    assert not {"script", "link", "iframe", "img", "object"} & set(reader.tags)
+    assert not {"link", "iframe", "img", "object"} & set(reader.tags)
     assert not re.search(r"url\((?!#)|@import", page)
     assert "http" not in page.replace("http-equiv", "")
 
@@ -112,7 +112,7 @@ def test_the_page_tells_the_result_first_and_in_full(usual: Path) -> None:
     reader = _Reader(page)
     assert reader.tags.count("h1") == 1
     assert reader.tags.count("svg") == len(FIGURES)
-    assert page.count('role="img"') == len(FIGURES)
+    assert len(re.findall(r"<svg [^>]*aria-label=\"[^\"]{20,}\"", page)) == len(FIGURES)
     assert page.index("gains 5.9 points") < page.index("<svg")
     for words in (
         "Repeat it",
@@ -160,8 +160,9 @@ def test_hostile_names_are_escaped_everywhere(tmp_path: Path) -> None:
     summary["versions"] = {bad: bad}
     summary["leaderboard"][1] |= {"kind": bad, "in_words": bad}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
-    reader = _Reader(report(tmp_path).read_text())
-    assert not {"script", "b"} & set(reader.tags) - {"b"}
+    page = report(tmp_path).read_text()
+    reader = _Reader(page)
+    assert reader.tags.count("script") == page.count("'sha256-")
     assert reader.tags.count("b") == 1  # our own
     assert bad in reader.text
 

@@ -124,7 +124,7 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, {bad: 2, "words": 2}, num_searches=3)
     summary["stability"]["searches"][1] |= {"seed": bad, "encoders": bad}
     summary["stability"]["seeds"][1] = bad
-    assert "<script" not in rewritten(tmp_path, summary).read_text()
+    assert bad not in rewritten(tmp_path, summary).read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,104 @@
+"""What the drawing of an architecture tells of each of its parts when one points at it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from nas.report.layout import Layout
+from nas.report.numbers import clean, count_text, number
+from nas.report.tables import choice_label
+
+
+@dataclass(frozen=True)
+class NodeFacts:
+    """What is known of one fusion node.
+
+    Attributes:
+        name: Of the node.
+        label: Its choice in words.
+        formula: Of the operation, or "".
+        inputs: What it reads, in the order of the formula.
+        multiply_adds: Of its operation for one sample; NaN if unknown.
+        belief: Weight of its choice at the end of the search; NaN if unknown.
+        rival: The heaviest other choice in words, or "".
+        rival_belief: Its weight.
+    """
+
+    name: str
+    label: str
+    formula: str
+    inputs: tuple[str, ...]
+    multiply_adds: float
+    belief: float
+    rival: str
+    rival_belief: float
+
+
+def node_facts(summary: Mapping[str, Any]) -> tuple[NodeFacts, ...]:
+    """Of every node of the found architecture, in order."""
+    searched = {str(node["name"]): node for node in summary.get("nodes") or []}
+    costs = (summary.get("costs") or {}).get("nodes") or {}
+    facts = []
+    for entry in summary["architecture"]["nodes"]:
+        name = str(entry["node"])
+        choices: Sequence[Mapping[str, Any]] = searched.get(name, {}).get("choices") or []
+        beliefs = [number(belief) for belief in searched.get(name, {}).get("beliefs") or []]
+        chosen = searched.get(name, {}).get("chosen")
+        choice = choices[chosen] if isinstance(chosen, int) and 0 <= chosen < len(choices) else entry
+        others = [place for place, belief in enumerate(beliefs) if place != chosen and not math.isnan(belief)]
+        rival = max(others, key=beliefs.__getitem__, default=None)
+        facts.append(
+            NodeFacts(
+                name=clean(name),
+                label=choice_label(choice),
+                formula=clean(choice.get("formula") or "", 200),
+                inputs=tuple(clean(tap) for tap in entry["inputs"]),
+                multiply_adds=number(costs.get(name)),
+                belief=beliefs[chosen] if choice is not entry and len(beliefs) == len(choices) else math.nan,
+                rival="" if rival is None else choice_label(choices[rival]),
+                rival_belief=math.nan if rival is None else beliefs[rival],
+            )
+        )
+    return tuple(facts)
+
+
+def tips(summary: Mapping[str, Any], plan: Layout) -> dict[str, str]:
+    """Some lines for every fusion node, "node-1", and every encoder layer, "layer-0-2" of the first modality's third.
+
+    Args:
+        summary: Of the run.
+        plan: Of the drawing.
+    """
+    found = {f"node-{place}": _of_node(facts) for place, facts in enumerate(node_facts(summary))}
+    costs = (summary.get("costs") or {}).get("encoders") or {}
+    for row, stream in enumerate(plan.streams):
+        for depth, layer in enumerate(stream.layers):
+            cost = number(costs.get(f"{stream.modality}@{depth}"))
+            state = "its tap is read" if layer.read else "run for a deeper tap" if layer.runs else "not run"
+            lines = [f"{clean(stream.modality)}, layer {depth}: {state}"]
+            if layer.runs and not math.isnan(cost):
+                lines.append(f"{count_text(cost)} multiply-adds for one sample up to here")
+            found[f"layer-{row}-{depth}"] = "\n".join(lines)
+    return found
+
+
+def _of_node(facts: NodeFacts) -> str:
+    lines = [f"{facts.name}: {facts.label}"]
+    if facts.inputs and facts.formula:
+        lines.append(facts.formula)
+        lines.append("where " + ", ".join(f"x{place} is {tap}" for place, tap in enumerate(facts.inputs, start=1)))
+    if facts.inputs and not math.isnan(facts.multiply_adds):
+        lines.append(f"{count_text(facts.multiply_adds)} multiply-adds for one sample")
+    if not math.isnan(facts.belief):
+        lines.append(f"belief {_share(facts.belief)}")
+    if facts.rival:
+        word = "outweighed by" if facts.rival_belief > facts.belief else "runner-up:"
+        lines.append(f"{word} {facts.rival}, belief {_share(facts.rival_belief)}")
+    return "\n".join(lines)
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"

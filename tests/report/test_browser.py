@@ -1,0 +1,76 @@
+"""The page in a real browser, headless: it asks for nothing, complains of nothing, and answers pointer and keyboard.
+
+Needs `pip install playwright` and a Chromium; skipped without either.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nas.report import report
+from tests.report.fabricate import fabricate_run
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield launched
+        launched.close()
+
+
+class Opened:
+    """A page that is open, with everything that it asked for and complained of."""
+
+    def __init__(self, browser: Any, path: Path, *, width: int = 1200, **options: Any) -> None:
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, **options)
+        self.requests: list[str] = []
+        self.complaints: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.goto(path.as_uri())
+        self.path = path
+
+    def is_quiet(self) -> bool:
+        """Whether nothing but the page itself was asked for, and nothing complained of."""
+        return self.requests == [self.path.as_uri()] and self.complaints == []
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("usual")
+    fabricate_run(run)
+    return report(run)
+
+
+def test_a_node_tells_of_itself_to_pointer_and_keyboard(browser: Any, usual: Path) -> None:
+    opened = Opened(browser, usual)
+    tip, node = opened.page.locator(".tip"), opened.page.locator("#architecture-node-1")
+    assert tip.is_hidden()
+    node.hover()
+    assert "fusion1: image × words" in tip.inner_text()
+    opened.page.keyboard.press("Escape")
+    assert tip.is_hidden()
+    node.focus()
+    opened.page.keyboard.press("Tab")
+    assert "fusion2: image + words" in tip.inner_text()
+    opened.page.mouse.wheel(0, 50)  # the tip goes along with what it tells of
+    assert tip.is_visible()
+    assert opened.is_quiet()
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_page_is_as_wide_as_the_screen(browser: Any, usual: Path, width: int) -> None:
+    opened = Opened(browser, usual, width=width)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+    assert opened.is_quiet()
