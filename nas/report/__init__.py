@@ -8,8 +8,10 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.report.figures import Drawn, draw_all
+from nas.report.film import film
 from nas.report.page import inline_svg, render
 from nas.report.style import to_png, to_svg
+from nas.report.tables import own_records
 from nas.runs import RunFolder
 
 __all__ = ["report"]
@@ -59,7 +61,8 @@ def _make(
             drawn.name: inline_svg(svg, drawn.name, drawn.alt, drawn.tips)
             for drawn, (_, (svg, _), _) in zip(figures, files, strict=True)
         }
-        return files, render(summary, svgs).encode(errors="replace")
+        moving = film(summary, own_records(summary, metrics))
+        return files, render(summary, svgs, moving).encode(errors="replace")
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
         message = (
             f"{str(source)!r} or metrics.jsonl beside it lacks or garbles something: {type(error).__name__} {error}"

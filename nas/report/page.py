@@ -15,19 +15,21 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.report.diagnosis import diagnosis_of
+from nas.report.film import Film
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
 from nas.report.stability import Sureness, sureness
-from nas.report.style import GROUPS
+from nas.report.style import GROUPS, modality_colours
 from nas.report.tables import Row, leaderboard_rows
 from nas.statistics import Interval
 
 
-def render(summary: Mapping[str, Any], figures: Mapping[str, Markup]) -> str:
+def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film | None = None) -> str:
     """The page as HTML that needs nothing from anywhere.
 
     Args:
         summary: The run's summary.
         figures: Name to what `inline_svg` made of it.
+        film: Of the search, if there is one.
     """
     environment = Environment(
         loader=PackageLoader("nas.report", "."),
@@ -46,7 +48,9 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup]) -> str:
         "page.html.j2"
     ).render(
         stylesheet=Markup(stylesheet),  # our own file
-        scripts=[_script(environment, "tips.js")],
+        scripts=[_script(environment, name) for name in ("tips.js", *(["film.js"] if film else []))],
+        film=film,
+        colours=modality_colours([str(name) for name in summary["depths"]]),
         figures=figures,
         headline=verdict[0] if verdict else words or "A run of fusenas",
         sentences=verdict[1:],

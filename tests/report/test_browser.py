@@ -5,6 +5,7 @@ Needs `pip install playwright` and a Chromium; skipped without either.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,6 +68,50 @@ def test_a_node_tells_of_itself_to_pointer_and_keyboard(browser: Any, usual: Pat
     opened.page.mouse.wheel(0, 50)  # the tip goes along with what it tells of
     assert tip.is_visible()
     assert opened.is_quiet()
+
+
+def test_the_slider_moves_through_the_search(browser: Any, usual: Path) -> None:
+    """The made-up search goes in 40 steps from even weights to its beliefs; entropy of fusion0 from 2.7874… to 2.3."""
+    opened = Opened(browser, usual)
+    slider, chosen = opened.page.locator("#film input"), opened.page.locator("#film .node:nth-child(2) .chosen")
+    belief = json.loads((usual.parent / "summary.json").read_text())["nodes"][1]
+    belief = belief["beliefs"][belief["chosen"]]
+    assert chosen.locator(".weight").inner_text() == f"{100 * belief:.1f} %"
+    assert "2.3" in opened.page.locator("#film dl").inner_text()
+    wide = chosen.locator(".bar").bounding_box()["width"]
+    slider.press("Home")
+    early = (1 - 1 / 40) / len(json.loads((usual.parent / "summary.json").read_text())["nodes"][1]["choices"])
+    assert chosen.locator(".weight").inner_text() == f"{100 * (early + belief / 40):.1f} %"
+    assert "2.787" in opened.page.locator("#film dl").inner_text()
+    assert chosen.locator(".bar").bounding_box()["width"] < wide / 3
+    assert slider.get_attribute("aria-valuetext").startswith("step 20; heaviest: ")
+    slider.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext").startswith("step 40; heaviest: ")
+    assert opened.is_quiet()
+
+
+@pytest.mark.parametrize(("motion", "stride"), [("no-preference", 1), ("reduce", 4)])
+def test_it_plays_by_keyboard_and_calmly_where_motion_is_unwelcome(
+    browser: Any, usual: Path, motion: str, stride: int
+) -> None:
+    opened = Opened(browser, usual, reduced_motion=motion)
+    button, slider = opened.page.locator("#film button"), opened.page.locator("#film input")
+    button.press("Enter")
+    assert (button.inner_text(), slider.input_value()) == ("Pause", "0")
+    playwright.expect(slider).not_to_have_value("0")
+    assert int(slider.input_value()) % stride == 0
+    button.press("Enter")
+    stopped = slider.input_value()
+    opened.page.wait_for_timeout(500)
+    assert (button.inner_text(), slider.input_value()) == ("Play", stopped)
+    assert opened.is_quiet()
+
+
+def test_without_script_there_is_no_film_but_the_heat_map(browser: Any, usual: Path) -> None:
+    opened = Opened(browser, usual, java_script_enabled=False)
+    assert opened.page.locator("#film").is_hidden()
+    assert opened.page.locator("#mixing-figure_1").is_visible()
+    assert "fusion1: image × words" in opened.page.locator("#architecture-node-1 title").text_content()
 
 
 @pytest.mark.parametrize("width", [1200, 390])

@@ -91,7 +91,7 @@ def test_only_scripts_of_ours_may_run(tmp_path: Path, metric: str) -> None:
     page = report(tmp_path).read_text()
     allowed = re.search(r"script-src ([^\"]*)\"", page)
     assert allowed is not None
-    scripts = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    scripts = re.findall(r"<script type=\"module\">(.*?)</script>", page, flags=re.DOTALL)
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     assert allowed[1].split() == [f"'sha256-{one}'" for one in hashes]
     assert len(scripts) == page.count("<script") - page.count('<script type="application/json"')
