@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.analysis import mistakes
 from nas.architecture import Architecture
 from nas.baselines import Baselines, contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
@@ -474,6 +475,9 @@ def retrain_and_judge(
         "leaderboard": [row.to_dict() for row in board],
         "costs": costs(setup, entries[0][0].network),
         "diagnosis": diagnosis(setup, [some for some, _ in judged], judged[0][1]).to_dict(),
+        "mistakes": mistakes(
+            setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
+        ),
         "seeds": list(seeds),
     }, entries[0]
 

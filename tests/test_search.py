@@ -139,6 +139,13 @@ def test_the_summary_tells_what_each_part_costs(finished: RunResult) -> None:
         assert 0 < costs["encoders"][tap] < finished.summary["leaderboard"][0]["multiply_adds"]
 
 
+def test_the_summary_tells_where_the_found_network_is_wrong(finished: RunResult) -> None:
+    """Eight test samples of each class, judged by two networks, right as often as the leaderboard says."""
+    counts, found = finished.summary["mistakes"]["counts"], finished.summary["leaderboard"][0]
+    assert [sum(row) for row in counts] == [16, 16, 16]
+    assert sum(counts[place][place] for place in range(3)) / 48 == pytest.approx(found["mean"])
+
+
 def test_the_run_folder_holds_every_file(finished: RunResult) -> None:
     folder = finished.folder
     assert folder is not None

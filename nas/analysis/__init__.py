@@ -4,6 +4,7 @@ from nas.analysis.contribution import Contribution, contributions
 from nas.analysis.diagnosis import Additivity, Diagnosis, diagnose
 from nas.analysis.emap import MAX_GRID, Projection, emap
 from nas.analysis.interaction import Coefficient, LinearModel, interaction_regression, matched_scores
+from nas.analysis.mistakes import mistakes
 from nas.analysis.overfitting import Overfitting, overfitting_ratio
 from nas.analysis.recombined import Recombined
 
@@ -22,5 +23,6 @@ __all__ = [
     "emap",
     "interaction_regression",
     "matched_scores",
+    "mistakes",
     "overfitting_ratio",
 ]

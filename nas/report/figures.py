@@ -15,6 +15,7 @@ from nas.report.diagnosis import Told, diagnosis_of, draw_contributions, overfit
 from nas.report.frequencies import draw_frequencies
 from nas.report.layout import layout
 from nas.report.leaderboard import draw_leaderboard
+from nas.report.mistakes import Confusion, confusion, draw_confusion, draw_residuals, residual_points
 from nas.report.mixing import draw_mixing
 from nas.report.numbers import clean, count_text, metric_words, scale, score_text
 from nas.report.progress import Panel, draw_progress
@@ -76,6 +77,11 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
         courses = overfitting_panels(summary, metrics)
         if courses:
             drawn.append(_overfitting(courses, colours))
+        matrix, points = confusion(summary), residual_points(summary)
+        if matrix is not None:
+            drawn.append(_confusion(matrix))
+        elif points:
+            drawn.append(_residuals(points))
         if sure is not None:
             drawn.append(_stability(sure, colours))
         if summary.get("nodes"):
@@ -130,6 +136,22 @@ def _contributions(told: Told, metric: str, colours: Mapping[str, str]) -> Drawn
 def _overfitting(panels: Sequence[Panel], colours: Mapping[str, str]) -> Drawn:
     alt = f"Losses of every modality trained alone, over time: {'; '.join(panel.title for panel in panels)}."
     return Drawn("overfitting", draw_progress(panels, colours), alt, _panels_csv(panels))
+
+
+def _confusion(matrix: Confusion) -> Drawn:
+    table = [
+        (matrix.classes[i], matrix.classes[j], count, matrix.share(i, j))
+        for i, row in enumerate(matrix.counts)
+        for j, count in enumerate(row)
+    ]
+    alt = f"Confusion matrix of {len(matrix.classes)} classes. {matrix.in_words()}"
+    return Drawn("mistakes", draw_confusion(matrix), alt, to_csv(("class", "taken_for", "samples", "share"), table))
+
+
+def _residuals(outputs: Sequence[Sequence[tuple[float, float]]]) -> Drawn:
+    table = [(place, target, predicted) for place, points in enumerate(outputs) for target, predicted in points]
+    alt = f"Residuals of {len(outputs[0])} test samples against their predictions."
+    return Drawn("mistakes", draw_residuals(outputs), alt, to_csv(("output", "target", "prediction"), table))
 
 
 def _stability(sure: Sureness, colours: Mapping[str, str]) -> Drawn:

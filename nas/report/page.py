@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from nas.report.diagnosis import diagnosis_of
 from nas.report.film import Film
+from nas.report.mistakes import confusion
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
 from nas.report.stability import Sureness, sureness
 from nas.report.style import GROUPS, modality_colours
@@ -64,6 +65,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         groups=_groups(rows, metric),
         told=diagnosis_of(summary),
         sure=_sure(sure) if sure is not None else None,
+        matrix=confusion(summary),
         is_classes=summary["data"].get("task") == "classification",
         num_seeds=len(summary.get("seeds") or []),
         pareto=_pareto(summary),

@@ -27,6 +27,7 @@ FIGURES = {
     "architecture",
     "leaderboard",
     "contributions",
+    "mistakes",
     "overfitting",
     "space",
     "mixing",
@@ -34,7 +35,7 @@ FIGURES = {
     "progress",
     "guards",
 }
-VOID = {"meta", "link", "br", "img", "hr"}
+VOID = {"meta", "link", "br", "img", "hr", "input"}
 
 
 class _Reader(HTMLParser):
