@@ -19,7 +19,7 @@ from nas.encoders import Encoder, from_blueprint
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Head
 from nas.runs import RunFolder
-from nas.space import find_space, space_names
+from nas.space import find_space
 
 FORMAT_VERSION = 1
 MAX_BYTES = 4 * 1024**3
@@ -50,15 +50,11 @@ def architecture_hash(architecture: Architecture) -> str:
     return hashlib.sha256(architecture.to_json().encode()).hexdigest()[:16]
 
 
-def is_rebuildable(network: FusionNetwork) -> bool:
-    """Whether a file alone tells how to build it: not if an encoder or the space is the user's own."""
-    return network.space.name in space_names() and all(
-        isinstance(encoder, Encoder) and encoder.blueprint is not None for encoder in network.encoders.values()
-    )
-
-
 def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]:
-    """The plain values from which `build_from` makes the same network, without weights, if it `is_rebuildable`."""
+    """The plain values from which `build_from` makes the same network, without weights.
+
+    An encoder that only its own code can build is None there.
+    """
     choices = tuple((node.name, node.choices[0]) for node in network.space.nodes)
     architecture = Architecture(network.space.name, choices)
     encoders = {}
