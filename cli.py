@@ -177,6 +177,8 @@ def evaluate(
     )
     if not found["same_data"]:
         print("note: this is not the data of the search")
+    elif not found["repeated"]:
+        print("note: the recorded score is not repeated; another machine may round otherwise, or the run is damaged")
 
 
 @app.command()

@@ -47,8 +47,15 @@ def load_run(run: str | Path) -> Run:
     loaded = load_weights(folder)
     summary, config = folder.read_summary(), folder.read_config()
     _refuse_gaps(folder, summary, config, loaded.network)
-    if Architecture.from_dict(summary["architecture"]) != loaded.architecture:
-        raise UserError(f"weights and summary of {str(folder.path)!r} are of different architectures; retrain the run")
+    told = [
+        Architecture.from_dict(summary["architecture"]),
+        Architecture.from_json(folder.read_text("architecture.json")),
+    ]
+    if any(architecture != loaded.architecture for architecture in told):
+        raise UserError(
+            f"weights, summary.json and architecture.json of {str(folder.path)!r} are of different architectures; "
+            "run the search again"
+        )
     return Run(
         folder=folder.path,
         architecture=loaded.architecture,

@@ -34,8 +34,8 @@ def evaluate(run: str | Path, *, data: FusionData | str | Path | None = None, de
         device: "auto", "cpu", "cuda" or "cuda:1".
 
     Returns:
-        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, and `same_data`: whether
-        the data is the one of the search.
+        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, `same_data`: whether the
+        data is the one of the search, and `repeated`: whether it is and the scores are equal.
 
     Raises:
         UserError: If the run cannot be read, its data is not there, or the data is of another form than the run's.
@@ -47,15 +47,18 @@ def evaluate(run: str | Path, *, data: FusionData | str | Path | None = None, de
     task = found.task
     outputs, targets = predict(loaded.network.to(where), split_batch(found, "test", where), where)
     metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (PRIMARY[task], SECONDARY[task])}
+    now, recorded = metrics[PRIMARY[task]], loaded.summary["leaderboard"][0]["scores"][0]
+    same_data = found.fingerprint() == loaded.summary["data"]["fingerprint"]
     return {
         "run": str(loaded.folder),
         "in_words": loaded.architecture.in_words(),
         "metric": PRIMARY[task],
-        "score": metrics[PRIMARY[task]],
-        "recorded": loaded.summary["leaderboard"][0]["scores"][0],
+        "score": now,
+        "recorded": recorded,
         "metrics": metrics,
         "samples": len(targets),
-        "same_data": found.fingerprint() == loaded.summary["data"]["fingerprint"],
+        "same_data": same_data,
+        "repeated": same_data and now == recorded,
     }
 
 

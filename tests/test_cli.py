@@ -210,6 +210,16 @@ def test_evaluate_prints_the_score_and_the_recorded_one(run: Run, finished: Path
     assert "note" not in printed.out
     found = json.loads(run("evaluate", finished, "--json").out)
     assert found["score"] == found["recorded"] == recorded
+    assert found["repeated"]
+
+
+def test_evaluate_notes_that_the_recorded_score_is_another(run: Run, copied: Path) -> None:
+    summary = json.loads((copied / "summary.json").read_text())
+    summary["leaderboard"][0]["scores"][0] += 0.01
+    (copied / "summary.json").write_text(json.dumps(summary))
+    printed = run("evaluate", copied, "--device", "cpu")
+    assert printed.code == 0
+    assert "note: the recorded score is not repeated" in printed.out
 
 
 def test_evaluate_notes_that_the_data_is_another(run: Run, finished: Path, tmp_path: Path) -> None:
