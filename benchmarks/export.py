@@ -196,9 +196,9 @@ def page(trips: Sequence[RoundTrip], latencies: Sequence[Latency], origin: Mappi
     table, timing = "\n".join(lines), "\n".join(times)
     return f"""# export: what is handed out computes what was found
 
-Largest difference of an output from the network's, in units of the largest output or of 1, over up to 64 test samples in
-a fresh process, where `fusenas` is hidden from all but safetensors. An export fails above {TOLERANCE:.0e}. Every operation of
-the catalogue is in one of the networks, each trained for one epoch.
+Largest difference of an output from the network's, in units of the largest output or of 1, over up to 64 test samples
+in a fresh process, where `fusenas` is hidden from all but safetensors. An export fails above {TOLERANCE:.0e}. Every
+operation of the catalogue is in one of the networks, each trained for one epoch.
 
 {table}
 
@@ -206,8 +206,8 @@ Milliseconds per batch of the first network of every data set, median of {CALLS}
 
 {timing}
 
-`{origin["command"]}`, commit {origin["commit"]}, {origin["started_at"]}, {origin["hardware"]}, load {os.getloadavg()[0]:.1f},
-torch {origin["versions"]["torch"]}, onnxruntime {onnxruntime.__version__}.
+`{origin["command"]}`, commit {origin["commit"]}, {origin["started_at"]}, {origin["hardware"]}, load
+{os.getloadavg()[0]:.1f}, torch {origin["versions"]["torch"]}, onnxruntime {onnxruntime.__version__}.
 """
 
 
