@@ -126,13 +126,17 @@ def tap_from_sequence(sequence: Tensor) -> Tensor:
     """(batch, time, features) to a tap of at most `MAX_TIME` steps, each the mean of a stretch of time."""
     if sequence.shape[1] <= MAX_TIME:
         return sequence
-    return F.adaptive_avg_pool1d(sequence.transpose(1, 2), MAX_TIME).transpose(1, 2)
+    return shorten(sequence, MAX_TIME)
+
+
+def shorten(sequence: Tensor, time: int) -> Tensor:
+    """Means of stretches of a sequence (batch, longer time, features), so many that (batch, time, features) remains."""
+    return F.adaptive_avg_pool1d(sequence.transpose(1, 2), time).transpose(1, 2)
 
 
 def sequence_tap_source(sequence: str, time: int) -> str:
-    """Code of `tap_from_sequence` for an expression of (batch, features, time), time last as convolutions have it."""
-    pooled = f"F.adaptive_avg_pool1d({sequence}, {MAX_TIME})" if time > MAX_TIME else sequence
-    return f"{pooled}.transpose(1, 2)"
+    """Code of `tap_from_sequence` for an expression of (batch, time, features)."""
+    return f"shorten({sequence}, {MAX_TIME})" if time > MAX_TIME else sequence
 
 
 def tap_from_map(feature_map: Tensor) -> Tensor:

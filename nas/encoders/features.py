@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.encoders.base import (
-    MAX_TIME,
     Encoder,
     Standardize,
     map_tap_channels,
@@ -66,11 +65,7 @@ class FeaturesEncoder(Encoder):
                 return map_tap_source(standardized, *shape[1:])
             if len(shape) == 1:
                 return f"{standardized}.unsqueeze(1)"
-            return (
-                sequence_tap_source(f"{standardized}.transpose(1, 2)", shape[0])
-                if shape[0] > MAX_TIME
-                else standardized
-            )
+            return sequence_tap_source(standardized, shape[0])
 
         return TapsSource(
             doc="Standardizes ready-made features.",

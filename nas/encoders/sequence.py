@@ -74,9 +74,12 @@ class SequenceEncoder(Encoder):
             members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
             layers=[
                 f"values = self.standardize({name}).transpose(1, 2)",
-                f"clock = torch.linspace(-1, 1, {length}, device=values.device).expand(values.shape[0], 1, -1)",
-                *layers("torch.cat([values, clock], dim=1)", count),
+                f"clock = torch.linspace(-1, 1, {length}, device=values.device)",
+                "values = torch.cat([values, clock.expand(values.shape[0], 1, -1)], dim=1)",
+                *layers("values", count),
             ],
             # Every layer halves the time, a half rounded up.
-            taps={depth: sequence_tap_source(f"layer{depth}", -(-length >> depth + 1)) for depth in depths},
+            taps={
+                depth: sequence_tap_source(f"layer{depth}.transpose(1, 2)", -(-length >> depth + 1)) for depth in depths
+            },
         )

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from nas.encoders.base import MAX_TIME, Encoder, sequence_tap_source, tap_from_sequence
+from nas.encoders.base import Encoder, sequence_tap_source, tap_from_sequence
 from nas.source import TapsSource
 
 
@@ -59,10 +59,6 @@ class TokenEncoder(Encoder):
         name, length = inputs[0], shapes[0][0]
         further = range(1, depths[-1] + 1)
 
-        def tap(depth: int) -> str:
-            scaled = f"layer{depth} * scale"
-            return scaled if length <= MAX_TIME else sequence_tap_source(f"({scaled}).transpose(1, 2)", length)
-
         return TapsSource(
             doc=f"Embedding of {name}, then convolutions; the mean of a tap over time is that over real tokens.",
             members={"embedding": "embedding", **{f"layer{depth}": f"stages.{depth - 1}" for depth in further}},
@@ -80,5 +76,5 @@ class TokenEncoder(Encoder):
                     for depth in further
                 ),
             ],
-            taps={depth: tap(depth) for depth in depths},
+            taps={depth: sequence_tap_source(f"layer{depth} * scale", length) for depth in depths},
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import textwrap
 from collections.abc import Mapping
 from functools import reduce
 from itertools import count
@@ -12,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from nas.encoders.base import Standardize
+from nas.encoders.base import Standardize, shorten
 from nas.operation import stretch
 from nas.source import Source
 
@@ -70,15 +71,14 @@ class ClassWriter:
                     if isinstance(part, nn.Parameter)
                     else f'self.register_buffer("{attribute}", {zeros})'
                 )
-        for helper in source.helpers:
-            self.helpers[helper.__name__] = inspect.getsource(helper)
-        if any("stretch(" in line for line in source.forward):
-            self.helpers["stretch"] = inspect.getsource(stretch)
+        for helper in (*source.helpers, stretch, shorten):
+            if any(f"{helper.__name__}(" in line for line in source.forward):
+                self.helpers[helper.__name__] = inspect.getsource(helper)
         returned = "Tensor" if source.outputs == 1 else f"tuple[{', '.join(['Tensor'] * source.outputs)}]"
         arguments = ", ".join(f"{argument}: Tensor" for argument in source.arguments)
         body = "\n".join(
             [
-                f'    """{safe(source.doc)}"""\n',
+                textwrap.fill('"""' + safe(source.doc), 85, initial_indent="    ", subsequent_indent="    ") + '"""\n',
                 "    def __init__(self) -> None:",
                 *(f"        {statement}" for statement in ["super().__init__()", *statements]),
                 f"\n    def forward(self, {arguments}) -> {returned}:",

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from nas.architecture import tap_depth, tap_modality, tap_name
 from nas.encoders import Encoder
+from nas.errors import UserError
 from nas.export.classes import ClassWriter, safe
 from nas.export.portable import Portable
 from nas.source import Source, Term
@@ -93,11 +94,16 @@ def write_code(
         "from safetensors.torch import load_file",
         "from torch import Tensor, nn\n",
         f"ARCHITECTURE_HASH = {description['architecture_hash']!r}",
-        *([] if task == "regression" else [f"CLASSES = {tuple(map(str, description['class_names']))!r}"]),
+        *([] if task == "regression" else [f"CLASSES = {_classes(description['class_names'])}"]),
     ]
     text = "\n".join([*top, "\n", body, "", 'if __name__ == "__main__":\n    main()\n'])
     state = portable.network.state_dict()
     return formatted(text), {new: state[old].clone() for new, old in originals.items()}
+
+
+def _classes(names: Sequence[str]) -> str:
+    numbers = f"[str(number) for number in range({len(names)})]"
+    return numbers if list(names) == list(map(str, range(len(names)))) else repr(list(map(str, names)))
 
 
 def formatted(text: str) -> str:
@@ -227,6 +233,8 @@ class _Names(dict[str, str]):
         if "@" in wanted:
             modality, depth = tap_modality(wanted), tap_depth(wanted)
             name = f"{modality}_{depth}" if modality[-1].isdigit() else f"{modality}{depth}"
+        if not name.isidentifier():
+            raise UserError(f"{name!r} cannot be a name in Python code; rename it and search again")
         while _is_kept(name) or name in self.values():
             name += "_"
         self[wanted] = name
@@ -236,8 +244,8 @@ class _Names(dict[str, str]):
 _KEPT = """
     torch nn F Tensor Path CLASSES load main safe_open load_file self network outputs
     values clock mask scale embedding standardize head shift state
-    stretch outer length bias gate logits chosen output hidden joined tokens shared rest product products ranks features
-    combine forms norm limit attention gather spread rank_weights added multiplied
+    stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest product products ranks
+    features combine forms norm limit attention gather spread rank_weights added multiplied
 """
 """Words that the file, an encoder or an operation uses itself."""
 

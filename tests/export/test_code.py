@@ -169,7 +169,7 @@ def test_names_of_classes_and_data_stay_text(tmp_path: Path) -> None:
     tree = ast.parse(code)
     assert not any(isinstance(node, ast.Import) and node.names[0].name == "os" for node in ast.walk(tree))
     assigned = [node for node in tree.body if isinstance(node, ast.Assign)]
-    assert ast.literal_eval(assigned[1].value) == (trap, "{b}", "\udc80")
+    assert ast.literal_eval(assigned[1].value) == [trap, "{b}", "\udc80"]
 
 
 def test_weights_of_another_architecture_are_refused_by_the_file(tmp_path: Path) -> None:
