@@ -73,6 +73,10 @@ class MapEncoder(Encoder):
         return TapsSource(
             doc=f"Convolution network for {inputs[0]}; a tap holds means on a grid of {MAP_GRID} × {MAP_GRID}.",
             members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
-            layers=layers(f"self.standardize({inputs[0]})", count),
+            layers=[
+                "# Channels last, convolution and pooling take about half the time.",
+                f"pixels = self.standardize({inputs[0]}).to(memory_format=torch.channels_last)",
+                *layers("pixels", count),
+            ],
             taps={depth: map_tap_source(f"layer{depth}", *self.sizes[depth]) for depth in depths},
         )

@@ -243,7 +243,7 @@ class _Names(dict[str, str]):
 
 _KEPT = """
     torch nn F Tensor Path CLASSES load main safe_open load_file self network outputs
-    values clock mask scale embedding standardize head shift state
+    values pixels clock mask scale embedding standardize head shift state
     stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest product products ranks
     features combine forms norm limit attention gather spread rank_weights added multiplied
 """
