@@ -18,7 +18,7 @@ from nas.data import FusionData, load_data
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
-from nas.evaluate import leaderboard, verdict
+from nas.evaluate import diagnosis, leaderboard, verdict
 from nas.export import export
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
@@ -462,6 +462,7 @@ def retrain_and_judge(
     board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
     metric = PRIMARY[setup.data.task]
     found = board[0].architecture
+    setup.progress("diagnosing what fusion does")
     return {
         "architecture": found.to_dict(),
         "in_words": found.in_words(),
@@ -471,6 +472,7 @@ def retrain_and_judge(
         "metric": metric,
         "higher_is_better": higher_is_better(metric),
         "leaderboard": [row.to_dict() for row in board],
+        "diagnosis": diagnosis(setup, [some for some, _ in judged], judged[0][1]).to_dict(),
         "seeds": list(seeds),
     }, entries[0]
 

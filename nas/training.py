@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -159,6 +159,7 @@ class Trained:
         architecture_loss: Mean loss there.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
+        course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
     network: FusionNetwork
@@ -166,6 +167,7 @@ class Trained:
     architecture_loss: float
     train_seconds: float
     num_epochs: int
+    course: tuple[tuple[float, float], ...]
 
 
 def train(
@@ -242,6 +244,7 @@ def train(
             if better or (score_now == course.best_score and loss_now < course.best_loss):
                 course.best_loss, course.best_score, course.best_epoch = loss_now, score_now, course.epochs
                 course.best_state = copy.deepcopy(network.state_dict())
+            course.losses.append((train_loss, loss_now))
             course.epochs += 1
             slot.offer(state)
     network.load_state_dict(course.best_state)
@@ -253,6 +256,7 @@ def train(
         architecture_loss=course.best_loss,
         train_seconds=slot.seconds(),
         num_epochs=course.epochs,
+        course=tuple(course.losses),
     )
 
 
@@ -265,6 +269,7 @@ class _Course:
     best_score: float = math.nan
     best_loss: float = math.inf
     epochs: int = 0
+    losses: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuses what a damaged state may hold."""
