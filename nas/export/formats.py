@@ -105,12 +105,12 @@ def _about(subject: Subject) -> str:
     first = score_text(number(found["scores"][0]), metric)
     return "\n".join(
         [
-            f"Fuses {', '.join(subject.run.architecture.modalities())}.",
+            f"Reads {' and '.join(subject.run.architecture.modalities())}.",
             "",
             f"Found by fusenas on {summary['data']['name']}:",
             *(f"    {depth}" for depth in subject.run.architecture.in_words().split("; ")),
             f"On the test split ({metric_words(metric)}): {mean} [{low}, {high}], mean and 95 % interval",
-            f"over {len(summary['seeds'])} trainings; the weights beside this file reach {first}.",
+            f"over trainings from {len(summary['seeds'])} seeds; the weights beside this file reach {first}.",
             "",
             "For prediction: what only training needs, such as dropout, is left out.",
         ]
