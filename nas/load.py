@@ -49,7 +49,7 @@ def load_run(run: str | Path) -> Run:
     _refuse_gaps(folder, summary, config, loaded.network)
     told = [
         Architecture.from_dict(summary["architecture"]),
-        Architecture.from_json(folder.read_text("architecture.json")),
+        Architecture.from_dict(folder.read_json("architecture.json")),
     ]
     if any(architecture != loaded.architecture for architecture in told):
         raise UserError(
