@@ -163,7 +163,8 @@ def test_hostile_names_are_escaped_everywhere(tmp_path: Path) -> None:
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     page = report(tmp_path).read_text()
     reader = _Reader(page)
-    assert reader.tags.count("script") == page.count("'sha256-")
+    assert reader.tags.count("script") == page.count("'sha256-") + page.count('type="application/json"')
+    assert page.count('type="application/json"') == 1
     assert reader.tags.count("b") == 1  # our own
     assert bad in reader.text
 
