@@ -23,7 +23,7 @@ from nas.strategies import STRATEGIES
 from search_spaces import OPERATIONS
 from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
 
-COMMANDS = ("search", "retrain", "evaluate", "export", "report", "list")
+COMMANDS = ("search", "retrain", "evaluate", "export", "report", "compare", "list")
 
 QUICK = ("--operations", "additive, multiplicative", "--encoders", "joint", "--epochs", "2", "--seeds", "1")
 
@@ -248,6 +248,23 @@ def test_report_draws_the_page_again(run: Run, copied: Path) -> None:
     assert printed.code == 0
     assert printed.out.strip() == str(copied / "report.html")
     assert (copied / "report.html").is_file()
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_several_runs_give_a_page_that_compares_them(
+    run: Run, finished: Path, copied: Path, tmp_path: Path, command: str
+) -> None:
+    printed = run(command, finished, copied, "--out", tmp_path / "out", "--json")
+    assert json.loads(printed.out) == {"report": str(tmp_path / "out" / "report.html")}
+    assert "2 runs compared" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_a_comparison_does_not_take_the_place_of_a_runs_own_report(run: Run, finished: Path, copied: Path) -> None:
+    for out, words in (((), "needs a folder of its own"), (("--out", copied), "is a run")):
+        printed = run("report", finished, copied, *out)
+        assert printed.code == 2
+        assert words in printed.err
+        assert printed.err.count("\n") == 1
 
 
 def test_retrain_takes_other_seeds(run: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

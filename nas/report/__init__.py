@@ -1,15 +1,22 @@
-"""The report of a run: figures with the numbers behind them, and one self-contained page that tells what was found."""
+"""The report of a run, or of several: figures with the numbers behind them, and one self-contained page."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from urllib.parse import quote
+
+from markupsafe import Markup
 
 from nas.errors import UserError
-from nas.report.figures import Drawn, draw_all
+from nas.report.comparison import groups
+from nas.report.comparison_page import render_comparison
+from nas.report.figures import Drawn, draw_all, draw_comparison
 from nas.report.film import film
-from nas.report.page import inline_svg, render
+from nas.report.frame import inline_svg
+from nas.report.page import render
 from nas.report.style import to_png, to_svg
 from nas.report.tables import own_records
 from nas.runs import RunFolder
@@ -17,54 +24,96 @@ from nas.runs import RunFolder
 __all__ = ["report"]
 
 
-def report(run: str | Path, out: str | Path | None = None) -> Path:
+def report(run: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
     """Writes figures/*.svg, *.png and *.csv and report.html.
 
     Args:
-        run: The run folder; needs summary.json, and metrics.jsonl for what happened over time.
-        out: Folder to write to; None for the run folder itself.
+        run: The run folder; needs summary.json, and metrics.jsonl for what happened over time. Several give a page that
+            compares them.
+        out: Folder to write to; None for the run folder itself. Several runs need one.
 
     Returns:
         The path of report.html.
 
     Raises:
-        UserError: If the folder is no run, or its files are damaged or cannot be written.
+        UserError: If a folder is no run, its files are damaged or cannot be written, or several runs are named without
+            a folder for their page, or with one that is a run.
     """
+    if not isinstance(run, str | Path):
+        if len(run) != 1:
+            return _compare([RunFolder.open(one) for one in run], out)
+        (run,) = run
     folder = RunFolder.open(run)
     summary = folder.read_summary()
     metrics = folder.read_metrics() if folder.metrics.is_file() else []
-    figures, html = _make(summary, metrics, folder.summary)
-    target = RunFolder(out) if out is not None else folder
+    with _damage_told(f"{str(folder.summary)!r} or metrics.jsonl beside it"):
+        drawn = _files(draw_all(summary, metrics))
+        page = render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)))
+    return _write(RunFolder(out) if out is not None else folder, drawn, page)
+
+
+def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:
+    """The page that holds several runs side by side."""
+    if len(folders) < 2 or len({folder.path.resolve() for folder in folders}) < len(folders):
+        raise UserError(f"expected different runs to compare, got {[str(folder.path) for folder in folders]}")
+    if out is None:
+        raise UserError("a comparison needs a folder of its own; name one with --out")
+    target = RunFolder(out)
+    if any(file.exists() for file in (target.config, target.summary, target.metrics)):
+        raise UserError(
+            f"{str(target.path)!r} is a run, whose own report would be lost; choose another folder with --out"
+        )
+    summaries = {name: folder.read_summary() for name, folder in zip(_names(folders), folders, strict=True)}
+    pages = {
+        name: quote(os.path.relpath(folder.report.resolve(), target.path.resolve()), errors="surrogateescape")
+        for name, folder in zip(summaries, folders, strict=True)
+        if folder.report.is_file()
+    }
+    with _damage_told(f"summary.json of one of {[str(folder.path) for folder in folders]}"):
+        found = groups(summaries, pages)
+        drawn = _files(draw_comparison(found))
+        page = render_comparison(found, _inlined(drawn))
+    return _write(target, drawn, page)
+
+
+def _names(folders: Sequence[RunFolder]) -> list[str]:
+    """Names of folders, with as many of their parents' as it takes to tell them apart."""
+    parts = [folder.path.resolve().parts for folder in folders]
+    depth = 1
+    while len({path[-depth:] for path in parts}) < len(parts):
+        depth += 1
+    return ["/".join(path[-depth:]) for path in parts]
+
+
+_File = tuple[Drawn, bytes, bytes]  # a figure as SVG and as PNG
+
+
+def _files(figures: Sequence[Drawn]) -> list[_File]:
+    return [(drawn, to_svg(drawn.figure), to_png(drawn.figure)) for drawn in figures]
+
+
+def _inlined(files: Sequence[_File]) -> dict[str, Markup]:
+    return {drawn.name: inline_svg(svg, drawn.name, drawn.alt, drawn.tips) for drawn, svg, _ in files}
+
+
+def _write(target: RunFolder, files: Sequence[_File], page: str) -> Path:
     try:
-        for name, figure, csv in figures:
-            target.write_bytes(f"figures/{name}.svg", figure[0])
-            target.write_bytes(f"figures/{name}.png", figure[1])
-            target.write_bytes(f"figures/{name}.csv", csv)
-        return target.write_bytes("report.html", html)
+        for drawn, svg, png in files:
+            target.write_bytes(f"figures/{drawn.name}.svg", svg)
+            target.write_bytes(f"figures/{drawn.name}.png", png)
+            target.write_bytes(f"figures/{drawn.name}.csv", drawn.csv.encode(errors="replace"))
+        return target.write_bytes("report.html", page.encode(errors="replace"))
     except OSError as error:
         raise UserError(
             f"cannot write the report to {str(target.path)!r}: {error.strerror}; name another --out"
         ) from error
 
 
-def _make(
-    summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], source: Path
-) -> tuple[list[tuple[str, tuple[bytes, bytes], bytes]], bytes]:
-    """All content, before a single file is written; damage in the summary is told as the user's."""
+@contextmanager
+def _damage_told(source: str) -> Iterator[None]:
+    """All content is made before a single file is written; damage in a summary is told as the user's."""
     try:
-        figures: list[Drawn] = draw_all(summary, metrics)
-        files = [
-            (drawn.name, (to_svg(drawn.figure), to_png(drawn.figure)), drawn.csv.encode(errors="replace"))
-            for drawn in figures
-        ]
-        svgs = {
-            drawn.name: inline_svg(svg, drawn.name, drawn.alt, drawn.tips)
-            for drawn, (_, (svg, _), _) in zip(figures, files, strict=True)
-        }
-        moving = film(summary, own_records(summary, metrics))
-        return files, render(summary, svgs, moving).encode(errors="replace")
+        yield
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
-        message = (
-            f"{str(source)!r} or metrics.jsonl beside it lacks or garbles something: {type(error).__name__} {error}"
-        )
+        message = f"{source} lacks or garbles something: {type(error).__name__} {error}"
         raise UserError(" ".join(message.split())) from error

@@ -12,7 +12,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nas.report.numbers import count_text, metric_words, scale
-from nas.report.style import ACCENT, KINDS, PALE, SOFT, cut
+from nas.report.style import ACCENT, KINDS, PALE, cut, look
 from nas.report.tables import Row
 
 WIDTH, HEIGHT = 9.6, 4.8
@@ -38,7 +38,7 @@ def draw_cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> F
     front = sorted((row.multiply_adds, by * row.score.mean) for row in shown if row.pareto)
     axes.plot(*zip(*front, strict=True), color=PALE, lw=1.6, zorder=1, drawstyle="steps-post") if front else None
     for row in shown:
-        colour, marker = _look(row, colours)
+        colour, marker = look(row.kind, row.name, colours)
         x, y = row.multiply_adds, by * row.score.mean
         axes.plot([x, x], [by * row.score.low, by * row.score.high], color=colour, lw=1.6, alpha=0.5, zorder=2)
         axes.plot(x, y, marker, color=colour, ms=10 if row.kind == "found" else 7, mec="white", mew=1, zorder=4)
@@ -52,13 +52,8 @@ def draw_cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> F
     axes.tick_params(labelsize=8.5)
     named = [row for row in shown if row.kind not in ("operation", "random") or row.pareto]
     _labels(axes, named, [row for row in shown if row not in named], by)
-    _legend(axes, shown)
+    _legend(axes, shown, colours)
     return figure
-
-
-def _look(row: Row, colours: Mapping[str, str]) -> tuple[str, str]:
-    colour, marker, _ = KINDS.get(row.kind, (SOFT, "o", ""))
-    return (colours.get(row.name, colour) if row.kind == "modality" else colour), marker
 
 
 def _labels(axes: Axes, rows: Sequence[Row], others: Sequence[Row], by: float) -> None:
@@ -110,10 +105,11 @@ def _outside(box: Box) -> float:
     return 100.0 * (max(0.0, LEFT - box[0]) + max(0.0, box[2] - WIDTH + 0.1))
 
 
-def _legend(axes: Axes, rows: Sequence[Row]) -> None:
+def _legend(axes: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
     handles = []
-    for kind in dict.fromkeys(row.kind for row in rows):
-        colour, marker, words = KINDS.get(kind, (SOFT, "o", kind))
+    for kind, name in {row.kind: row.name for row in rows}.items():
+        colour, marker = look(kind, "" if kind in KINDS else name, colours)
+        words = KINDS[kind][2] if kind in KINDS else cut(kind, 40)
         handles.append(Line2D([], [], ls="", marker=marker, color=colour, ms=8 if colour == ACCENT else 6, label=words))
     if any(row.pareto for row in rows):
         handles.append(Line2D([], [], color=PALE, lw=1.6, label="best for its cost"))

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nas.report.architecture import draw_architecture
+from nas.report.comparison import Group
 from nas.report.cost import draw_cost
 from nas.report.diagnosis import Told, diagnosis_of, draw_contributions, overfitting_panels
 from nas.report.frequencies import draw_frequencies
@@ -95,6 +96,23 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
         watched = guard_panels(metrics)
         if watched:
             drawn.append(_guards(watched, colours))
+        for each in drawn:
+            each.figure.draw_without_rendering()
+    return drawn
+
+
+def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
+    """For every group of runs their scores, and where costs are known their scores against them."""
+    kinds = list(dict.fromkeys(run.row.kind for group in groups for run in group.runs))
+    palette = modality_colours(kinds)
+    drawn = []
+    with figure_style():
+        for place, group in enumerate(groups, start=1):
+            rows = sorted((run.row for run in group.runs), key=lambda row: kinds.index(row.kind))
+            colours = {row.name: palette[row.kind] for row in rows}
+            drawn.append(replace(_leaderboard(rows, group.metric, colours), name=f"scores-{place}"))
+            if any(row.multiply_adds > 0 for row in rows):
+                drawn.append(replace(_cost(rows, group.metric, colours), name=f"cost-{place}"))
         for each in drawn:
             each.figure.draw_without_rendering()
     return drawn

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from nas.report.numbers import metric_words, scale, score_text
-from nas.report.style import ACCENT, GROUPS, INK, KINDS, SOFT, cut
+from nas.report.style import ACCENT, GROUPS, INK, SOFT, cut, look
 from nas.report.tables import Row
 
 WIDTH = 9.6
@@ -61,8 +61,7 @@ def draw_row(axes: Axes, y: float, row: Row, metric: str, colours: Mapping[str, 
     """
     across = axes.get_yaxis_transform()
     by = scale(metric)
-    colour, marker, _ = KINDS.get(row.kind, (SOFT, "o", ""))
-    colour = colours.get(row.name, colour) if row.kind == "modality" else colour
+    colour, marker = look(row.kind, row.name, colours)
     is_found = row.kind == "found"
     if is_found:
         axes.axhspan(

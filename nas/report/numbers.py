@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from nas.statistics import Interval
+
 PERCENT_METRICS = ("accuracy", "micro_f1")
 
 
@@ -39,6 +41,18 @@ def score_text(value: float, metric: str, *, signed: bool = False) -> str:
     plus = "+" if signed else ""
     text = format(value * scale(metric), f"{plus}.1f" if metric in PERCENT_METRICS else f"{plus}.4g")
     return text.replace("-", "−")
+
+
+def range_text(low: float, high: float, metric: str, *, signed: bool = False) -> str:
+    """An interval of scores, such as "89.1 to 92.4"."""
+    return f"{score_text(low, metric, signed=signed)} to {score_text(high, metric, signed=signed)}"
+
+
+def tone(gap: Interval | None) -> str:
+    """Whether what is compared is surely "better" or "worse", or "" if neither."""
+    if gap is None or not gap.excludes_zero:
+        return ""
+    return "better" if gap.mean > 0 else "worse"
 
 
 def count_text(value: float) -> str:

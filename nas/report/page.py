@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
-import re
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from nas.report.diagnosis import diagnosis_of
 from nas.report.film import Film
+from nas.report.frame import fill
 from nas.report.mistakes import confusion
-from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
+from nas.report.numbers import (
+    clean,
+    count_text,
+    metric_words,
+    number,
+    range_text,
+    score_text,
+    seconds_text,
+    tone,
+)
 from nas.report.stability import Sureness, sureness
 from nas.report.style import GROUPS, modality_colours
 from nas.report.tables import Row, leaderboard_rows
-from nas.statistics import Interval
 
 
 def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film | None = None) -> str:
@@ -32,27 +36,17 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         figures: Name to what `inline_svg` made of it.
         film: Of the search, if there is one.
     """
-    environment = Environment(
-        loader=PackageLoader("nas.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     metric = str(summary["metric"])
     rows = leaderboard_rows(summary)
     verdict = [clean(sentence, 1000) for sentence in summary.get("verdict") or []]
     words = clean(summary.get("in_words") or "", 2000)
     sure = sureness(summary)
-    stylesheet = environment.get_template("page.css").render()
-    return environment.get_template(
-        "page.html.j2"
-    ).render(
-        stylesheet=Markup(stylesheet),  # our own file
-        scripts=[_script(environment, name) for name in ("tips.js", *(["film.js"] if film else []))],
+    return fill(
+        "page.html.j2",
+        scripts=("tips.js", "film.js") if film else ("tips.js",),
+        figures=figures,
         film=film,
         colours=modality_colours([str(name) for name in summary["depths"]]),
-        figures=figures,
         headline=verdict[0] if verdict else words or "A run of fusenas",
         sentences=verdict[1:],
         data_name=clean(summary["data"].get("name") or "unnamed data"),
@@ -74,51 +68,6 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
         data=_data(summary["data"]),
     )
-
-
-def _script(environment: Environment, name: str) -> tuple[Markup, str]:
-    """A script of ours, and the hash by which the page's policy lets it, and nothing else, run."""
-    text = environment.get_template(name).render()
-    return Markup(text), base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def inline_svg(svg: bytes, name: str, alt: str, tips: Mapping[str, str]) -> Markup:
-    """An SVG file as part of a page: no namespaces, comments or style sheet, names of its own, and a text alternative.
-
-    Args:
-        svg: As matplotlib writes it.
-        name: Prefix of every id, so that two figures on a page do not mix up their clip paths.
-        alt: What it shows.
-        tips: Id of a part to what it tells when one points at it, or reaches it by keyboard.
-    """
-    root = ET.fromstring(svg)
-    parents = {child: parent for parent in root.iter() for child in parent}
-    for element in list(root.iter()):
-        element.tag = element.tag.rsplit("}", 1)[-1]
-        if element.tag in ("metadata", "style"):
-            parents[element].remove(element)
-        for key, value in list(element.attrib.items()):
-            del element.attrib[key]
-            plain_key = key.rsplit("}", 1)[-1]
-            if plain_key == "id":
-                element.set("id", f"{name}-{value}")
-                if value in tips:
-                    element.attrib |= {"tabindex": "0", "role": "img"}
-                    title = ET.Element("title")
-                    title.text = tips[value]
-                    element.insert(0, title)
-            elif plain_key == "href":  # an address outside the figure has no business on the page
-                inside = value if value.startswith("data:image/png;base64,") else "#"
-                element.set("href", f"#{name}-{value[1:]}" if value.startswith("#") else inside)
-            else:
-                element.set(plain_key, re.sub(r"url\(#", f"url(#{name}-", value))
-    width = float(root.attrib.pop("width").removesuffix("pt"))
-    root.attrib.pop("height")
-    root.attrib.pop("version", None)
-    root.set("role", "group" if tips else "img")  # an image has no parts that one could reach
-    root.set("aria-label", alt)
-    root.set("style", f"max-width:{width / 72 * 96:.0f}px")
-    return Markup(ET.tostring(root, encoding="unicode"))  # ElementTree has escaped every text in it
 
 
 def _space_words(summary: Mapping[str, Any]) -> str:
@@ -173,7 +122,7 @@ def _groups(rows: Sequence[Row], metric: str) -> list[tuple[str, list[dict[str, 
 
 def _cells(row: Row, metric: str) -> dict[str, Any]:
     """What the leaderboard table shows of one row; `tone` says whether found is surely better or worse."""
-    interval = "" if row.score.low == row.score.high else _range(row.score.low, row.score.high, metric)
+    interval = "" if row.score.low == row.score.high else range_text(row.score.low, row.score.high, metric)
     gap = row.difference
     return {
         "name": row.name,
@@ -182,8 +131,8 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
         "mean": score_text(row.score.mean, metric),
         "interval": "" if math.isnan(row.score.mean) else interval,
         "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
-        "difference_interval": "" if gap is None else _range(gap.low, gap.high, metric, signed=True),
-        "tone": _tone(gap),
+        "difference_interval": "" if gap is None else range_text(gap.low, gap.high, metric, signed=True),
+        "tone": tone(gap),
         "parameters": count_text(row.parameters),
         "multiply_adds": count_text(row.multiply_adds),
         "train_seconds": seconds_text(row.train_seconds),
@@ -199,7 +148,7 @@ def _sure(sure: Sureness) -> dict[str, Any]:
             "name": row.name,
             "is_found": row.kind == "found",
             "mean": score_text(row.score.mean, metric),
-            "interval": _range(row.score.low, row.score.high, metric),
+            "interval": range_text(row.score.low, row.score.high, metric),
             "min": score_text(min(row.scores), metric),
             "max": score_text(max(row.scores), metric),
         }
@@ -231,8 +180,8 @@ def _sure(sure: Sureness) -> dict[str, Any]:
         "is_percent": metric_words(metric).endswith("%"),
         "spreads": spreads,
         "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
-        "difference_interval": "" if gap is None else _range(gap.low, gap.high, metric, signed=True),
-        "tone": _tone(gap),
+        "difference_interval": "" if gap is None else range_text(gap.low, gap.high, metric, signed=True),
+        "tone": tone(gap),
         "searches": searches,
         "usage": [
             (what, ", ".join(f"{name}: {count}" for name, count in counts)) for what, counts in sure.usage.items()
@@ -240,19 +189,8 @@ def _sure(sure: Sureness) -> dict[str, Any]:
     }
 
 
-def _tone(gap: Interval | None) -> str:
-    """Whether found is surely better or worse, or neither."""
-    if gap is None or not gap.excludes_zero:
-        return ""
-    return "better" if gap.mean > 0 else "worse"
-
-
 def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.0f} %"
-
-
-def _range(low: float, high: float, metric: str, *, signed: bool = False) -> str:
-    return f"{score_text(low, metric, signed=signed)} to {score_text(high, metric, signed=signed)}"
 
 
 def _pareto(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:

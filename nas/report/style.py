@@ -59,6 +59,12 @@ SIGNS: Mapping[str, str] = {
 }
 
 
+def look(kind: str, name: str, colours: Mapping[str, str]) -> tuple[str, str]:
+    """Colour and marker of a row: by its kind, or by its name where it is a modality or of a kind that is not ours."""
+    colour, marker, _ = KINDS.get(kind, (SOFT, "o", ""))
+    return (colours.get(name, colour) if kind == "modality" or kind not in KINDS else colour), marker
+
+
 def modality_colours(modalities: Sequence[str]) -> dict[str, str]:
     """A colour for each modality, the same in every figure of a report."""
     return {name: _MODALITY_COLOURS[i % len(_MODALITY_COLOURS)] for i, name in enumerate(modalities)}

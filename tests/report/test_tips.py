@@ -13,8 +13,8 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from nas.report import report
+from nas.report.frame import inline_svg
 from nas.report.layout import layout
-from nas.report.page import inline_svg
 from nas.report.tips import node_facts, tips
 from tests.report.fabricate import fabricate_run
 

@@ -1,0 +1,115 @@
+"""Several runs side by side: what is compared, computed from their summaries. Nothing is drawn here."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nas.pareto import pareto_front
+from nas.report.numbers import clean, metric_words, number, score_text
+from nas.report.tables import Row, leaderboard_rows
+from nas.statistics import Interval
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run.
+
+    Attributes:
+        row: Its found architecture, under the run's name, the search as its kind.
+        over_modality: How much better it is than the best single modality, as the architecture split has it; or None.
+        over_late: How much better it is than late fusion; or None.
+        strategy: That it was searched with.
+        space: That it was searched in.
+        search_seconds: Of the search proper.
+        search_cost: In trainings of one architecture.
+        page: Address of its own report, or "".
+    """
+
+    row: Row
+    over_modality: Interval | None
+    over_late: Interval | None
+    strategy: str
+    space: str
+    search_seconds: float
+    search_cost: float
+    page: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs whose scores may be compared: of the same data and metric, the best one first."""
+
+    title: str
+    metric: str
+    runs: tuple[Compared, ...]
+
+    def in_words(self) -> str:
+        """Which run scores best, and which ones these intervals do not set apart from it."""
+        best, *others = self.runs
+        unit = " %" if metric_words(self.metric).endswith("%") else ""
+        score = best.row.score
+        low, mean, high = (score_text(value, self.metric) for value in (score.low, score.mean, score.high))
+        told = f"{best.row.name} has the best {metric_words(self.metric).split(',')[0]}, {mean}{unit} ({low} to {high})"
+        alike = [run.row.name for run in others if run.row.score.low <= score.high and score.low <= run.row.score.high]
+        if not others:
+            return f"{told}; no other run is of the same data and metric."
+        if not alike:
+            return f"{told}, and its interval lies apart from all others."
+        return f"{told}, but its interval overlaps with that of {', '.join(alike)}: this does not tell them apart."
+
+
+def groups(summaries: Mapping[str, Mapping[str, Any]], pages: Mapping[str, str]) -> tuple[Group, ...]:
+    """Runs in groups of the same data, by fingerprint, and metric; a score is never held against one of another kind.
+
+    Args:
+        summaries: Name of a run to its summary.
+        pages: Name of a run to the address of its own report.
+    """
+    found: dict[tuple[str, str, str], list[Compared]] = {}
+    senses = {}
+    for name, summary in summaries.items():
+        data, metric = summary["data"], str(summary["metric"])
+        key = (clean(data.get("name") or "unnamed data"), clean(data.get("fingerprint") or "?"), metric)
+        found.setdefault(key, []).append(_compared(name, summary, pages.get(name, "")))
+        senses[metric] = 1 if summary["higher_is_better"] else -1
+    names = Counter(name for name, _, _ in found)
+    return tuple(
+        Group(name if names[name] == 1 else f"{name} ({fingerprint})", metric, _ordered(runs, senses[metric]))
+        for (name, fingerprint, metric), runs in found.items()
+    )
+
+
+def _compared(name: str, summary: Mapping[str, Any], page: str) -> Compared:
+    rows = leaderboard_rows(summary)
+    sense = 1 if summary["higher_is_better"] else -1
+    found = next((row for row in rows if row.kind == "found"), None)
+    if found is None:
+        raise ValueError(f"run {name!r} has no score of a found architecture")
+    strategy, space = (clean(summary.get(key) or "unknown") for key in ("strategy", "space"))
+    alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
+    modality = max(alone, key=lambda row: sense * row.architecture_score, default=None)
+    late = next((row for row in rows if row.kind == "late"), None)
+    words = clean(summary.get("in_words") or "", 400)
+    return Compared(
+        row=replace(found, name=clean(name), kind=f"{strategy} in {space}", in_words=words, difference=None),
+        over_modality=modality.difference if modality else None,
+        over_late=late.difference if late else None,
+        strategy=strategy,
+        space=space,
+        search_seconds=number(summary.get("search_seconds")),
+        search_cost=number(summary.get("search_cost")),
+        page=page,
+    )
+
+
+def _ordered(runs: Sequence[Compared], sense: int) -> tuple[Compared, ...]:
+    """The best first, one without a score last; none costs less and scores as well as one on the Pareto front."""
+    front = pareto_front([(run.row.multiply_adds, sense * run.row.score.mean) for run in runs])
+    marked = [replace(run, row=replace(run.row, pareto=on)) for run, on in zip(runs, front, strict=True)]
+    return tuple(
+        sorted(marked, key=lambda run: math.inf if math.isnan(run.row.score.mean) else -sense * run.row.score.mean)
+    )
