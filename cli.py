@@ -236,16 +236,34 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Folder to write to; the run itself if absent. Several runs need one.")
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve one run's page to this machine's browser, also while it goes on.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Draw a run's figures and its page again, or compare several runs on one page.
 
     Example: fusenas report results/runs/demo
     """
+    if serve:
+        _serve(runs, out, as_json=as_json)
+        return
     import nas  # noqa: PLC0415
 
     page = str(nas.report(runs, out))
     print(json.dumps({"report": page}) if as_json else page)
+
+
+def _serve(runs: list[Path], out: Path | None, *, as_json: bool) -> None:
+    """Serves a run's page until it is interrupted."""
+    from nas.report.serve import address, server  # noqa: PLC0415
+
+    if len(runs) != 1 or out is not None:
+        raise UserError("--serve takes one run and no --out")
+    with server(runs[0]) as serving:
+        where = address(serving)
+        print(json.dumps({"address": where}) if as_json else f"{where}\nstop with Ctrl-C", flush=True)
+        serving.serve_forever()
 
 
 @app.command()
@@ -258,7 +276,7 @@ def compare(
 
     Example: fusenas compare results/runs/demo results/runs/other --out results/comparison
     """
-    report(runs, out, as_json)
+    report(runs, out, as_json=as_json)
 
 
 @app.command(name="list")

@@ -267,6 +267,13 @@ def test_a_comparison_does_not_take_the_place_of_a_runs_own_report(run: Run, fin
         assert printed.err.count("\n") == 1
 
 
+def test_a_served_report_is_of_one_run(run: Run, finished: Path, tmp_path: Path) -> None:
+    for more in ((tmp_path,), ("--out", tmp_path)):
+        printed = run("report", finished, *more, "--serve")
+        assert (printed.code, printed.err) == (2, "fusenas: --serve takes one run and no --out\n")
+    assert "no run folder at" in run("report", tmp_path / "none", "--serve").err
+
+
 def test_retrain_takes_other_seeds(run: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     out = tmp_path / "again"

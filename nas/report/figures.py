@@ -118,6 +118,15 @@ def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
     return drawn
 
 
+def draw_course(metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
+    """How a run goes that has no results yet."""
+    colours = modality_colours(list(dict.fromkeys(str(r["modality"]) for r in metrics if r.get("modality"))))
+    with figure_style():
+        panels, watched = progress_panels(metrics, "score"), guard_panels(metrics)
+        drawn = [_progress(panels, colours)] if panels else []
+        return [*drawn, _guards(watched, colours)] if watched else drawn
+
+
 def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
     plan = layout(summary)
     header = ("node", "operation", "inputs", "formula", "multiply_adds", "belief", "rival", "rival_belief")
