@@ -1,13 +1,16 @@
 """The page in a real browser, headless: it asks for nothing, complains of nothing, and answers pointer and keyboard.
 
-Needs `pip install playwright` and a Chromium; skipped without either.
+Needs `pip install playwright` and a Chromium; skipped without either. axe checks that people who do not see the page
+well, or not at all, can use it: `npm pack axe-core` brings its axe.min.js, FUSENAS_AXE names it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ from nas.report import report
 from tests.report.fabricate import fabricate_run
 
 playwright = pytest.importorskip("playwright.sync_api")
+AXE = "FUSENAS_AXE"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
 
@@ -119,3 +123,32 @@ def test_the_page_is_as_wide_as_the_screen(browser: Any, usual: Path, width: int
     opened = Opened(browser, usual, width=width)
     assert opened.page.evaluate("document.documentElement.scrollWidth") == width
     assert opened.is_quiet()
+
+
+def test_a_page_leads_to_a_comparison_and_back(browser: Any, usual: Path, tmp_path: Path) -> None:
+    fabricate_run(tmp_path / "other", seed=1)
+    comparison = report([usual.parent, tmp_path / "other"], tmp_path / "out")
+    opened = Opened(browser, comparison)
+    assert opened.is_quiet()
+    opened.page.get_by_role("link", name=usual.parent.name).click()
+    assert "gains 5.9 points" in opened.page.locator("h1").inner_text()
+    assert opened.complaints == []
+
+
+def test_headings_go_down_one_step_at_a_time(browser: Any, usual: Path) -> None:
+    opened = Opened(browser, usual)
+    visible = [heading for heading in opened.page.locator("h1, h2, h3, h4, h5, h6").all() if heading.is_visible()]
+    levels = [int(heading.evaluate("heading => heading.tagName[1]")) for heading in visible]
+    assert levels[0] == 1
+    assert all(0 < level <= before + 1 for before, level in pairwise(levels))
+    assert levels.count(1) == 1
+
+
+@pytest.mark.skipif(AXE not in os.environ, reason=f"{AXE} names no axe.min.js")
+@pytest.mark.parametrize("width", [1200, 390])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_to_mend(browser: Any, usual: Path, scheme: str, width: int) -> None:
+    opened = Opened(browser, usual, width=width, color_scheme=scheme, bypass_csp=True)
+    opened.page.evaluate(Path(os.environ[AXE]).read_text())
+    violations = opened.page.evaluate("axe.run().then(found => found.violations)")
+    assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []

@@ -202,6 +202,11 @@ def test_the_guards_are_told_in_a_sentence_with_their_curves(tmp_path: Path, usu
     assert "Whether the search collapsed" not in report(tmp_path).read_text()
 
 
+def test_a_long_run_has_a_page_that_still_loads_fast(tmp_path: Path) -> None:
+    fabricate_run(tmp_path, {"image": 4, "audio": 4, "words": 4}, num_records=1000)
+    assert report(tmp_path).stat().st_size < 3_000_000
+
+
 def test_lower_is_better_turns_the_tone(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, metric="mae", task="regression")
     summary["leaderboard"] = summary["leaderboard"][:2]
