@@ -7,6 +7,7 @@ return one number per sample whose gradient moves the gate and the routes alike.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -142,8 +143,8 @@ def reinforce(prices: Tensor, logits: Tensor, *, generator: torch.Generator) -> 
     """What one route comes to, drawn from the gate's softmax; the gate learns by the score function, (batch,).
 
     Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning": the
-    gradient of the gate is (price − baseline) · ∇ log p(route). The baseline of a sample is the mean price of the others
-    in its batch (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!", there over draws of one
+    gradient of the gate is (price − baseline) · ∇ log p(route). The baseline of a sample is the mean price of the
+    others in its batch (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!", there over draws of one
     sample), zero for a batch of one. The value is the price of the drawn route alone.
 
     Args:
@@ -164,7 +165,7 @@ def exponential(progress: float) -> float:
 
     DynMM: τ = τ0 · (τ1 / τ0)^progress. Departure: the paper ends at 1e-4, where hardly a gradient is left.
     """
-    return FIRST_TEMPERATURE * (LAST_TEMPERATURE / FIRST_TEMPERATURE) ** progress
+    return FIRST_TEMPERATURE * math.pow(LAST_TEMPERATURE / FIRST_TEMPERATURE, progress)
 
 
 def linear(progress: float) -> float:

@@ -59,8 +59,7 @@ def is_rebuildable(network: FusionNetwork) -> bool:
 
 def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]:
     """The plain values from which `build_from` makes the same network, without weights, if it `is_rebuildable`."""
-    choices = tuple((node.name, node.choices[0]) for node in network.space.nodes)
-    architecture = Architecture(network.space.name, choices)
+    architecture = network.space.sole()
     encoders = {}
     for name, encoder in network.encoders.items():
         assert isinstance(encoder, Encoder)

@@ -1,4 +1,4 @@
-"""Gates and their relaxations: values and gradients worked by hand, what presence forces, and that evaluation is sure."""
+"""Gates and their relaxations: values and gradients worked by hand, and what an absent modality forces."""
 
 from __future__ import annotations
 
