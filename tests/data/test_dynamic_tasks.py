@@ -34,7 +34,7 @@ def test_the_shares_that_are_needed_are_those_that_are_said(kind: str, shares: l
 def test_without_a_modality_that_is_not_needed_as_much_is_known() -> None:
     """Where m1 is not needed, m0 alone predicts as well as both; where it is, it predicts much worse."""
     for kind in ("half", "corrupted"):
-        inputs, targets, needed = arrays(DynamicTask(kind=kind))  # type: ignore[arg-type]
+        inputs, targets, needed = arrays(DynamicTask(kind=kind))
         both = np.concatenate(list(inputs.values()), axis=1)
         for rows, gap in ((~needed[:, 1], (-0.04, 0.04)), (needed[:, 1], (0.1, 1.0))):
             gained = accuracy(both[rows], targets[rows]) - accuracy(inputs["m0"][rows], targets[rows])
