@@ -14,11 +14,13 @@ from nas.architecture import Architecture
 from nas.baselines import Baselines, contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
 from nas.data import FusionData, load_data
+from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.dynamic import Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
 from nas.evaluate import leaderboard, verdict
+from nas.explain import explain, in_words
 from nas.export import FORMATS, export
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
@@ -482,16 +484,22 @@ def retrain_and_judge(
     board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
     metric = PRIMARY[setup.data.task]
     found = board[0].architecture
+    dynamic = {}
+    if found.gating is not None:
+        alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
+        batch = split_batch(setup.data, "test", setup.device)
+        dynamic = {"dynamic": explain(entries[0][0].network, alone, batch, setup.data, setup.device)}
     return {
         "architecture": found.to_dict(),
         "in_words": found.in_words(),
-        "verdict": verdict(setup.space, setup.data.task, board),
+        "verdict": verdict(setup.space, setup.data.task, board) + [in_words(told) for told in dynamic.values()],
         "interaction_order": setup.space.interaction_order(found),
         "encoders": encoders,
         "metric": metric,
         "higher_is_better": higher_is_better(metric),
         "leaderboard": [row.to_dict() for row in board],
         "seeds": list(seeds),
+        **dynamic,
     }, entries[0]
 
 
