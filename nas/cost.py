@@ -90,31 +90,25 @@ class CostTable:
     def total(self, architecture: Architecture) -> int:
         """Multiply-adds of the whole derived network of a static architecture, encoders only as deep as they are read.
 
-        Of a dynamic one they differ from route to route: see `of_routes`.
+        Of a dynamic one they differ from route to route: see `of_route`.
         """
         taps = architecture.taps()
         encoders = self._encoders(taps)
         adapters = sum(self.adapters[tap] for tap in taps)
         return encoders + adapters + sum(self.choice(node, choice) for node, choice in architecture.choices) + self.head
 
-    def of_routes(self, architecture: Architecture, gate: int) -> list[int]:
-        """Multiply-adds of the whole network on every route of a dynamic architecture.
+    def of_route(self, route: Architecture, reads: Sequence[str]) -> int:
+        """Multiply-adds of the whole network on one route, but for those of the gate itself.
 
         The gate's taps are encoded for every sample. A route that reads deeper taps of the same modality runs that
         encoder again from its beginning.
 
         Args:
-            architecture: With a gate.
-            gate: Multiply-adds of the gate itself.
+            route: A static architecture.
+            reads: Names of the taps that the gate reads.
         """
-        assert architecture.gating is not None
-        reads = architecture.gating.reads
-        decided = self._encoders(reads) + gate
-        found = []
-        for route in architecture.routes():
-            known = self._encoders(route.taps()) - self._encoders([tap for tap in route.taps() if tap not in reads])
-            found.append(decided + self.total(route) - known)
-        return found
+        known = self._encoders(route.taps()) - self._encoders([tap for tap in route.taps() if tap not in reads])
+        return self._encoders(reads) + self.total(route) - known
 
     def _encoders(self, taps: Sequence[str]) -> int:
         """Of all encoders, each as deep as its deepest tap."""
@@ -132,6 +126,6 @@ def set_route_costs(network: FusionNetwork, table: CostTable) -> None:
         table: Of the whole network on raw data, frozen encoders included.
     """
     if network.gate is not None:
-        architecture = network.space.sole()
-        network.gate.costs.copy_(torch.tensor(table.of_routes(architecture, network.gate.multiply_adds())))
-        network.gate.static_cost.fill_(table.total(architecture.routes()[-1]))
+        gate, routes = network.gate, network.space.sole().routes()
+        gate.costs.copy_(torch.tensor([table.of_route(route, gate.reads) + gate.multiply_adds() for route in routes]))
+        gate.static_cost.fill_(table.total(routes[-1]))

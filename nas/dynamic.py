@@ -140,13 +140,13 @@ def add_gate(
     if len(routes) < 2:
         return Gated(architecture=found, static=found)
     static = problem.train_on(network, found, share=TRAINING_SHARE)
-    shallow = [tap_name(name, 0) for name in problem.space.modalities if name in found.modalities()]
+    shallow = shallow_taps(problem.space, found)
     first = Architecture.gated(routes, shallow)
     trained = problem.train_on(network, first, share=TRAINING_SHARE, cost=cost)
     kept = used_routes(problem, trained, first)
     if len(kept) < 2:
         return Gated(architecture=found, static=found)
-    tried = [Architecture.gated(kept, reads) for reads in dict.fromkeys((tuple(shallow), shared_taps(kept))) if reads]
+    tried = [Architecture.gated(kept, reads) for reads in dict.fromkeys((shallow, shared_taps(kept))) if reads]
     gated = [problem.train_on(network, one, share=TRAINING_SHARE, cost=cost) for one in tried]
     best = min(range(len(tried)), key=lambda number: gated[number].architecture_loss)
     behind = float(
@@ -181,7 +181,8 @@ def candidate_routes(
     """For every kind of the space's levels the best complement of the found architecture, the cheapest first, it last.
 
     Of a kind that is what would come to least if each sample could take the better of both routes: its loss under the
-    supernet plus the price of the route's multiply-adds. What costs as much as the found architecture is left out.
+    supernet plus the price of the route's multiply-adds, with a gate on the first taps. What costs as much as the found
+    architecture is left out.
 
     Args:
         space: With the levels.
@@ -191,7 +192,8 @@ def candidate_routes(
         price: Loss that the multiply-adds of the found architecture are worth.
     """
     architectures = [space.at(tuple(row)) for row in candidates.indices.tolist()]
-    costs = torch.tensor([float(cost.total(one)) for one in architectures]) / cost.total(found)
+    reads = shallow_taps(space, found)
+    costs = torch.tensor([float(cost.of_route(one, reads)) for one in architectures]) / cost.of_route(found, reads)
     own = candidates.losses[architectures.index(found)] + price
     routes: dict[Architecture, float] = {}
     for level in space.dynamic:
@@ -214,6 +216,11 @@ def used_routes(problem: Problem, trained: Trained, architecture: Architecture) 
         for route, share in zip(routes, shares.tolist(), strict=True)
         if share >= LEAST_SHARE or route == routes[-1]
     ]
+
+
+def shallow_taps(space: SearchSpace, found: Architecture) -> tuple[str, ...]:
+    """The first tap of every modality that an architecture reads."""
+    return tuple(tap_name(name, 0) for name in space.modalities if name in found.modalities())
 
 
 def shared_taps(routes: Sequence[Architecture]) -> tuple[str, ...]:
