@@ -18,6 +18,7 @@ from typing import Annotated, Any, cast
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress, TaskID
 from rich.table import Table
 
 from nas.errors import UserError, is_full_disk
@@ -183,23 +184,37 @@ def retrain(
 def evaluate(
     run: RunArgument,
     data: Annotated[str, typer.Option(help="Other data than the run's.")] = "",
+    recombinations: Annotated[
+        int, typer.Option(help="Most recombinations of samples that tell interaction from addition.")
+    ] = 250_000,
     device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
-    """Judge a run's saved network on the test split again.
+    """Judge a run's saved network on the test split again, and say whether its fusion helps.
 
     Example: fusenas evaluate results/runs/demo
     """
     import nas  # noqa: PLC0415
+    from nas.runs import plain  # noqa: PLC0415
 
-    found = nas.evaluate(run, data=data or None, device=device)
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty()) as bar:
+        bars: dict[int, TaskID] = {}
+
+        def progress(done: int, total: int) -> None:
+            if total not in bars:
+                bars[total] = bar.add_task("recombining modalities", total=total)
+            bar.update(bars[total], completed=done)
+
+        found = nas.evaluate(run, data=data or None, device=device, recombinations=recombinations, progress=progress)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        print(json.dumps(plain(found), indent=2, ensure_ascii=False))
         return
     print(f"{found['in_words']}")
     print(
         f"{found['metric']} {found['score']:.4f} on {found['samples']} test samples, recorded {found['recorded']:.4f}"
     )
+    for sentence in found["diagnosis"]["in_words"]:
+        print(f"{sentence}.")
     if not found["same_data"]:
         print("note: this is not the data of the search")
 
@@ -418,6 +433,7 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     console.print(table)
     for sentence in summary["verdict"]:
         console.print(sentence)
+    console.print(f"{summary['diagnosis']['in_words'][0]}.")
     if "stability" in summary:
         _print_stability(console, summary["stability"])
     how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"

@@ -8,10 +8,11 @@ among them. Regret is the mean test score of the best architecture minus that of
 `Truth.best` for what the best one scores. One CSV file a strategy and discretization holds a row per search; searches
 that are there are not run again, so that a stopped run goes on where it was.
 
-Which strategy runs on what is in `PLAN`. A search's cost is its wall time by that of training late fusion at full
-length, measured right after it in the same process. Strategies that train every candidate, but for `random`, are not
-run but looked up: a training is its row with seed 0 in the table, where its loss on the architecture split stands, and
-costs one; so they run on the tasks of two modalities, whose tables hold every architecture.
+Which strategy runs on what is in `PLAN`. A search's cost is its processor time by that of training late fusion at
+full length, measured right after it in the same process; with `--threads 1` that is its wall time on an idle machine.
+Strategies that train every candidate, but for `random`, are not run but looked up: a training is its row with seed 0 in
+the table, where its loss on the architecture split stands, and costs one; so they run on the tasks of two modalities,
+whose tables hold every architecture.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Search:
         task: Its name.
         seed: Of the search.
         architecture: Choice index of every node, such as "0-3-0".
-        seconds: Of search and read-out.
+        seconds: Of search and read-out, of the processor.
         training_seconds: Of late fusion at full length; of looked-up searches 1, as every training.
         discretization_loss: Supernet's loss of the path that was taken minus that of the mixture, or of the best path.
         rank_correlation: Spearman's, of the supernet's losses and those of the table over what both hold.
@@ -155,23 +156,24 @@ def run(part: Part, task: KnownTask, seed: int, table: Truth) -> list[Search]:
     problem = replace(problem_of(task, seed), search=SearchConfig(guards=part.guards))
     if part.is_looked_up:
         return [_looked_up(part, problem, table)]
-    started = time.perf_counter()
+    started = time.process_time()
     explored = STRATEGIES[part.strategy](problem)
-    searched = time.perf_counter() - started
+    searched = time.process_time() - started
     tripped = (explored.guards.tripped or "") if explored.guards is not None else ""
     found: list[tuple[Architecture, float, float]] = []
     rank = _rank_correlation(problem, explored, table)
     for method in part.discretizations:
-        started = time.perf_counter()
+        started = time.process_time()
         if explored.network is None:
             assert explored.architecture is not None
             found.append((explored.architecture, float("nan"), searched))
             continue
         read = discretize(problem, explored, discretization_after(explored.guards, method))
-        found.append((read.architecture, read.loss, searched + time.perf_counter() - started))
+        found.append((read.architecture, read.loss, searched + time.process_time() - started))
     late = next(reference.architecture for reference in problem.space.references if reference.kind == "late")
+    started = time.process_time()
     trained = problem.train_from_scratch(late)
-    full_length = trained.train_seconds / trained.num_epochs * TRAINING.num_epochs(len(problem.weights))
+    full_length = (time.process_time() - started) / trained.num_epochs * TRAINING.num_epochs(len(problem.weights))
     return [
         Search(
             task=task.name,

@@ -24,7 +24,7 @@ from nas.baselines import contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE, Checkpoints
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
-from nas.evaluate import amount, leaderboard, verdict
+from nas.evaluate import leaderboard, verdict
 from nas.metrics import PRIMARY, higher_is_better, score
 from nas.preparation import EncoderMode, Setup
 from nas.provenance import provenance
@@ -32,7 +32,7 @@ from nas.resume import begin, what_decides
 from nas.retrain import judge, train_all
 from nas.runs import RunFolder, plain, write_atomically
 from nas.search import find, make_space, scorer_of
-from nas.statistics import Interval
+from nas.statistics import Interval, amount
 from nas.strategies import SearchConfig
 from nas.training import TrainingConfig, pick_device, predict
 

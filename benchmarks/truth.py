@@ -305,13 +305,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--part", default="0/1", help="which share of the tasks, such as 0/2 and 1/2")
+    parser.add_argument("--kinds", nargs="*", help="of the tasks; all if absent")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
     parser.add_argument("--out", type=Path, default=Path("results/known_answers/truth"))
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
     part, parts = (int(number) for number in given.part.split("/"))
-    for group in groups(known_tasks()):
+    wanted = [task for task in known_tasks() if not given.kinds or task.kind in given.kinds]
+    for group in groups(wanted):
         tables = [Truth(given.out, task) for task in group[part::parts]]
         complete(tables, [Job(task=n, index=i, seed=0) for n, t in enumerate(tables) for i in enumerated(t.task)])
         contenders = [(n, index) for n, table in enumerate(tables) for index in table.contenders()]

@@ -1,4 +1,4 @@
-"""The leaderboard: scores with intervals, paired differences, and what they say in words."""
+"""The leaderboard: scores with intervals, paired differences, what they say in words, and why it is so."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from nas.analysis import Diagnosis, Overfitting, Recombined, diagnose, overfitting_ratio
 from nas.architecture import Architecture
 from nas.baselines import RANDOM_TRAININGS, RowKind
+from nas.data.batches import split_batch
 from nas.data.fusion_data import Task
 from nas.metrics import PRIMARY, SECONDARY, score
+from nas.preparation import Setup
 from nas.retrain import Judged
 from nas.space import SearchSpace
-from nas.statistics import Interval, interval, paired_interval, sample_statistics
+from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +101,29 @@ def leaderboard(task: Task, judged: Sequence[Sequence[Judged]], targets: NDArray
     return rows
 
 
+def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], targets: NDArray[np.generic]) -> Diagnosis:
+    """What the found networks do with their modalities; see `nas.analysis`.
+
+    Args:
+        setup: Of the run.
+        judged: Per seed the contestants in the same order, the found one first.
+        targets: Of the test split.
+    """
+    batch = split_batch(setup.data, "test", setup.device)
+    courses: dict[str, list[Overfitting]] = {}
+    for one in (one for some in judged for one in some if one.entry.contestant.kind == "modality"):
+        if len(one.entry.course) > 1:
+            losses = zip(*one.entry.course, strict=True)
+            courses.setdefault(one.entry.contestant.name, []).append(overfitting_ratio(*map(list, losses)))
+    return diagnose(
+        setup.data.task,
+        [Recombined.of(some[0].entry.network, batch, setup.device) for some in judged],
+        targets,
+        alone={one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"},
+        overfitting=courses,
+    )
+
+
 def best_row(rows: Sequence[Row], kind: RowKind, *, higher_is_better: bool) -> Row | None:
     """The row of a kind with the best score on the architecture split, so that the test split chooses nothing."""
     some = [row for row in rows if row.kind == kind]
@@ -172,14 +198,6 @@ def _gain(subject: str, found: Row, other: Row, against: str, task: Task) -> str
         turned = Interval(-difference.mean, -difference.high, -difference.low)
         return f"{subject} {worse} {amount(task, turned)} against {against}"
     return f"{subject} adds nothing measurable over {against} ({amount(task, difference)})"
-
-
-def amount(task: Task, difference: Interval) -> str:
-    """A difference with its margin: in points of accuracy or F1, or in units of the target."""
-    if task == "regression":
-        return f"{difference.mean:.3g} ± {difference.margin:.2g} of mean absolute error"
-    mean = round(100 * difference.mean, 1) + 0.0  # minus zero becomes zero
-    return f"{mean:.1f} ± {100 * difference.margin:.1f} points"
 
 
 def _capital(sentence: str) -> str:

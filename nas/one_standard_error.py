@@ -27,7 +27,7 @@ def one_standard_error(
 
     After Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard
     error of the best, the simplest. Simple means few active nodes, then a low interaction order, then few multiply-adds
-    of the whole network. Departures: standard errors are *paired*, sample by sample, and hold what another training
+    at the same active nodes. Departures: standard errors are *paired*, sample by sample, and hold what another training
     would change, see `TRAINING_SPREAD`; of what was trained by itself, how far it is behind is the mean of that in loss
     and in error; and the supernet proposes while trainings dispose, for a supernet favours what shares its weights
     widely, and knows little of what it has not trained enough.
@@ -37,6 +37,9 @@ def one_standard_error(
     supernet's weights for a small share of a training, and the simplest within one standard error of the best is taken;
     then it and the best of the others, unless that lies more than `CLEARLY` standard errors behind, for a larger share.
     After the short training the smaller of loss and error counts, for there is time to set it right.
+
+    Then modalities are left out, one at a time and never the last two: of those forms that do the same with one
+    modality less, the supernet's best is trained on as long, and taken if it lies within one standard error.
 
     Then nodes are added to it, one at a time: the supernet's best with one more, as long as that lies more than `DOUBT`
     standard errors before what was taken, and more than one when it is trained from scratch. To train it on from the
@@ -51,6 +54,11 @@ def one_standard_error(
     is_trained = _is_trained(problem, candidates)
     trainings = _Trainings(problem, network, table)
     chosen = _simplest(trainings, _simple_forms(table, is_trained=is_trained))
+    while is_trained and (less := _with_a_modality_less(table, chosen)) is not None:
+        found = [trainings.on(row, TRAIN_ON_SHARES[-1]) for row in (less, chosen)]
+        if float(table.behind_by_itself(found)[0]) > 1:
+            break
+        chosen = less
     while is_trained and (more := _with_more_nodes(table, chosen)) is not None:
         if not table.gains(chosen, more):
             break
@@ -171,10 +179,16 @@ class _Table:
         return float(self.behind(self.candidates.losses[[row, more]])[0]) > DOUBT
 
     def cheapest(self, rows: NDArray[np.int64]) -> int:
-        """Of some rows, that of the fewest multiply-adds among those that cannot be told apart from their best."""
+        """Of some rows, the cheapest that cannot be told apart from their best and has the same active nodes.
+
+        So where to fuse is decided by loss: no depth is simpler than another.
+        """
         losses = self.candidates.take(rows).losses
-        near = torch.nonzero(_behind(losses) <= 1).flatten().tolist()
-        chosen = min(near, key=lambda i: (self.cost.total(self.architectures[rows[i]]), float(losses[i].mean())))
+        means = losses.mean(dim=1).tolist()
+        costs = [self.cost.total(self.architectures[row]) for row in rows]
+        best = rows[min(range(len(rows)), key=lambda i: (means[i], costs[i]))]
+        is_near = (_behind(losses) <= 1).numpy() & (self.is_active[rows] == self.is_active[best]).all(axis=1)
+        chosen = min(np.flatnonzero(is_near), key=lambda i: (costs[i], means[i]))
         return int(rows[chosen])
 
 
@@ -193,6 +207,26 @@ def _of_most_modalities(table: _Table, rows: NDArray[np.int64]) -> NDArray[np.in
     counts = np.array([len(table.architectures[row].modalities()) for row in rows])
     most: NDArray[np.int64] = rows[counts == counts.max()]
     return most
+
+
+def _with_a_modality_less(table: _Table, chosen: int) -> int | None:
+    """Row of the best that does the same as what was chosen at the same nodes with one modality less, of at least two.
+
+    None if there is no such row.
+    """
+    choices = table.architectures[chosen].choices
+    modalities = set(table.architectures[chosen].modalities())
+    if len(modalities) <= 2:
+        return None
+    operations = [choice.operation for _, choice in choices]
+    rows = [
+        row
+        for row in np.flatnonzero((table.is_active == table.is_active[chosen]).all(axis=1))
+        if [choice.operation for _, choice in table.architectures[row].choices] == operations
+        and (kept := set(table.architectures[row].modalities())) < modalities
+        and len(kept) == len(modalities) - 1
+    ]
+    return table.cheapest(np.array(rows)) if rows else None
 
 
 def _interactions_with_the_same_nodes(table: _Table, row: int) -> list[int]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from nas.analysis import MAX_GRID, Recombined, diagnose
 from nas.architecture import Architecture
 from nas.baselines import Contestant
 from nas.checkpoint import EVERY_SECONDS
@@ -110,27 +111,49 @@ def _contestants(summary: Mapping[str, Any]) -> list[Contestant]:
     ]
 
 
-def evaluate(run: str | Path, *, data: FusionData | str | Path | None = None, device: str = "auto") -> dict[str, Any]:
-    """Judges the saved network on the test split again.
+def evaluate(
+    run: str | Path,
+    *,
+    data: FusionData | str | Path | None = None,
+    device: str = "auto",
+    recombinations: int = MAX_GRID,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """Judges the saved network on the test split again, and says what it does with its modalities.
 
     Args:
         run: Folder of a finished run.
         data: The data that it was searched on, for a run whose data was not read from a file.
         device: "auto", "cpu", "cuda" or "cuda:1".
+        recombinations: Most of them that are run for the additive projection, at least 4; see `nas.analysis.emap`.
+        progress: Called with the number of recombinations done and of all.
 
     Returns:
-        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, and `same_data`: whether
-        the data is the one of the search.
+        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, the `diagnosis`, and
+        `same_data`: whether the data is the one of the search.
 
     Raises:
-        UserError: If the run cannot be read, its data is not there, or the data is of another form than the run's.
+        UserError: If the run cannot be read, its data is not there, the data is of another form than the run's, or
+            there are too few recombinations.
     """
+    if recombinations < 4:
+        raise UserError(f"recombinations must be at least 4, those of two samples, got {recombinations}")
     loaded = load_run(run)
     where = pick_device(device)
     found = _data(loaded, data)
     _refuse_other_form(loaded, found)
     task = found.task
-    outputs, targets = predict(loaded.network.to(where), split_batch(found, "test", where), where)
+    batch = split_batch(found, "test", where)
+    outputs, targets = predict(loaded.network.to(where), batch, where)
+    diagnosis = diagnose(
+        task,
+        [Recombined.of(loaded.network, batch, where)],
+        targets.numpy(),
+        alone={},
+        overfitting={},
+        max_grid=recombinations,
+        progress=progress,
+    )
     metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (PRIMARY[task], SECONDARY[task])}
     return {
         "run": str(loaded.folder),
@@ -140,6 +163,7 @@ def evaluate(run: str | Path, *, data: FusionData | str | Path | None = None, de
         "recorded": loaded.summary["leaderboard"][0]["scores"][0],
         "metrics": metrics,
         "samples": len(targets),
+        "diagnosis": diagnosis.to_dict(),
         "same_data": found.fingerprint() == loaded.summary["data"]["fingerprint"],
     }
 

@@ -30,6 +30,7 @@ class Entry:
         architecture_score: Primary metric on the architecture split.
         train_seconds: Wall time of its training; that of frozen encoders, which all rows share, is not in it.
         full_length_seconds: What the training would have taken without stopping early.
+        course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
     contestant: Contestant
@@ -39,6 +40,7 @@ class Entry:
     architecture_score: float
     train_seconds: float
     full_length_seconds: float
+    course: tuple[tuple[float, float], ...] = ()
 
 
 def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
@@ -109,6 +111,7 @@ def _entry(
         architecture_score=done.architecture_score,
         train_seconds=done.train_seconds,
         full_length_seconds=per_epoch * setup.training.num_epochs(len(setup.data.splits["weights"])),
+        course=done.course,
     )
 
 

@@ -85,12 +85,30 @@ def every_route(network: FusionNetwork, inputs: Inputs, present: Presence | None
     Returns:
         Outputs (routes, batch, outputs), and the gate's logits (batch, routes).
     """
-    gate = network.gate
-    assert gate is not None
-    names = list(dict.fromkeys(name for selection in network.routes for name in network.needed_taps(selection)))
-    encoded = network.encode(inputs, list(dict.fromkeys([*names, *gate.reads])))
-    taps = network.adapt(encoded, names, present)
-    logits = gate(encoded, present)
+    assert network.gate is not None
+    names = taps_of_routes(network)
+    encoded = network.encode(inputs, list(dict.fromkeys([*names, *network.gate.reads])))
+    return fuse_routes(network, network.adapt(encoded, names, present), encoded, present)
+
+
+def taps_of_routes(network: FusionNetwork) -> list[str]:
+    """Names of the taps that some route reads, each once."""
+    return list(dict.fromkeys(name for selection in network.routes for name in network.needed_taps(selection)))
+
+
+def fuse_routes(
+    network: FusionNetwork, taps: Mapping[str, Tensor], encoded: Mapping[str, Tensor], present: Presence | None = None
+) -> tuple[Tensor, Tensor]:
+    """What comes after the encoders and adapters on every route; see `every_route`.
+
+    Args:
+        network: With a gate.
+        taps: Those of all routes, as `FusionNetwork.adapt` returns them.
+        encoded: Those of the gate, as `FusionNetwork.encode` returns them.
+        present: Which samples have which modality.
+    """
+    assert network.gate is not None
+    logits: Tensor = network.gate(encoded, present)
     outputs = [network.fuse(taps, selection, batch_size=len(logits)) for selection in network.routes]
     return torch.stack(outputs), logits
 

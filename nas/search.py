@@ -19,7 +19,7 @@ from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.dynamic import Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
-from nas.evaluate import leaderboard, verdict
+from nas.evaluate import diagnosis, leaderboard, verdict
 from nas.explain import explain, in_words
 from nas.export import FORMATS, export
 from nas.graph import FusionNetwork
@@ -489,6 +489,7 @@ def retrain_and_judge(
         alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
         batch = split_batch(setup.data, "test", setup.device)
         dynamic = {"dynamic": explain(entries[0][0].network, alone, batch, setup.data, setup.device)}
+    setup.progress("diagnosing what fusion does")
     return {
         "architecture": found.to_dict(),
         "in_words": found.in_words(),
@@ -498,6 +499,7 @@ def retrain_and_judge(
         "metric": metric,
         "higher_is_better": higher_is_better(metric),
         "leaderboard": [row.to_dict() for row in board],
+        "diagnosis": diagnosis(setup, [some for some, _ in judged], judged[0][1]).to_dict(),
         "seeds": list(seeds),
         **dynamic,
     }, entries[0]

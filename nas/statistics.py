@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from nas.data.fusion_data import Task
 from nas.metrics import higher_is_better
 
 RESAMPLES = 1000
@@ -41,6 +42,14 @@ class Interval:
     def to_dict(self) -> dict[str, float]:
         """As plain values for JSON."""
         return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def amount(task: Task, difference: Interval) -> str:
+    """A difference with its margin: in points of accuracy or F1, or in units of the target."""
+    if task == "regression":
+        return f"{difference.mean:.3g} ± {difference.margin:.2g} of mean absolute error"
+    mean = round(100 * difference.mean, 1) + 0.0  # minus zero becomes zero
+    return f"{mean:.1f} ± {100 * difference.margin:.1f} points"
 
 
 def sample_statistics(metric: str, outputs: NDArray[np.floating], targets: NDArray[Any]) -> NDArray[np.float64]:
@@ -87,9 +96,22 @@ def paired_interval(
 
     Positive is better whatever the metric: for an error the sign is turned round.
     """
+    return combination(metric, [(1.0, found), (-1.0, other)])
+
+
+def combination(metric: str, terms: Sequence[tuple[float, Sequence[NDArray[np.float64]]]]) -> Interval:
+    """A weighted sum of scores with its interval, over the same seeds and the same test samples.
+
+    Positive is better whatever the metric: for an error the sign is turned round.
+
+    Args:
+        metric: accuracy, micro_f1 or mae.
+        terms: Weights, and for each per seed what `sample_statistics` gave.
+    """
     sign = 1.0 if higher_is_better(metric) else -1.0
-    ours, theirs = (_ratio(np.stack([s.sum(axis=0) for s in one])) for one in (found, other))
-    return _interval(sign * (ours - theirs), sign * (_resampled(found) - _resampled(other)), len(found[0]))
+    scores = sum(sign * weight * _ratio(np.stack([s.sum(axis=0) for s in one])) for weight, one in terms)
+    resampled = sum(sign * weight * _resampled(one) for weight, one in terms)
+    return _interval(np.asarray(scores), np.asarray(resampled), len(terms[0][1][0]))
 
 
 def _resampled(statistics: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -179,6 +179,7 @@ class Trained:
         architecture_loss: Mean loss there; of a dynamic network with the price of its multiply-adds.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
+        course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
     network: FusionNetwork
@@ -186,6 +187,7 @@ class Trained:
     architecture_loss: float
     train_seconds: float
     num_epochs: int
+    course: tuple[tuple[float, float], ...]
 
 
 def train(  # noqa: PLR0915  # a training loop, told in order
@@ -284,6 +286,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
             if is_best:
                 course.best_loss, course.best_score, course.best_epoch = loss_now, score_now, course.epochs
                 course.best_state = copy.deepcopy(network.state_dict())
+            course.losses.append((train_loss, loss_now))
             course.epochs += 1
             slot.offer(state)
     network.load_state_dict(course.best_state)
@@ -295,6 +298,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         architecture_loss=course.best_loss,
         train_seconds=slot.seconds(),
         num_epochs=course.epochs,
+        course=tuple(course.losses),
     )
 
 
@@ -321,6 +325,7 @@ class _Course:
     best_score: float = math.nan
     best_loss: float = math.inf
     epochs: int = 0
+    losses: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuses what a damaged state may hold."""

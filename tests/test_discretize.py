@@ -192,6 +192,14 @@ def test_within_a_group_a_loss_that_is_clearly_lower_outweighs_its_cost(scene: S
     assert scene.cost.total(cheaper) < scene.cost.total(wanted)
 
 
+def test_where_to_fuse_is_decided_by_loss_and_what_to_do_there_by_cost_too(scene: Scene) -> None:
+    shallow, deep = architecture(ADDITIVE, NOTHING), architecture(NOTHING, deeper(ADDITIVE))
+    ahead = 0.02 + standard_normal(1)  # a quarter of a standard error
+    scene.supernet = lambda one: BASE - (5 + ahead if one == deep else 5.0 if one == shallow else 0.0)
+    assert scene.decide() == deep
+    assert scene.cost.total(shallow) < scene.cost.total(deep)
+
+
 def test_what_decides_between_simple_forms_is_what_they_come_to_when_trained_on(scene: Scene) -> None:
     forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
     scene.supernet = by_order({2: 3.0})  # order 1 lies forty standard errors behind, and is heard all the same
@@ -304,6 +312,44 @@ def test_a_supernet_that_has_not_learned_leaves_no_modality_out(is_trained: bool
     forms = [architectures[row] for row in nas.one_standard_error._simple_forms(table, is_trained=is_trained)]
     assert [space.interaction_order(one) for one in forms] == [0, 0, 1]
     assert forms[-1].modalities() == expected
+
+
+@pytest.mark.parametrize(("behind", "expected"), [(0.5, ("a", "b")), (2.0, ("a", "b", "c"))])
+def test_a_modality_is_left_out_if_nothing_is_lost(
+    monkeypatch: pytest.MonkeyPatch, behind: float, expected: tuple[str, ...]
+) -> None:
+    """Of three modalities the supernet favours the sum of all; trained on, two are so many standard errors behind."""
+    space = layerwise({"a": 1, "b": 1, "c": 1}, operations=["additive"])
+    architectures = list(space.enumerate())
+    every = next(one for one in architectures if one.modalities() == ("a", "b", "c"))
+    two = next(one for one in architectures if one.modalities() == ("a", "b"))
+    spread = standard_normal(1)
+
+    def supernet(one: Architecture) -> Tensor:
+        return BASE - {every: 5.0, two: 3.0}.get(one, 0.0)
+
+    def trained_on(_problem: Problem, _network: FusionNetwork, one: Architecture, _share: float) -> Tensor:
+        late = 5 - (behind / SAMPLES**0.5 + spread) if one == two else 5.0 if one == every else 0.0
+        losses = BASE - late
+        return torch.stack([losses, losses])
+
+    monkeypatch.setattr(nas.one_standard_error, "_trained_on", trained_on)
+    monkeypatch.setattr(nas.one_standard_error, "_constant", lambda _problem: torch.stack([BASE, BASE]))
+    network = FusionNetwork(
+        space,
+        {name: VectorEncoder(Standardize.blank(2), 2, widths=(4,)) for name in "abc"},
+        Head(4, 2),
+        channels=4,
+        dropout_rate=0.0,
+    )
+    cost = CostTable.measure(network, {name: (torch.zeros(1, 2),) for name in "abc"})
+    candidates = Candidates(
+        np.array([space.index(one) for one in architectures]), torch.stack([*map(supernet, architectures)])
+    )
+    problem = replace(tiny_problem(), space=space)
+    explored = Explored(network=network, beliefs={}, loss=0.5)
+    found = one_standard_error(problem, network, explored, candidates, cost)
+    assert found.modalities() == expected
 
 
 @pytest.mark.real_supernet

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant, RowKind
 from nas.data.fusion_data import Task
-from nas.evaluate import Row, amount, best_row, leaderboard, verdict
+from nas.evaluate import Row, best_row, leaderboard, verdict
 from nas.graph import FusionNetwork
 from nas.retrain import Entry, Judged
 from nas.space import SearchSpace
-from nas.statistics import Interval
+from nas.statistics import Interval, amount
 from search_spaces import layerwise
 
 _SPACE = layerwise({"image": 2, "sound": 2})

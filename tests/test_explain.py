@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
+from nas.analysis import Recombined
 from nas.cost import CostTable, set_route_costs
 from nas.explain import Routes, explain, in_words
 from nas.graph import FusionNetwork
@@ -115,3 +118,28 @@ def test_figures_show_every_route_and_class(dynamic: dict) -> None:  # type: ign
     bars = [len(axes.patches) for axes in draw_extremes(dynamic).axes]
     assert bars == [len(dynamic["most_fused"]), len(dynamic["least_fused"])]
     assert len(draw_confidence(dynamic["confidence"], {}).axes) == 1
+
+
+def test_a_diagnosis_recombines_what_the_gate_sees_too() -> None:
+    """Modalities of other samples, or absent ones, give what the whole network gives for them."""
+    built = network()
+    batch = tiny_batch(DATA, "test")
+    found = Recombined.of(built, batch, CPU)
+    torch.testing.assert_close(found.outputs(), built(batch.inputs))
+    order = torch.arange(len(batch)).flip(0)
+    mixed = {"image": tuple(a[order] for a in batch.inputs["image"]), "audio": batch.inputs["audio"]}
+    rows = {"image": order, "audio": torch.arange(len(batch))}
+    torch.testing.assert_close(found.outputs(rows), built(mixed))
+    absent = built(batch.inputs, {"audio": torch.zeros(len(batch), dtype=torch.bool)})
+    torch.testing.assert_close(found.outputs({"audio": None}), absent)
+    torch.testing.assert_close(found.take(order[:3]).outputs(), built(batch.take(order[:3]).inputs))
+    assert not torch.allclose(found.outputs(rows), found.outputs())
+
+
+def test_a_diagnosis_minds_who_has_what() -> None:
+    built = network()
+    present = {"image": torch.arange(6) % 2 == 0}
+    batch = replace(tiny_batch(DATA, "test"), present=present)
+    found = Recombined.of(built, batch, CPU)
+    torch.testing.assert_close(found.outputs(), built(batch.inputs, present))
+    torch.testing.assert_close(found.take(torch.tensor([1, 2])).outputs(), built(batch.inputs, present)[1:3])

@@ -24,6 +24,7 @@ from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
 from nas.export import FORMATS
 from nas.runs import plain
 from nas.search import make_space
+from nas.strategies.sampled import LENGTH
 from search_spaces import layerwise
 from tests.strategies.problems import same_tensors
 from tests.tiny_runs import SIZES, TRAINING, Arrays, as_data, finished_run, no_report, tiny_arrays, tiny_search
@@ -259,7 +260,7 @@ def test_a_spent_budget_ends_the_search_after_an_epoch(search_and_load: Search) 
         records = map(json.loads, (result.folder / "metrics.jsonl").read_text().splitlines())
         return max(int(record["epoch"]) for record in records if record["phase"] == "search")
 
-    assert epochs() == round(1.4 * TRAINING.epochs)  # where encoders train along, twice the 0.7 of cached taps
+    assert epochs() == 2 * LENGTH * TRAINING.epochs  # where encoders train along, twice that of cached taps
     assert epochs(budget_seconds=1e-9) == 1
     assert epochs(budget_seconds=1e-9, search_config=SearchConfig(budget_seconds=1e9)) == 1
 

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from nas.report.architecture import draw_architecture
 from nas.report.cost import draw_cost
+from nas.report.diagnosis import Told, diagnosis_of, draw_contributions, overfitting_panels
 from nas.report.frequencies import draw_frequencies
 from nas.report.layout import layout
 from nas.report.leaderboard import draw_leaderboard
@@ -67,6 +68,12 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
         drawn = [_architecture(summary, colours)]
         if rows:
             drawn.append(_leaderboard(rows, metric, colours))
+        told = diagnosis_of(summary)
+        if told is not None and told.bars:
+            drawn.append(_contributions(told, metric, colours))
+        courses = overfitting_panels(summary, metrics)
+        if courses:
+            drawn.append(_overfitting(courses, colours))
         if sure is not None:
             drawn.append(_stability(sure, colours))
         if summary.get("nodes"):
@@ -109,6 +116,19 @@ def _leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -
         scores = " ".join(map(str, row.scores))
         table.append((row.name, row.kind, row.score.mean, row.score.low, row.score.high, *differences, scores))
     return Drawn("leaderboard", draw_leaderboard(rows, metric, colours), alt, to_csv(header, table))
+
+
+def _contributions(told: Told, metric: str, colours: Mapping[str, str]) -> Drawn:
+    most = "; ".join(f"{bar.group}, {bar.name}: {score_text(bar.value.mean, metric)}" for bar in told.bars)
+    alt = f"Scores with and without interaction, and what each modality contributes. {most}."
+    table = [(bar.group, bar.name, bar.value.mean, bar.value.low, bar.value.high) for bar in told.bars]
+    csv = to_csv(("what", "of", "mean", "low", "high"), table)
+    return Drawn("contributions", draw_contributions(told, metric, colours), alt, csv)
+
+
+def _overfitting(panels: Sequence[Panel], colours: Mapping[str, str]) -> Drawn:
+    alt = f"Losses of every modality trained alone, over time: {'; '.join(panel.title for panel in panels)}."
+    return Drawn("overfitting", draw_progress(panels, colours), alt, _panels_csv(panels))
 
 
 def _stability(sure: Sureness, colours: Mapping[str, str]) -> Drawn:

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from nas.report.diagnosis import diagnosis_of
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
 from nas.report.stability import Sureness, sureness
 from nas.report.style import GROUPS
@@ -54,7 +55,9 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, tuple[bytes, str]])
         metric_name=metric_words(metric).split(",")[0],
         difference_unit="points" if metric_words(metric).endswith("%") else metric_words(metric),
         groups=_groups(rows, metric),
+        told=diagnosis_of(summary),
         sure=_sure(sure) if sure is not None else None,
+        is_classes=summary["data"].get("task") == "classification",
         num_seeds=len(summary.get("seeds") or []),
         pareto=_pareto(summary),
         missing=_missing(summary, metric),

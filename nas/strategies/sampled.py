@@ -35,7 +35,7 @@ LOOKS = 6
 
 LOOK_SAMPLES = 128
 
-LENGTH = 0.7
+LENGTH = 0.5
 """Automatic length of the search on cached taps, and half of that where encoders train along.
 
 A step, of a path of every order, costs twice that of a training on cached taps.

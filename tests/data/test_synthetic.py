@@ -136,8 +136,9 @@ def test_a_sequence_shows_its_numbers_at_every_step_in_noise_of_its_own() -> Non
 def test_every_task_can_be_made_and_balanced(task: KnownTask) -> None:
     data = task.make()
     assert data.name == task.name
-    assert np.bincount(data.targets).tolist() == [1600] * 4
-    assert [len(data.splits[split]) for split in ("weights", "architecture", "test")] == [1200, 1200, 4000]
+    assert np.bincount(data.targets).tolist() == [task.total_samples // 4] * 4
+    sizes = [task.samples, task.samples, task.test_samples]
+    assert [len(data.splits[split]) for split in ("weights", "architecture", "test")] == sizes
     assert all(len(modality.arrays) == task.depths for modality in data.modalities.values())
     assert all(array.shape[1] == task.time for modality in data.modalities.values() for array in modality.arrays)
     answer = task.answer()
@@ -151,6 +152,16 @@ def test_there_are_forty_tasks_four_of_every_kind() -> None:
     assert {kind: sum(task.kind == kind for task in tasks) for kind in get_args(TaskKind)} == dict.fromkeys(
         get_args(TaskKind), 4
     )
+
+
+def test_some_have_more_samples() -> None:
+    more = {(task.kind, task.noise): (task.samples, task.test_samples) for task in known_tasks()}
+    usual = (1200, 4000)
+    assert {key: sizes for key, sizes in more.items() if sizes != usual} == {
+        ("alignment", 0.4): (2400, 4000),
+        **{("staged", noise): (4800, 4000) for noise in (0.1, 0.2, 0.4)},
+        **{("nothing", noise): (1200, 40_000) for noise in (0.1, 0.2, 0.4)},
+    }
 
 
 def test_answers() -> None:

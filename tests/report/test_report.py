@@ -23,7 +23,17 @@ from nas.retrain import Entry, Judged
 from search_spaces import layerwise
 from tests.report.fabricate import fabricate_run
 
-FIGURES = {"architecture", "leaderboard", "space", "mixing", "cost", "progress", "guards"}
+FIGURES = {
+    "architecture",
+    "leaderboard",
+    "contributions",
+    "overfitting",
+    "space",
+    "mixing",
+    "cost",
+    "progress",
+    "guards",
+}
 VOID = {"meta", "link", "br", "img", "hr"}
 
 

@@ -1,0 +1,131 @@
+"""What each modality contributes to a trained network's score, and how little it may look at the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from nas.analysis.recombined import Recombined
+from nas.data.fusion_data import Task
+from nas.metrics import PRIMARY
+from nas.statistics import Interval, combination, sample_statistics
+
+DRAWS = 8
+"""Random exchanges of a modality between samples that are averaged over."""
+
+MOST_MODALITIES = 8
+"""Up to so many, all subsets are run; 2^8 of them take as long as 2000 passes of fusion nodes and head."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contribution:
+    """Of one modality, in units of the metric, positive where it helps; intervals are over networks and samples.
+
+    Attributes:
+        modality: Its name.
+        left_out: Loss of score when its taps are zero, as of a sample that lacks it. A network that was not trained
+            with missing modalities has never seen that.
+        permuted: Loss of score when it comes from another sample (Breiman 2001, "Random Forests", section 10).
+        shapley: Its Shapley value, where the value of a subset is the score when all other modalities come from other
+            samples, each from one of its own (Shapley 1953; Lundberg and Lee 2017). All add up to the score minus that
+            of answers that have nothing to do with the sample.
+        unchanged: How often the answer stays the same when it comes from another sample, 0 to 1: near 1, it has no say.
+            NaN for regression.
+    """
+
+    modality: str
+    left_out: Interval
+    permuted: Interval
+    shapley: Interval
+    unchanged: float
+
+
+def contributions(
+    task: Task, networks: Sequence[Recombined], targets: NDArray[np.generic], *, seed: int = 0
+) -> list[Contribution]:
+    """What every modality that the networks read contributes.
+
+    Args:
+        task: What the target is.
+        networks: Trained with different seeds, each on the same samples.
+        targets: Of these samples.
+        seed: Of the exchanges.
+
+    Raises:
+        ValueError: If more than `MOST_MODALITIES` are read.
+    """
+    modalities = networks[0].modalities
+    if len(modalities) > MOST_MODALITIES:
+        raise ValueError(f"subsets of {len(modalities)} modalities are too many, expected at most {MOST_MODALITIES}")
+    metric = PRIMARY[task]
+    subsets = [frozenset(s) for size in range(len(modalities) + 1) for s in combinations(modalities, size)]
+    values = {kept: [_statistics(metric, one, kept, targets, seed) for one in networks] for kept in subsets}
+    whole = frozenset(modalities)
+    found = []
+    for modality in modalities:
+        without = [sample_statistics(metric, one.outputs({modality: None}).numpy(), targets) for one in networks]
+        terms = [
+            (sign * weight, values[subset])
+            for kept in subsets
+            if modality not in kept
+            for weight in (_shapley_weight(len(kept), len(modalities)),)
+            for sign, subset in ((1, kept | {modality}), (-1, kept))
+        ]
+        found.append(
+            Contribution(
+                modality=modality,
+                left_out=combination(metric, [(1, values[whole]), (-1, without)]),
+                permuted=combination(metric, [(1, values[whole]), (-1, values[whole - {modality}])]),
+                shapley=combination(metric, terms),
+                unchanged=_unchanged(task, networks, modality, seed),
+            )
+        )
+    return found
+
+
+def _shapley_weight(size: int, count: int) -> float:
+    """|S|! (m − |S| − 1)! / m! of a subset S of m players (Shapley 1953)."""
+    return math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
+
+
+def _exchanged(samples: Recombined, kept: frozenset[str], seed: int, draw: int) -> Mapping[str, torch.Tensor]:
+    """Where every modality that is not kept comes from: a random order of the samples of its own."""
+    generator = torch.Generator().manual_seed(1000 * seed + draw)
+    orders = {name: torch.randperm(samples.num_samples, generator=generator) for name in samples.modalities}
+    return {name: order for name, order in orders.items() if name not in kept}
+
+
+def _statistics(
+    metric: str, samples: Recombined, kept: frozenset[str], targets: NDArray[np.generic], seed: int
+) -> NDArray[np.float64]:
+    """What each sample adds to the sums of the metric, (n, terms), mean over exchanges of all that is not kept."""
+    draws = range(DRAWS if len(kept) < len(samples.modalities) else 1)
+    found = [
+        sample_statistics(metric, samples.outputs(_exchanged(samples, kept, seed, draw)).numpy(), targets)
+        for draw in draws
+    ]
+    mean: NDArray[np.float64] = np.mean(found, axis=0)
+    return mean
+
+
+def _unchanged(task: Task, networks: Sequence[Recombined], modality: str, seed: int) -> float:
+    if task == "regression":
+        return math.nan
+    shares = []
+    for samples in networks:
+        kept = frozenset(samples.modalities) - {modality}
+        before = _answers(task, samples.outputs())
+        for draw in range(DRAWS):
+            after = _answers(task, samples.outputs(_exchanged(samples, kept, seed, draw)))
+            shares.append(float((before == after).float().mean()))
+    return float(np.mean(shares))
+
+
+def _answers(task: Task, outputs: torch.Tensor) -> torch.Tensor:
+    return outputs.argmax(dim=1) if task == "classification" else outputs > 0

@@ -1,0 +1,212 @@
+"""Does fusion help, and why? All diagnostics of a run's trained networks, as plain values and in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.analysis.contribution import MOST_MODALITIES, Contribution, contributions
+from nas.analysis.emap import MAX_GRID, Projection, emap
+from nas.analysis.interaction import LinearModel, interaction_regression, matched_scores
+from nas.analysis.overfitting import Overfitting
+from nas.analysis.recombined import Recombined
+from nas.data.fusion_data import Task
+from nas.metrics import PRIMARY
+from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
+
+HEEDLESS = 0.9
+"""Share of unchanged answers above which it is said that a modality has next to no say."""
+
+FASTER = 2.0
+"""Ratio of overfitting-to-generalization ratios from which it is said that one modality overfits faster."""
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Additivity:
+    """How much of a score needs modalities to interact; see `nas.analysis.emap`.
+
+    Attributes:
+        score: Of the networks on the samples that were taken.
+        additive_score: Of their additive projections there.
+        gain: How much better the networks are, paired.
+        samples: That were taken.
+        of: So many.
+        grid: Recombinations of them that were run, for every network.
+    """
+
+    score: Interval
+    additive_score: Interval
+    gain: Interval
+    samples: int
+    of: int
+    grid: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """What the networks of the found architecture do with their modalities.
+
+    Attributes:
+        additivity: Whether an additive function would do as well.
+        contributions: Of every modality that is read; empty if these are too many.
+        regression: Nested models of the target on what modalities say by themselves; empty where that is not known.
+        overfitting: Modality to the course of its training alone, of every seed.
+        in_words: A sentence for each finding.
+    """
+
+    additivity: Additivity
+    contributions: tuple[Contribution, ...]
+    regression: tuple[LinearModel, ...]
+    overfitting: Mapping[str, tuple[Overfitting, ...]]
+    in_words: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return asdict(self)
+
+
+def diagnose(
+    task: Task,
+    networks: Sequence[Recombined],
+    targets: NDArray[np.generic],
+    *,
+    alone: Mapping[str, NDArray[np.floating]],
+    overfitting: Mapping[str, Sequence[Overfitting]],
+    max_grid: int = MAX_GRID,
+    progress: Progress = lambda _done, _total: None,
+) -> Diagnosis:
+    """Diagnoses the networks of one architecture.
+
+    Args:
+        task: What the target is.
+        networks: Trained with different seeds, on the same test samples.
+        targets: Of these samples.
+        alone: Modality to the outputs of its network alone on these samples, (n, outputs), with the first seed; empty
+            if they are not known.
+        overfitting: Modality to the course of its training alone, by seed.
+        max_grid: Most recombinations for EMAP.
+        progress: Called with the number of recombinations done and of all, for every network.
+    """
+    projections = [emap(one, max_grid=max_grid, progress=progress) for one in networks]
+    additivity = _additivity(task, projections, targets)
+    few = len(networks[0].modalities) <= MOST_MODALITIES
+    shares = contributions(task, networks, targets) if few else []
+    regression = _regression(task, alone, targets)
+    courses = {modality: tuple(some) for modality, some in overfitting.items() if some}
+    return Diagnosis(
+        additivity=additivity,
+        contributions=tuple(shares),
+        regression=tuple(regression),
+        overfitting=courses,
+        in_words=(
+            _additivity_in_words(task, additivity, networks[0].modalities),
+            *_contributions_in_words(task, shares),
+            *_regression_in_words(regression),
+            *_overfitting_in_words(courses),
+        ),
+    )
+
+
+def _additivity(task: Task, projections: Sequence[Projection], targets: NDArray[np.generic]) -> Additivity:
+    metric, rows = PRIMARY[task], projections[0].rows
+    outputs = [sample_statistics(metric, one.outputs, targets[rows]) for one in projections]
+    projected = [sample_statistics(metric, one.projected, targets[rows]) for one in projections]
+    return Additivity(
+        score=interval(metric, outputs),
+        additive_score=interval(metric, projected),
+        gain=paired_interval(metric, outputs, projected),
+        samples=len(rows),
+        of=len(targets),
+        grid=projections[0].grid,
+    )
+
+
+def _additivity_in_words(task: Task, found: Additivity, modalities: Sequence[str]) -> str:
+    if len(modalities) < 2:
+        read = f"{modalities[0]} alone" if modalities else "nothing"
+        return f"It reads {read}, so that nothing of its score comes from cross-modal interaction"
+    part = amount(task, found.gain)
+    of = "error" if task == "regression" else {"classification": "accuracy"}.get(task, "F1")
+    taken = "" if found.samples == found.of else f" (measured on {found.samples} of {found.of} test samples)"
+    if found.gain.low > 0:
+        what = "of error are saved by" if task == "regression" else f"of this {of} come from"
+        return f"{part} {what} cross-modal interaction{taken}"
+    if found.gain.high < 0:
+        return f"Cross-modal interaction does harm: its best additive approximation is better by {_turned(task, found)}"
+    if found.gain.margin == 0:
+        return f"All of it is additive: no {of} comes from cross-modal interaction{taken}"
+    return f"An additive model would do as well: {part} of this {of} come from cross-modal interaction{taken}"
+
+
+def _turned(task: Task, found: Additivity) -> str:
+    return amount(task, Interval(-found.gain.mean, -found.gain.high, -found.gain.low))
+
+
+def _contributions_in_words(task: Task, found: Sequence[Contribution]) -> list[str]:
+    if len(found) < 2:
+        return []
+    parts = ", ".join(f"{one.modality} {amount(task, one.shapley)}" for one in found)
+    sentences = [f"Of what it knows about a sample, each modality contributes (Shapley values): {parts}"]
+    sentences += [
+        f"It answers the same in {100 * one.unchanged:.0f} % of all cases when {one.modality} comes from another sample"
+        for one in found
+        if one.unchanged > HEEDLESS
+    ]
+    return sentences
+
+
+def _regression(
+    task: Task, alone: Mapping[str, NDArray[np.floating]], targets: NDArray[np.generic]
+) -> list[LinearModel]:
+    """Of classes, or of one number; not of several labels or numbers, and not where scores say nothing apart."""
+    if len(alone) < 2 or task == "multilabel" or (task == "regression" and targets.shape[1] != 1):
+        return []
+    if task == "classification":
+        scores, target = matched_scores(alone, targets.astype(np.int64))
+    else:
+        scores = {name: _standardised(outputs[:, 0]) for name, outputs in alone.items()}
+        target = targets[:, 0].astype(np.float64)
+    try:
+        return interaction_regression(scores, target, yes_or_no=task == "classification")
+    except ValueError:  # such as the same scores of all samples, where networks answer with a constant
+        return []
+
+
+def _standardised(values: NDArray[np.floating]) -> NDArray[np.float64]:
+    scaled: NDArray[np.float64] = (values - values.mean()) / max(float(values.std()), 1e-12)
+    return scaled
+
+
+def _regression_in_words(models: Sequence[LinearModel]) -> list[str]:
+    if not models:
+        return []
+    last = models[-1]
+    products = [one for one in last.coefficients if "×" in one.name]
+    names = ", ".join(one.name for one in products)
+    verb = "matters" if len(products) == 1 else "matter"
+    if last.p < 0.05:
+        return [f"Beyond what modalities say by themselves their product {verb}: {names} ({_p(last.p)})"]
+    return [f"What modalities say by themselves adds up: {names} explains nothing more ({_p(last.p)})"]
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+
+
+def _overfitting_in_words(courses: Mapping[str, Sequence[Overfitting]]) -> list[str]:
+    ratios = {modality: float(np.mean([one.ratio for one in some])) for modality, some in courses.items()}
+    finite = {modality: ratio for modality, ratio in ratios.items() if math.isfinite(ratio)}
+    sentences = [f"Trained alone, {modality} generalizes nothing" for modality in ratios if modality not in finite]
+    if len(finite) > 1:
+        fast, slow = max(finite, key=finite.__getitem__), min(finite, key=finite.__getitem__)
+        if finite[fast] > FASTER * finite[slow]:
+            times = f"{finite[fast] / finite[slow]:.1f} times" if finite[slow] > 0 else "many times"
+            sentences.append(f"Trained alone, {fast} overfits {times} as fast as {slow} for what it generalizes")
+    return sentences

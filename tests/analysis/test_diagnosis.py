@@ -1,0 +1,109 @@
+"""Verdicts in words: of made-up networks, and of networks trained on tasks of known answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.analysis import Overfitting, diagnose
+from nas.analysis.diagnosis import Diagnosis
+from nas.data.fusion_data import Task
+from tests.analysis.test_contribution import MadeUp, numbers
+
+COUNT = 400
+
+
+def diagnosed(
+    answer: Callable[..., Tensor], right: Callable[..., Tensor], *, task: Task = "classification", names: str = "ab"
+) -> Diagnosis:
+    """Of a network that answers so, when it is right to answer otherwise, from one number per modality."""
+    drawn = numbers(*names)
+    targets = (right(**drawn) > 0).long().numpy() if task == "classification" else right(**drawn)[:, None].numpy()
+    alone = {name: np.stack([np.zeros(COUNT), values.numpy()], axis=1)[:, -2:] for name, values in drawn.items()}
+    if task == "regression":
+        alone = {name: values[:, 1:] for name, values in alone.items()}
+    return diagnose(task, [MadeUp(drawn, answer)], targets, alone=alone, overfitting={})
+
+
+def test_a_product_is_seen_as_interaction() -> None:
+    found = diagnosed(lambda a, b: a * b, lambda a, b: a * b)
+    assert found.additivity.samples == COUNT
+    assert found.additivity.grid == COUNT**2
+    assert found.additivity.gain.low > 0.3
+    assert found.in_words[0].endswith("points of this accuracy come from cross-modal interaction")
+    assert not found.in_words[0].startswith("An additive")
+
+
+def test_a_sum_is_seen_as_a_sum() -> None:
+    found = diagnosed(lambda a, b: a + b, lambda a, b: a + b)
+    assert found.additivity.gain.margin == 0
+    assert found.in_words[0] == "All of it is additive: no accuracy comes from cross-modal interaction"
+    assert any("contributes (Shapley values): a " in sentence for sentence in found.in_words)
+
+
+def test_an_interaction_that_buys_nothing_is_said_to_be_needless() -> None:
+    found = diagnosed(lambda a, b: a + b + 0.05 * a * b, lambda a, b: a + b)
+    assert found.in_words[0].startswith("An additive model would do as well: ")
+
+
+def test_an_interaction_that_does_harm_is_named() -> None:
+    found = diagnosed(lambda a, b: a + b - 2 * a * b, lambda a, b: a + b)
+    assert found.in_words[0].startswith("Cross-modal interaction does harm: its best additive approximation is better")
+
+
+def test_a_single_modality_cannot_interact() -> None:
+    drawn = numbers("a")
+    targets = (drawn["a"] > 0).long().numpy()
+    found = diagnose("classification", [MadeUp(drawn, lambda a: a)], targets, alone={}, overfitting={})
+    assert found.in_words == ("It reads a alone, so that nothing of its score comes from cross-modal interaction",)
+    assert found.regression == ()
+
+
+def test_a_modality_without_a_say_is_named() -> None:
+    found = diagnosed(lambda a, b: a + 0.01 * b, lambda a, b: a)
+    assert any(
+        "It answers the same in " in sentence and "when b comes from another sample" in sentence
+        for sentence in found.in_words
+    )
+    assert not any("when a comes from another sample" in sentence for sentence in found.in_words)
+
+
+def test_of_an_error_interaction_saves_something() -> None:
+    found = diagnosed(lambda a, b: a * b, lambda a, b: a * b, task="regression")
+    assert "of error are saved by cross-modal interaction" in found.in_words[0]
+    assert "Beyond what modalities say by themselves their product matters: a × b (p < 0.001)" in found.in_words
+    added = diagnosed(lambda a, b: a + b, lambda a, b: a + b + torch.sin(9 * a), task="regression")
+    assert added.in_words[-1].startswith("What modalities say by themselves adds up: a × b explains nothing more (p = ")
+
+
+def test_what_overfits_faster_is_named() -> None:
+    def course(ratio: float) -> list[Overfitting]:
+        return [Overfitting(overfitting=ratio, generalization=1.0, ratio=ratio, best_epoch=3)]
+
+    drawn = numbers("a", "b")
+    targets = (drawn["a"] > 0).long().numpy()
+    courses = {"a": course(0.4), "b": course(1.0)}
+    found = diagnose("classification", [MadeUp(drawn, lambda a, b: a + b)], targets, alone={}, overfitting=courses)
+    assert found.in_words[-1] == "Trained alone, b overfits 2.5 times as fast as a for what it generalizes"
+    courses["b"] = course(float("inf"))
+    found = diagnose("classification", [MadeUp(drawn, lambda a, b: a + b)], targets, alone={}, overfitting=courses)
+    assert found.in_words[-1] == "Trained alone, b generalizes nothing"
+
+
+def test_plain_values_hold_it_all() -> None:
+    found = diagnosed(lambda a, b: a * b, lambda a, b: a * b).to_dict()
+    assert found["additivity"]["gain"]["mean"] > 0.3
+    assert [one["modality"] for one in found["contributions"]] == ["a", "b"]
+    assert len(found["regression"]) == 3
+
+
+def test_labels_are_judged_too() -> None:
+    drawn = numbers("a", "b")
+    targets = torch.stack([drawn["a"] > 0, drawn["b"] > 0], dim=1).float().numpy()
+    made_up = MadeUp(drawn, lambda a, b: a + b)
+    found = diagnose("multilabel", [made_up], targets, alone={}, overfitting={})
+    assert found.in_words[0] == "All of it is additive: no F1 comes from cross-modal interaction"
+    assert found.regression == ()

@@ -1,0 +1,76 @@
+"""What the page says on whether fusion helps: numbers behind the drawing, and a page that tells them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from nas.report import report
+from nas.report.diagnosis import diagnosis_of, overfitting_panels
+from nas.runs import RunFolder
+from tests.report.fabricate import fabricate_run
+
+
+def test_bars_are_the_numbers_of_the_summary(tmp_path: Path) -> None:
+    told = diagnosis_of(fabricate_run(tmp_path))
+    assert told is not None
+    found = {(bar.group, bar.name): bar.value.mean for bar in told.bars}
+    assert found["score on the samples taken", "as trained"] == 0.88
+    assert found["score on the samples taken", "additive projection"] == 0.86
+    assert found["Shapley value", "image"] == 0.15
+    assert found["loss if exchanged", "words"] == 0.1
+    assert found["loss if left out", "words"] == 0.05
+    assert told.unit == "points"
+
+
+def test_nested_models_stand_side_by_side(tmp_path: Path) -> None:
+    told = diagnosis_of(fabricate_run(tmp_path))
+    assert told is not None
+    assert [term.name for term in told.terms] == ["constant", "image", "words", "image × words"]
+    assert told.terms[-1].cells == ("", "", "0.5 ± 0.1, p 0.03")
+    assert told.fits == ("R² 0.200", "R² 0.300; χ² 20, p < 0.001", "R² 0.400; χ² 4.5, p 0.034")
+
+
+def test_a_run_without_a_diagnosis_says_nothing_of_it(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    del summary["diagnosis"]
+    assert diagnosis_of(summary) is None
+    assert overfitting_panels(summary, []) == []
+
+
+def test_every_modality_has_its_losses_and_its_ratio(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    metrics = RunFolder.open(tmp_path).read_metrics()
+    panels = overfitting_panels(summary, metrics)
+    assert [panel.title for panel in panels] == [
+        "image alone: loss (overfitting ratio 0.5)",
+        "words alone: loss (overfitting ratio 1)",
+    ]
+    assert {curve.group for curve in panels[0].curves} == {"while training", "held out"}
+
+
+def test_a_ratio_without_bound_is_said_to_be_so(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    summary["diagnosis"]["overfitting"]["image"][0]["ratio"] = None  # as JSON holds infinity
+    metrics = RunFolder.open(tmp_path).read_metrics()
+    assert overfitting_panels(summary, metrics)[0].title.endswith("(overfitting ratio ∞)")
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "mae"])
+def test_the_page_tells_it(tmp_path: Path, metric: str) -> None:
+    task = "classification" if metric == "accuracy" else "regression"
+    fabricate_run(tmp_path, metric=metric, task=task)
+    page = report(tmp_path).read_text()
+    assert "Does fusion help, and why?" in page
+    assert "2.0 ± 1.0 points of this accuracy come from cross-modal interaction." in page
+    assert ("Logistic regression" in page) == (metric == "accuracy")
+    rows = list(csv.DictReader((tmp_path / "figures" / "contributions.csv").read_text().splitlines()))
+    assert rows[0] == {
+        "what": "score on the samples taken",
+        "of": "as trained",
+        "mean": "0.88",
+        "low": "0.87",
+        "high": "0.89",
+    }
