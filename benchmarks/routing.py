@@ -3,10 +3,11 @@
     python -m benchmarks.routing --out results/routing
 
 Default encoders of two modalities of a kind; a gate that reads the taps of the first, which every route computes, skips
-the second on half of the samples. Weights are those of initialisation and the routes are given, for time depends on neither. `dense` runs every
-route on all samples, `static` is the dearest route by itself, without a gate. Rounds alternate between all that is
-compared, so that whatever else the machine does hits all alike; times are medians over rounds. The saving in time over
-that in multiply-adds, both against static, says how much of what is skipped is really gained.
+the second on half of the samples. Weights are those of initialisation and the routes are given, for time depends on
+neither. `dense` runs every route on all samples, `static` is the dearest route by itself, without a gate. Rounds
+alternate between all that is compared, so that whatever else the machine does hits all alike; times are medians over
+rounds. The saving in time over that in multiply-adds, both against static, says how much of what is skipped is really
+gained. `before` makes the calls of which a static forward pass consisted before there were gates.
 """
 
 from __future__ import annotations
