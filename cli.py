@@ -217,25 +217,39 @@ def evaluate(
         print(f"{sentence}.")
     if not found["same_data"]:
         print("note: this is not the data of the search")
+    elif not found["repeated"]:
+        print("note: the recorded score is not repeated; another machine may round otherwise, or the run is damaged")
 
 
 @app.command()
 def export(
     run: RunArgument,
     format_: Annotated[
-        list[str] | None, typer.Option("--format", help="json, safetensors or graph; several times; all if absent.")
+        list[str] | None,
+        typer.Option(
+            "--format",
+            help="json, safetensors, python, torch, onnx, graph or card; several times; all installed if absent.",
+        ),
     ] = None,
+    taps_only: Annotated[
+        bool, typer.Option("--taps-only", help="Leave the encoders out of torch and onnx: they take encoder taps.")
+    ] = False,
+    data: Annotated[str, typer.Option(help="The run's data, if it has moved; networks are tried on it.")] = "",
     out: Annotated[Path | None, typer.Option(help="Folder to write to; RUN/exports if absent.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a run's architecture and weights for other programs.
+    """Write a run's network and architecture for other programs, each tried on test samples in a fresh process.
 
-    Example: fusenas export results/runs/demo --format graph
+    Example: fusenas export results/runs/demo --format python --format onnx
     """
     import nas  # noqa: PLC0415
 
-    files = [str(path) for path in nas.export(run, format_, out=out)]
-    print(json.dumps({"files": files}, indent=2) if as_json else "\n".join(files))
+    files = nas.export(run, format_, out=out, data=data or None, encoders=not taps_only)
+    if as_json:
+        print(json.dumps({"files": [file.to_dict() for file in files]}, indent=2))
+        return
+    for file in files:
+        print(file.path if file.difference is None else f"{file.path}  (differs by {file.difference:.1e})")
 
 
 @app.command()
@@ -272,7 +286,7 @@ def list_(as_json: AsJson = False) -> None:
         "operations": {name: f"order {op.order}: {op.formula}" for name, op in OPERATIONS.items()},
         "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
         "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
-        "formats": dict.fromkeys(FORMATS, ""),
+        "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
     if as_json:
         print(json.dumps(found, indent=2, ensure_ascii=False))

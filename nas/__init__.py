@@ -6,8 +6,9 @@ from nas.architecture import Architecture, Choice
 from nas.data import FusionData, load_data
 from nas.errors import UserError
 from nas.export import export
+from nas.load import Run, load_run
 from nas.report import report
-from nas.rerun import Run, evaluate, load_run, retrain
+from nas.rerun import evaluate, retrain
 from nas.search import RunResult, search
 from nas.strategies import SearchConfig
 from nas.training import TrainingConfig

@@ -191,9 +191,10 @@ class Architecture:
     def from_json(cls, text: str) -> Architecture:
         """Reads what `to_json` wrote; see `from_dict` for errors."""
         try:
-            return cls.from_dict(json.loads(text))
-        except (json.JSONDecodeError, RecursionError) as error:
+            values = json.loads(text)
+        except (ValueError, RecursionError) as error:  # ValueError also for a number of too many digits
             raise UserError(f"architecture is not JSON: {error}; was the file cut off?") from error
+        return cls.from_dict(values)
 
 
 def _plain(choice: Choice) -> dict[str, Any]:

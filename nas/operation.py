@@ -9,6 +9,9 @@ from typing import ClassVar
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.errors import UserError
+from nas.source import Source, Term
+
 
 class Operation(nn.Module, ABC):
     """One way to combine or carry taps.
@@ -64,6 +67,17 @@ class Operation(nn.Module, ABC):
             times: Number of time steps of every input.
         """
 
+    def source(self, inputs: Sequence[Term]) -> Source:  # noqa: ARG002  # for those that say
+        """The operation as ordinary code, in evaluation mode, for the stand-alone Python file.
+
+        Args:
+            inputs: Name of the argument and time steps of every input.
+
+        Raises:
+            UserError: If the operation does not say.
+        """
+        raise UserError(f"operation {type(self).__name__} has no source(); leave the python format out or write one")
+
     def num_parameters(self) -> int:
         """Number of trainable scalars."""
         return sum(parameter.numel() for parameter in self.parameters())
@@ -94,7 +108,12 @@ def match_time(tap: Tensor, time: int) -> Tensor:
         return tap
     if tap.shape[1] == 1:
         return tap.expand(-1, time, -1)
-    return F.interpolate(tap.transpose(1, 2), size=time, mode="linear", align_corners=False).transpose(1, 2)
+    return stretch(tap, time)
+
+
+def stretch(tap: Tensor, time: int) -> Tensor:
+    """Interpolates a tap (batch, time, channels) linearly to other time steps."""
+    return F.interpolate(tap.transpose(1, 2), size=time, mode="linear").transpose(1, 2)
 
 
 def match_times(taps: Sequence[Tensor]) -> list[Tensor]:

@@ -1,23 +1,21 @@
-"""What can be done with a finished run: load it, judge it again, train it again."""
+"""What can be done with a finished run: judge it again, train it again."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nas.analysis import MAX_GRID, Recombined, diagnose
-from nas.architecture import Architecture
-from nas.baselines import Contestant
 from nas.checkpoint import EVERY_SECONDS
-from nas.data import FusionData, load_data
+from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.graph import FusionNetwork
+from nas.load import contestants_of, data_of, load_run, refuse_other_form
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
 from nas.preparation import Progress, Setup, prepare
@@ -26,89 +24,6 @@ from nas.resume import begin, check_resume, going_on, what_decides
 from nas.runs import RunFolder
 from nas.search import RunResult, check_seeds, finished_run, ignore, make_space, retrain_and_judge, write_run
 from nas.training import Log, TrainingConfig, pick_device, predict
-from nas.weights import load_weights
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Run:
-    """A finished run, read back.
-
-    Attributes:
-        folder: Where it lies.
-        architecture: What was found.
-        network: The found architecture as it was trained with the first seed, in evaluation mode on the CPU; maps
-            {modality: arrays} to logits or predictions.
-        summary: The contents of `summary.json`.
-        config: The contents of `config.toml`.
-    """
-
-    folder: Path
-    architecture: Architecture
-    network: FusionNetwork
-    summary: Mapping[str, Any]
-    config: Mapping[str, Any]
-
-
-def load_run(run: str | Path) -> Run:
-    """Reads a run folder; nothing in it is executed or unpickled.
-
-    Raises:
-        UserError: If it is no run folder, or a file in it is missing, cut off, incomplete or of another format version.
-    """
-    folder = RunFolder.open(run)
-    loaded = load_weights(folder)
-    summary, config = folder.read_summary(), folder.read_config()
-    _refuse_gaps(folder, summary, config, loaded.network)
-    if Architecture.from_dict(summary["architecture"]) != loaded.architecture:
-        raise UserError(f"weights and summary of {str(folder.path)!r} are of different architectures; retrain the run")
-    return Run(
-        folder=folder.path,
-        architecture=loaded.architecture,
-        network=loaded.network,
-        summary=summary,
-        config=config,
-    )
-
-
-_SOURCE = ("data", "modalities", "target", "split", "task")
-
-
-def _refuse_gaps(
-    folder: RunFolder, summary: Mapping[str, Any], config: Mapping[str, Any], network: FusionNetwork
-) -> None:
-    """Checks that all is there, and of the right form, that this module reads."""
-    try:
-        Architecture.from_dict(summary["architecture"])
-        _contestants(summary)
-        _form(network, summary["data"])
-        found = (
-            *(summary[key] for key in ("space", "encoders")),
-            summary["data"]["fingerprint"],
-            *(config["source"][key] for key in _SOURCE),
-            *config["source"]["builders"],
-        )
-        numbers = (config["search"]["seed"], summary["leaderboard"][0]["scores"][0], *summary["seeds"])
-        dict(summary["depths"])
-        list(config["search"]["operations"])
-        TrainingConfig(**config["training"])
-        if not summary["seeds"] or not all(isinstance(text, str) for text in found):
-            raise TypeError("an entry of another type")
-        if not all(isinstance(number, int | float) for number in numbers):
-            raise TypeError("a seed or score that is no number")
-    except (AttributeError, LookupError, TypeError, ValueError) as error:
-        raise UserError(
-            f"summary.json or config.toml of {str(folder.path)!r} lacks or garbles {error}; run the search again"
-        ) from error
-
-
-def _contestants(summary: Mapping[str, Any]) -> list[Contestant]:
-    """The rows of a leaderboard as they were before training."""
-    return [
-        Contestant(
-            row["name"], row["kind"], None if row["kind"] == "random" else Architecture.from_dict(row["architecture"])
-        )
-        for row in summary["leaderboard"]
-    ]
 
 
 def evaluate(
@@ -129,8 +44,8 @@ def evaluate(
         progress: Called with the number of recombinations done and of all.
 
     Returns:
-        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, the `diagnosis`, and
-        `same_data`: whether the data is the one of the search.
+        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, the `diagnosis`,
+        `same_data`: whether the data is the one of the search, and `repeated`: whether it is and the scores are equal.
 
     Raises:
         UserError: If the run cannot be read, its data is not there, the data is of another form than the run's, or
@@ -140,8 +55,8 @@ def evaluate(
         raise UserError(f"recombinations must be at least 4, those of two samples, got {recombinations}")
     loaded = load_run(run)
     where = pick_device(device)
-    found = _data(loaded, data)
-    _refuse_other_form(loaded, found)
+    found = data_of(loaded, data)
+    refuse_other_form(loaded, found)
     task = found.task
     batch = split_batch(found, "test", where)
     outputs, targets = predict(loaded.network.to(where), batch, where)
@@ -155,16 +70,19 @@ def evaluate(
         progress=progress,
     )
     metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (PRIMARY[task], SECONDARY[task])}
+    now, recorded = metrics[PRIMARY[task]], loaded.summary["leaderboard"][0]["scores"][0]
+    same_data = found.fingerprint() == loaded.summary["data"]["fingerprint"]
     return {
         "run": str(loaded.folder),
         "in_words": loaded.architecture.in_words(),
         "metric": PRIMARY[task],
-        "score": metrics[PRIMARY[task]],
-        "recorded": loaded.summary["leaderboard"][0]["scores"][0],
+        "score": now,
+        "recorded": recorded,
         "metrics": metrics,
         "samples": len(targets),
         "diagnosis": diagnosis.to_dict(),
-        "same_data": found.fingerprint() == loaded.summary["data"]["fingerprint"],
+        "same_data": same_data,
+        "repeated": same_data and now == recorded,
     }
 
 
@@ -208,7 +126,7 @@ def retrain(
     origin = provenance(command)
     loaded = load_run(run)
     old = loaded.summary
-    found = _data(loaded, data)
+    found = data_of(loaded, data)
     if sorted(builders or ()) != loaded.config["source"]["builders"]:
         raise UserError(
             f"builders are given for {sorted(builders or ())}, but the run was searched with encoders of its own for "
@@ -235,7 +153,7 @@ def retrain(
             "training": config["training"],
             "seeds": list(seeds_of_all),
             "encoders": old["encoders"],
-            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in _contestants(old)],
+            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
             **what_decides(found, space, where, builders),
         },
         resume=resume,
@@ -265,7 +183,7 @@ def retrain(
             checkpoints=checkpoints,
         )
         prepared, mode = prepare(setup, old["encoders"], first_seed)
-        fresh, entries = retrain_and_judge(setup, prepared, mode, _contestants(old), seeds_of_all)
+        fresh, entries = retrain_and_judge(setup, prepared, mode, contestants_of(old), seeds_of_all)
         summary = {
             **old,
             **fresh,
@@ -279,41 +197,3 @@ def retrain(
     return RunResult(
         architecture=loaded.architecture, network=network, summary=summary, folder=folder.path, report=page
     )
-
-
-def _data(run: Run, data: FusionData | str | Path | None) -> FusionData:
-    """The data of a run, read again from where it came from unless other data is given."""
-    source = run.config["source"]
-    given = data if data is not None else source["data"]
-    if isinstance(given, FusionData):
-        return given
-    if not given:
-        raise UserError(f"{str(run.folder)!r} was searched on data in memory; hand it over as `data`")
-    return load_data(
-        given,
-        modalities=source["modalities"] or None,
-        target=source["target"] or None,
-        split=source["split"] or None,
-        task=source["task"] or None,
-        seed=run.config["search"]["seed"],
-    )
-
-
-def _refuse_other_form(run: Run, data: FusionData) -> None:
-    """Checks that the network can read the data and that its outputs mean the same there."""
-    recorded, given = (_form(run.network, described) for described in (run.summary["data"], data.describe()))
-    for what, wanted in recorded.items():
-        if given[what] != wanted:
-            raise UserError(f"{what} of the data is {given[what]}, but the run was searched on {wanted}")
-
-
-def _form(network: FusionNetwork, described: Mapping[str, Any]) -> dict[str, Any]:
-    """What must not change about data, from `FusionData.describe`: sequences and tokens may be of other length."""
-    form = {key: described[key] for key in ("task", "classes", "class_names")}
-    for name in network.encoders:
-        modality = described["modalities"].get(name)
-        form[f"modality {name!r}"] = modality and (
-            modality["kind"],
-            [shape[modality["kind"] == "sequence" :] for shape in modality["shapes"] if modality["kind"] != "tokens"],
-        )
-    return form

@@ -197,9 +197,14 @@ class RunFolder:
         """Content of a file.
 
         Raises:
-            UserError: If it is missing, unreadable, or larger than `max_bytes`.
+            UserError: If it is missing, unreadable, no regular file, a link out of the folder, or larger than
+                `max_bytes`.
         """
         path = self.file(name)
+        if not path.resolve().is_relative_to(self.path.resolve()):
+            raise UserError(f"{str(path)!r} is a link out of the run folder; put a copy in its place")
+        if path.exists() and not path.is_file():  # to open a pipe would wait for whoever writes into it
+            raise UserError(f"{str(path)!r} is no regular file, which no run of ours writes")
         try:
             with path.open("rb") as file:
                 content = file.read(max_bytes + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -21,7 +22,7 @@ from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
 from nas.evaluate import diagnosis, leaderboard, verdict
 from nas.explain import explain, in_words
-from nas.export import FORMATS, export
+from nas.export import export
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
 from nas.metrics import PRIMARY, higher_is_better
@@ -38,7 +39,7 @@ from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
 from nas.training import Log, TrainingConfig, pick_device, seeded
-from nas.weights import is_rebuildable, load_weights, save_weights
+from nas.weights import load_weights, save_weights
 
 ENCODER_MODES: tuple[EncoderMode, ...] = ("auto", "pretrained", "joint")
 
@@ -335,13 +336,12 @@ def write_run(
     Returns:
         The page to look at.
     """
+    shutil.rmtree(folder.exports, ignore_errors=True)  # of a network that this one replaces
     folder.write_config(config)
     folder.write_json("architecture.json", summary["architecture"])
     save_weights(folder, network, data)
     folder.write_json("summary.json", summary)
-    # A network with encoders or of a space of the user's own cannot be built from a file alone, so none is handed out.
-    formats = [name for name in FORMATS if name != "safetensors" or is_rebuildable(network)]
-    export(folder.path, formats)
+    export(folder.path, ["json", "graph", "card"])  # what takes no time; networks are exported when they are wanted
     return report(folder.path)
 
 

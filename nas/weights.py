@@ -19,9 +19,11 @@ from nas.encoders import Encoder, from_blueprint
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Head
 from nas.runs import RunFolder
-from nas.space import find_space, space_names
+from nas.space import find_space
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""1 had no digest of the weights."""
+
 MAX_BYTES = 4 * 1024**3
 
 MAX_TAPS = 512
@@ -50,15 +52,21 @@ def architecture_hash(architecture: Architecture) -> str:
     return hashlib.sha256(architecture.to_json().encode()).hexdigest()[:16]
 
 
-def is_rebuildable(network: FusionNetwork) -> bool:
-    """Whether a file alone tells how to build it: not if an encoder or the space is the user's own."""
-    return network.space.name in space_names() and all(
-        isinstance(encoder, Encoder) and encoder.blueprint is not None for encoder in network.encoders.values()
-    )
+def weights_hash(state: Mapping[str, Tensor]) -> str:
+    """Sixteen hexadecimal digits that change with any name, type, shape or number of a state."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].contiguous()
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.flatten().view(torch.uint8).numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]:
-    """The plain values from which `build_from` makes the same network, without weights, if it `is_rebuildable`."""
+    """The plain values from which `build_from` makes the same network, without weights.
+
+    An encoder that only its own code can build is None there.
+    """
     architecture = network.space.sole()
     encoders = {}
     for name, encoder in network.encoders.items():
@@ -89,14 +97,16 @@ def save_weights(
         name: Of the file.
     """
     state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
-    folder.write_bytes(name, save(state, metadata={"fusenas": json.dumps(describe_network(network, data))}))
+    description = {**describe_network(network, data), "weights_hash": weights_hash(state)}
+    folder.write_bytes(name, save(state, metadata={"fusenas": json.dumps(description)}))
 
 
 def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> LoadedNetwork:
     """Builds the network that a file describes and loads its weights. Nothing is unpickled.
 
     Raises:
-        UserError: If the file is missing, cut off, of another format version, or does not fit its own description.
+        UserError: If the file is missing, cut off, of another format version, damaged, or does not fit its own
+            description.
     """
     content = folder.read_bytes(name, max_bytes=MAX_BYTES)
     where = f"{name} of {str(folder.path)!r}"
@@ -108,11 +118,13 @@ def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> Loaded
         raise UserError(f"{where} cannot be read ({_short(error)}); was it cut off? Run the search again") from error
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
     if type(version) is not int or version != FORMAT_VERSION:
-        raise UserError(f"{where} has an unknown format version; expected {FORMAT_VERSION}")
+        raise UserError(f"{where} has format version {version!r:.20}, expected {FORMAT_VERSION}; run the search again")
     architecture = Architecture.from_dict(metadata.get("architecture"))
     if architecture_hash(architecture) != metadata.get("architecture_hash"):
         raise UserError(f"{where} holds weights of another architecture than it says; run the search again")
     _refuse_misfit(where, metadata, state)
+    if weights_hash(state) != metadata.get("weights_hash"):
+        raise UserError(f"{where} holds other numbers than were saved; was it damaged? Run the search again")
     network = build_from(metadata)
     network.load_state_dict(state)
     return LoadedNetwork(network=network.eval(), architecture=architecture, metadata=metadata)

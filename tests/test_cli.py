@@ -210,6 +210,16 @@ def test_evaluate_prints_the_score_and_the_recorded_one(run: Run, finished: Path
     assert "note" not in printed.out
     found = json.loads(run("evaluate", finished, "--json").out)
     assert found["score"] == found["recorded"] == recorded
+    assert found["repeated"]
+
+
+def test_evaluate_notes_that_the_recorded_score_is_another(run: Run, copied: Path) -> None:
+    summary = json.loads((copied / "summary.json").read_text())
+    summary["leaderboard"][0]["scores"][0] += 0.01
+    (copied / "summary.json").write_text(json.dumps(summary))
+    printed = run("evaluate", copied, "--device", "cpu")
+    assert printed.code == 0
+    assert "note: the recorded score is not repeated" in printed.out
 
 
 def test_evaluate_notes_that_the_data_is_another(run: Run, finished: Path, tmp_path: Path) -> None:
@@ -222,9 +232,14 @@ def test_export_writes_the_formats_that_are_asked_for(run: Run, finished: Path, 
     assert printed.code == 0
     written = [Path(line) for line in printed.out.splitlines()]
     assert sorted(written) == sorted((tmp_path / "out").iterdir())
-    assert {file.name for file in written} == {"architecture.json", "architecture.graphml", "architecture.dot"}
-    as_json = run("export", finished, "--format", "safetensors", "--out", tmp_path / "out", "--json")
-    assert json.loads(as_json.out) == {"files": [str(tmp_path / "out" / "weights.safetensors")]}
+    graph = {"architecture.graphml", "architecture.dot", "architecture.svg"}
+    assert {file.name for file in written} == {"architecture.json", *graph}
+    asked = ("export", finished, "--format", "torch", "--taps-only", "--out", tmp_path / "out")
+    assert re.fullmatch(r".*fusion\.pt2  \(differs by \d\.\de-\d\d\)\n", run(*asked).out)
+    (file,) = json.loads(run(*asked, "--json").out)["files"]
+    assert file["path"] == str(tmp_path / "out" / "fusion.pt2")
+    assert file["format"] == "torch"
+    assert 0 <= file["difference"] < 1e-5
 
 
 def test_report_draws_the_page_again(run: Run, copied: Path) -> None:
@@ -345,6 +360,8 @@ def test_a_run_that_is_not_there_is_one_line(run: Run, tmp_path: Path, command: 
         (("evaluate", "--device", "tpu"), "unknown device"),
         (("evaluate", "--data", "nowhere.npz"), "no file or folder"),
         (("export", "--format", "pickle"), "unknown format 'pickle'"),
+        (("export", "--format", "json", "--taps-only"), "format 'json' cannot do without the encoders"),
+        (("export", "--format", "torch", "--data", "nowhere.npz"), "no file or folder"),
     ],
 )
 def test_a_mistake_with_a_run_is_one_line(run: Run, finished: Path, arguments: tuple[str, ...], message: str) -> None:

@@ -29,7 +29,7 @@ SEARCH = (
     *("--device", "cpu", "--checkpoint-every", "0s"),
 )
 
-RESULTS = ("architecture.json", "weights.safetensors", "exports/weights.safetensors")
+RESULTS = ("architecture.json", "weights.safetensors", "exports/architecture.graphml")
 
 
 class Whole(NamedTuple):

@@ -127,7 +127,7 @@ def test_retraining_with_the_same_seeds_repeats_scores_and_weights(folder: Path,
     assert new.summary["device"] == "cpu"
     assert new.summary["command"] == "fusenas retrain"
     assert result.report == tmp_path / "again" / "report.html"
-    assert (tmp_path / "again" / "exports" / "weights.safetensors").is_file()
+    assert (tmp_path / "again" / "exports" / "card.md").is_file()
 
 
 def test_retraining_elsewhere_with_other_seeds(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -134,6 +134,24 @@ def test_what_a_killed_process_left_half_written_is_no_hindrance(tmp_path: Path)
     assert [path.name for path in run.figures.iterdir()] == ["one.svg"]
 
 
+def test_nothing_is_read_through_a_link_that_leads_out(tmp_path: Path) -> None:
+    (tmp_path / "secret.json").write_text("{}")
+    run = RunFolder.create(tmp_path / "run")
+    run.summary.symlink_to(tmp_path / "secret.json")
+    with pytest.raises(UserError, match="a link out of the run folder; put a copy in its place"):
+        run.read_json("summary.json")
+    run.weights.symlink_to("/dev/zero")
+    with pytest.raises(UserError, match="a link out of the run folder"):
+        run.read_bytes("weights.safetensors")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    os.mkfifo(run.summary)
+    with pytest.raises(UserError, match="is no regular file"):
+        run.read_json("summary.json")
+
+
 def test_overwrite_follows_no_links(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()

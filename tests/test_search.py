@@ -21,7 +21,6 @@ from nas import RunResult, SearchConfig, UserError, load_run
 from nas.architecture import Architecture
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
-from nas.export import FORMATS
 from nas.runs import plain
 from nas.search import make_space
 from nas.strategies.sampled import LENGTH
@@ -145,8 +144,8 @@ def test_the_run_folder_holds_every_file(finished: RunResult) -> None:
         file.stem for file in (folder / "figures").glob("*.png")
     }
     exported = {file.name for file in (folder / "exports").iterdir()}
-    assert exported == {"architecture.json", "weights.safetensors", "architecture.graphml", "architecture.dot"}
-    assert len(FORMATS) == 3
+    graph = {"architecture.graphml", "architecture.dot", "architecture.svg"}
+    assert exported == {"architecture.json", "card.md", *graph}
 
 
 def test_the_config_says_how_to_repeat_the_run(finished: RunResult) -> None:
@@ -418,7 +417,7 @@ def test_a_run_with_a_module_of_ones_own_is_written_whole(tmp_path: Path, encode
     assert result.report is not None
     assert result.report.is_file()
     files = {path.name for path in (tmp_path / "run" / "exports").iterdir()}
-    assert files == {"architecture.json", "architecture.graphml", "architecture.dot"}
+    assert {"architecture.json", "architecture.graphml", "card.md"} <= files
     inputs = {name: (torch.from_numpy(tiny_arrays()[name]),) for name in ("sound", "sight")}
     predicted = result.network(inputs).argmax(dim=1).numpy()[-SIZES[2] :]
     right = float((predicted == tiny_arrays()["label"][-SIZES[2] :]).mean())

@@ -25,7 +25,7 @@ from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.runs import RunFolder
 from nas.training import TrainingConfig, build_network, predict, seeded
-from nas.weights import architecture_hash, describe_network, load_weights, save_weights
+from nas.weights import architecture_hash, describe_network, load_weights, save_weights, weights_hash
 from search_spaces import layerwise
 
 _CPU = torch.device("cpu")
@@ -131,7 +131,9 @@ def test_a_loaded_network_can_be_trained_on(saved: RunFolder) -> None:
 def test_the_description_is_plain_and_names_its_architecture(saved: RunFolder) -> None:
     loaded = load_weights(saved)
     description = describe_network(loaded.network, _data())
-    assert json.loads(json.dumps(description)) == description == loaded.metadata
+    digest = weights_hash(loaded.network.state_dict())
+    assert json.loads(json.dumps(description)) == description
+    assert loaded.metadata == {**description, "weights_hash": digest}
     assert description["architecture_hash"] == architecture_hash(loaded.architecture)
 
 
@@ -234,16 +236,16 @@ def test_weights_of_another_architecture_are_told(saved: RunFolder) -> None:
     _refused(saved, "holds weights of another architecture than it says")
 
 
-@pytest.mark.parametrize("version", [2, 0, "1", None, True, [1]])
+@pytest.mark.parametrize("version", [1, 3, 0, "2", None, True, [2]])
 def test_another_format_version_is_told(saved: RunFolder, version: Any) -> None:
     _rewrite(saved, lambda description, _state: {**description, "format_version": version})
-    _refused(saved, "unknown format version; expected 1")
+    _refused(saved, "has format version .*, expected 2; run the search again")
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 100_000, '{"format_version": 1}', "9" * 5000])
+@pytest.mark.parametrize("text", ["", "{", "[1]", "null", "[" * 100_000, '{"format_version": 2}', "9" * 5000])
 def test_a_description_that_is_none_is_told(saved: RunFolder, text: str) -> None:
     _rewrite(saved, lambda _description, _state: text or " ")
-    _refused(saved, r"cannot be read|unknown format version|architecture has format version None")
+    _refused(saved, r"cannot be read|has format version|architecture has format version None")
 
 
 _HUGE = 10**9
@@ -362,6 +364,26 @@ def _reshape(state: dict[str, Tensor]) -> None:
 def test_tensors_that_do_not_fit_are_told(saved: RunFolder, damage: Callable[[dict[str, Tensor]], None]) -> None:
     _rewrite(saved, lambda _description, state: damage(state))
     _refused(saved, "does not fit its architecture: .*head")
+
+
+@pytest.mark.parametrize("byte", [-1, -500, -2000])
+def test_a_number_that_has_changed_is_told(saved: RunFolder, byte: int) -> None:
+    content = bytearray(saved.read_bytes(_FILE))
+    content[byte] ^= 1
+    saved.weights.write_bytes(content)
+    _refused(saved, "holds other numbers than were saved; was it damaged")
+
+
+def test_the_digest_tells_names_types_shapes_and_numbers_apart() -> None:
+    states = [
+        {"a": torch.tensor([1.0, 2.0])},
+        {"b": torch.tensor([1.0, 2.0])},
+        {"a": torch.tensor([1.0, 2.0000002])},
+        {"a": torch.tensor([[1.0, 2.0]])},
+        {"a": torch.tensor([1.0, 2.0]).view(torch.int32)},
+        {"a": torch.tensor([1.0, 2.0]), "c": torch.zeros(0)},
+    ]
+    assert len({weights_hash(state) for state in states}) == len(states)
 
 
 def test_a_failed_load_builds_nothing_large(saved: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.errors import UserError
+from nas.source import TapsSource
+
 MAX_TIME = 16
 """Taps are averaged down to this many time steps at most: enough to align in time, cheap enough to attend over."""
 
@@ -47,6 +50,24 @@ class Encoder(nn.Module, ABC):
         Returns:
             The taps, shallow to deep, each (batch, time, channels).
         """
+
+    def source(
+        self,
+        inputs: Sequence[str],  # noqa: ARG002  # for those that say
+        shapes: Sequence[Sequence[int]],  # noqa: ARG002
+        depths: Sequence[int],  # noqa: ARG002
+    ) -> TapsSource:
+        """The encoder as ordinary code, in evaluation mode, for the stand-alone Python file.
+
+        Args:
+            inputs: Names of the arguments, one per array.
+            shapes: Of one sample of each array.
+            depths: The taps that are read, shallow to deep.
+
+        Raises:
+            UserError: If the encoder does not say.
+        """
+        raise UserError(f"encoder {type(self).__name__} has no source(); leave the python format out or write one")
 
 
 class Standardize(nn.Module):
@@ -105,7 +126,17 @@ def tap_from_sequence(sequence: Tensor) -> Tensor:
     """(batch, time, features) to a tap of at most `MAX_TIME` steps, each the mean of a stretch of time."""
     if sequence.shape[1] <= MAX_TIME:
         return sequence
-    return F.adaptive_avg_pool1d(sequence.transpose(1, 2), MAX_TIME).transpose(1, 2)
+    return shorten(sequence, MAX_TIME)
+
+
+def shorten(sequence: Tensor, time: int) -> Tensor:
+    """Means of stretches of a sequence (batch, longer time, features), so many that (batch, time, features) remains."""
+    return F.adaptive_avg_pool1d(sequence.transpose(1, 2), time).transpose(1, 2)
+
+
+def sequence_tap_source(sequence: str, time: int) -> str:
+    """Code of `tap_from_sequence` for an expression of (batch, time, features)."""
+    return f"shorten({sequence}, {MAX_TIME})" if time > MAX_TIME else sequence
 
 
 def tap_from_map(feature_map: Tensor) -> Tensor:
@@ -115,6 +146,13 @@ def tap_from_map(feature_map: Tensor) -> Tensor:
     """
     rows, columns = min(MAP_GRID, feature_map.shape[2]), min(MAP_GRID, feature_map.shape[3])
     return F.adaptive_avg_pool2d(feature_map, (rows, columns)).flatten(1).unsqueeze(1)
+
+
+def map_tap_source(feature_map: str, height: int, width: int) -> str:
+    """Code of `tap_from_map` for an expression of (batch, channels, height, width)."""
+    rows, columns = min(MAP_GRID, height), min(MAP_GRID, width)
+    grid = f"{rows}" if rows == columns else f"({rows}, {columns})"
+    return f"F.adaptive_avg_pool2d({feature_map}, {grid}).flatten(1).unsqueeze(1)"
 
 
 def map_tap_channels(channels: int, height: int, width: int) -> int:

@@ -12,11 +12,14 @@ from nas.encoders.base import (
     Encoder,
     Standardize,
     map_tap_channels,
+    map_tap_source,
+    sequence_tap_source,
     tap_from_map,
     tap_from_sequence,
     tap_from_vector,
 )
 from nas.errors import UserError
+from nas.source import TapsSource
 
 _TO_TAP: dict[int, Callable[[Tensor], Tensor]] = {2: tap_from_vector, 3: tap_from_sequence, 4: tap_from_map}
 
@@ -52,3 +55,21 @@ class FeaturesEncoder(Encoder):
         """Maps the arrays of the batch to as many taps."""
         pairs = zip(self.standardize[:num_taps], inputs[:num_taps], strict=True)
         return [_TO_TAP[values.dim()](standardize(values)) for standardize, values in pairs]
+
+    def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
+        """Statistics, and the form of a tap."""
+
+        def tap(depth: int) -> str:
+            standardized, shape = f"self.standardize{depth}({inputs[depth]})", shapes[depth]
+            if len(shape) == 3:
+                return map_tap_source(standardized, *shape[1:])
+            if len(shape) == 1:
+                return f"{standardized}.unsqueeze(1)"
+            return sequence_tap_source(standardized, shape[0])
+
+        return TapsSource(
+            doc="Standardizes ready-made features.",
+            members={f"standardize{depth}": f"standardize.{depth}" for depth in depths},
+            layers=[],
+            taps={depth: tap(depth) for depth in depths},
+        )

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nas.encoders.base import Encoder
 from nas.encoders.features import FeaturesEncoder
+from nas.source import TapsSource
 
 
 class FrozenEncoder(Encoder):
@@ -40,3 +41,16 @@ class FrozenEncoder(Encoder):
         """The standardized taps, each (batch, time, channels)."""
         taps: list[Tensor] = self.features(self.inner(inputs, num_taps), num_taps)
         return taps
+
+    def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
+        """The encoder within, its taps standardized."""
+        inner = self.inner.source(inputs, shapes, depths)
+        return TapsSource(
+            doc=inner.doc,
+            members={
+                **{attribute: f"inner.{path}" for attribute, path in inner.members.items()},
+                **{f"standardize{depth}": f"features.standardize.{depth}" for depth in depths},
+            },
+            layers=inner.layers,
+            taps={depth: f"self.standardize{depth}({tap})" for depth, tap in inner.taps.items()},
+        )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, Standardize, map_tap_channels, tap_from_map
+from nas.encoders.base import MAP_GRID, Encoder, Standardize, map_tap_channels, map_tap_source, tap_from_map
+from nas.source import TapsSource, layers
 
 
 class MapEncoder(Encoder):
@@ -37,7 +38,7 @@ class MapEncoder(Encoder):
             "widths": list(widths),
             "dropout_rate": dropout_rate,
         }
-        stages, tap_channels = [], []
+        stages, tap_channels, sizes = [], [], []
         for before, after in zip([channels, *widths], widths, strict=False):
             layers: list[nn.Module] = [nn.Conv2d(before, after, 3, padding=1)]
             if min(height, width) >= 2:
@@ -46,6 +47,8 @@ class MapEncoder(Encoder):
             # Pooling first leaves norm and ReLU a quarter of the work; with ReLU it commutes anyway.
             stages.append(nn.Sequential(*layers, nn.BatchNorm2d(after), nn.ReLU(), nn.Dropout2d(dropout_rate)))
             tap_channels.append(map_tap_channels(after, height, width))
+            sizes.append((height, width))
+        self.sizes = tuple(sizes)
         self.stages = nn.ModuleList(stages)
         self.channels = tuple(tap_channels)
 
@@ -58,3 +61,22 @@ class MapEncoder(Encoder):
             hidden = stage(hidden)
             taps.append(tap_from_map(hidden))
         return taps
+
+    def source(
+        self,
+        inputs: Sequence[str],
+        shapes: Sequence[Sequence[int]],  # noqa: ARG002
+        depths: Sequence[int],
+    ) -> TapsSource:
+        """One Sequential a layer."""
+        count = depths[-1] + 1
+        return TapsSource(
+            doc=f"Convolution network for {inputs[0]}; a tap holds means on a grid of {MAP_GRID} × {MAP_GRID}.",
+            members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
+            layers=[
+                "# Channels last, convolution and pooling take about half the time.",
+                f"pixels = self.standardize({inputs[0]}).to(memory_format=torch.channels_last)",
+                *layers("pixels", count),
+            ],
+            taps={depth: map_tap_source(f"layer{depth}", *self.sizes[depth]) for depth in depths},
+        )

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, Standardize, tap_from_sequence
+from nas.encoders.base import MAX_TIME, Encoder, Standardize, sequence_tap_source, tap_from_sequence
+from nas.source import TapsSource, layers
 
 
 class SequenceEncoder(Encoder):
@@ -64,3 +65,21 @@ class SequenceEncoder(Encoder):
             hidden = stage(hidden)
             taps.append(tap_from_sequence(hidden.transpose(1, 2)))
         return taps
+
+    def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
+        """One Sequential a layer, after the channel that tells the time."""
+        name, count, length = inputs[0], depths[-1] + 1, shapes[0][0]
+        return TapsSource(
+            doc=f"Temporal convolution network for {name}; a tap has at most {MAX_TIME} steps.",
+            members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
+            layers=[
+                f"values = self.standardize({name}).transpose(1, 2)",
+                f"clock = torch.linspace(-1, 1, {length}, device=values.device)",
+                "values = torch.cat([values, clock.expand(values.shape[0], 1, -1)], dim=1)",
+                *layers("values", count),
+            ],
+            # Every layer halves the time, a half rounded up.
+            taps={
+                depth: sequence_tap_source(f"layer{depth}.transpose(1, 2)", -(-length >> depth + 1)) for depth in depths
+            },
+        )

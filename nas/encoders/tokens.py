@@ -7,7 +7,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, tap_from_sequence
+from nas.encoders.base import Encoder, sequence_tap_source, tap_from_sequence
+from nas.source import TapsSource
 
 
 class TokenEncoder(Encoder):
@@ -52,3 +53,28 @@ class TokenEncoder(Encoder):
             hidden = stage(hidden.transpose(1, 2)).transpose(1, 2) * mask
             taps.append(tap_from_sequence(hidden * scale))
         return taps
+
+    def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
+        """The embedding is layer 0, then one Sequential a layer."""
+        name, length = inputs[0], shapes[0][0]
+        further = range(1, depths[-1] + 1)
+
+        return TapsSource(
+            doc=f"Embedding of {name}, then convolutions; the mean of a tap over time is that over real tokens.",
+            members={"embedding": "embedding", **{f"layer{depth}": f"stages.{depth - 1}" for depth in further}},
+            layers=[
+                f"if {name}.shape[1] != {length}:",
+                f'    raise ValueError(f"expected {length} tokens, got {{{name}.shape[1]}}; pad with 0 or cut")',
+                "# An id that training did not see is read as padding.",
+                f"{name} = {name}.long()",
+                f"{name} = {name}.masked_fill({name} >= {self.vocabulary}, 0)",
+                f"mask = ({name} != 0).unsqueeze(2).float()",
+                f"scale = {length} / mask.sum(dim=1, keepdim=True).clamp(min=1)",
+                f"layer0 = self.embedding({name}) * mask",
+                *(
+                    f"layer{depth} = self.layer{depth}(layer{depth - 1}.transpose(1, 2)).transpose(1, 2) * mask"
+                    for depth in further
+                ),
+            ],
+            taps={depth: sequence_tap_source(f"layer{depth} * scale", length) for depth in depths},
+        )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nas.encoders.base import Encoder, Standardize, tap_from_vector
+from nas.source import TapsSource, layers
 
 
 class VectorEncoder(Encoder):
@@ -49,3 +50,18 @@ class VectorEncoder(Encoder):
             hidden = stage(hidden)
             taps.append(tap_from_vector(hidden))
         return taps
+
+    def source(
+        self,
+        inputs: Sequence[str],
+        shapes: Sequence[Sequence[int]],  # noqa: ARG002
+        depths: Sequence[int],
+    ) -> TapsSource:
+        """One Sequential a layer."""
+        count = depths[-1] + 1
+        return TapsSource(
+            doc=f"Multilayer perceptron for {inputs[0]}.",
+            members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
+            layers=layers(f"self.standardize({inputs[0]})", count),
+            taps={depth: f"layer{depth}.unsqueeze(1)" for depth in depths},
+        )

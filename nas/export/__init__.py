@@ -1,68 +1,127 @@
-"""Takes a finished run away: its architecture as JSON, its weights, its graph."""
+"""Takes a finished run away: files for other programs, each tried before it is handed out."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
+from nas.data import FusionData
 from nas.errors import UserError, is_full_disk, unknown_name
-from nas.export.graph import to_dot, to_graphml
-from nas.export.record import to_json
+from nas.export.formats import FORMATS
+from nas.export.subject import Subject
 from nas.runs import RunFolder, write_atomically
-from nas.weights import MAX_BYTES, load_weights
 
 
-def _json(run: RunFolder) -> dict[str, bytes]:
-    text = json.dumps(to_json(run.read_summary()), indent=2, ensure_ascii=False) + "\n"
-    # A name that is no valid Unicode, as from a file system, stays readable: JSON escapes it the same way.
-    return {"architecture.json": text.encode(errors="backslashreplace")}
+@dataclass(frozen=True, kw_only=True)
+class ExportedFile:
+    """One file that was handed out.
+
+    Attributes:
+        path: Where it lies.
+        format: Its name in `FORMATS`.
+        difference: Largest difference of an output from the network's on real samples, in units of the largest output
+            or of 1; None where there is no output.
+    """
+
+    path: Path
+    format: str
+    difference: float | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values for JSON."""
+        return {"path": str(self.path), "format": self.format, "difference": self.difference}
 
 
-def _safetensors(run: RunFolder) -> dict[str, bytes]:
-    load_weights(run)  # a file that could not be loaded again shall not be handed out
-    return {"weights.safetensors": run.read_bytes("weights.safetensors", max_bytes=MAX_BYTES)}
+def export(
+    run: str | Path,
+    formats: Sequence[str] | None = None,
+    *,
+    out: str | Path | None = None,
+    data: FusionData | str | Path | None = None,
+    encoders: bool = True,
+) -> list[ExportedFile]:
+    """Writes a run's architecture and network in other programs' formats.
 
-
-def _graph(run: RunFolder) -> dict[str, bytes]:
-    summary = run.read_summary()
-    return {"architecture.graphml": to_graphml(summary), "architecture.dot": to_dot(summary).encode()}
-
-
-FORMATS: Mapping[str, Callable[[RunFolder], Mapping[str, bytes]]] = {
-    "json": _json,
-    "safetensors": _safetensors,
-    "graph": _graph,
-}
-
-
-def export(run: str | Path, formats: Sequence[str] | None = None, *, out: str | Path | None = None) -> list[Path]:
-    """Writes a run's architecture in other programs' formats.
+    Nothing is handed out that was not read back. A network is run in a fresh process on samples of the test split, one
+    alone and up to 63 together, and must agree within `nas.export.verify.TOLERANCE`.
 
     Args:
         run: Folder of a finished run.
-        formats: Names of `FORMATS`; None for all.
+        formats: Names of `FORMATS`; None for all whose packages are installed, and that can hold the architecture.
         out: Folder to write to; None for `exports` in the run folder.
+        data: The data of the run, where it was not read from a file or has moved.
+        encoders: Whether the formats torch and onnx take raw arrays; if not, the taps of the encoders.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: If a format is unknown the run lacks a file that it needs, or `out` cannot be written.
+        UserError: If a format is unknown, not installed, cannot do without encoders or cannot hold a gate; the run is damaged or its data
+            not there; an exported network disagrees; or `out` cannot be written.
     """
+    names = _chosen(formats, encoders=encoders)
+    folder = RunFolder.open(run)
+    if any(FORMATS[name].is_static for name in names) and _is_dynamic(folder):
+        if refused := [name for name in formats or () if FORMATS[name].is_static]:
+            raise UserError(
+                f"format {refused[0]!r} cannot hold routes and their gate yet; json, safetensors, graph can"
+            )
+        names = [name for name in names if not FORMATS[name].is_static]
+    subject = Subject(folder, names, data, encoders=encoders)
+    where = Path(out) if out is not None else folder.exports
+    files: list[ExportedFile] = []
+    with TemporaryDirectory() as temporary:
+        for name in names:
+            staged = Path(temporary, name)
+            staged.mkdir()
+            difference = _write(subject, name, staged)
+            files += [
+                ExportedFile(path=file, format=name, difference=difference)
+                for file in sorted(staged.iterdir())
+                if file.is_file()
+            ]
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+            return [
+                replace(file, path=write_atomically(where / file.path.name, file.path.read_bytes())) for file in files
+            ]
+        except OSError as error:
+            if is_full_disk(error):  # no mistake in what was given, and no reason to give up the run
+                raise
+            raise UserError(f"cannot write to {str(where)!r}: {error.strerror}; name another --out") from error
+
+
+def _chosen(formats: Sequence[str] | None, *, encoders: bool) -> list[str]:
+    """The formats that are asked for, each once; all that can be written, if none is named."""
     for name in formats or ():
         if name not in FORMATS:
             raise unknown_name("format", name, FORMATS)
-    folder = RunFolder.open(run)
-    files = {name: content for format_ in formats or FORMATS for name, content in FORMATS[format_](folder).items()}
-    where = Path(out) if out is not None else folder.exports
+        if missing := FORMATS[name].missing():
+            raise UserError(f"format {name!r} needs {', '.join(missing)}: pip install 'fusenas[onnx]'")
+        if not (encoders or FORMATS[name].is_program):
+            raise UserError(f"format {name!r} cannot do without the encoders; only torch and onnx can")
+    if formats:
+        return list(dict.fromkeys(formats))
+    return [name for name, format_ in FORMATS.items() if not format_.missing() and (encoders or format_.is_program)]
+
+
+def _is_dynamic(folder: RunFolder) -> bool:
+    """Whether the architecture of a run has a gate; a summary that is damaged is left to the formats to tell of."""
+    found = folder.read_summary().get("architecture")
+    return isinstance(found, dict) and "gate" in found
+
+
+def _write(subject: Subject, name: str, folder: Path) -> float | None:
     try:
-        where.mkdir(parents=True, exist_ok=True)
-        return [write_atomically(where / name, content) for name, content in files.items()]
-    except OSError as error:
-        if is_full_disk(error):  # no mistake in what was given, and no reason to give up the run
-            raise
-        raise UserError(f"cannot write to {str(where)!r}: {error.strerror}; name another --out") from error
+        return FORMATS[name].write(subject, folder)
+    except UserError:
+        raise
+    except (AttributeError, LookupError, OverflowError, TypeError, ValueError) as error:
+        message = f"cannot export {name} of {str(subject.run_folder.path)!r}: {type(error).__name__} {error}"
+        raise UserError(f"{' '.join(message.split())[:300]}; is the run damaged?") from error
 
 
-__all__ = ["FORMATS", "export"]
+__all__ = ["FORMATS", "ExportedFile", "export"]

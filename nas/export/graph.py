@@ -1,4 +1,4 @@
-"""The architecture as a graph file: GraphML for networkx and Gephi, DOT for Graphviz."""
+"""The architecture as a graph file: GraphML for networkx and Gephi, DOT for Graphviz, and a drawing in SVG."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from typing import Any
 import networkx as nx
 
 from nas.architecture import Architecture, tap_name
+from nas.report.architecture import draw_architecture
+from nas.report.layout import layout
+from nas.report.style import figure_style, modality_colours
+from nas.report.style import to_svg as save_svg
 from nas.space import OUTPUT
 
 
@@ -55,6 +59,12 @@ def to_graphml(summary: Mapping[str, Any]) -> bytes:
     buffer = io.BytesIO()
     nx.write_graphml(architecture_graph(summary), buffer)
     return buffer.getvalue()
+
+
+def to_svg(summary: Mapping[str, Any]) -> bytes:
+    """The graph as the report draws it."""
+    with figure_style():
+        return save_svg(draw_architecture(layout(summary), modality_colours([str(name) for name in summary["depths"]])))
 
 
 _SHAPES = {"tap": "ellipse", "fusion": "box", "output": "doublecircle"}

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, members, names
 
 
 class Additive(Operation):
@@ -31,3 +32,13 @@ class Additive(Operation):
     def multiply_adds(self, times: Sequence[int]) -> int:
         """One square map per tap and time step."""
         return sum(times) * self.channels**2
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """One layer per input, named after it."""
+        mapped = matched([term.through(f"self.{term.text}") for term in inputs], broadcast=True)
+        return Source(
+            doc=f"Adds linear maps of {listed(inputs)}.",
+            arguments=names(inputs),
+            members={**members("{}", inputs, "maps"), "bias": "bias"},
+            forward=[f"return {' + '.join(mapped)} + self.bias"],
+        )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, names
 
 
 class Attention(nn.Module):
@@ -51,6 +52,35 @@ class Attention(nn.Module):
         channels = self.query.in_features
         return (num_queries + 2 * num_keys) * channels**2 + 2 * num_queries * num_keys * channels
 
+    def source(self) -> Source:
+        """Three layers and PyTorch's own attention."""
+        heads = f"unflatten(2, ({self.num_heads}, -1)).transpose(1, 2)"
+        return Source(
+            doc=f"What every time step of `asking` reads from all of `asked`, with {self.num_heads} heads.",
+            arguments=["asking", "asked"],
+            members={name: name for name in ("query", "key", "value")},
+            forward=[
+                f"query = self.query(asking).{heads}",
+                f"key = self.key(asked).{heads}",
+                f"value = self.value(asked).{heads}",
+                "return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)",
+            ],
+        )
+
+
+def read_and_summed(inputs: Sequence[Term], reads: Sequence[str]) -> list[str]:
+    """Statements that end an operation: add to each input what it reads, sum all, and map the sum.
+
+    Args:
+        inputs: As `source` has them.
+        reads: What each input reads, an expression each.
+    """
+    added = [Term(f"{term.text}_read", term.time) for term in inputs]
+    return [
+        *(f"{term.text}_read = {term.text} + {read}" for term, read in zip(inputs, reads, strict=True)),
+        f"return self.output({' + '.join(matched(added, broadcast=True))})",
+    ]
+
 
 class CrossAttention(Operation):
     """y = W Σ_i (xi + Attention(xi; x_{j≠i}, 0)): the time steps of each modality read from those of all others.
@@ -84,3 +114,19 @@ class CrossAttention(Operation):
         total = sum(times)
         attention = sum(self.attention.multiply_adds(time, total - time + 1) for time in times)
         return attention + max(times) * self.channels**2
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """One attention for all."""
+        reads = []
+        for term in inputs:
+            others = [other.text for other in inputs if other is not term]
+            reads.append(f"self.attention({term.text}, torch.cat([{', '.join([*others, 'rest'])}], dim=1))")
+        return Source(
+            doc=f"Each of {listed(inputs)} reads from the others, or from a learned token that stands for nothing.",
+            arguments=names(inputs),
+            members={name: name for name in ("attention", "rest", "output")},
+            forward=[
+                f"rest = self.rest.expand({inputs[0].text}.shape[0], 1, -1)",
+                *read_and_summed(inputs, reads),
+            ],
+        )

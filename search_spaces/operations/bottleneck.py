@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
-from search_spaces.operations.attention import Attention
+from nas.source import Source, Term, listed, names
+from search_spaces.operations.attention import Attention, read_and_summed
 
 TOKENS = 4
 
@@ -44,3 +45,21 @@ class Bottleneck(Operation):
         gather = sum(self.gather.multiply_adds(TOKENS, time + TOKENS) for time in times)
         spread = sum(self.spread.multiply_adds(time, TOKENS) for time in times)
         return gather + spread + max(times) * self.channels**2
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """Two attentions: into the shared tokens, and out of them."""
+        gathered = [f"{term.text}_gathered" for term in inputs]
+        return Source(
+            doc=f"{listed(inputs)} meet in {TOKENS} shared tokens, from which each reads.",
+            arguments=names(inputs),
+            members={name: name for name in ("tokens", "gather", "spread", "output")},
+            forward=[
+                f"tokens = self.tokens.expand({inputs[0].text}.shape[0], -1, -1)",
+                *(
+                    f"{name} = self.gather(tokens, torch.cat([{term.text}, tokens], dim=1))"
+                    for name, term in zip(gathered, inputs, strict=True)
+                ),
+                f"shared = tokens + ({' + '.join(gathered)}) / {len(inputs)}",
+                *read_and_summed(inputs, [f"self.spread({term.text}, shared)" for term in inputs]),
+            ],
+        )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, names
 
 
 class Nothing(Operation):
@@ -47,3 +48,9 @@ class Carry(Operation):
     def multiply_adds(self, times: Sequence[int]) -> int:  # noqa: ARG002  # the same whatever the times
         """Always 0."""
         return 0
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """The input as it is."""
+        return Source(
+            doc=f"{inputs[0].text} as it is.", arguments=names(inputs), members={}, forward=[f"return {inputs[0].text}"]
+        )

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, members, names
 
 
 class _Gate(Operation):
@@ -27,6 +28,28 @@ class _Gate(Operation):
         values = match_times([value(tap) for value, tap in zip(self.values, taps, strict=True)])
         logits = self.gate(torch.cat(match_times(taps), dim=-1))
         return torch.stack(values, dim=2), logits.unflatten(-1, (self.num_inputs, self.gate_channels))
+
+    def gated(self, inputs: Sequence[Term], doc: str, gates: Sequence[str], weights: Sequence[str]) -> Source:
+        """The code of a gate: one layer per input, named after it, and one for all gates.
+
+        Args:
+            inputs: As `source` has them.
+            doc: One sentence.
+            gates: Statements that make the weights out of `logits`.
+            weights: An expression for the weight of every input.
+        """
+        values = matched([term.through(f"self.{term.text}") for term in inputs], broadcast=True)
+        weighted = [f"{weight} * {value}" for weight, value in zip(weights, values, strict=True)]
+        return Source(
+            doc=doc,
+            arguments=names(inputs),
+            members={**members("{}", inputs, "values"), "gate": "gate"},
+            forward=[
+                f"logits = self.gate(torch.cat([{', '.join(matched(inputs))}], dim=-1))",
+                *gates,
+                f"return {' + '.join(weighted)}",
+            ],
+        )
 
     def multiply_adds(self, times: Sequence[int]) -> int:
         """The values in their own time, the gate at the longest."""
@@ -51,6 +74,16 @@ class SoftGate(_Gate):
         values, logits = self.values_and_logits(taps)
         return (logits.sigmoid() * values).sum(dim=2)
 
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """See `gated`."""
+        gates = [f"{term.text}_gate" for term in inputs]
+        return self.gated(
+            inputs,
+            f"Adds linear maps of {listed(inputs)}, each channel weighed by a gate that sees them all.",
+            [f"{', '.join(gates)} = logits.sigmoid().chunk({len(inputs)}, dim=-1)"],
+            gates,
+        )
+
 
 class HardGate(_Gate):
     """y = Wj xj + bj with j = argmax_i gi [x1; …; xn]: one modality per sample and time step.
@@ -71,3 +104,12 @@ class HardGate(_Gate):
         soft = logits.softmax(dim=2)
         hard = F.one_hot(soft.argmax(dim=2), self.num_inputs).transpose(2, 3).to(soft.dtype)
         return ((hard + (soft - soft.detach())) * values).sum(dim=2)
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """See `gated`."""
+        return self.gated(
+            inputs,
+            f"Takes a linear map of one of {listed(inputs)}, chosen for each sample and time step by a gate.",
+            ["chosen = logits.argmax(dim=-1, keepdim=True)"],
+            [f"(chosen == {index})" for index in range(len(inputs))],
+        )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, members, names
 from search_spaces.operations.multiplicative import product
 
 RANK = 4
@@ -43,3 +44,17 @@ class LowRank(Operation):
     def multiply_adds(self, times: Sequence[int]) -> int:
         """The factors; product and sum over ranks are elementwise."""
         return sum(times) * RANK * self.channels**2
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """One layer per input, named after it."""
+        factors = matched([term.through(f"self.{term.text}") for term in inputs], broadcast=True)
+        return Source(
+            doc=f"The tensor product of {listed(inputs)} in rank {RANK}: a weighted sum of so many products.",
+            arguments=names(inputs),
+            members={**members("{}", inputs, "factors"), "rank_weights": "rank_weights", "bias": "bias"},
+            forward=[
+                f"product = {' * '.join(factors)}",
+                f"ranks = product.unflatten(-1, ({RANK}, {self.channels}))",
+                "return (ranks * self.rank_weights[:, None]).sum(dim=-2) + self.bias",
+            ],
+        )

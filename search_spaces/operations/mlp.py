@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, names
 
 
 class MLP(Operation):
@@ -33,3 +34,15 @@ class MLP(Operation):
     def multiply_adds(self, times: Sequence[int]) -> int:
         """Both layers at the longest time."""
         return max(times) * (self.num_inputs + 1) * 2 * self.channels**2
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """Two layers."""
+        return Source(
+            doc=f"Concatenates {listed(inputs)}; a hidden layer with GELU, then a linear one.",
+            arguments=names(inputs),
+            members={"hidden": "hidden", "output": "output"},
+            forward=[
+                f"joined = torch.cat([{', '.join(matched(inputs))}], dim=-1)",
+                "return self.output(F.gelu(self.hidden(joined)))",
+            ],
+        )

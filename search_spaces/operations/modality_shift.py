@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, members, names
 
 
 class ModalityShift(Operation):
@@ -33,7 +34,7 @@ class ModalityShift(Operation):
         shift = torch.zeros_like(primary)
         for gate, value, other in zip(self.gates, self.values, others, strict=True):
             shift = shift + gate(torch.cat([other, primary], dim=-1)).relu() * value(other)
-        limit = (_length(primary) / _length(shift)).clamp(max=1.0)
+        limit = (length(primary) / length(shift)).clamp(max=1.0)
         moved: Tensor = self.norm(primary + limit * shift)
         return moved
 
@@ -41,6 +42,32 @@ class ModalityShift(Operation):
         """Gate and value of every secondary modality, at the longest time."""
         return max(times) * (self.num_inputs - 1) * 3 * self.channels**2
 
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """A gate and a value per input but the first, named after it."""
+        primary, *others = inputs
+        longer = [
+            f"{term.text} = {text}" for term, text in zip(inputs, matched(inputs), strict=True) if term.text != text
+        ]
+        gates = [
+            f"{term.text}_gate = self.{term.text}_gate(torch.cat([{term.text}, {primary.text}], dim=-1)).relu()"
+            for term in others
+        ]
+        shifts = [f"{term.text}_gate * self.{term.text}({term.text})" for term in others]
+        return Source(
+            doc=f"Shifts {primary.text} by gated maps of {listed(others)}, never further than its own length.",
+            arguments=names(inputs),
+            members={**members("{}_gate", others, "gates"), **members("{}", others, "values"), "norm": "norm"},
+            forward=[
+                *longer,
+                *gates,
+                f"shift = {' + '.join(shifts)}",
+                f"limit = (length({primary.text}) / length(shift)).clamp(max=1.0)",
+                f"return self.norm({primary.text} + limit * shift)",
+            ],
+            helpers=[length],
+        )
 
-def _length(vectors: Tensor) -> Tensor:
+
+def length(vectors: Tensor) -> Tensor:
+    """Euclidean length over the last axis, which stays as 1; it has a gradient at zero."""
     return (vectors.square().sum(dim=-1, keepdim=True) + 1e-12).sqrt()

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, members, names
 from search_spaces.operations.additive import Additive
 
 
@@ -48,6 +49,16 @@ class Multiplicative(Operation):
         """One square map per tap and time step."""
         return sum(times) * self.channels**2
 
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """One layer per input, named after it."""
+        mapped = matched([term.through(f"self.{term.text}") for term in inputs], broadcast=True)
+        return Source(
+            doc=f"Multiplies linear maps of {listed(inputs)}.",
+            arguments=names(inputs),
+            members=members("{}", inputs, "maps"),
+            forward=[f"return {' * '.join(mapped)}"],
+        )
+
 
 class AdditiveMultiplicative(Operation):
     """y = (U1 x1 + … + Un xn + b) + (W1 x1 ⊙ … ⊙ Wn xn).
@@ -71,3 +82,24 @@ class AdditiveMultiplicative(Operation):
     def multiply_adds(self, times: Sequence[int]) -> int:
         """Those of both."""
         return self.additive.multiply_adds(times) + self.multiplicative.multiply_adds(times)
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """Two layers per input: one for the sum, one for the product."""
+        added, multiplied = (
+            matched([term.through(f"self.{term.text}_{kind}") for term in inputs], broadcast=True)
+            for kind in ("added", "multiplied")
+        )
+        return Source(
+            doc=f"Adds linear maps of {listed(inputs)} and the product of others.",
+            arguments=names(inputs),
+            members={
+                **members("{}_added", inputs, "additive.maps"),
+                "bias": "additive.bias",
+                **members("{}_multiplied", inputs, "multiplicative.maps"),
+            },
+            forward=[
+                f"added = {' + '.join(added)} + self.bias",
+                f"multiplied = {' * '.join(multiplied)}",
+                "return added + multiplied",
+            ],
+        )

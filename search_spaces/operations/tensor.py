@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.operation import Operation, match_times
+from nas.source import Source, Term, listed, matched, members, names
 from search_spaces.operations.additive import Additive
 from search_spaces.operations.multiplicative import unit_linear
 
@@ -54,6 +55,29 @@ class Bilinear(Operation):
         forms = max(times) * len(self.pairs) * self.width**2 * self.channels
         return narrow + forms + self.additive.multiply_adds(times)
 
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """Two layers per input: a narrow one for the products, one for the sum."""
+        narrow = matched([term.through(f"self.{term.text}_narrow") for term in inputs])
+        added = matched([term.through(f"self.{term.text}") for term in inputs], broadcast=True)
+        products = [f"outer({inputs[i].text}_narrow, {inputs[j].text}_narrow)" for i, j in self.pairs]
+        joined = f"torch.cat([{', '.join(products)}], dim=-1)" if len(products) > 1 else products[0]
+        return Source(
+            doc=f"Linear in the outer products of {listed(inputs)} in pairs, each narrowed first, and in each alone.",
+            arguments=names(inputs),
+            members={
+                **members("{}_narrow", inputs, "narrow"),
+                "forms": "forms",
+                **members("{}", inputs, "additive.maps"),
+                "bias": "additive.bias",
+            },
+            forward=[
+                *(f"{term.text}_narrow = {text}" for term, text in zip(inputs, narrow, strict=True)),
+                f"products = {joined}",
+                f"return self.forms(products) + {' + '.join(added)} + self.bias",
+            ],
+            helpers=[outer],
+        )
+
 
 class TensorFusion(Operation):
     """y = W ([1; P1 x1] ⊗ … ⊗ [1; Pn xn]) + b: every product of features of different modalities.
@@ -85,3 +109,20 @@ class TensorFusion(Operation):
         """Narrowing, then the map of the outer product at the longest time."""
         features: int = (self.width + 1) ** self.num_inputs
         return sum(times) * self.channels * self.width + max(times) * features * self.channels
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """One narrow layer per input, named after it; the features grow input by input."""
+        first, *others = matched([term.through(f"self.{term.text}") for term in inputs])
+        growing = []
+        for term, text in zip(inputs[1:], others, strict=True):
+            growing += [
+                f"{term.text} = {text}",
+                f"features = torch.cat([features, outer(features, {term.text})], dim=-1)",
+            ]
+        return Source(
+            doc=f"Linear in all products of narrowed features of {listed(inputs)}, each with a 1 before them.",
+            arguments=names(inputs),
+            members={**members("{}", inputs, "narrow"), "combine": "combine"},
+            forward=[f"features = F.pad({first}, (1, 0), value=1.0)", *growing, "return self.combine(features)"],
+            helpers=[outer],
+        )

@@ -1,72 +1,101 @@
-"""What a finished run hands out: files that other programs and this one read."""
+"""What a finished run hands out: files that other programs and this one read, each tried before."""
 
 from __future__ import annotations
 
 import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
+from safetensors import safe_open
 
-from nas.architecture import Architecture, Choice
-from nas.data.batches import split_batch
-from nas.data.fusion_data import FusionData
+import nas
+from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.export import FORMATS, export
 from nas.export.record import to_json
 from nas.runs import RunFolder
-from nas.training import TrainingConfig, build_network, predict, seeded
-from nas.weights import load_weights, save_weights
-from search_spaces import layerwise
-from tests.report.fabricate import fabricate_run
+from nas.training import predict
+from nas.weights import load_weights
+from tests.helpers import CPU, tiny_batch
+from tests.tiny_runs import as_data, finished_run, tiny_arrays
+
+FILES = {
+    "json": ["architecture.json"],
+    "safetensors": ["weights.safetensors"],
+    "python": ["network.py", "network.safetensors"],
+    "torch": ["network.pt2"],
+    "onnx": ["network.onnx"],
+    "graph": ["architecture.dot", "architecture.graphml", "architecture.svg"],
+    "card": ["card.md"],
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    """A finished run, only to be read."""
+    folder = finished_run(tmp_path_factory).folder
+    assert folder is not None
+    return RunFolder(folder)
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunFolder:
-    """A finished run with weights; what its summary says was made up."""
-    folder = RunFolder(tmp_path / "run")
-    fabricate_run(folder.path)
-    space = layerwise({"image": 3, "words": 3})
-    architecture = Architecture(
-        "layerwise", (("fusion0", Choice("none")), ("fusion1", Choice("none")), ("fusion2", _LATE))
-    )
-    data = _data()
-    with seeded(0):
-        network = build_network(space.restrict(architecture), data, TrainingConfig(channels=4))
-    save_weights(folder, network.eval(), data)
-    return folder
+def run(finished: RunFolder, tmp_path: Path) -> RunFolder:
+    """A copy of it that may be changed."""
+    shutil.copytree(finished.path, tmp_path / "run")
+    return RunFolder(tmp_path / "run")
 
 
-_LATE = Choice("additive", ("image@2", "words@2"))
+def names(files: list[Path]) -> list[str]:
+    return [path.name for path in files]
 
 
-def _data() -> FusionData:
-    generator = np.random.default_rng(0)
-    image, words = (generator.normal(size=(20, width)).astype(np.float32) for width in (3, 2))
-    return FusionData.from_arrays({"image": image, "words": words}, np.arange(20) % 2)
+@pytest.mark.slow
+def test_every_format_is_written_and_agrees_with_the_network(run: RunFolder, tmp_path: Path) -> None:
+    written = export(run.path, out=tmp_path / "out")
+    assert names([file.path for file in written]) == [name for some in FILES.values() for name in some]
+    assert list(dict.fromkeys(file.format for file in written)) == list(FORMATS)
+    for file in written:
+        assert file.path.parent == tmp_path / "out"
+        assert file.path.stat().st_size > 0
+        if FORMATS[file.format].holds_network:
+            assert file.difference is not None
+            assert file.difference < 1e-5
+        else:
+            assert file.difference is None
+    card = (tmp_path / "out" / "card.md").read_text(encoding="utf-8")
+    assert all(f"network.{ending}" in card for ending in ("py", "pt2", "onnx"))
+    # Only what a batch of other samples computes is a network; the traced example must not have been fixed in it.
+    batch = tiny_batch(as_data(tiny_arrays()), "weights")
+    expected = predict(nas.load_run(run.path).network, batch, CPU)[0]
+    program = torch.export.load(tmp_path / "out" / "network.pt2").module()
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "network.onnx", providers=["CPUExecutionProvider"])
+    given = {argument.name: batch.inputs[argument.name][0] for argument in session.get_inputs()}
+    assert torch.allclose(program(*given.values()), expected, atol=1e-5)
+    assert np.allclose(session.run(None, {k: v.numpy() for k, v in given.items()})[0], expected.numpy(), atol=1e-5)
 
 
-def test_all_formats_are_written_beside_the_run(run: RunFolder) -> None:
-    written = export(run.path)
-    assert written == [
-        run.exports / name
-        for name in ("architecture.json", "weights.safetensors", "architecture.graphml", "architecture.dot")
-    ]
-    assert all(path.stat().st_size > 0 for path in written)
-
-
-def test_chosen_formats_are_written_where_they_are_wanted(run: RunFolder, tmp_path: Path) -> None:
-    written = export(str(run.path), ["json"], out=str(tmp_path / "new" / "place"))
-    assert written == [tmp_path / "new" / "place" / "architecture.json"]
+def test_chosen_formats_are_written_beside_the_run_or_where_they_are_wanted(run: RunFolder, tmp_path: Path) -> None:
+    shutil.rmtree(run.exports)
+    written = export(str(run.path), ["json", "graph", "json"], out=str(tmp_path / "new" / "place"))
+    assert names([file.path for file in written]) == [*FILES["json"], *FILES["graph"]]
     assert not run.exports.exists()
+    assert [file.path for file in export(run.path, ["card"])] == [run.exports / "card.md"]
 
 
 def test_the_json_is_an_architecture_with_more_beside_it(run: RunFolder) -> None:
     summary = run.read_summary()
-    (path,) = export(run.path, ["json"])
-    text = path.read_text(encoding="utf-8")
+    (file,) = export(run.path, ["json"])
+    text = file.path.read_text(encoding="utf-8")
     assert Architecture.from_json(text) == Architecture.from_dict(summary["architecture"])
     values = json.loads(text)
     assert values.items() >= summary["architecture"].items()
@@ -74,34 +103,128 @@ def test_the_json_is_an_architecture_with_more_beside_it(run: RunFolder) -> None
     assert values["score"]["metrics"] == summary["leaderboard"][0]["metrics"]
     for key in ("in_words", "verdict", "metric", "data", "depths", "seeds", "command", "versions", "started_at"):
         assert values[key] == summary[key]
-    assert values["commit"] is None
     assert to_json(summary) == values
 
 
 def test_a_command_that_is_no_unicode_is_written_all_the_same(run: RunFolder) -> None:
     # As the shell hands over a file name of other bytes; the summary holds it escaped.
     run.write_json("summary.json", {**run.read_summary(), "command": "fusenas search \udc80.npz"})
-    (path,) = export(run.path, ["json"])
-    assert json.loads(path.read_text(encoding="utf-8"))["command"] == "fusenas search \udc80.npz"
+    (file,) = export(run.path, ["json"])
+    assert json.loads(file.path.read_text(encoding="utf-8"))["command"] == "fusenas search \udc80.npz"
 
 
-def test_exported_weights_load_elsewhere(run: RunFolder, tmp_path: Path) -> None:
-    export(run.path, ["safetensors"], out=tmp_path / "elsewhere")
-    data, cpu = _data(), torch.device("cpu")
-    batch = split_batch(data, "test", cpu)
-    before, after = (
-        predict(load_weights(RunFolder(p)).network, batch, cpu)[0] for p in (run.path, tmp_path / "elsewhere")
-    )
+def test_exported_weights_load_elsewhere(finished: RunFolder, tmp_path: Path) -> None:
+    export(finished.path, ["safetensors"], out=tmp_path)
+    batch = tiny_batch(as_data(tiny_arrays()), "test")
+    before, after = (predict(load_weights(RunFolder(p)).network, batch, CPU)[0] for p in (finished.path, tmp_path))
     assert torch.equal(before, after)
 
 
+def test_the_python_file_runs_with_torch_and_safetensors_alone(finished: RunFolder, tmp_path: Path) -> None:
+    (code, _) = export(finished.path, ["python"], out=tmp_path)
+    script = f"""
+import sys
+
+class OnlyThese:
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {{"nas", "search_spaces", "cli", "sklearn", "networkx", "matplotlib", "rich"}}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, OnlyThese)
+sys.path.insert(0, {str(tmp_path)!r})
+import network
+network.main()
+"""
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"(\w+: 0\.\d{3}\n){3}", done.stdout)
+    text = code.path.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 200
+    assert "# (batch, 3)" in text
+    assert "depth 0:" in text.split('"""')[1]
+
+
+def test_without_encoders_programs_take_taps(finished: RunFolder, tmp_path: Path) -> None:
+    written = export(finished.path, ["onnx", "torch"], out=tmp_path, encoders=False)
+    assert names([file.path for file in written]) == ["fusion.onnx", "fusion.pt2"]
+    session = onnxruntime.InferenceSession(tmp_path / "fusion.onnx", providers=["CPUExecutionProvider"])
+    run = nas.load_run(finished.path)
+    taps = [name.replace("@", "_") for name in run.architecture.taps()]
+    assert sorted(argument.name for argument in session.get_inputs()) == sorted(taps)
+    about = json.loads(session.get_modelmeta().custom_metadata_map["fusenas"])
+    assert about["takes"] == "encoder taps"
+    assert about["gates"] == "none"
+    with safe_open(finished.weights, framework="pt") as file:
+        assert about["architecture_hash"] == json.loads(file.metadata()["fusenas"])["architecture_hash"]
+
+
+def test_no_sample_of_the_data_is_in_an_archive(finished: RunFolder, tmp_path: Path) -> None:
+    (file,) = export(finished.path, ["torch"], out=tmp_path)
+    (example, _) = torch.export.load(file.path).example_inputs or ((), {})
+    assert example
+    assert not any(tensor.any() for tensor in example)
+
+
 @pytest.mark.parametrize(("name", "near"), [("graphml", "graph"), ("jsn", "json"), ("../x", None)])
-def test_an_unknown_format_is_refused_before_anything_is_written(run: RunFolder, name: str, near: str | None) -> None:
+def test_an_unknown_format_is_refused_before_anything_is_written(
+    finished: RunFolder, tmp_path: Path, name: str, near: str | None
+) -> None:
     with pytest.raises(UserError, match="unknown format") as caught:
-        export(run.path, ["json", name])
+        export(finished.path, ["json", name], out=tmp_path / "out")
     assert all(known in str(caught.value) for known in FORMATS)
     assert (f"did you mean {near!r}" if near else "Known:") in str(caught.value)
-    assert not run.exports.exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_format_whose_packages_are_missing_is_left_out_or_refused(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    formats = import_module("nas.export.formats")
+    monkeypatch.setattr(formats, "find_spec", lambda name: None if name in ("onnxruntime", "ruff") else object())
+    with pytest.raises(UserError, match=r"format 'onnx' needs onnxruntime: pip install 'fusenas\[onnx\]'"):
+        export(finished.path, ["onnx"], out=tmp_path / "out")
+    written = export(finished.path, out=tmp_path / "out", encoders=False)
+    assert [file.format for file in written] == ["torch"]
+
+
+def test_a_format_that_needs_encoders_is_refused_without_them(finished: RunFolder, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="format 'python' cannot do without the encoders; only torch and onnx can"):
+        export(finished.path, ["torch", "python"], out=tmp_path / "out", encoders=False)
+
+
+def _disagree(file: Path) -> None:
+    """Doubles the head's bias, whatever the format."""
+    text = file.read_text(encoding="utf-8")
+    assert "return self.head(" in text
+    file.write_text(text.replace("return self.head(", "return 1.001 * self.head("), encoding="utf-8")
+
+
+def _break(file: Path) -> None:
+    file.write_text(file.read_text(encoding="utf-8") + "\nimport nas\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (_disagree, r"the exported network.py disagrees with the network by \d.*more than 1e-04; nothing was written"),
+        (_break, r"the exported network.py does not run by itself \(ModuleNotFoundError: nas is hidden"),
+    ],
+)
+def test_an_export_that_disagrees_or_needs_us_is_not_handed_out(
+    finished: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None], words: str
+) -> None:
+    formats = import_module("nas.export.formats")
+    real = formats.verify
+
+    def damaged(kind: str, file: Path, *arguments: Any) -> Any:
+        damage(file)
+        return real(kind, file, *arguments)
+
+    monkeypatch.setattr(formats, "verify", damaged)
+    with pytest.raises(UserError, match=words) as caught:
+        export(finished.path, ["json", "python"], out=tmp_path / "out")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
 
 
 def _without(run: RunFolder, name: str) -> None:
@@ -114,12 +237,23 @@ def _cut(run: RunFolder, name: str) -> None:
 
 
 @pytest.mark.parametrize("damage", [_without, _cut])
-@pytest.mark.parametrize("name", ["summary.json", "weights.safetensors"])
-def test_a_run_that_is_damaged_hands_out_nothing(run: RunFolder, damage: Any, name: str) -> None:
+@pytest.mark.parametrize("name", ["summary.json", "weights.safetensors", "config.toml"])
+def test_a_run_that_is_damaged_hands_out_nothing(run: RunFolder, tmp_path: Path, damage: Any, name: str) -> None:
     damage(run, name)
-    with pytest.raises(UserError, match=r"missing|cut off"):
-        export(run.path)
-    assert not run.exports.exists()
+    with pytest.raises(UserError, match=r"missing|cut off|lacks or garbles"):
+        export(run.path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_has_moved_has_to_be_named(run: RunFolder, tmp_path: Path) -> None:
+    config = run.read_config()
+    config["source"]["data"] = str(tmp_path / "gone.npz")
+    run.write_config(config)
+    with pytest.raises(UserError, match=r"gone\.npz"):
+        export(run.path, ["python"])
+    (file,) = export(run.path, ["safetensors"], data=as_data(tiny_arrays()))
+    assert file.difference is not None
+    assert file.difference < 1e-6
 
 
 def test_there_must_be_a_run(tmp_path: Path) -> None:

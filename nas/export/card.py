@@ -1,0 +1,123 @@
+"""The model card: one page of Markdown for whoever is handed the network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from nas.architecture import Architecture
+from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
+
+_OUTPUTS = {"classification": "one logit per class", "multilabel": "one logit per label", "regression": "quantities"}
+
+_LOADING = {
+    "python": """\
+`network.py` is the network as ordinary PyTorch code, `network.safetensors` its weights.
+
+```python
+from pathlib import Path
+
+from network import load
+
+outputs = load(Path("network.safetensors"))({arguments})
+```""",
+    "torch": """\
+`{stem}.pt2` needs torch alone.
+
+```python
+import torch
+
+outputs = torch.export.load("{stem}.pt2").module()({arguments})
+```""",
+    "onnx": """\
+`{stem}.onnx` runs in any ONNX runtime.
+
+```python
+import onnxruntime
+
+(outputs,) = onnxruntime.InferenceSession("{stem}.onnx").run(None, {{{named}}})
+```""",
+}
+
+
+def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence[str], stem: str) -> str:
+    """The card as Markdown.
+
+    Args:
+        summary: Of the run.
+        formats: What is exported beside it.
+        inputs: Names of the exported network's inputs, in order.
+        stem: Of the names of the exported programs.
+    """
+    architecture, data, metric = Architecture.from_dict(summary["architecture"]), summary["data"], summary["metric"]
+    given = {
+        "stem": stem,
+        "arguments": ", ".join(inputs),
+        "named": ", ".join(f'"{name}": {name}' for name in inputs),
+    }
+    deepest = architecture.deepest()
+    found = summary["leaderboard"][0]
+    environment = Environment(
+        loader=PackageLoader("nas.export", "."), undefined=StrictUndefined, finalize=_cell, keep_trailing_newline=True
+    )
+    return environment.get_template("card.md.j2").render(
+        data=data,
+        architecture=_headline(architecture),
+        verdict=summary["verdict"] or ["Nothing was compared."],
+        modalities=[
+            {
+                "name": name,
+                "kind": modality["kind"],
+                "shapes": " and ".join(" × ".join(map(str, shape)) for shape in modality["shapes"]),
+                "dtype": modality["dtype"],
+                "read": f"to depth {deepest[name]}" if name in deepest else "no",
+            }
+            for name, modality in data["modalities"].items()
+        ],
+        masked=", ".join(name for name in deepest if data["modalities"][name]["present_share"] < 1),
+        task=data["task"].capitalize(),
+        outputs=f"{_OUTPUTS[data['task']]} ({', '.join(map(str, data['class_names'])) or data['classes']})",
+        depths=architecture.in_words().split("; "),
+        metric=metric_words(metric).capitalize(),
+        seeds=len(summary["seeds"]),
+        first=score_text(number(found["scores"][0]), metric),
+        rows=[_row(row, metric) for row in summary["leaderboard"]],
+        loading=[_Markdown(text.format(**given)) for kind, text in _LOADING.items() if kind in formats],
+        command=summary["command"],
+        commit=summary["commit"] or "unknown",
+        started_at=summary["started_at"],
+        hardware=summary["hardware"],
+        versions=", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
+    )
+
+
+class _Markdown(str):
+    """Text that keeps its lines."""
+
+
+def _cell(value: Any) -> Any:
+    """Anything else as one line that cannot break the table it may stand in, nor begin a tag."""
+    return value if isinstance(value, _Markdown) else clean(value, 2000).replace("|", "¦").replace("<", "‹")
+
+
+def _headline(architecture: Architecture) -> str:
+    read = architecture.modalities()
+    return f"fusing {', '.join(read)}" if len(read) > 1 else f"{read[0]} alone" if read else "nothing"
+
+
+def _row(row: Mapping[str, Any], metric: str) -> dict[str, str]:
+    return {
+        "name": row["name"],
+        "score": _interval(row, metric),
+        "difference": _interval(row["difference"], metric) if row["difference"] else "",
+        "parameters": count_text(number(row["parameters"])),
+        "multiply_adds": count_text(number(row["multiply_adds"])),
+        "seconds": seconds_text(number(row["train_seconds"])),
+    }
+
+
+def _interval(values: Mapping[str, Any], metric: str) -> str:
+    mean, low, high = (score_text(number(values[key]), metric) for key in ("mean", "low", "high"))
+    return f"{mean} [{low}, {high}]"

@@ -1,0 +1,104 @@
+"""A derived network as other programs call it: one tensor an argument, under a name, in a fixed order."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Sequence
+
+from torch import Tensor, nn
+
+from nas.architecture import tap_depth, tap_modality, tap_name
+from nas.data.batches import Batch
+from nas.encoders import Encoder
+from nas.encoders.features import FeaturesEncoder
+from nas.errors import UserError
+from nas.graph import FusionNetwork
+
+
+class Portable(nn.Module):
+    """Runs a derived network on positional tensors.
+
+    The inputs are, for every modality that the architecture reads, its array (of ready-made features, the arrays as
+    deep as they are read), then a mask for every modality that may be absent.
+
+    Args:
+        network: Its space holds one architecture.
+        masked: Modalities that some samples lack.
+        encoders: Whether raw arrays go in; if not, the encoders' taps that are read, each (batch, time, channels).
+
+    Attributes:
+        depths: Modality to the depths that are read.
+        arrays: Modality to the names of its inputs.
+        masks: Modality to the name of its mask, (batch,) bool.
+        names: Of all inputs, in order.
+        tap_names: Of the taps that are read, in the order of `taps`.
+
+    Raises:
+        UserError: If the architecture reads nothing, so that there is nothing to run.
+    """
+
+    def __init__(self, network: FusionNetwork, masked: Collection[str] = (), *, encoders: bool = True) -> None:
+        super().__init__()
+        found: dict[str, set[int]] = {}
+        for tap in network.space.sole().taps():
+            found.setdefault(tap_modality(tap), set()).add(tap_depth(tap))
+        if not found:
+            raise UserError(
+                "the architecture reads no modality, so there is no network to export; json, graph and card remain"
+            )
+        self.depths = {modality: sorted(depths) for modality, depths in found.items()}
+        self.arrays = {}
+        for modality, depths in self.depths.items():
+            ready_made = isinstance(network.encoders[modality], FeaturesEncoder)
+            numbers = range(depths[-1] + 1) if encoders and ready_made else depths
+            self.arrays[modality] = (
+                (modality,) if encoders and not ready_made else tuple(f"{modality}_{number}" for number in numbers)
+            )
+        self.masks = {modality: f"{modality}_present" for modality in self.depths if modality in masked}
+        self.names = (*(name for names in self.arrays.values() for name in names), *self.masks.values())
+        self.tap_names = tuple(tap_name(name, depth) for name, depths in self.depths.items() for depth in depths)
+        self.network = network if encoders else _without_encoders(network, self.depths)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        """Maps the inputs, in the order of `names`, to logits or predictions, (batch, outputs)."""
+        given = dict(zip(self.names, inputs, strict=True))
+        arrays = {modality: [given[name] for name in names] for modality, names in self.arrays.items()}
+        outputs: Tensor = self.network(arrays, {modality: given[name] for modality, name in self.masks.items()})
+        return outputs
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The inputs for some samples, in the order of `names`; raw arrays, so only for one with encoders."""
+        arrays = [batch.inputs[modality][: len(names)] for modality, names in self.arrays.items()]
+        return (*(array for some in arrays for array in some), *(batch.present[modality] for modality in self.masks))
+
+    def taps(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What `inputs` become behind the encoders: the inputs of the same network without them."""
+        given = dict(zip(self.names, inputs, strict=True))
+        taps = []
+        for modality, depths in self.depths.items():
+            arrays = [given[name] for name in self.arrays[modality]]
+            every = self.network.encoders[modality](arrays, depths[-1] + 1)
+            taps += [every[depth] for depth in depths]
+        return (*taps, *(given[name] for name in self.masks.values()))
+
+
+class _Given(Encoder):
+    """Stands in for an encoder whose taps are handed in."""
+
+    def __init__(self, depths: Sequence[int]) -> None:
+        super().__init__()
+        self.depths = depths
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:  # noqa: ARG002
+        """The taps of all depths; one that nobody reads is another one's."""
+        given = dict(zip(self.depths, inputs, strict=True))
+        return [given.get(depth, inputs[0]) for depth in range(self.depths[-1] + 1)]
+
+
+def _without_encoders(network: FusionNetwork, depths: dict[str, list[int]]) -> FusionNetwork:
+    """The same network, weights shared, that takes taps."""
+    # The parts that stay keep their weights; only the encoders are replaced, and only in the copy.
+    memo = {id(part): part for name, part in network.named_children() if name != "encoders"}
+    stripped = copy.deepcopy(network, memo)
+    stripped.encoders = nn.ModuleDict({modality: _Given(found) for modality, found in depths.items()})
+    return stripped

@@ -1,0 +1,100 @@
+"""A run that is being exported: each of its parts is read when a format first asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nas.data import FusionData
+from nas.data.batches import split_batch
+from nas.export.portable import Portable
+from nas.load import Run, data_of, load_run, refuse_other_form
+from nas.runs import RunFolder
+from nas.weights import describe_network
+
+SAMPLES = 64
+"""So many samples of the test split are compared with every export; none of them is written anywhere."""
+
+
+class Subject:
+    """What the formats are written from.
+
+    Args:
+        folder: Of the run.
+        formats: All that are written.
+        data: The data of the run, where it was not read from a file.
+        encoders: Whether programs take raw arrays; if not, the encoders' taps.
+    """
+
+    def __init__(
+        self, folder: RunFolder, formats: Sequence[str], data: FusionData | str | Path | None, *, encoders: bool
+    ) -> None:
+        self.run_folder = folder
+        self.formats = formats
+        self.encoders = encoders
+        self._data = data
+
+    @cached_property
+    def summary(self) -> Mapping[str, Any]:
+        """The contents of `summary.json`."""
+        return self.run_folder.read_summary()
+
+    @cached_property
+    def run(self) -> Run:
+        """The run with its network."""
+        return load_run(self.run_folder.path)
+
+    @cached_property
+    def data(self) -> FusionData:
+        """The data that the run was searched on."""
+        found = data_of(self.run, self._data)
+        refuse_other_form(self.run, found)
+        return found
+
+    @cached_property
+    def network(self) -> Portable:
+        """The network with its encoders, in evaluation mode on the CPU."""
+        masked = [name for name, modality in self.data.modalities.items() if modality.present is not None]
+        return Portable(self.run.network, masked).eval()
+
+    @cached_property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """Samples of the test split for `network`."""
+        batch = split_batch(self.data, "test", torch.device("cpu"))
+        return self.network.inputs(batch.take(slice(0, SAMPLES)))
+
+    @property
+    def description(self) -> dict[str, Any]:
+        """What the network says of itself, as in the metadata of its weights."""
+        return describe_network(self.run.network, self.data)
+
+    @cached_property
+    def program(self) -> tuple[Portable, tuple[Tensor, ...]]:
+        """The network as programs have it, with or without encoders, and samples for it."""
+        if self.encoders:
+            return self.network, self.inputs
+        with torch.no_grad():
+            taps = self.network.taps(*self.inputs)
+        return Portable(self.run.network, list(self.network.masks), encoders=False).eval(), taps
+
+    @property
+    def stem(self) -> str:
+        """Of the names of programs."""
+        return "network" if self.encoders else "fusion"
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a program says of itself."""
+        return {
+            **self.description,
+            "in_words": self.run.architecture.in_words(),
+            "inputs": list(self.program[0].names),
+            "takes": "raw arrays" if self.encoders else "encoder taps",
+            "gates": "none",
+            "data": self.summary["data"]["fingerprint"],
+        }

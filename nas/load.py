@@ -1,0 +1,144 @@
+"""A finished run, read back from its folder, and the data that it was searched on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.architecture import Architecture
+from nas.baselines import Contestant
+from nas.data import FusionData, load_data
+from nas.errors import UserError
+from nas.graph import FusionNetwork
+from nas.runs import RunFolder
+from nas.training import TrainingConfig
+from nas.weights import load_weights
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """A finished run, read back.
+
+    Attributes:
+        folder: Where it lies.
+        architecture: What was found.
+        network: The found architecture as it was trained with the first seed, in evaluation mode on the CPU; maps
+            {modality: arrays} to logits or predictions.
+        summary: The contents of `summary.json`.
+        config: The contents of `config.toml`.
+    """
+
+    folder: Path
+    architecture: Architecture
+    network: FusionNetwork
+    summary: Mapping[str, Any]
+    config: Mapping[str, Any]
+
+
+def load_run(run: str | Path) -> Run:
+    """Reads a run folder; nothing in it is executed or unpickled.
+
+    Raises:
+        UserError: If it is no run folder, or a file in it is missing, cut off, incomplete or of another format version.
+    """
+    folder = RunFolder.open(run)
+    loaded = load_weights(folder)
+    summary, config = folder.read_summary(), folder.read_config()
+    _refuse_gaps(folder, summary, config, loaded.network)
+    told = [
+        Architecture.from_dict(summary["architecture"]),
+        Architecture.from_dict(folder.read_json("architecture.json")),
+    ]
+    if any(architecture != loaded.architecture for architecture in told):
+        raise UserError(
+            f"weights, summary.json and architecture.json of {str(folder.path)!r} are of different architectures; "
+            "run the search again"
+        )
+    return Run(
+        folder=folder.path,
+        architecture=loaded.architecture,
+        network=loaded.network,
+        summary=summary,
+        config=config,
+    )
+
+
+_SOURCE = ("data", "modalities", "target", "split", "task")
+
+
+def _refuse_gaps(
+    folder: RunFolder, summary: Mapping[str, Any], config: Mapping[str, Any], network: FusionNetwork
+) -> None:
+    """Checks that all is there, and of the right form, that this module reads."""
+    try:
+        Architecture.from_dict(summary["architecture"])
+        contestants_of(summary)
+        _form(network, summary["data"])
+        found = (
+            *(summary[key] for key in ("space", "encoders")),
+            summary["data"]["fingerprint"],
+            *(config["source"][key] for key in _SOURCE),
+            *config["source"]["builders"],
+        )
+        numbers = (config["search"]["seed"], summary["leaderboard"][0]["scores"][0], *summary["seeds"])
+        dict(summary["depths"])
+        list(config["search"]["operations"])
+        TrainingConfig(**config["training"])
+        if not summary["seeds"] or not all(isinstance(text, str) for text in found):
+            raise TypeError("an entry of another type")
+        if not all(isinstance(number, int | float) for number in numbers):
+            raise TypeError("a seed or score that is no number")
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"summary.json or config.toml of {str(folder.path)!r} lacks or garbles {error}; run the search again"
+        ) from error
+
+
+def contestants_of(summary: Mapping[str, Any]) -> list[Contestant]:
+    """The rows of a leaderboard as they were before training."""
+    return [
+        Contestant(
+            row["name"], row["kind"], None if row["kind"] == "random" else Architecture.from_dict(row["architecture"])
+        )
+        for row in summary["leaderboard"]
+    ]
+
+
+def data_of(run: Run, data: FusionData | str | Path | None) -> FusionData:
+    """The data of a run, read again from where it came from unless other data is given."""
+    source = run.config["source"]
+    given = data if data is not None else source["data"]
+    if isinstance(given, FusionData):
+        return given
+    if not given:
+        raise UserError(f"{str(run.folder)!r} was searched on data in memory; hand it over as `data`")
+    return load_data(
+        given,
+        modalities=source["modalities"] or None,
+        target=source["target"] or None,
+        split=source["split"] or None,
+        task=source["task"] or None,
+        seed=run.config["search"]["seed"],
+    )
+
+
+def refuse_other_form(run: Run, data: FusionData) -> None:
+    """Checks that the network can read the data and that its outputs mean the same there."""
+    recorded, given = (_form(run.network, described) for described in (run.summary["data"], data.describe()))
+    for what, wanted in recorded.items():
+        if given[what] != wanted:
+            raise UserError(f"{what} of the data is {given[what]}, but the run was searched on {wanted}")
+
+
+def _form(network: FusionNetwork, described: Mapping[str, Any]) -> dict[str, Any]:
+    """What must not change about data, from `FusionData.describe`: sequences and tokens may be of other length."""
+    form = {key: described[key] for key in ("task", "classes", "class_names")}
+    for name in network.encoders:
+        modality = described["modalities"].get(name)
+        form[f"modality {name!r}"] = modality and (
+            modality["kind"],
+            [shape[modality["kind"] == "sequence" :] for shape in modality["shapes"] if modality["kind"] != "tokens"],
+        )
+    return form

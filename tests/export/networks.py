@@ -1,0 +1,91 @@
+"""Derived networks for the tests of export: every kind of modality, and any operation on any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nas.architecture import Architecture, Choice
+from nas.data.batches import Batch, split_batch
+from nas.data.fusion_data import FusionData
+from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder
+from nas.encoders.features import FeaturesEncoder
+from nas.encoders.frozen import FrozenEncoder
+from nas.export.portable import Portable
+from nas.graph import FusionNetwork
+from nas.training import TrainingConfig, build_network, seeded
+from search_spaces import OPERATIONS, layerwise
+from tests.helpers import CPU
+
+MODALITIES = ("blood", "pulse", "notes", "scan", "ready")
+
+FUSING = [name for name in OPERATIONS if name not in ("none", "carry")]
+
+
+def every_kind(
+    task: str = "classification",
+    *,
+    names: Sequence[str] = MODALITIES,
+    present: Mapping[str, Sequence[bool]] | None = None,
+) -> FusionData:
+    """A vector, a sequence and tokens too long for a tap, a map, and ready-made features: times of 1 to 16 steps."""
+    generator = np.random.default_rng(0)
+    count = 30
+    targets = {
+        "classification": np.arange(count) % 3,
+        "multilabel": generator.integers(0, 2, size=(count, 2)),
+        "regression": 50 + 7 * generator.normal(size=(count, 2)),
+    }
+    arrays = (
+        generator.normal(3, 5, size=(count, 3)).astype(np.float32),
+        generator.normal(size=(count, 41, 2)).astype(np.float16),
+        generator.integers(1, 8, size=(count, 18)) * (np.arange(18) < generator.integers(1, 19, size=(count, 1))),
+        generator.integers(0, 255, size=(count, 2, 9, 6)).astype(np.uint8),
+        [generator.normal(size=(count, *shape)).astype(np.float32) for shape in ((5,), (20, 4), (2, 3, 1))],
+    )
+    return FusionData.from_arrays(
+        dict(zip(names, arrays, strict=True)),
+        targets[task],
+        task=task,
+        kinds={names[1]: "sequence", names[2]: "tokens"},
+        present=present,
+    )
+
+
+def derived(data: FusionData, *choices: Choice, builders: Mapping[str, EncoderBuilder] | None = None) -> FusionNetwork:
+    """The network of one choice per depth, with BatchNorm statistics of the data, in evaluation mode."""
+    space = layerwise(dict.fromkeys(data.modalities, 3))
+    nodes = tuple((node.name, choice) for node, choice in zip(space.nodes, choices, strict=True))
+    with seeded(0):
+        network = build_network(
+            space.only(Architecture("layerwise", nodes)), data, TrainingConfig(channels=8), builders
+        )
+        batch = split_batch(data, "weights", CPU)
+        for _ in range(5):
+            network.train()(batch.inputs)
+    return network.eval()
+
+
+def frozen(data: FusionData, name: str) -> Encoder:
+    """The default encoder of a modality with its taps standardized, as after training alone."""
+    inner = DEFAULT_ENCODERS[data.modalities[name].kind](data, name).eval()
+    with torch.no_grad():
+        taps = inner([torch.from_numpy(array) for array in data.modalities[name].arrays])
+    return FrozenEncoder(inner, FeaturesEncoder.fit([tap.numpy() for tap in taps]))
+
+
+def test_split(data: FusionData) -> Batch:
+    """The test split."""
+    return split_batch(data, "test", CPU)
+
+
+def with_outputs(network: FusionNetwork, data: FusionData) -> tuple[Portable, tuple[Tensor, ...], Tensor]:
+    """A portable network, its inputs for the test split, and its outputs for them."""
+    masked = [name for name, modality in data.modalities.items() if modality.present is not None]
+    portable = Portable(network, masked).eval()
+    inputs = portable.inputs(test_split(data))
+    with torch.no_grad():
+        return portable, inputs, portable(*inputs)

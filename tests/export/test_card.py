@@ -1,0 +1,71 @@
+"""The model card: what is needed to use the network, in words that cannot break the page."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from nas.export.card import to_card
+from tests.tiny_runs import finished_run
+
+
+@pytest.fixture(scope="module")
+def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return dict(finished_run(tmp_path_factory).summary)
+
+
+def test_the_card_holds_data_scores_cost_and_provenance(summary: dict[str, Any]) -> None:
+    card = to_card(summary, ["card"], (), "network")
+    found = summary["leaderboard"][0]
+    for text in (
+        summary["verdict"][0],
+        summary["data"]["fingerprint"],
+        *summary["data"]["class_names"],
+        f"{100 * found['mean']:.1f} [",
+        f"which scored {100 * found['scores'][0]:.1f}.",
+        "trainings from scratch with 2 seeds",
+        f"`{summary['command']}`",
+        f"torch {summary['versions']['torch']}",
+        *summary["in_words"].split("; "),
+    ):
+        assert text in card
+    for row in summary["leaderboard"]:
+        assert f"\n| {row['name']} |" in card
+    assert "fusenas export RUN --format python" in card
+    assert "```" not in card
+
+
+def test_the_card_tells_how_to_load_what_lies_beside_it(summary: dict[str, Any]) -> None:
+    card = to_card(summary, ["card", "onnx", "python"], ("sound", "sight"), "network")
+    assert 'load(Path("network.safetensors"))(sound, sight)' in card
+    assert '.run(None, {"sound": sound, "sight": sight})' in card
+    assert "network.pt2" not in card
+    taps = to_card(summary, ["card", "torch"], ("sound_0",), "fusion")
+    assert 'torch.export.load("fusion.pt2").module()(sound_0)' in taps
+
+
+def test_samples_that_lack_a_modality_are_told(summary: dict[str, Any]) -> None:
+    assert "Every modality that is read must be there" in to_card(summary, [], (), "network")
+    changed = copy.deepcopy(summary)
+    for modality in changed["data"]["modalities"].values():
+        modality["present_share"] = 0.5
+    assert "Samples may lack " in to_card(changed, [], (), "network")
+
+
+def test_names_break_neither_table_nor_page(summary: dict[str, Any]) -> None:
+    changed = copy.deepcopy(summary)
+    changed["data"]["class_names"] = ["a|b", "c\n\n# d", "<script>"]
+    changed["leaderboard"][1]["name"] = "x | y\nz"
+    card = to_card(changed, [], (), "network")
+    assert "\n# d" not in card
+    assert "<script>" not in card
+    (row,) = (line for line in card.splitlines() if line.startswith("| x"))
+    assert row.count("|") == next(line for line in card.splitlines() if line.startswith("| found")).count("|")
+
+
+def test_lines_of_tables_follow_one_another(summary: dict[str, Any]) -> None:
+    card = to_card(summary, [], (), "network")
+    assert "\n\n\n" not in card
+    assert "| --- |\n|" in card
