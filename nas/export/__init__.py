@@ -59,8 +59,8 @@ def export(
         The files written.
 
     Raises:
-        UserError: If a format is unknown, not installed, cannot do without encoders or cannot hold a gate; the run is damaged or its data
-            not there; an exported network disagrees; or `out` cannot be written.
+        UserError: If a format is unknown, not installed, cannot do without encoders or cannot hold a gate; the run is
+            damaged or its data not there; an exported network disagrees; or `out` cannot be written.
     """
     names = _chosen(formats, encoders=encoders)
     folder = RunFolder.open(run)
