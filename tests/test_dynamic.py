@@ -138,12 +138,6 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
     reads = torch.tensor(["m1" in route.modalities() for route in loaded.architecture.routes()])[picked]
     test = data.splits["test"]
     assert (reads.numpy()[test] == needed[test, 1]).mean() >= 0.95
-    with pytest.raises(UserError, match="format 'python' cannot hold routes"):
-        nas.export(tmp_path / "run", ["python"], data=data)
-    files = nas.export(tmp_path / "run", data=data)
-    assert {file.format for file in files} == {"json", "safetensors", "graph", "card"}
-    again = nas.retrain(tmp_path / "run", data=data, epochs=3, out=tmp_path / "again")
-    assert again.architecture == result.architecture
     found, static = result.summary["leaderboard"][:2]
     assert static["kind"] == "static"
     assert found["multiply_adds"] < 0.95 * static["multiply_adds"]
