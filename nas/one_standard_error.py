@@ -312,7 +312,7 @@ def _trained_on(problem: Problem, network: FusionNetwork, architecture: Architec
     """Likewise of one that was trained on from the supernet's weights; nothing answers with the best constant."""
     if not architecture.taps():
         return _constant(problem)
-    return _judged(problem, problem.train_on(network, architecture, share=share))
+    return _judged(problem, problem.train_on(network, architecture, share=share).network)
 
 
 def _judged(problem: Problem, network: FusionNetwork) -> Tensor:

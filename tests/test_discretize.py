@@ -398,7 +398,7 @@ def test_what_is_trained_on_begins_with_the_supernets_weights_and_leaves_them_as
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     one = architecture(NOTHING, deeper(MULTIPLICATIVE))
-    derived = problem.train_on(supernet, one, share=0.5)
+    derived = problem.train_on(supernet, one, share=0.5).network
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
     for name, parameter in derived.named_parameters():
         torch.testing.assert_close(parameter, supernet.get_parameter(name), rtol=0, atol=1e-6)
