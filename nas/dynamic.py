@@ -135,7 +135,6 @@ def add_gate(
         cost: Multiply-adds of every part of the supernet.
     """
     price = problem.training.cost_weight
-    price = problem.training.cost_weight
     routes = candidate_routes(problem.space, found, candidates, cost, price=price)
     if len(routes) < 2:
         return Gated(architecture=found, static=found)
