@@ -23,13 +23,12 @@ import torch
 from benchmarks.rows import read_rows, write_rows
 from nas.baselines import Contestant
 from nas.data.dynamic_tasks import DynamicKind, DynamicTask
-from nas.evaluate import amount
 from nas.preparation import Setup
 from nas.provenance import provenance
 from nas.retrain import judge, train_all
 from nas.runs import write_atomically
 from nas.search import find, make_space
-from nas.statistics import Interval
+from nas.statistics import Interval, amount
 from nas.strategies import SearchConfig
 from nas.training import TrainingConfig, pick_device
 
