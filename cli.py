@@ -60,6 +60,22 @@ def search(
     task: Annotated[str, typer.Option(help="classification, multilabel or regression; read off if absent.")] = "",
     space: Annotated[str, typer.Option(help="Search space.")] = "layerwise",
     operations: Annotated[str, typer.Option(help="Candidate operations, comma-separated; all if absent.")] = "",
+    dynamic: Annotated[
+        str, typer.Option(help="What may be decided per sample: modality, fusion, operation, comma-separated.")
+    ] = "",
+    cost_weight: Annotated[
+        float, typer.Option(help="Loss that all multiply-adds of a sample are worth to a gate.")
+    ] = 0.1,
+    max_multiply_adds: Annotated[
+        str, typer.Option(help="Budget of a dynamic network, such as 40% of the static one's; in place of cost-weight.")
+    ] = "",
+    gate: Annotated[str, typer.Option(help="How a gate learns: soft, gumbel or reinforce.")] = "soft",
+    gate_temperature: Annotated[
+        str, typer.Option(help="How the temperature of gumbel falls: exponential or linear.")
+    ] = "exponential",
+    modality_dropout: Annotated[
+        float, typer.Option(help="How often a training sample is shown without a modality, 0 to 1.")
+    ] = 0.0,
     strategy: Annotated[str, typer.Option(help="How to search; see `fusenas list`.")] = "sampled",
     discretization: Annotated[str, typer.Option(help="How to decide.")] = "one_standard_error",
     encoders: Annotated[
@@ -101,6 +117,7 @@ def search(
             task=task or None,
             space=space,
             operations=[part.strip() for part in operations.split(",")] if operations else None,
+            dynamic=[part.strip() for part in dynamic.split(",")] if dynamic else None,
             strategy=strategy,
             discretization=discretization,
             encoders=cast(Any, encoders),  # names are checked there
@@ -110,7 +127,15 @@ def search(
             searches=searches,
             budget_seconds=duration(budget),
             device=device,
-            training=nas.TrainingConfig(epochs=epochs, compile=compile_),
+            training=nas.TrainingConfig(
+                epochs=epochs,
+                compile=compile_,
+                gate=cast(Any, gate),
+                gate_temperature=cast(Any, gate_temperature),
+                cost_weight=cost_weight,
+                max_multiply_adds=share(max_multiply_adds),
+                modality_dropout_rate=modality_dropout,
+            ),
             search_config=nas.SearchConfig(trainings=trainings),
             out=out,
             overwrite=overwrite,
@@ -326,6 +351,21 @@ def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:
     if match is None or (float(match[1]) == 0 and not zero):
         raise UserError(f"{name} {text!r} is no duration; expected such as 90s, 10m or 1h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def share(text: str) -> float:
+    """The share that a text such as 40% or 0.4 names; 0 for an empty text.
+
+    Raises:
+        UserError: If it is no share above 0 and up to 100%.
+    """
+    if not text:
+        return 0.0
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
+    found = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < found <= 1:
+        raise UserError(f"max-multiply-adds {text!r} is no share; expected such as 40% or 0.4")
+    return found
 
 
 def main() -> None:

@@ -1,15 +1,24 @@
-"""An architecture: one choice for every fusion node. Frozen, hashable, JSON with a format version."""
+"""An architecture: one choice for every fusion node, or several routes and a gate between them.
+
+Frozen, hashable, JSON with a format version.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.errors import UserError
 
 FORMAT_VERSION = 1
+
+DYNAMIC_FORMAT_VERSION = 2
+"""Of architectures with a gate, so that a reader that knows of none refuses them; the others stay as they were."""
+
+MAX_ROUTES = 64
+"""Far more than anybody searches."""
 
 
 @dataclass(frozen=True, order=True)
@@ -61,24 +70,60 @@ def tap_depth(tap: str) -> int:
     return int(tap.split("@", 1)[1])
 
 
+@dataclass(frozen=True, order=True)
+class Gating:
+    """Which routes there are for a sample, and what the gate that picks one of them looks at.
+
+    Attributes:
+        reads: Names of the taps that the gate reads, at least one.
+        routes: Of each route one choice per fusion node, in the order of the nodes; two routes or more, all different.
+    """
+
+    reads: tuple[str, ...]
+    routes: tuple[tuple[Choice, ...], ...]
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One choice per fusion node, in the order of the space's nodes.
 
+    A dynamic one has routes besides, of which every sample takes one; the choices are then those of the last route.
+
     Attributes:
         space: Name of the search space that it is of.
         choices: (node name, choice) for every fusion node, in topological order.
+        gating: The routes and what their gate reads; None for a static architecture.
     """
 
     space: str
     choices: tuple[tuple[str, Choice], ...]
+    gating: Gating | None = None
 
     def __getitem__(self, node: str) -> Choice:
         return dict(self.choices)[node]
 
+    @classmethod
+    def gated(cls, routes: Sequence[Architecture], reads: Sequence[str]) -> Architecture:
+        """The dynamic architecture that takes one of these static ones for every sample.
+
+        Args:
+            routes: Two or more of one space, all different; the last one lends its choices.
+            reads: Names of the taps that the gate reads.
+        """
+        choices = tuple(tuple(choice for _, choice in route.choices) for route in routes)
+        return replace(routes[-1], gating=Gating(tuple(reads), choices))
+
+    def routes(self) -> tuple[Architecture, ...]:
+        """The static architectures of which a sample takes one; of a static one itself alone."""
+        if self.gating is None:
+            return (self,)
+        names = [name for name, _ in self.choices]
+        return tuple(Architecture(self.space, tuple(zip(names, route, strict=True))) for route in self.gating.routes)
+
     def taps(self) -> tuple[str, ...]:
-        """Names of all taps that it reads, each once, in order of first use."""
-        return tuple(dict.fromkeys(name for _, choice in self.choices for name in choice.inputs if "@" in name))
+        """Names of all taps that it reads on some route or in its gate, each once, in order of first use."""
+        read = [name for route in self.routes() for _, choice in route.choices for name in choice.inputs if "@" in name]
+        return tuple(dict.fromkeys([*read, *(self.gating.reads if self.gating else ())]))
 
     def modalities(self) -> tuple[str, ...]:
         """The modalities that it reads, in order of first use."""
@@ -93,13 +138,31 @@ class Architecture:
         return deepest
 
     def in_words(self) -> str:
-        """For people: "depth 0: nothing; depth 1: image × audio; depth 2: image + audio"."""
-        return "; ".join(f"{node.replace('fusion', 'depth ')}: {choice.in_words()}" for node, choice in self.choices)
+        """For people: "depth 0: nothing; depth 1: image × audio; depth 2: image + audio".
+
+        A dynamic one tells what its routes do: "a gate on image@0 picks depth 2: image alone, or depth 2: image +
+        audio".
+        """
+        if self.gating is None:
+            steps = (f"{node.replace('fusion', 'depth ')}: {choice.in_words()}" for node, choice in self.choices)
+            return "; ".join(steps)
+        return f"a gate on {', '.join(self.gating.reads)} picks {', or '.join(r.in_short() for r in self.routes())}"
+
+    def in_short(self) -> str:
+        """For people, without nodes that read nothing: "depth 1: image × audio, depth 2: image + audio"."""
+        active = [(node, choice) for node, choice in self.choices if choice.inputs]
+        steps = [f"{node.replace('fusion', 'depth ')}: {choice.in_words()}" for node, choice in active]
+        return ", ".join(steps) or "nothing"
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON, with the format version."""
-        nodes = [{"node": n, "operation": c.operation, "inputs": list(c.inputs)} for n, c in self.choices]
-        return {"format_version": FORMAT_VERSION, "space": self.space, "nodes": nodes}
+        nodes = [{"node": name, **_plain(choice)} for name, choice in self.choices]
+        found = {"format_version": FORMAT_VERSION, "space": self.space, "nodes": nodes}
+        if self.gating is None:
+            return found
+        routes = [[_plain(choice) for choice in route] for route in self.gating.routes]
+        gate = {"reads": list(self.gating.reads), "routes": routes}
+        return {**found, "format_version": DYNAMIC_FORMAT_VERSION, "gate": gate}
 
     def to_json(self) -> str:
         """As JSON text that `from_json` reads back to an equal value."""
@@ -113,14 +176,16 @@ class Architecture:
             UserError: If the format version is unknown, or a field is missing or of the wrong type.
         """
         version = values.get("format_version") if isinstance(values, Mapping) else None
-        if type(version) is not int or version != FORMAT_VERSION:
-            raise UserError(f"architecture has format version {version!r}, expected {FORMAT_VERSION}; export it again")
+        if type(version) is not int or version not in (FORMAT_VERSION, DYNAMIC_FORMAT_VERSION):
+            expected = f"{FORMAT_VERSION} or {DYNAMIC_FORMAT_VERSION}"
+            raise UserError(f"architecture has format version {version!r}, expected {expected}; export it again")
         try:
             choices = tuple((_text(n["node"]), _choice(n["operation"], n["inputs"])) for n in values["nodes"])
             space = _text(values["space"])
+            gating = _gating(values["gate"], choices) if version == DYNAMIC_FORMAT_VERSION else None
         except (KeyError, TypeError) as error:
             raise UserError(f"architecture lacks or garbles {error}; expected space and nodes") from error
-        return cls(space, choices)
+        return cls(space, choices, gating)
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
@@ -130,6 +195,23 @@ class Architecture:
         except (ValueError, RecursionError) as error:  # ValueError also for a number of too many digits
             raise UserError(f"architecture is not JSON: {error}; was the file cut off?") from error
         return cls.from_dict(values)
+
+
+def _plain(choice: Choice) -> dict[str, Any]:
+    return {"operation": choice.operation, "inputs": list(choice.inputs)}
+
+
+def _gating(values: Mapping[str, Any], choices: Sequence[tuple[str, Choice]]) -> Gating:
+    if not isinstance(values["routes"], list) or not 2 <= len(values["routes"]) <= MAX_ROUTES:
+        raise TypeError(f"routes, 2 to {MAX_ROUTES} of them")
+    routes = tuple(tuple(_choice(c["operation"], c["inputs"]) for c in route) for route in values["routes"])
+    if len(set(routes)) < len(routes) or any(len(route) != len(choices) for route in routes):
+        raise TypeError("routes, each of which decides every node and differs from the others")
+    if routes[-1] != tuple(choice for _, choice in choices):
+        raise TypeError("nodes, which must be those of the last route")
+    if not values["reads"] or not isinstance(values["reads"], list):
+        raise TypeError(f"reads {values['reads']!r}")
+    return Gating(tuple(_text(tap) for tap in values["reads"]), routes)
 
 
 def _choice(operation: object, inputs: object) -> Choice:

@@ -13,7 +13,7 @@ from nas.errors import UserError
 from nas.scoring import PathScorer
 from nas.space import Reference, SearchSpace, choice_depth
 
-RowKind = Literal["found", "modality", "late", "early", "operation", "random"]
+RowKind = Literal["found", "static", "modality", "late", "early", "operation", "random"]
 Baselines = Literal["quick", "full"]
 
 PROMISING = 3
@@ -58,6 +58,8 @@ def contestants(
     if baselines not in ("quick", "full"):
         raise UserError(f"baselines must be quick or full, got {baselines!r}")
     rows = [Contestant("found", "found", found)]
+    if found.gating is not None:
+        rows.append(Contestant("static", "static", found.routes()[-1]))
     rows += [Contestant(r.name, r.kind, r.architecture) for r in space.references if r.kind != "operation"]
     rows += [Contestant(r.name, "operation", r.architecture) for r in _operations(space, scorer, baselines)]
     return [*rows, Contestant("random search", "random", None)]

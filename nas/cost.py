@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,10 +88,44 @@ class CostTable:
         return self.choices.get((node, choice.key), 0)
 
     def total(self, architecture: Architecture) -> int:
-        """Multiply-adds of the whole derived network, encoders and adapters only as deep as they are read."""
+        """Multiply-adds of the whole derived network of a static architecture, encoders only as deep as they are read.
+
+        Of a dynamic one they differ from route to route: see `of_route`.
+        """
         taps = architecture.taps()
-        deepest = architecture.deepest()
-        encoders = sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest.items())
-        assert all(tap_depth(tap) <= deepest[tap_modality(tap)] for tap in taps)
+        encoders = self._encoders(taps)
         adapters = sum(self.adapters[tap] for tap in taps)
         return encoders + adapters + sum(self.choice(node, choice) for node, choice in architecture.choices) + self.head
+
+    def of_route(self, route: Architecture, reads: Sequence[str]) -> int:
+        """Multiply-adds of the whole network on one route, but for those of the gate itself.
+
+        The gate's taps are encoded for every sample. A route that reads deeper taps of the same modality runs that
+        encoder again from its beginning.
+
+        Args:
+            route: A static architecture.
+            reads: Names of the taps that the gate reads.
+        """
+        known = self._encoders(route.taps()) - self._encoders([tap for tap in route.taps() if tap not in reads])
+        return self._encoders(reads) + self.total(route) - known
+
+    def _encoders(self, taps: Sequence[str]) -> int:
+        """Of all encoders, each as deep as its deepest tap."""
+        deepest: dict[str, int] = {}
+        for tap in taps:
+            deepest[tap_modality(tap)] = max(deepest.get(tap_modality(tap), 0), tap_depth(tap))
+        return sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest.items())
+
+
+def set_route_costs(network: FusionNetwork, table: CostTable) -> None:
+    """Tells the gate of a dynamic network what its routes cost; nothing happens to a static one.
+
+    Args:
+        network: Whose gate is told.
+        table: Of the whole network on raw data, frozen encoders included.
+    """
+    if network.gate is not None:
+        gate, routes = network.gate, network.space.sole().routes()
+        gate.costs.copy_(torch.tensor([table.of_route(route, gate.reads) + gate.multiply_adds() for route in routes]))
+        gate.static_cost.fill_(table.total(routes[-1]))

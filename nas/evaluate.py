@@ -157,6 +157,7 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
     """
     found, higher = rows[0], PRIMARY[task] != "mae"
     alone = best_row(rows, "modality", higher_is_better=higher)
+    static = best_row(rows, "static", higher_is_better=higher)
     late = best_row(rows, "late", higher_is_better=higher)
     operation = best_row(rows, "operation", higher_is_better=higher)
     control = best_row(rows, "random", higher_is_better=higher)
@@ -166,6 +167,8 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
         against = f"the best single modality ({alone.name})"
         subject = "fusion" if order else "the search"
         sentences.append(f"{_headline(found.architecture, order)}: {_gain(subject, found, alone, against, task)}.")
+    if static is not None:
+        sentences.append(f"{_capital(_gain('the gate', found, static, 'the same without a gate', task))}.")
     if late is not None and late.architecture == found.architecture:
         sentences.append("The found architecture is plain late fusion.")
     elif late is not None:
@@ -191,6 +194,8 @@ _ORDER_NAMES = {
 def _headline(architecture: Architecture, order: int) -> str:
     """When, how and whether to fuse."""
     active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
+    if architecture.gating is not None:
+        return f"Decide per sample: {', or '.join(route.in_short() for route in architecture.routes())}"
     if not order:
         return f"Do not fuse, use {active[0][1].modalities[0]} alone" if active else "Nothing here predicts the target"
     steps = [f"{choice.in_words()} at depth {node.removeprefix('fusion')}" for node, choice in active]

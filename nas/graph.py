@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from nas.architecture import tap_depth, tap_modality
 from nas.encoders import Encoder
+from nas.gates import Gate
 from nas.operation import Operation
+from nas.routing import run_routes
 from nas.space import FusionNode, SearchSpace
 
 Inputs = Mapping[str, Sequence[Tensor]]
@@ -116,7 +118,7 @@ class Head(nn.Module):
 
 
 class FusionNetwork(nn.Module):
-    """Encoders, adapters, fusion nodes and a head, wired as a search space says.
+    """Encoders, adapters, fusion nodes and a head, wired as a search space says; and a gate if that holds routes.
 
     Args:
         space: Its nodes' choices are all built; its name and operations are those of the whole space.
@@ -132,7 +134,7 @@ class FusionNetwork(nn.Module):
         super().__init__()
         self.space = space
         taps = list(dict.fromkeys(name for node in space.nodes for name in node.sources() if "@" in name))
-        used = dict.fromkeys(tap_modality(tap) for tap in taps)
+        used = dict.fromkeys(tap_modality(tap) for tap in [*taps, *(space.gated.taps() if space.gated else ())])
         self.encoders = nn.ModuleDict({name: encoders[name] for name in used})
         self.adapters = nn.ModuleDict(
             {
@@ -156,6 +158,12 @@ class FusionNetwork(nn.Module):
         )
         self.head = head
         self.channels = channels
+        self.gate: Gate | None = None  # built last, so that a static network draws the same random numbers without it
+        if space.gated is not None and space.gated.gating is not None:
+            reads, routes = space.gated.gating.reads, space.gated.routes()
+            read_channels = [self.encoder(tap_modality(tap)).channels[tap_depth(tap)] for tap in reads]
+            self.gate = Gate(reads, read_channels, [route.modalities() for route in routes])
+            self.routes: list[Selection] = [space.path(route) for route in routes]
 
     def forward(self, inputs: Inputs, present: Presence | None = None, selection: Selection | None = None) -> Tensor:
         """Computes logits or predictions.
@@ -163,14 +171,16 @@ class FusionNetwork(nn.Module):
         Args:
             inputs: The batch; modalities that the selection does not read may be left out.
             present: Which samples have which modality; an absent one's taps are zero.
-            selection: What each node runs; None runs the only choice of every node.
+            selection: What each node runs; None runs the only choice of every node, or the route that the gate picks.
 
         Returns:
             (batch, num_outputs).
         """
+        if selection is None and self.gate is not None:
+            return run_routes(self, inputs, present)[0]
         chosen = selection if selection is not None else {node.name: 0 for node in self.space.nodes}
         taps = self.taps(inputs, self.needed_taps(chosen), present)
-        return self.fuse(taps, chosen, batch_size=next(iter(inputs.values()))[0].shape[0])
+        return self.fuse(taps, chosen, batch_size=len(next(iter(inputs.values()))[0]))
 
     def fuse(self, taps: Mapping[str, Tensor], selection: Selection, *, batch_size: int) -> Tensor:
         """What comes after the taps: the fusion nodes and the head.
@@ -209,14 +219,24 @@ class FusionNetwork(nn.Module):
 
     def taps(self, inputs: Inputs, names: Sequence[str], present: Presence | None = None) -> dict[str, Tensor]:
         """Runs the encoders as deep as the named taps need, and the adapters: (batch, time, channels) each."""
+        return self.adapt(self.encode(inputs, names), names, present)
+
+    def encode(self, inputs: Inputs, names: Sequence[str]) -> dict[str, Tensor]:
+        """Runs the encoders as deep as the named taps need: each of these as the encoder puts it out."""
         deepest: dict[str, int] = {}
         for name in names:
             deepest[tap_modality(name)] = max(deepest.get(tap_modality(name), 0), tap_depth(name) + 1)
         encoded = {modality: self.encoders[modality](inputs[modality], depth) for modality, depth in deepest.items()}
+        return {name: encoded[tap_modality(name)][tap_depth(name)] for name in names}
+
+    def adapt(
+        self, encoded: Mapping[str, Tensor], names: Sequence[str], present: Presence | None = None
+    ) -> dict[str, Tensor]:
+        """Runs the adapters of the named taps: (batch, time, channels) each, zeros where the modality is absent."""
         taps = {}
         for name in names:
             modality = tap_modality(name)
-            tap = self.adapters[name.replace("@", "_")](encoded[modality][tap_depth(name)])
+            tap = self.adapters[name.replace("@", "_")](encoded[name])
             if present is not None and modality in present:
                 tap = tap * present[modality].to(tap.dtype)[:, None, None]
             taps[name] = tap
@@ -273,6 +293,12 @@ class FusionNetwork(nn.Module):
         assert isinstance(operations, nn.ModuleDict)
         output: Tensor = operations[choice.key](sources)
         return output
+
+    def encoder(self, modality: str) -> Encoder:
+        """The encoder of a modality."""
+        encoder = self.encoders[modality]
+        assert isinstance(encoder, Encoder)
+        return encoder
 
     def operation(self, node: str, key: str) -> Operation:
         """The operation of a node's choice, by the choice's key."""

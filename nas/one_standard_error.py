@@ -38,8 +38,12 @@ def one_standard_error(
     then it and the best of the others, unless that lies more than `CLEARLY` standard errors behind, for a larger share.
     After the short training the smaller of loss and error counts, for there is time to set it right.
 
+    What was taken is compared likewise with the other orders at the very same taps, which need not be those that the
+    supernet thought best of their orders.
+
     Then modalities are left out, one at a time and never the last two: of those forms that do the same with one
-    modality less, the supernet's best is trained on as long, and taken if it lies within one standard error.
+    modality less, those that the supernet cannot tell from the best of them are trained on as long, and the best is
+    taken if it lies within one standard error.
 
     Then nodes are added to it, one at a time: the supernet's best with one more, as long as that lies more than `DOUBT`
     standard errors before what was taken, and more than one when it is trained from scratch. To train it on from the
@@ -54,11 +58,12 @@ def one_standard_error(
     is_trained = _is_trained(problem, candidates)
     trainings = _Trainings(problem, network, table)
     chosen = _simplest(trainings, _simple_forms(table, is_trained=is_trained))
-    while is_trained and (less := _with_a_modality_less(table, chosen)) is not None:
-        found = [trainings.on(row, TRAIN_ON_SHARES[-1]) for row in (less, chosen)]
-        if float(table.behind_by_itself(found)[0]) > 1:
+    chosen = _simplest(trainings, _interactions_of_the_same_taps(table, chosen))
+    while is_trained and (less := _with_a_modality_less(table, chosen)):
+        behind = table.behind_by_itself([trainings.on(row, TRAIN_ON_SHARES[-1]) for row in [*less, chosen]])[:-1]
+        if float(behind.min()) > 1:
             break
-        chosen = less
+        chosen = less[int(behind.argmin())]
     while is_trained and (more := _with_more_nodes(table, chosen)) is not None:
         if not table.gains(chosen, more):
             break
@@ -209,24 +214,37 @@ def _of_most_modalities(table: _Table, rows: NDArray[np.int64]) -> NDArray[np.in
     return most
 
 
-def _with_a_modality_less(table: _Table, chosen: int) -> int | None:
-    """Row of the best that does the same as what was chosen at the same nodes with one modality less, of at least two.
+def _with_a_modality_less(table: _Table, chosen: int) -> list[int]:
+    """Rows that do the same as what was chosen at the same nodes with one modality less, of at least two.
 
-    None if there is no such row.
+    The best for every modality that is left out, as far as the supernet cannot tell these apart.
     """
     choices = table.architectures[chosen].choices
     modalities = set(table.architectures[chosen].modalities())
     if len(modalities) <= 2:
-        return None
+        return []
     operations = [choice.operation for _, choice in choices]
-    rows = [
-        row
-        for row in np.flatnonzero((table.is_active == table.is_active[chosen]).all(axis=1))
-        if [choice.operation for _, choice in table.architectures[row].choices] == operations
-        and (kept := set(table.architectures[row].modalities())) < modalities
-        and len(kept) == len(modalities) - 1
+    rows_of: dict[frozenset[str], list[int]] = {}
+    for row in np.flatnonzero((table.is_active == table.is_active[chosen]).all(axis=1)):
+        kept = frozenset(table.architectures[row].modalities())
+        same = [choice.operation for _, choice in table.architectures[row].choices] == operations
+        if same and kept < modalities and len(kept) == len(modalities) - 1:
+            rows_of.setdefault(kept, []).append(int(row))
+    best = np.array([table.cheapest(np.array(rows)) for rows in rows_of.values()], dtype=np.int64)
+    if not len(best):
+        return []
+    near = (_behind(table.candidates.take(best).losses) <= DOUBT).numpy()
+    return [int(row) for row in best[near]]
+
+
+def _interactions_of_the_same_taps(table: _Table, row: int) -> list[int]:
+    """Rows of every order that read the same taps at the same nodes, the best of each; simple first."""
+    inputs = [[choice.inputs for _, choice in one.choices] for one in table.architectures]
+    alike = np.array([i for i, some in enumerate(inputs) if some == inputs[row]])
+    return [
+        row if order == table.orders[row] else table.cheapest(alike[table.orders[alike] == order])
+        for order in np.unique(table.orders[alike])
     ]
-    return table.cheapest(np.array(rows)) if rows else None
 
 
 def _interactions_with_the_same_nodes(table: _Table, row: int) -> list[int]:
@@ -294,7 +312,7 @@ def _trained_on(problem: Problem, network: FusionNetwork, architecture: Architec
     """Likewise of one that was trained on from the supernet's weights; nothing answers with the best constant."""
     if not architecture.taps():
         return _constant(problem)
-    return _judged(problem, problem.train_on(network, architecture, share=share))
+    return _judged(problem, problem.train_on(network, architecture, share=share).network)
 
 
 def _judged(problem: Problem, network: FusionNetwork) -> Tensor:

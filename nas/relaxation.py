@@ -148,7 +148,7 @@ def partial_channels(
     return selection
 
 
-def fair_paths(space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.5) -> list[dict[str, int]]:
+def fair_paths(space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.6) -> list[dict[str, int]]:
     """One sampled path of every interaction order that the space offers: 1, 2 and 3, whatever has order 0 among 1.
 
     Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", samples all choices alike,

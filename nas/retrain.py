@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from nas.architecture import Architecture
 from nas.baselines import Contestant, random_architectures
-from nas.cost import multiply_adds, num_parameters
+from nas.cost import multiply_adds, num_parameters, set_route_costs
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
 from nas.preparation import Prepared, Setup, train_alone
-from nas.training import Trained, build_network, predict, seeded, train
+from nas.training import Trained, build_network, predict, predict_routed, seeded, train
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -84,6 +84,8 @@ def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architect
     builders = None if prepared.frozen else setup.builders
     with seeded(seed):
         network = build_network(setup.space.only(architecture), prepared.data, setup.training, builders)
+    if network.gate is not None:
+        set_route_costs(network.to(setup.device), prepared.measure_cost(network))
     return train(
         network,
         setup.data.task,
@@ -121,13 +123,15 @@ class Judged:
         entry: The contestant.
         outputs: Logits or predictions, (n, outputs).
         parameters: Scalars of the whole network, encoders included.
-        multiply_adds: Per sample, of the whole network.
+        multiply_adds: Per sample, of the whole network; of a dynamic one the mean over the routes that were taken.
+        picked: Route of every sample, (n,); None for a static network.
     """
 
     entry: Entry
     outputs: NDArray[np.float32]
     parameters: int
     multiply_adds: int
+    picked: NDArray[np.int64] | None = None
 
 
 def judge(setup: Setup, entries: Sequence[Entry]) -> tuple[list[Judged], NDArray[np.generic]]:
@@ -143,6 +147,15 @@ def judge(setup: Setup, entries: Sequence[Entry]) -> tuple[list[Judged], NDArray
 def judge_one(setup: Setup, entry: Entry, batch: Batch) -> Judged:
     """Runs one network over a batch."""
     network = entry.network.to(setup.device)
+    if network.gate is not None:
+        outputs, picked = predict_routed(network, batch, setup.device)
+        return Judged(
+            entry=entry,
+            outputs=outputs.numpy(),
+            parameters=num_parameters(network),
+            multiply_adds=round(float(network.gate.costs.cpu()[picked].mean())),
+            picked=picked.numpy(),
+        )
     outputs, _ = predict(network, batch, setup.device)
     one: Mapping[str, tuple[torch.Tensor, ...]] = batch.take(slice(0, 1)).to(setup.device).inputs
     return Judged(

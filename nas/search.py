@@ -16,10 +16,13 @@ from nas.architecture import Architecture
 from nas.baselines import Baselines, contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
 from nas.data import FusionData, load_data
+from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
+from nas.dynamic import Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard, verdict
+from nas.explain import explain, in_words
 from nas.export import export
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
@@ -34,7 +37,7 @@ from nas.retrain import Entry, judge, train_all
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import SearchSpace, find_space
-from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
+from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import load_weights, save_weights
@@ -55,6 +58,7 @@ class SearchResult:
         prepared: What the search was done on; its seed is the run's.
         encoders: The mode that encoders are trained in.
         seconds: Wall time of search and read-out, without that of encoders trained alone.
+        gated: What came of letting the architecture decide per sample; None in a static space.
     """
 
     architecture: Architecture
@@ -65,6 +69,7 @@ class SearchResult:
     prepared: Prepared
     encoders: EncoderMode
     seconds: float
+    gated: Gated | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,7 +92,7 @@ class RunResult:
     report: Path | None
 
 
-def search(
+def search(  # noqa: PLR0915  # the whole path, told in order
     data: FusionData | str | Path,
     *,
     modalities: str | Sequence[str] | Mapping[str, str] | None = None,
@@ -96,6 +101,7 @@ def search(
     task: str | None = None,
     space: str | SearchSpace = "layerwise",
     operations: Sequence[str] | None = None,
+    dynamic: Sequence[str] | None = None,
     strategy: str = "sampled",
     discretization: str = "one_standard_error",
     encoders: EncoderMode = "auto",
@@ -125,6 +131,8 @@ def search(
         task: classification, multilabel or regression.
         space: Name of an installed search space, or one made by hand.
         operations: Candidate operations; None for all that the space knows.
+        dynamic: Levels at which the architecture may decide per sample, names of `nas.dynamic.LEVELS`; None for those
+            of the space, which `layerwise` has none of. Needs a strategy with a supernet.
         strategy: A name of `nas.strategies.STRATEGIES`.
         discretization: A name of `nas.discretize.DISCRETIZATIONS`; strategies without a supernet decide themselves.
         encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.
@@ -172,7 +180,11 @@ def search(
     for name in builders or ():
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
-    found_space = make_space(space, data, builders, operations)
+    found_space = make_space(space, data, builders, operations, dynamic)
+    if found_space.dynamic and strategy not in WITH_SUPERNET:
+        raise UserError(
+            f"strategy {strategy!r} has no supernet, which gates are made from; take sampled, or no dynamic"
+        )
     if strategy == "exhaustive":  # at once, and not after encoders were trained
         check_size(found_space, config)
     resolved = {
@@ -187,6 +199,7 @@ def search(
         "search": {
             "space": found_space.name,
             "operations": list(operations or []),
+            "dynamic": list(found_space.dynamic),
             "strategy": strategy,
             "discretization": discretization,
             "encoders": encoders,
@@ -370,6 +383,7 @@ def make_space(
     data: FusionData,
     builders: Mapping[str, EncoderBuilder] | None = None,
     operations: Sequence[str] | None = None,
+    dynamic: Sequence[str] | None = None,
 ) -> SearchSpace:
     """The space for a data set: as many depths as each modality's encoder offers taps.
 
@@ -385,6 +399,8 @@ def make_space(
             )
         return space
     options = {"operations": list(operations)} if operations else {}
+    if dynamic is not None:
+        options["dynamic"] = list(check_levels(dynamic))
     return find_space(space)(depths, **options)
 
 
@@ -416,6 +432,11 @@ def find(
     discretized = discretize(problem, explored, method) if explored.network is not None else None
     architecture = discretized.architecture if discretized else explored.architecture
     assert architecture is not None
+    gated = None
+    if setup.space.dynamic and discretized is not None and explored.network is not None:
+        setup.progress(f"letting it decide per sample: {architecture.in_words()}")
+        gated = add_gate(problem, explored.network, architecture, discretized.candidates, discretized.cost)
+        architecture = gated.architecture
     seconds = setup.checkpoints.now() - started
     setup.progress(f"found in {seconds:.1f} s: {architecture.in_words()}")
     return SearchResult(
@@ -427,6 +448,7 @@ def find(
         prepared=prepared,
         encoders=mode,
         seconds=seconds,
+        gated=gated,
     )
 
 
@@ -463,11 +485,16 @@ def retrain_and_judge(
     board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
     metric = PRIMARY[setup.data.task]
     found = board[0].architecture
+    dynamic = {}
+    if found.gating is not None:
+        alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
+        batch = split_batch(setup.data, "test", setup.device)
+        dynamic = {"dynamic": explain(entries[0][0].network, alone, batch, setup.data, setup.device)}
     setup.progress("diagnosing what fusion does")
     return {
         "architecture": found.to_dict(),
         "in_words": found.in_words(),
-        "verdict": verdict(setup.space, setup.data.task, board),
+        "verdict": verdict(setup.space, setup.data.task, board) + [in_words(told) for told in dynamic.values()],
         "interaction_order": setup.space.interaction_order(found),
         "encoders": encoders,
         "metric": metric,
@@ -479,6 +506,7 @@ def retrain_and_judge(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
         ),
         "seeds": list(seeds),
+        **dynamic,
     }, entries[0]
 
 

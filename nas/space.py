@@ -82,6 +82,9 @@ class SearchSpace:
         references: What a found architecture is compared with; several of one operation differ in depth or in order.
         warm_up: An architecture that every encoder can learn through at full depth, whatever the interaction between
             modalities; a supernet whose encoders train along starts with it. None for none.
+        dynamic: Names of `nas.dynamic.LEVELS` at which a found architecture may decide per sample; empty for a static
+            space.
+        gated: The dynamic architecture that the space holds alone; None for any other space.
     """
 
     name: str
@@ -90,6 +93,8 @@ class SearchSpace:
     operations: Mapping[str, type[Operation]]
     references: tuple[Reference, ...] = field(default=(), repr=False)
     warm_up: Architecture | None = field(default=None, repr=False)
+    dynamic: tuple[str, ...] = field(default=(), repr=False)
+    gated: Architecture | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         known = {f"{modality}@{depth}" for modality, depths in self.depths.items() for depth in range(depths)}
@@ -109,6 +114,9 @@ class SearchSpace:
             known.add(node.name)
         if self.warm_up is not None:
             self.validate(self.warm_up)
+        gating = self.gated.gating if self.gated else None
+        if gating and (unread := [tap for tap in gating.reads if tap not in known or "@" not in tap]):
+            raise UserError(f"the gate reads {unread}, which no encoder offers")
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -172,9 +180,10 @@ class SearchSpace:
             raise UserError(f"architecture is of space {architecture.space!r}, expected {self.name!r}")
         if [name for name, _ in architecture.choices] != [node.name for node in self.nodes]:
             raise UserError(f"architecture must decide {[node.name for node in self.nodes]}, in this order")
-        for node in self.nodes:
-            if architecture[node.name] not in node.choices:
-                raise UserError(f"node {node.name!r} does not offer {architecture[node.name].key!r}")
+        for route in architecture.routes():
+            for node in self.nodes:
+                if route[node.name] not in node.choices:
+                    raise UserError(f"node {node.name!r} does not offer {route[node.name].key!r}")
 
     def offers(self, architecture: Architecture) -> bool:
         """Whether the architecture is one of this space."""
@@ -191,8 +200,16 @@ class SearchSpace:
 
     def only(self, architecture: Architecture) -> SearchSpace:
         """Like `restrict`, for an architecture whose choices the space need not offer, such as a reference's."""
-        nodes = tuple(replace(node, choices=(architecture[node.name],)) for node in self.nodes)
-        return replace(self, nodes=nodes, warm_up=None)
+        routes = architecture.routes()
+        nodes = tuple(
+            replace(node, choices=tuple(dict.fromkeys(route[node.name] for route in routes))) for node in self.nodes
+        )
+        gated = architecture if architecture.gating else None
+        return replace(self, nodes=nodes, warm_up=None, gated=gated)
+
+    def sole(self) -> Architecture:
+        """The only architecture of a space that `only` or `restrict` made."""
+        return self.gated or self.at((0,) * len(self.nodes))
 
     def index(self, architecture: Architecture) -> tuple[int, ...]:
         """Index of each node's choice, in the order of the nodes."""
@@ -208,12 +225,13 @@ class SearchSpace:
         return Architecture(self.name, tuple((node.name, node.choices[i]) for node, i in pairs))
 
     def interaction_order(self, architecture: Architecture) -> int:
-        """The highest interaction order among the choices: 0 when it reads one modality at most.
+        """The highest interaction order among the choices of all routes: 0 when each reads one modality at most.
 
         Carrying two modalities at two nodes adds them up, so two or more modalities make it at least 1.
         """
-        highest = max(self.operations[choice.operation].order for _, choice in architecture.choices)
-        return max(highest, 1) if len(architecture.modalities()) > 1 else 0
+        routes = architecture.routes()
+        highest = max(self.operations[choice.operation].order for route in routes for _, choice in route.choices)
+        return max(highest, 1) if any(len(route.modalities()) > 1 for route in routes) else 0
 
 
 SpaceBuilder = Callable[..., SearchSpace]

@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from nas.checkpoint import NOWHERE, Slot
-from nas.data.batches import Batch, in_order, shuffled
+from nas.data.batches import Batch, Endless, in_order, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError
+from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes
 from nas.graph import FusionNetwork, Head, Selection
 from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
-from nas.snapshot import restore_snapshot, take_snapshot
+from nas.routing import run_routes
+from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.space import SearchSpace
 
 EVALUATION_BATCH = 512
@@ -29,8 +31,8 @@ Log = Callable[[Mapping[str, Any]], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a network is trained: AdamW with one-cycle learning rate, the best epoch kept.
+class TrainingConfig(GateConfig):
+    """How a network is trained, its gate included: AdamW with one-cycle learning rate, the best epoch kept.
 
     Attributes:
         epochs: Passes over the weights split; 0 chooses by its size, so that small sets get more.
@@ -41,7 +43,7 @@ class TrainingConfig:
         gradient_clip: Largest norm of the gradient.
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
-        compile: Whether to use `torch.compile`; pays on a GPU and long runs.
+        compile: Whether to use `torch.compile` where a static network is trained; pays on a GPU and long runs.
     """
 
     epochs: int = 0
@@ -55,6 +57,7 @@ class TrainingConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.epochs < 0:
             raise UserError(f"epochs must be 0 (automatic) or more, got {self.epochs}")
         if self.batch_size < 2:
@@ -141,6 +144,23 @@ def predict(
     return torch.cat(outputs).cpu(), batch.targets.cpu()
 
 
+@torch.no_grad()
+def predict_routed(network: FusionNetwork, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Runs a dynamic network over a split in evaluation mode.
+
+    Returns:
+        Outputs (n, outputs) in float32 and the route of every sample (n,), both on the CPU.
+    """
+    network.eval()
+    outputs, picked = [], []
+    for part in in_order(batch, EVALUATION_BATCH, device):
+        with autocast(device):
+            some, routes = run_routes(network, part.inputs, part.present)
+        outputs.append(some.float())
+        picked.append(routes)
+    return torch.cat(outputs).cpu(), torch.cat(picked).cpu()
+
+
 def evaluation_losses(
     task: Task, network: FusionNetwork, batch: Batch, device: torch.device, selection: Selection | None = None
 ) -> Tensor:
@@ -156,7 +176,7 @@ class Trained:
     Attributes:
         network: In evaluation mode, with the weights of its best epoch.
         architecture_score: Primary metric on the architecture split.
-        architecture_loss: Mean loss there.
+        architecture_loss: Mean loss there; of a dynamic network with the price of its multiply-adds.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
@@ -170,7 +190,7 @@ class Trained:
     course: tuple[tuple[float, float], ...]
 
 
-def train(
+def train(  # noqa: PLR0915  # a training loop, told in order
     network: FusionNetwork,
     task: Task,
     weights: Batch,
@@ -183,6 +203,10 @@ def train(
     slot: Slot | None = None,
 ) -> Trained:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
+
+    The gate of a dynamic network learns on the architecture split, see `nas.gated_training`. The best epoch of a static
+    network is that of the best score, of a dynamic one that of the lowest loss with the price of its multiply-adds,
+    among those in which the gate decides alone.
 
     Args:
         network: Built from a restricted space; moved to the device and changed in place.
@@ -202,36 +226,48 @@ def train(
     slot = slot or NOWHERE.slot("training")
     log = slot.keep(log)
     network.to(device)
+    if network.gate is not None:
+        network.gate.price.fill_(0.0 if config.max_multiply_adds else config.cost_weight)
     run: Any = torch.compile(network) if config.compile else network
     num_epochs = config.num_epochs(len(weights))
-    optimizer, scheduler = make_optimizer(network, config, num_epochs * steps_per_epoch(len(weights), config))
+    per_epoch = steps_per_epoch(len(weights), config)
+    num_steps = num_epochs * per_epoch
+    optimizer, scheduler = make_optimizer(network, config, num_steps)
     metric = PRIMARY[task]
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
     with seeded(seed) as generator:
+        held_out = Endless(architecture, config.batch_size, generator, device)
+        parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
+        if network.gate is not None:
+            parts["held_out"] = held_out
 
         def state() -> dict[str, Any]:
-            parts = take_snapshot(generator, network=network, optimizer=optimizer, scheduler=scheduler)
-            return {"course": vars(course), **parts}
+            return {"course": vars(course), **take_snapshot(generator, **parts)}
+
+        def loss_of(batch: Batch, progress: float) -> Tensor:
+            if network.gate is None:
+                return losses(task, run, batch).mean()
+            judged = next(held_out)
+            return gated_loss(task, network, batch, judged, config, progress, num_steps, generator)
 
         if (found := slot.restore()) is not None:
             with slot.fitting():
                 course = _Course(**found["course"])
                 network.load_state_dict(course.best_state)
                 if not slot.finished:
-                    restore_snapshot(found, generator, network=network, optimizer=optimizer, scheduler=scheduler)
+                    restore_snapshot(found, generator, **parts)
         while not (slot.finished or course.is_over(num_epochs, config.patience)):
             network.train()
             total = torch.zeros((), device=device)
-            for batch in shuffled(weights, config.batch_size, generator, device):
+            for number, whole in enumerate(shuffled(weights, config.batch_size, generator, device)):
+                batch = drop_modalities(whole, config.modality_dropout_rate, generator)
                 with autocast(device):
-                    loss = losses(task, run, batch).mean()
+                    loss = loss_of(batch, course.epochs / num_epochs + number / num_steps)
                 step(loss, optimizer, scheduler, config)
                 total += loss.detach() * len(batch)
             train_loss = float(total) / len(weights)
             check_finite(train_loss, course.epochs, config)
-            outputs, targets = predict(network, architecture, device)
-            loss_now = float(sample_losses(task, outputs, targets, network.head.scale.cpu()).mean())
-            score_now = score(metric, outputs.numpy(), targets.numpy())
+            score_now, loss_now = _judge(task, network, architecture, config, device)
             log(
                 {
                     "epoch": course.epochs,
@@ -240,8 +276,14 @@ def train(
                     "architecture_score": score_now,
                 }
             )
-            better = _better(metric, score_now, course.best_score)
-            if better or (score_now == course.best_score and loss_now < course.best_loss):
+            if network.gate is None:
+                is_best = _better(metric, score_now, course.best_score)
+                is_best = is_best or (score_now == course.best_score and loss_now < course.best_loss)
+            else:
+                is_best = loss_now < course.best_loss and gate_decides((course.epochs + 1) / num_epochs)
+                if math.isinf(course.best_loss):
+                    course.best_epoch = course.epochs  # patience begins when the gate decides
+            if is_best:
                 course.best_loss, course.best_score, course.best_epoch = loss_now, score_now, course.epochs
                 course.best_state = copy.deepcopy(network.state_dict())
             course.losses.append((train_loss, loss_now))
@@ -258,6 +300,20 @@ def train(
         num_epochs=course.epochs,
         course=tuple(course.losses),
     )
+
+
+def _judge(
+    task: Task, network: FusionNetwork, architecture: Batch, config: TrainingConfig, device: torch.device
+) -> tuple[float, float]:
+    """Score and mean loss on the architecture split, the latter with the price of what a gate spends."""
+    targets, price = architecture.targets.cpu(), 0.0
+    if network.gate is None:
+        outputs, _ = predict(network, architecture, device)
+    else:
+        outputs, picked = predict_routed(network, architecture, device)
+        price = price_of_routes(network, picked, config)
+    loss = float(sample_losses(task, outputs, targets, network.head.scale.cpu()).mean())
+    return score(PRIMARY[task], outputs.numpy(), targets.numpy()), loss + price
 
 
 @dataclass
@@ -280,6 +336,30 @@ class _Course:
     def is_over(self, num_epochs: int, patience: int) -> bool:
         """Whether all epochs are done, or too many since the best one."""
         return self.epochs >= num_epochs or bool(patience and self.epochs - 1 - self.best_epoch >= patience)
+
+
+def drop_modalities(batch: Batch, rate: float, generator: torch.Generator) -> Batch:
+    """The same samples, each without a modality now and then; of those that it has, one at least is left.
+
+    Neverova et al. 2016, "ModDrop: Adaptive Multi-modal Gesture Recognition", section 3.2. Departure: a sample that
+    would lose all keeps one of them, drawn evenly.
+
+    Args:
+        batch: Of a training.
+        rate: How often each modality of a sample is dropped; 0 draws nothing and returns the batch itself.
+        generator: On the CPU, so that draws are the same on every device.
+    """
+    if not rate:
+        return batch
+    names, device = list(batch.inputs), batch.targets.device
+    here = torch.ones(len(batch), dtype=torch.bool)
+    had = torch.stack([batch.present[name].cpu() if name in batch.present else here for name in names])
+    kept = had & (torch.rand(had.shape, generator=generator) >= rate)
+    spared = (torch.rand(had.shape, generator=generator) * had).argmax(dim=0)
+    lost_all = ~kept.any(dim=0)
+    kept[spared[lost_all], torch.nonzero(lost_all).flatten()] = True
+    kept &= had
+    return Batch(batch.inputs, {name: mask.to(device) for name, mask in zip(names, kept, strict=True)}, batch.targets)
 
 
 def check_finite(train_loss: float, epoch: int, config: TrainingConfig) -> None:

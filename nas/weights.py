@@ -67,8 +67,7 @@ def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]
 
     An encoder that only its own code can build is None there.
     """
-    choices = tuple((node.name, node.choices[0]) for node in network.space.nodes)
-    architecture = Architecture(network.space.name, choices)
+    architecture = network.space.sole()
     encoders = {}
     for name, encoder in network.encoders.items():
         assert isinstance(encoder, Encoder)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nas.space import SpaceBuilder
+from search_spaces.experts import experts
 from search_spaces.layerwise import layerwise
 from search_spaces.operations import OPERATIONS
 
-SPACES: Mapping[str, SpaceBuilder] = {"layerwise": layerwise}
+SPACES: Mapping[str, SpaceBuilder] = {"layerwise": layerwise, "experts": experts}
 
-__all__ = ["OPERATIONS", "SPACES", "layerwise"]
+__all__ = ["OPERATIONS", "SPACES", "experts", "layerwise"]

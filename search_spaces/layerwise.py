@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 from nas.architecture import Architecture, Choice, tap_name
+from nas.dynamic import check_levels
 from nas.errors import UserError, unknown_name
 from nas.space import FusionNode, Reference, SearchSpace
 from search_spaces.operations import OPERATIONS
@@ -16,7 +17,9 @@ MAX_ALL_SUBSETS = 4
 """Up to so many modalities every subset may join; of more, only pairs and all together."""
 
 
-def layerwise(depths: Mapping[str, int], *, operations: Sequence[str] | None = None) -> SearchSpace:
+def layerwise(
+    depths: Mapping[str, int], *, operations: Sequence[str] | None = None, dynamic: Sequence[str] = ()
+) -> SearchSpace:
     """One node per depth; a node fuses taps of its own depth and adds the result to the state of the node before.
 
     `none` everywhere but at the last depth, with `additive` there, *is* late fusion; `mlp` at depth 0 alone *is* early
@@ -27,9 +30,10 @@ def layerwise(depths: Mapping[str, int], *, operations: Sequence[str] | None = N
     Args:
         depths: For each modality, how many taps its encoder offers, at least 1.
         operations: Names of the candidates beside `none` and `carry`, which are always there; None for all.
+        dynamic: Levels at which the found architecture may decide per sample, see `nas.dynamic.LEVELS`.
 
     Raises:
-        UserError: If there are fewer than two modalities, one offers no tap, or an operation is unknown.
+        UserError: If there are fewer than two modalities, one offers no tap, or an operation or level is unknown.
     """
     modalities = tuple(depths)
     if len(modalities) < 2:
@@ -49,7 +53,13 @@ def layerwise(depths: Mapping[str, int], *, operations: Sequence[str] | None = N
         nodes.append(FusionNode(f"fusion{depth}", choices, residual=f"fusion{depth - 1}" if depth else None))
     references = tuple(_references(depths, num_nodes, names))
     return SearchSpace(
-        NAME, dict(depths), tuple(nodes), OPERATIONS, references, _warm_up(references, num_nodes - 1, names)
+        NAME,
+        dict(depths),
+        tuple(nodes),
+        OPERATIONS,
+        references,
+        _warm_up(references, num_nodes - 1, names),
+        check_levels(dynamic),
     )
 
 

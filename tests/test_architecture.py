@@ -53,7 +53,7 @@ NODE = {"node": "fusion0", "operation": "mlp", "inputs": ["a@0", "b@0"]}
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 2}, "format version 2, expected 1"),
+        ({"format_version": 3}, "format version 3, expected 1"),
         ({"format_version": None}, "format version None"),
         ({"format_version": True}, "format version True"),
         ({"format_version": "1"}, "format version '1'"),

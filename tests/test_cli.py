@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from cli import duration, main
+from cli import duration, main, share
 from nas import RunResult, UserError, load_run
 from nas.discretize import DISCRETIZATIONS
 from nas.export import FORMATS
@@ -312,6 +312,10 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown device": (("--device", "tpu"), "unknown device 'tpu'"),
     "unusable device": (("--device", "meta"), "device 'meta' is not supported"),
     "absent device": (("--device", "cuda:99"), "device 'cuda:99' is not there"),
+    "unknown level": (("--dynamic", "modalities"), "unknown dynamic level 'modalities'; did you mean 'modality'"),
+    "unknown gate": (("--gate", "sfot"), "unknown gate 'sfot'; did you mean 'soft'"),
+    "no share": (("--max-multiply-adds", "40"), "max-multiply-adds '40' is no share"),
+    "gates without a supernet": (("--dynamic", "modality", "--strategy", "tpe"), "has no supernet"),
     "unknown strategy": (("--strategy", "dart"), "unknown strategy 'dart'; did you mean 'darts'"),
     "unknown operation": (("--operations", "additiv"), "unknown operation 'additiv'; did you mean 'additive'"),
     "empty operation": (("--operations", "additive,"), "unknown operation ''"),
@@ -430,3 +434,27 @@ def test_threads_wait_asleep_unless_the_user_says_otherwise(run: Run, monkeypatc
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     run("list")
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+
+
+@pytest.mark.parametrize(("text", "value"), [("", 0), ("40%", 0.4), ("40 %", 0.4), ("0.4", 0.4), ("1", 1), ("100%", 1)])
+def test_shares_are_read(text: str, value: float) -> None:
+    assert share(text) == value
+
+
+@pytest.mark.parametrize("text", ["0", "0%", "40", "101%", "-0.4", "%", "half"])
+def test_what_is_no_share_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=f"max-multiply-adds {text!r} is no share; expected such as 40% or 0.4"):
+        share(text)
+
+
+def test_options_of_gates_reach_the_search(run: Run, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    options = ("--dynamic", "modality,operation", "--gate", "gumbel", "--gate-temperature", "linear")
+    more = ("--max-multiply-adds", "60%", "--cost-weight", "0.3", "--modality-dropout", "0.1")
+    printed = run("search", data, *FILE, *QUICK, *options, *more, "--device", "cpu", "--out", out)
+    assert printed.code == 0, printed.err
+    config = load_run(out).config
+    assert config["search"]["dynamic"] == ["modality", "operation"]
+    wanted = {"gate": "gumbel", "gate_temperature": "linear", "cost_weight": 0.3, "max_multiply_adds": 0.6}
+    assert {name: config["training"][name] for name in wanted} == wanted
+    assert config["training"]["modality_dropout_rate"] == 0.1

@@ -200,6 +200,22 @@ def test_where_to_fuse_is_decided_by_loss_and_what_to_do_there_by_cost_too(scene
     assert scene.cost.total(shallow) < scene.cost.total(deep)
 
 
+def test_what_was_taken_is_compared_with_the_other_orders_at_its_own_taps(scene: Scene) -> None:
+    """The supernet puts the product at the wrong depth; trained on, it is the best at the depth of the sum."""
+    wanted, decoy = architecture(MULTIPLICATIVE, NOTHING), architecture(NOTHING, deeper(MULTIPLICATIVE))
+    taken = architecture(ADDITIVE, NOTHING)
+    spread = {one: standard_normal(number) for number, one in enumerate((wanted, decoy, taken))}
+
+    def gaining(gains: dict[Architecture, float]) -> Losses:
+        return lambda one: BASE - gains[one] - spread[one] if one in gains else BASE
+
+    scene.supernet = gaining({taken: 3.0, decoy: 2.0, wanted: 1.0})
+    scene.trained_on = gaining({taken: 3.0, decoy: 2.0, wanted: 4.0})
+    assert scene.decide() == wanted
+    assert ("on 0.15", decoy) in scene.log
+    assert ("on 0.4", decoy) not in scene.log
+
+
 def test_what_decides_between_simple_forms_is_what_they_come_to_when_trained_on(scene: Scene) -> None:
     forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
     scene.supernet = by_order({2: 3.0})  # order 1 lies forty standard errors behind, and is heard all the same
@@ -398,7 +414,7 @@ def test_what_is_trained_on_begins_with_the_supernets_weights_and_leaves_them_as
             parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
     before = {name: value.clone() for name, value in supernet.state_dict().items()}
     one = architecture(NOTHING, deeper(MULTIPLICATIVE))
-    derived = problem.train_on(supernet, one, share=0.5)
+    derived = problem.train_on(supernet, one, share=0.5).network
     assert all(torch.equal(value, before[name]) for name, value in supernet.state_dict().items())
     for name, parameter in derived.named_parameters():
         torch.testing.assert_close(parameter, supernet.get_parameter(name), rtol=0, atol=1e-6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch import Tensor
 from nas.architecture import tap_modality
 from nas.data.batches import Batch, in_order
 from nas.graph import FusionNetwork
+from nas.routing import fuse_routes, taps_of_routes
 from nas.training import EVALUATION_BATCH, autocast
 
 BLOCK = 4096
@@ -30,28 +31,38 @@ class Recombined:
             not read are not in it.
         num_samples: Of all taps.
         device: Where the network is; taps are kept there.
+        encoded: Modality to the taps that the gate of a dynamic network reads, as the encoder puts them out.
+        present: Modality to whether each sample has it, (samples,) bool; modalities that all have are left out.
     """
 
     network: FusionNetwork
     taps: Mapping[str, Mapping[str, Tensor]]
     num_samples: int
     device: torch.device
+    encoded: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    present: Mapping[str, Tensor] = field(default_factory=dict)
 
     @classmethod
     @torch.no_grad()
     def of(cls, network: FusionNetwork, batch: Batch, device: torch.device) -> Recombined:
         """Runs the encoders and adapters of a derived network over a batch."""
         network = network.to(device).eval()
-        names = network.needed_taps({node.name: 0 for node in network.space.nodes})
+        gated = network.gate is not None
+        names = (
+            taps_of_routes(network) if gated else network.needed_taps({node.name: 0 for node in network.space.nodes})
+        )
+        reads = network.gate.reads if network.gate is not None else ()
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
+        read_parts: dict[str, list[Tensor]] = {name: [] for name in reads}
         for part in in_order(batch, EVALUATION_BATCH, device):
             with autocast(device):
-                for name, tap in network.taps(part.inputs, names, part.present).items():
+                encoded = network.encode(part.inputs, list(dict.fromkeys([*names, *reads])))
+                for name, tap in network.adapt(encoded, names, part.present).items():
                     parts[name].append(tap)
-        taps: dict[str, dict[str, Tensor]] = {}
-        for name, found in parts.items():
-            taps.setdefault(tap_modality(name), {})[name] = torch.cat(found)
-        return cls(network, taps, len(batch), device)
+                for name in reads:
+                    read_parts[name].append(encoded[name])
+        present = {name: mask.to(device) for name, mask in batch.present.items()} if gated else {}
+        return cls(network, _by_modality(parts), len(batch), device, _by_modality(read_parts), present)
 
     @property
     def modalities(self) -> list[str]:
@@ -61,8 +72,12 @@ class Recombined:
     def take(self, rows: Tensor) -> Recombined:
         """Some of the samples, (rows,)."""
         rows = rows.to(self.device)
-        taps = {modality: {name: tap[rows] for name, tap in some.items()} for modality, some in self.taps.items()}
-        return Recombined(self.network, taps, len(rows), self.device)
+        taps, encoded = (
+            {modality: {name: tap[rows] for name, tap in some.items()} for modality, some in every.items()}
+            for every in (self.taps, self.encoded)
+        )
+        present = {name: mask[rows] for name, mask in self.present.items()}
+        return Recombined(self.network, taps, len(rows), self.device, encoded, present)
 
     @torch.no_grad()
     def outputs(self, rows: Mapping[str, Tensor | None] | None = None) -> Tensor:
@@ -80,14 +95,28 @@ class Recombined:
         found = []
         for start in range(0, count, BLOCK):
             end = min(count, start + BLOCK)
-            block = {
-                name: self._block(tap, rows.get(modality, slice(None)), start, end)
-                for modality, some in self.taps.items()
-                for name, tap in some.items()
-            }
+            block, encoded = (
+                {
+                    name: self._block(tap, rows.get(modality, slice(None)), start, end)
+                    for modality, some in every.items()
+                    for name, tap in some.items()
+                }
+                for every in (self.taps, self.encoded)
+            )
             with autocast(self.device):
-                found.append(self.network.fuse(block, selection, batch_size=end - start).float().cpu())
+                if self.network.gate is None:
+                    answers = self.network.fuse(block, selection, batch_size=end - start)
+                else:
+                    routes, logits = fuse_routes(self.network, block, encoded, self._present(rows, start, end))
+                    answers = routes[logits.argmax(dim=1), torch.arange(end - start, device=self.device)]
+            found.append(answers.float().cpu())
         return torch.cat(found)
+
+    def _present(self, rows: Mapping[str, Tensor | None], start: int, end: int) -> dict[str, Tensor]:
+        """Which answers have which modality, (answers,) bool, of those that some lack."""
+        absent = {name: torch.zeros(end - start, dtype=torch.bool, device=self.device) for name in rows}
+        had = {name: self._block(mask, rows.get(name, slice(None)), start, end) for name, mask in self.present.items()}
+        return {**{name: mask for name, mask in absent.items() if rows[name] is None}, **had}
 
     def _block(self, tap: Tensor, rows: Tensor | slice | None, start: int, end: int) -> Tensor:
         if rows is None:
@@ -95,3 +124,10 @@ class Recombined:
         if isinstance(rows, slice):
             return tap[start:end]
         return tap[rows[start:end].to(self.device)]
+
+
+def _by_modality(parts: Mapping[str, list[Tensor]]) -> dict[str, dict[str, Tensor]]:
+    found: dict[str, dict[str, Tensor]] = {}
+    for name, some in parts.items():
+        found.setdefault(tap_modality(name), {})[name] = torch.cat(some)
+    return found

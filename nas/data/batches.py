@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -99,6 +101,51 @@ def shuffled(batch: Batch, batch_size: int, generator: torch.Generator, device: 
     order = torch.randperm(len(batch), generator=generator)
     for start, end in batch_bounds(len(batch), batch_size):
         yield batch.take(order[start:end].to(batch.targets.device)).to(device)
+
+
+class Endless:
+    """Passes over the samples without end, each in a new random order: `next(parts)` is the next batch.
+
+    Args:
+        batch: All samples.
+        batch_size: Samples per step, at least 2.
+        generator: On the CPU.
+        device: Where the batches are wanted.
+    """
+
+    def __init__(self, batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> None:
+        self._pass = partial(shuffled, batch, batch_size, device=device)
+        self._generator = generator
+        self._parts: Iterator[Batch] = iter(())
+        self._pass_began = generator.get_state()
+        self._taken = 0
+
+    def __next__(self) -> Batch:
+        part = next(self._parts, None)
+        if part is None:
+            self._pass_began, self._taken = self._generator.get_state(), 0
+            self._parts = self._pass(generator=self._generator)
+            part = next(self._parts)
+        self._taken += 1
+        return part
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is: the generator at the beginning of the present pass, and how many batches that has given."""
+        return {"pass_began": self._pass_began, "taken": self._taken}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where another one was.
+
+        Raises:
+            ValueError: If that is no place in a pass.
+        """
+        self._pass_began, self._taken = state["pass_began"], int(state["taken"])
+        again = torch.Generator()
+        again.set_state(self._pass_began)
+        self._parts = self._pass(generator=again) if self._taken else iter(())
+        for _ in range(self._taken):
+            if next(self._parts, None) is None:
+                raise ValueError(f"a pass does not have {self._taken} batches")
 
 
 def in_order(batch: Batch, batch_size: int, device: torch.device) -> Iterator[Batch]:

@@ -36,6 +36,7 @@ class Format:
         packages: Names to import that must be installed for it.
         holds_network: Whether it needs the network, and the data to try it on.
         is_program: Whether it can do without the encoders.
+        is_static: Whether it can hold one route alone, and no gate.
     """
 
     words: str
@@ -43,6 +44,7 @@ class Format:
     packages: tuple[str, ...] = ()
     holds_network: bool = False
     is_program: bool = False
+    is_static: bool = False
 
     def missing(self) -> list[str]:
         """Packages that are not installed."""
@@ -139,14 +141,18 @@ FORMATS: Mapping[str, Format] = {
         write=_python,
         packages=("ruff",),
         holds_network=True,
+        is_static=True,
     ),
-    "torch": Format(words="a torch.export archive (.pt2)", write=_torch, holds_network=True, is_program=True),
+    "torch": Format(
+        words="a torch.export archive (.pt2)", write=_torch, holds_network=True, is_program=True, is_static=True
+    ),
     "onnx": Format(
         words="ONNX",
         write=_onnx,
         packages=("onnx", "onnxscript", "onnxruntime"),
         holds_network=True,
         is_program=True,
+        is_static=True,
     ),
     "graph": Format(words="GraphML, DOT and SVG", write=_graph),
     "card": Format(words="model card in Markdown", write=_card),

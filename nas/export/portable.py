@@ -22,7 +22,7 @@ class Portable(nn.Module):
     deep as they are read), then a mask for every modality that may be absent.
 
     Args:
-        network: Its space holds one choice per node.
+        network: Its space holds one architecture.
         masked: Modalities that some samples lack.
         encoders: Whether raw arrays go in; if not, the encoders' taps that are read, each (batch, time, channels).
 
@@ -40,7 +40,7 @@ class Portable(nn.Module):
     def __init__(self, network: FusionNetwork, masked: Collection[str] = (), *, encoders: bool = True) -> None:
         super().__init__()
         found: dict[str, set[int]] = {}
-        for tap in network.needed_taps({node.name: 0 for node in network.space.nodes}):
+        for tap in network.space.sole().taps():
             found.setdefault(tap_modality(tap), set()).add(tap_depth(tap))
         if not found:
             raise UserError(

@@ -20,6 +20,7 @@ from nas.report.mistakes import Confusion, confusion, draw_confusion, draw_resid
 from nas.report.mixing import draw_mixing
 from nas.report.numbers import clean, count_text, metric_words, scale, score_text
 from nas.report.progress import Panel, draw_progress
+from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
 from nas.report.space import draw_space, space_graph
 from nas.report.stability import Sureness, stability_table, sureness
 from nas.report.style import figure_style, modality_colours
@@ -90,6 +91,8 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
             drawn.append(_mixing(summary, metrics, colours))
         if any(row.multiply_adds > 0 for row in rows):
             drawn.append(_cost(rows, metric, colours))
+        if summary.get("dynamic"):
+            drawn += _routes(summary["dynamic"], metric, colours)
         panels = progress_panels(metrics, metric)
         if panels:
             drawn.append(_progress(panels, colours))
@@ -222,6 +225,35 @@ def _cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn
         for r in rows
     ]
     return Drawn("cost", draw_cost(rows, metric, colours), alt, to_csv(header, table))
+
+
+def _routes(dynamic: Mapping[str, Any], metric: str, colours: Mapping[str, str]) -> list[Drawn]:
+    """What a gate does, in four figures; the last one for classes alone."""
+    words = [clean(route["in_words"], 200) for route in dynamic["routes"]]
+    rows = shares_of_routes(dynamic)
+    shares = "; ".join(f"{name} {100 * share:.0f} %" for name, share in zip(words, rows[0][1], strict=True))
+    alt = f"Share of samples per route: {shares}."
+    drawn = [
+        Drawn("routes", draw_routes(dynamic), alt, to_csv(("class", *words), [(name, *some) for name, some in rows]))
+    ]
+    points = [(kind, *point) for kind in ("curve", "random") for point in dynamic[kind]]
+    alt = f"{metric_words(metric)} against multiply-adds of the gate, of one that does not look, and of an oracle."
+    csv = to_csv(("of", "multiply_adds", "score"), [*points, ("oracle", *dynamic["oracle"])])
+    drawn.append(Drawn("trade", draw_trade(dynamic, metric), alt, csv))
+    some = [
+        (kind, clean(str(one["target"])), one["sample"], one["fused"])
+        for kind in ("most_fused", "least_fused")
+        for one in dynamic[kind]
+    ]
+    alt = "The ten samples that the gate spends most multiply-adds on, and the ten that it spends least on."
+    drawn.append(Drawn("extremes", draw_extremes(dynamic), alt, to_csv(("of", "target", "sample", "fused"), some)))
+    if dynamic["confidence"].get("alone"):
+        alone = dynamic["confidence"]["alone"]
+        table = list(zip(dynamic["confidence"]["fused"], *alone.values(), strict=True))
+        alt = "Multiply-adds that the gate expects to spend on a sample, against the confidence of single modalities."
+        figure = draw_confidence(dynamic["confidence"], colours)
+        drawn.append(Drawn("confidence", figure, alt, to_csv(("fused", *map(clean, alone)), table)))
+    return drawn
 
 
 def _progress(panels: Sequence[Panel], colours: Mapping[str, str]) -> Drawn:

@@ -63,6 +63,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         is_classes=summary["data"].get("task") == "classification",
         num_seeds=len(summary.get("seeds") or []),
         pareto=_pareto(summary),
+        missing=_missing(summary, metric),
         repeat=_repeat(summary),
         command=clean(summary.get("command") or "", 2000),
         guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
@@ -112,6 +113,16 @@ def _facts(
             )
         )
     return facts
+
+
+def _missing(summary: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
+    """For every modality what is left of the score, and at which cost, where no sample has it."""
+    found = (summary.get("dynamic") or {}).get("missing") or {}
+    told = []
+    for name, one in found.items():
+        reached = f"{metric_words(metric)} {score_text(number(one['score']), metric)}"
+        told.append((f"without {clean(name)}", f"{reached}, {count_text(number(one['multiply_adds']))} multiply-adds"))
+    return told
 
 
 def _groups(rows: Sequence[Row], metric: str) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -24,6 +24,7 @@ _MODALITY_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56
 # kind of a leaderboard row: (colour, marker, words). The greys leave the colours to the modalities.
 KINDS: Mapping[str, tuple[str, str, str]] = {
     "found": (ACCENT, "o", "found by the search"),
+    "static": (INK, "P", "the same without a gate"),
     "modality": (SOFT, "s", "one modality alone"),
     "late": (INK, "D", "late fusion"),
     "early": (INK, "^", "early fusion"),
@@ -34,6 +35,7 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
 # kind of a row: heading under which figure and table show it.
 GROUPS: Mapping[str, str] = {
     "found": "found by the search",
+    "static": "found by the search",
     "modality": "one modality alone",
     "late": "fusion by hand",
     "early": "fusion by hand",

@@ -37,4 +37,16 @@ STRATEGIES: Mapping[str, Strategy] = {
     "exhaustive": exhaustive,
 }
 
-__all__ = ["STRATEGIES", "Explored", "ParetoPoint", "Problem", "SearchConfig", "Strategy"]
+WITH_SUPERNET = (
+    "sampled",
+    "darts",
+    "darts_second_order",
+    "gdas",
+    "pc_darts",
+    "drnas",
+    "fair_darts",
+    "beta_darts",
+)
+"""Names of those that leave a trained supernet."""
+
+__all__ = ["STRATEGIES", "WITH_SUPERNET", "Explored", "ParetoPoint", "Problem", "SearchConfig", "Strategy"]

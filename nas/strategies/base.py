@@ -15,7 +15,7 @@ from torch import Tensor
 from nas.architecture import Architecture
 from nas.candidates import Candidates
 from nas.checkpoint import NOWHERE, Checkpoints, Slot
-from nas.cost import CostTable
+from nas.cost import CostTable, set_route_costs
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
@@ -114,19 +114,24 @@ class Problem:
             "candidate", architecture, self.make_network(self.space.restrict(architecture)), self.training
         )
 
-    def train_on(self, network: FusionNetwork, architecture: Architecture, *, share: float) -> FusionNetwork:
+    def train_on(
+        self, network: FusionNetwork, architecture: Architecture, *, share: float, cost: CostTable | None = None
+    ) -> Trained:
         """The derived network of an architecture, trained on from a supernet's weights.
 
         Args:
             network: The supernet; left as it is.
-            architecture: Of its space.
+            architecture: Of its space; a gate, which the supernet does not have, begins at random.
             share: Length, as a share of a training from scratch.
+            cost: Of the supernet; needed for a dynamic architecture, whose gate learns by it.
         """
         derived = self.make_network(self.space.restrict(architecture))
-        names = derived.state_dict().keys()
-        derived.load_state_dict({name: value for name, value in network.state_dict().items() if name in names})
+        learned = network.state_dict()
+        derived.load_state_dict({name: learned.get(name, value) for name, value in derived.state_dict().items()})
+        if cost is not None:
+            set_route_costs(derived, cost)
         epochs = max(1, round(share * self.training.num_epochs(len(self.weights))))
-        return self._train("trained on", architecture, derived, replace(self.training, epochs=epochs)).network
+        return self._train("trained on", architecture, derived, replace(self.training, epochs=epochs))
 
     def _train(
         self, kind: str, architecture: Architecture, network: FusionNetwork, training: TrainingConfig

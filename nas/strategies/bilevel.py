@@ -8,7 +8,7 @@ code, a first-order pass over the architecture split counts towards the running 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, Protocol
@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from nas.data.batches import Batch, shuffled
+from nas.data.batches import Batch, Endless, shuffled
 from nas.graph import Selection
 from nas.guards import LOOKS, Guards
 from nas.relaxation import softmax
@@ -100,51 +100,6 @@ def add_penalty_gradient(supernet: Supernet, penalty: Tensor) -> None:
         if gradient is not None:
             assert parameter.grad is not None
             parameter.grad += gradient
-
-
-class Endless:
-    """Passes over the samples without end, each in a new random order: `next(parts)` is the next batch.
-
-    Args:
-        batch: All samples.
-        batch_size: Samples per step, at least 2.
-        generator: On the CPU.
-        device: Where the batches are wanted.
-    """
-
-    def __init__(self, batch: Batch, batch_size: int, generator: torch.Generator, device: torch.device) -> None:
-        self._pass = partial(shuffled, batch, batch_size, device=device)
-        self._generator = generator
-        self._parts: Iterator[Batch] = iter(())
-        self._pass_began = generator.get_state()
-        self._taken = 0
-
-    def __next__(self) -> Batch:
-        part = next(self._parts, None)
-        if part is None:
-            self._pass_began, self._taken = self._generator.get_state(), 0
-            self._parts = self._pass(generator=self._generator)
-            part = next(self._parts)
-        self._taken += 1
-        return part
-
-    def state_dict(self) -> dict[str, Any]:
-        """Where it is: the generator at the beginning of the present pass, and how many batches that has given."""
-        return {"pass_began": self._pass_began, "taken": self._taken}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes to where another one was.
-
-        Raises:
-            ValueError: If that is no place in a pass.
-        """
-        self._pass_began, self._taken = state["pass_began"], int(state["taken"])
-        again = torch.Generator()
-        again.set_state(self._pass_began)
-        self._parts = self._pass(generator=again) if self._taken else iter(())
-        for _ in range(self._taken):
-            if next(self._parts, None) is None:
-                raise ValueError(f"a pass does not have {self._taken} batches")
 
 
 def bilevel(  # noqa: PLR0915  # a training loop, told in order

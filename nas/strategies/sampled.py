@@ -35,7 +35,7 @@ LOOKS = 6
 
 LOOK_SAMPLES = 128
 
-LENGTH = 0.5
+LENGTH = 0.6
 """Automatic length of the search on cached taps, and half of that where encoders train along.
 
 A step, of a path of every order, costs twice that of a training on cached taps.
@@ -111,8 +111,9 @@ def losses_of_paths(task: Task, network: FusionNetwork, batch: Batch, paths: Seq
     """The losses of several paths on the same taps, (paths, batch)."""
     needed = list(dict.fromkeys(tap for path in paths for tap in network.needed_taps(path)))
     taps = network.taps(batch.inputs, needed, batch.present)
-    outputs = [network.fuse(taps, path, batch_size=len(batch)) for path in paths]
-    return torch.stack([sample_losses(task, some, batch.targets, network.head.scale) for some in outputs])
+    outputs = torch.cat([network.fuse(taps, path, batch_size=len(batch)) for path in paths])
+    targets = batch.targets.repeat(len(paths), *[1] * (batch.targets.dim() - 1))
+    return sample_losses(task, outputs, targets, network.head.scale).view(len(paths), -1)
 
 
 def _best_loss(candidates: Candidates) -> float:

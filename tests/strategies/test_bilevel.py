@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.data.batches import Batch
+from nas.data.batches import Batch, Endless
 from nas.relaxation import softmax
 from nas.strategies import Explored, Problem, bilevel
-from nas.strategies.bilevel import Endless, add_penalty_gradient, first_order
+from nas.strategies.bilevel import add_penalty_gradient, first_order
 from nas.supernet import Supernet
 from nas.training import TrainingConfig, evaluation_losses, losses
 from tests.strategies.problems import CPU, SEARCH, TRAINING, tiny_problem, tiny_supernet

@@ -1,0 +1,191 @@
+"""Wall time of dynamic networks, routed against dense and static, and what static networks pay for it all.
+
+    python -m benchmarks.routing --out results/routing
+
+Default encoders of two modalities of a kind; a gate that reads the taps of the first, which every route computes, skips
+the second on half of the samples. Weights are those of initialisation and the routes are given, for time depends on
+neither. `dense` runs every route on all samples, `static` is the dearest route by itself, without a gate. Rounds
+alternate between all that is compared, so that whatever else the machine does hits all alike; times are medians over
+rounds. The saving in time over that in multiply-adds, both against static, says how much of what is skipped is really
+gained. `before` makes the calls of which a static forward pass consisted before there were gates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.rows import write_rows
+from nas.architecture import Architecture, Choice
+from nas.cost import CostTable, num_parameters, set_route_costs
+from nas.data import FusionData
+from nas.data.batches import Batch, split_batch
+from nas.graph import FusionNetwork
+from nas.provenance import provenance
+from nas.routing import Execution, cheaper_execution, run_routes
+from nas.runs import write_atomically
+from nas.search import make_space
+from nas.training import TrainingConfig, build_network, pick_device, seeded
+
+SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors 128": (128,)}
+
+BATCHES = (1, 32, 256)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One kind of modality at one batch size.
+
+    Attributes:
+        modalities: Both of this form.
+        batch: Samples.
+        static_ms: Median time of a batch without a gate.
+        routed_ms: Of the same where what a sample skips is not run.
+        dense_ms: Of the same where every route runs on all.
+        before_ms: Of the static one by the calls that its forward pass consists of, without asking for a gate.
+        saved_multiply_adds: Share of the static ones that is skipped, gate included.
+        saved_time: Share of the static time that routing saves.
+        execution: What the network takes by itself.
+    """
+
+    modalities: str
+    batch: int
+    static_ms: float
+    routed_ms: float
+    dense_ms: float
+    before_ms: float
+    saved_multiply_adds: float
+    saved_time: float
+    execution: str
+
+
+def networks(shape: tuple[int, ...], device: torch.device) -> tuple[FusionNetwork, FusionNetwork, FusionData]:
+    """A dynamic network, the static one of its last route, and data for them."""
+    generator = np.random.default_rng(0)
+    arrays = {name: generator.standard_normal((512, *shape)).astype(np.float32) for name in ("a", "b")}
+    splits = np.repeat([0, 1, 2], [128, 128, 256])
+    data = FusionData.from_arrays(arrays, generator.integers(0, 10, 512), splits=splits, name="made up")
+    space = make_space("experts", data)
+    static = Architecture("experts", (("fusion2", Choice("additive", ("a@2", "b@2"))),))
+    alone = Architecture("experts", (("fusion2", Choice("carry", ("a@2",))),))
+    gated = Architecture.gated([alone, static], ["a@0", "a@1", "a@2"])
+    built = []
+    for one in (gated, static):
+        with seeded(0):
+            built.append(build_network(space.only(one), data, TrainingConfig()).to(device).eval())
+    one_sample = split_batch(data, "test", device).take(slice(0, 1)).inputs
+    set_route_costs(built[0], CostTable.measure(built[0], one_sample))
+    return built[0], built[1], data
+
+
+@torch.no_grad()
+def measure(kind: str, device: torch.device, rounds: int) -> list[Row]:
+    """Times one kind of modality at every batch size."""
+    dynamic, static, data = networks(SHAPES[kind], device)
+    assert dynamic.gate is not None
+    whole = split_batch(data, "test", device)
+    rows = []
+    for size in BATCHES:
+        batch = whole.take(slice(0, size))
+        turn = 0
+
+        def route(size: int = size) -> Tensor:
+            nonlocal turn
+            turn += 1  # a batch of one skips every other time
+            return (torch.arange(size, device=device) + turn) % 2
+
+        def before(batch: Batch = batch) -> Tensor:
+            chosen = {node.name: 0 for node in static.space.nodes}
+            return static.fuse(static.taps(batch.inputs, static.needed_taps(chosen)), chosen, batch_size=len(batch))
+
+        def along(execution: Execution, batch: Batch = batch) -> None:
+            run_routes(dynamic, batch.inputs, route=route(), execution=execution)
+
+        runs: dict[str, Callable[[], object]] = {
+            "static": partial(static, batch.inputs),
+            "before": before,
+            "routed": partial(along, "routed"),
+            "dense": partial(along, "dense"),
+        }
+        assert torch.equal(static(batch.inputs), before())
+        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        for number in range(2 * rounds + 4):
+            for name, run in runs.items():
+                started = time.perf_counter()
+                run()
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                if number >= 4:  # the first rounds warm up
+                    seconds[name].append(time.perf_counter() - started)
+        # Of two rounds in a row a batch of one skips in the one and not in the other: the mean of both counts.
+        median = {
+            name: statistics.median((a + b) / 2 for a, b in zip(some[::2], some[1::2], strict=True))
+            for name, some in seconds.items()
+        }
+        rows.append(
+            Row(
+                modalities=kind,
+                batch=size,
+                static_ms=1000 * median["static"],
+                routed_ms=1000 * median["routed"],
+                dense_ms=1000 * median["dense"],
+                before_ms=1000 * median["before"],
+                saved_multiply_adds=1 - float(dynamic.gate.shares().mean()),
+                saved_time=1 - median["routed"] / median["static"],
+                execution=cheaper_execution(dynamic, [size - size // 2, size // 2]),
+            )
+        )
+    assert num_parameters(static) == num_parameters(dynamic) - num_parameters(dynamic.gate)
+    return rows
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
+    parser.add_argument("--out", type=Path, default=Path("results/routing"))
+    given = parser.parse_args(arguments)
+    if given.threads:
+        torch.set_num_threads(given.threads)
+    origin = provenance("python -m benchmarks.routing")
+    device = pick_device(given.device)
+    rows = [row for kind in SHAPES for row in measure(kind, device, given.rounds)]
+    write_rows(given.out / "rows.csv", Row, rows, digits=4)
+    lines = [
+        "| modalities | batch | static, ms | routed, ms | dense, ms | multiply-adds saved | time saved | of that "
+        "| taken by itself | static before / now |",
+        "| --- " * 10 + "|",
+    ]
+    lines += [
+        f"| {row.modalities} | {row.batch} | {row.static_ms:.2f} | {row.routed_ms:.2f} | {row.dense_ms:.2f} "
+        f"| {100 * row.saved_multiply_adds:.0f} % | {100 * row.saved_time:.0f} % "
+        f"| {100 * row.saved_time / row.saved_multiply_adds:.0f} % | {row.execution} "
+        f"| {row.before_ms / row.static_ms:.3f} |"
+        for row in rows
+    ]
+    text = (
+        "# routing: wall time of dynamic networks\n\n"
+        + (__doc__ or "").split("\n\n", 2)[2].strip()
+        + "\n\n"
+        + "\n".join(lines)
+        + f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
+        f"{given.rounds} rounds, load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
+    )
+    write_atomically(given.out / "README.md", text.encode())
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,234 @@
+"""What a dynamic network does on a split: who takes which route, what that saves, and how near its bounds it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.data.batches import Batch, in_order
+from nas.data.fusion_data import FusionData
+from nas.graph import FusionNetwork
+from nas.metrics import PRIMARY, higher_is_better, sample_errors, score
+from nas.routing import every_route
+from nas.training import EVALUATION_BATCH, autocast, predict, predict_routed
+
+EXTREMES = 10
+"""How many samples are named that are fused most, and least."""
+
+MAX_POINTS = 400
+"""At most so many samples have their gate told beside the confidence of a single modality."""
+
+BIASES = tuple(np.concatenate([-np.geomspace(64, 0.25, 17), [0.0], np.geomspace(0.25, 64, 17)]).tolist())
+"""Of the curve: what is taken off a route's logit for all multiply-adds of the static architecture."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Routes:
+    """What every route of a dynamic network comes to on every sample.
+
+    Attributes:
+        outputs: (routes, n, outputs).
+        logits: Of the gate, (n, routes).
+        costs: Multiply-adds of every route, (routes,).
+        targets: (n,) or (n, outputs).
+        data: For task and names of classes.
+    """
+
+    outputs: NDArray[np.float32]
+    logits: NDArray[np.float32]
+    costs: NDArray[np.float64]
+    targets: NDArray[Any]
+    data: FusionData
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, network: FusionNetwork, batch: Batch, data: FusionData, device: torch.device) -> Routes:
+        """Runs every route over a split, in evaluation mode."""
+        network.eval()
+        assert network.gate is not None
+        outputs, logits = [], []
+        for part in in_order(batch, EVALUATION_BATCH, device):
+            with autocast(device):
+                some, gate = every_route(network, part.inputs, part.present)
+            outputs.append(some.float().cpu())
+            logits.append(gate.float().cpu())
+        return cls(
+            outputs=torch.cat(outputs, dim=1).numpy(),
+            logits=torch.cat(logits).numpy(),
+            costs=network.gate.costs.cpu().numpy(),
+            targets=batch.targets.cpu().numpy(),
+            data=data,
+        )
+
+    def at(self, picked: NDArray[np.int64]) -> tuple[float, float]:
+        """Score and mean multiply-adds if every sample takes these routes, (n,)."""
+        outputs = self.outputs[picked, np.arange(len(picked))]
+        return score(PRIMARY[self.data.task], outputs, self.targets), float(self.costs[picked].mean())
+
+    def picked(self, bias: float = 0.0) -> NDArray[np.int64]:
+        """What the gate picks, (n,), with something taken off each route's logit in proportion to its multiply-adds."""
+        found: NDArray[np.int64] = (self.logits - bias * self.costs / self.costs[-1]).argmax(axis=1)
+        return found
+
+    def alone(self) -> list[float]:
+        """Score of every route if all samples take it."""
+        return [self.at(np.full(len(self.targets), number))[0] for number in range(len(self.costs))]
+
+    def curve(self) -> list[tuple[float, float]]:
+        """(multiply-adds, score) of one network as its gate is biased from cheap to dear, each cost once."""
+        points = {cost: reached for reached, cost in (self.at(self.picked(bias)) for bias in BIASES)}
+        return sorted(points.items())
+
+    def random(self, cost: float) -> float:
+        """Expected score of the best gate that does not look at the sample and spends so much on average.
+
+        Such a gate mixes two routes, so its scores are the upper hull of the routes' own ones over their costs. Beyond
+        the dearest and the cheapest route it takes these.
+        """
+        sense = 1.0 if higher_is_better(PRIMARY[self.data.task]) else -1.0
+        own = list(zip(self.costs.tolist(), self.alone(), strict=True))
+        best = -np.inf
+        for cheap, low in own:
+            for dear, high in own:
+                if cheap <= cost <= dear:
+                    share = (cost - cheap) / (dear - cheap) if dear > cheap else 1.0
+                    best = max(best, sense * (low + share * (high - low)))
+                elif dear <= cost:
+                    best = max(best, sense * high)
+        return sense * best if np.isfinite(best) else own[int(self.costs.argmin())][1]
+
+    def oracle(self) -> NDArray[np.int64]:
+        """For every sample the cheapest route that is no more wrong than the last one, (n,): a bound of all gates.
+
+        No gate that never does worse than the static architecture on a sample spends less.
+        """
+        targets = torch.from_numpy(self.targets)
+        errors = np.stack(
+            [sample_errors(self.data.task, torch.from_numpy(some), targets).numpy() for some in self.outputs]
+        )
+        return np.asarray(np.where(errors <= errors[-1], self.costs[:, None], np.inf).argmin(axis=0), dtype=np.int64)
+
+
+def explain(
+    network: FusionNetwork, alone: Mapping[str, FusionNetwork], batch: Batch, data: FusionData, device: torch.device
+) -> dict[str, Any]:
+    """All that a summary tells of a dynamic network, in plain values.
+
+    Args:
+        network: With a gate, trained.
+        alone: Modality to the network that was trained on it alone.
+        batch: The test split.
+        data: That it is of.
+        device: Where the networks are.
+
+    Returns:
+        - `reads` of the gate; `routes`: one each with `in_words`, `modalities`, `multiply_adds`, `share` of samples,
+          `shares` per class (empty unless the task is classification), and its `score` if all samples take it;
+        - `multiply_adds` and `static_multiply_adds`; `curve`, `random` and `oracle`: points of (multiply-adds, score);
+        - `most_fused` and `least_fused`: samples by their number in the split, each with its `target` and `fused`, the
+          multiply-adds that the gate's probabilities expect, as a share of the static architecture's;
+        - `confidence`: for some samples `fused`, and per modality in `alone` the largest probability that its own
+          network gives to a class; empty unless the task is classification;
+        - `missing`: per modality the `score` and the `multiply_adds` if no sample has it.
+    """
+    assert network.gate is not None
+    routes = Routes.of(network, batch, data, device)
+    architectures = network.space.sole().routes()
+    picked = routes.picked()
+    probabilities = np.exp(routes.logits - routes.logits.max(axis=1, keepdims=True))
+    fused = (probabilities @ (routes.costs / float(network.gate.static_cost))) / probabilities.sum(axis=1)
+    order = np.argsort(fused, kind="stable")
+    curve, oracle = routes.curve(), routes.at(routes.oracle())
+    return {
+        "reads": list(network.gate.reads),
+        "routes": [
+            {
+                "in_words": route.in_short(),
+                "modalities": list(route.modalities()),
+                "multiply_adds": float(routes.costs[number]),
+                "share": float((picked == number).mean()),
+                "shares": _shares_by_class(data, picked == number, routes.targets),
+                "score": own,
+            }
+            for number, (route, own) in enumerate(zip(architectures, routes.alone(), strict=True))
+        ],
+        "multiply_adds": routes.at(picked)[1],
+        "static_multiply_adds": float(network.gate.static_cost),
+        "curve": [list(point) for point in curve],
+        "random": [[cost, routes.random(cost)] for cost, _ in curve],
+        "oracle": [oracle[1], oracle[0]],
+        "most_fused": [_sample(data, routes.targets, fused, number) for number in order[::-1][:EXTREMES]],
+        "least_fused": [_sample(data, routes.targets, fused, number) for number in order[:EXTREMES]],
+        "confidence": _confidence(alone, batch, data, device, fused),
+        "missing": {name: _without(network, name, batch, data, device) for name in network.encoders},
+    }
+
+
+def in_words(explained: Mapping[str, Any]) -> str:
+    """What the gate does, in a sentence: how often which modality is skipped, and what that saves."""
+    names = dict.fromkeys(name for route in explained["routes"] for name in route["modalities"])
+    skipped = {
+        name: sum(route["share"] for route in explained["routes"] if name not in route["modalities"]) for name in names
+    }
+    told = [f"{name} on {100 * share:.0f} % of the samples" for name, share in skipped.items() if share > 0]
+    spent = explained["multiply_adds"] / explained["static_multiply_adds"]
+    saved = f"{100 * (1 - spent):.0f} % fewer" if spent <= 1 else f"{100 * (spent - 1):.0f} % more"
+    return f"The gate skips {' and '.join(told) or 'no modality'}; all in all {saved} multiply-adds than without it."
+
+
+def _shares_by_class(data: FusionData, takes: NDArray[np.bool_], targets: NDArray[Any]) -> dict[str, float]:
+    if data.task != "classification":
+        return {}
+    return {
+        name: float(takes[targets == number].mean())
+        for number, name in enumerate(data.class_names)
+        if (targets == number).any()
+    }
+
+
+def _sample(data: FusionData, targets: NDArray[Any], fused: NDArray[np.float64], number: int) -> dict[str, Any]:
+    target = targets[number]
+    named = data.class_names[int(target)] if data.task == "classification" else target.tolist()
+    return {"sample": int(number), "target": named, "fused": float(fused[number])}
+
+
+def _confidence(
+    alone: Mapping[str, FusionNetwork],
+    batch: Batch,
+    data: FusionData,
+    device: torch.device,
+    fused: NDArray[np.float64],
+) -> dict[str, Any]:
+    if data.task != "classification":
+        return {}
+    some = np.unique(np.linspace(0, len(batch) - 1, min(MAX_POINTS, len(batch))).astype(np.int64))
+    few = batch.take(torch.from_numpy(some).to(batch.targets.device))
+    outputs = {name: predict(network, few, device)[0] for name, network in alone.items()}
+    confidences = {name: one.softmax(dim=1).max(dim=1).values.tolist() for name, one in outputs.items()}
+    return {"fused": fused[some].tolist(), "alone": confidences}
+
+
+def _without(
+    network: FusionNetwork, name: str, batch: Batch, data: FusionData, device: torch.device
+) -> dict[str, float]:
+    """Score and multiply-adds where a modality is absent for all samples; the network does not get to see it."""
+    absent = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
+    blank = {key: _zeros(arrays) if key == name else arrays for key, arrays in batch.inputs.items()}
+    present = {**batch.present, name: absent}
+    outputs, picked = predict_routed(network, replace(batch, inputs=blank, present=present), device)
+    assert network.gate is not None
+    reached = score(PRIMARY[data.task], outputs.numpy(), batch.targets.cpu().numpy())
+    return {"score": reached, "multiply_adds": float(network.gate.costs.cpu()[picked].mean())}
+
+
+def _zeros(arrays: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros_like(array) for array in arrays)
+
+
+__all__ = ["Routes", "explain", "in_words"]

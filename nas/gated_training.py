@@ -1,0 +1,170 @@
+"""The loss of a dynamic network: what its routes lose, and the price of the multiply-adds that its gate spends.
+
+What architecture parameters are to all samples a gate is to each, so it learns as they do, on the architecture split:
+
+    weights split, the gate held fixed:          u · mean_k loss_k + (1 − u) · relaxation_k(loss_k)
+    architecture split, the weights held fixed:  relaxation_k(loss_k + price · cost_k)
+
+with loss_k the loss of a sample on route k, and cost_k the multiply-adds of the whole network there, encoders and gate
+included, as a share of those of the static architecture. After Xue and Marculescu 2023, "Dynamic Multimodal Fusion"
+(DynMM), Eqs. 5 to 7, where both share one loss, the task's plus λ times the expected cost, on one split. Departure: on
+samples that routes were trained on, the dearer one looks better than it is, for it remembers more of them.
+
+As there, every route is trained before the gate is: u is 1 in the first part of a training and falls to 0 in the
+second. With a budget the price is no constant but a dual variable: it rises as long as the gate spends more than the
+budget, and falls, to zero at least, as long as it spends less (Boyd and Vandenberghe 2004, "Convex Optimization",
+section 5.4).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.data.batches import Batch
+from nas.data.fusion_data import Task
+from nas.errors import UserError, unknown_name
+from nas.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Schedule, gumbel, reinforce, soft
+from nas.graph import FusionNetwork
+from nas.metrics import sample_losses
+from nas.routing import every_route
+
+ROUTES_ALONE_UNTIL = 0.3
+"""Share of a training after which the gate begins to learn."""
+
+GATE_ALONE_FROM = 0.6
+"""Share of a training after which every sample trains what the gate picks alone."""
+
+DUAL_RATE = 20.0
+"""How much the price rises over a whole training per share of the multiply-adds that are spent beyond the budget."""
+
+OVERSPENT_PRICE = 10.0
+"""Loss per share of the multiply-adds beyond the budget, by which epochs are compared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GateConfig:
+    """How a gate learns, if there is one.
+
+    Attributes:
+        gate: A name of `nas.gates.RELAXATIONS`.
+        gate_temperature: How the temperature of `gumbel` falls: a name of `nas.gates.SCHEDULES`.
+        cost_weight: Loss that the static architecture's multiply-adds are worth to the gate that skips some of them.
+        max_multiply_adds: Budget of a dynamic network as a share of the static one's, up to 1, held by a dual variable
+            in place of `cost_weight`; 0 for none.
+        modality_dropout_rate: How often a training sample is shown without a modality, 0 to 1; one at least is left.
+            This goes for static networks, too.
+    """
+
+    gate: Relaxation = "soft"
+    gate_temperature: Schedule = "exponential"
+    cost_weight: float = 0.1
+    max_multiply_adds: float = 0.0
+    modality_dropout_rate: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.gate not in RELAXATIONS:
+            raise unknown_name("gate", self.gate, RELAXATIONS)
+        if self.gate_temperature not in SCHEDULES:
+            raise unknown_name("gate_temperature", self.gate_temperature, SCHEDULES)
+        if not 0 <= self.cost_weight < math.inf:
+            raise UserError(f"cost_weight must be 0 or more, got {self.cost_weight}; 0.1 is the default")
+        if not 0 <= self.max_multiply_adds <= 1:
+            raise UserError(f"max_multiply_adds must be from 0 (no budget) to 1, got {self.max_multiply_adds}")
+        if not 0 <= self.modality_dropout_rate < 1:
+            raise UserError(f"modality_dropout_rate must be at least 0 and below 1, got {self.modality_dropout_rate}")
+
+
+def gated_loss(
+    task: Task,
+    network: FusionNetwork,
+    batch: Batch,
+    held_out: Batch,
+    config: GateConfig,
+    progress: float,
+    num_steps: int,
+    generator: torch.Generator,
+) -> Tensor:
+    """The loss of one step of a dynamic network, (): its gradient moves gate and weights, each by its own split.
+
+    The gate's price moves one step if there is a budget.
+
+    Args:
+        task: What the target is.
+        network: In training mode, with a gate that knows the costs of its routes.
+        batch: Of the weights split.
+        held_out: Of the architecture split.
+        config: Which relaxation, which price or budget.
+        progress: Of the training, 0 to 1.
+        num_steps: Of the whole training.
+        generator: On the CPU, of draws of the relaxation.
+    """
+    gate = network.gate
+    assert gate is not None
+    losses, logits = _losses_of_routes(task, network, batch)
+    share = (progress - ROUTES_ALONE_UNTIL) / (GATE_ALONE_FROM - ROUTES_ALONE_UNTIL)
+    if share <= 0:
+        return losses.mean()
+    share = min(1.0, share)
+    weights_loss = (1 - share) * losses.mean() + share * _relaxed(losses, logits.detach(), config, progress, generator)
+    network.eval()
+    with torch.no_grad():
+        losses, _ = _losses_of_routes(task, network, held_out)
+        encoded = network.encode(held_out.inputs, gate.reads)
+    network.train()
+    logits = gate(encoded, held_out.present).float()
+    if config.max_multiply_adds:
+        spent = gate.shares()[logits.detach().argmax(dim=1)].mean()
+        _move_price(gate, float(spent) - config.max_multiply_adds, num_steps)
+    return weights_loss + _relaxed(losses + gate.price * gate.shares(), logits, config, progress, generator)
+
+
+def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
+    """The loss of every sample on every route, and the gate's logits, (batch, routes) each."""
+    outputs, logits = every_route(network, batch.inputs, batch.present)
+    losses = [sample_losses(task, some, batch.targets, network.head.scale) for some in outputs]
+    return torch.stack(losses, dim=1), logits.float()
+
+
+def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float, generator: torch.Generator) -> Tensor:
+    """Mean over the batch of what the gate's routes come to, ()."""
+    if config.gate == "gumbel":
+        temperature = SCHEDULES[config.gate_temperature](progress)
+        return gumbel(prices, logits, temperature=temperature, generator=generator).mean()
+    if config.gate == "reinforce":
+        return reinforce(prices, logits, generator=generator).mean()
+    return soft(prices, logits).mean()
+
+
+@torch.no_grad()
+def _move_price(gate: Gate, overspent: float, num_steps: int) -> None:
+    gate.price.add_(DUAL_RATE / num_steps * overspent).clamp_(min=0)
+
+
+def gate_decides(progress: float) -> bool:
+    """Whether samples train what the gate picks and nothing else: before that an epoch says little of a network."""
+    return progress >= GATE_ALONE_FROM
+
+
+def price_of_routes(network: FusionNetwork, picked: Tensor, config: GateConfig) -> float:
+    """What is added to the mean loss of a dynamic network for its multiply-adds, so that epochs can be compared.
+
+    The price of what is spent; with a budget, a steep one of what is spent beyond it.
+
+    Args:
+        network: With a gate.
+        picked: Route of every sample, (n,).
+        config: With price or budget.
+    """
+    assert network.gate is not None
+    return price_of_share(float(network.gate.shares().cpu()[picked.cpu()].mean()), config)
+
+
+def price_of_share(spent: float, config: GateConfig) -> float:
+    """Likewise of multiply-adds as a share of the static architecture's, which itself has no choice but to spend 1."""
+    if config.max_multiply_adds:
+        return OVERSPENT_PRICE * max(0.0, spent - config.max_multiply_adds)
+    return config.cost_weight * spent

@@ -1,0 +1,178 @@
+"""Gates: a small network that picks one route for every sample, and the relaxations by which it learns to.
+
+A gate reads encoder taps that are computed before anything else, so what its route skips was never needed to decide.
+All relaxations take what every route would come to for every sample, its loss and the price of its multiply-adds, and
+return one number per sample whose gradient moves the gate and the routes alike.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nas.architecture import tap_modality
+
+HIDDEN = 16
+"""Width of a gate's hidden layer."""
+
+FIRST_TEMPERATURE, LAST_TEMPERATURE = 1.0, 0.1
+
+Relaxation = Literal["soft", "gumbel", "reinforce"]
+Schedule = Literal["exponential", "linear"]
+
+
+class Gate(nn.Module):
+    """Logits of the routes: W2 ReLU(W1 [mean over time of every tap that it reads] + b1) + b2.
+
+    Args:
+        reads: Names of the taps that it reads.
+        channels: Of these taps, in the same order.
+        routes: For every route the modalities that it reads.
+
+    Attributes:
+        costs: Multiply-adds of the whole network on every route, gate and encoders included, (routes,) float64. Zeros
+            until they are set by `nas.cost.set_route_costs`.
+        static_cost: The same of the static architecture that is the last route, without any gate, ().
+        price: Loss that the static architecture's multiply-adds are worth, (); see `nas.gated_training`.
+    """
+
+    costs: Tensor
+    static_cost: Tensor
+    price: Tensor
+
+    def __init__(self, reads: Sequence[str], channels: Sequence[int], routes: Sequence[Sequence[str]]) -> None:
+        super().__init__()
+        self.reads = tuple(reads)
+        self.routes = tuple(tuple(modalities) for modalities in routes)
+        self.hidden = nn.Linear(sum(channels), HIDDEN)
+        self.output = nn.Linear(HIDDEN, len(routes))
+        self.register_buffer("costs", torch.zeros(len(routes), dtype=torch.float64))
+        self.register_buffer("static_cost", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("price", torch.zeros(()))
+
+    def forward(self, encoded: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Logits of the routes, (batch, routes); −∞ for a route that reads an absent modality.
+
+        Where a sample has all modalities of no route, the gate chooses among all, and what is absent is read as zeros.
+
+        Args:
+            encoded: Tap to (batch, time, channels), at least those that it reads.
+            present: Modality to (batch,) bool; modalities that all samples have are left out.
+        """
+        present = present or {}
+        pooled = []
+        for name in self.reads:
+            tap = encoded[name].mean(dim=1)
+            there = present.get(tap_modality(name))
+            pooled.append(tap if there is None else tap * there[:, None].to(tap.dtype))
+        logits: Tensor = self.output(F.relu(self.hidden(torch.cat(pooled, dim=1))))
+        return mask_routes(logits, self.routes, present)
+
+    def multiply_adds(self) -> int:
+        """Of one sample."""
+        return self.hidden.weight.numel() + self.output.weight.numel()
+
+    def shares(self) -> Tensor:
+        """Multiply-adds of every route as a share of the static architecture's, (routes,)."""
+        return (self.costs / self.static_cost.clamp(min=1)).to(self.hidden.weight.dtype)
+
+
+def mask_routes(logits: Tensor, routes: Sequence[Sequence[str]], present: Mapping[str, Tensor]) -> Tensor:
+    """Logits with −∞ for routes that read a modality that a sample lacks, unless that would leave it no route.
+
+    Args:
+        logits: (batch, routes).
+        routes: For every route the modalities that it reads.
+        present: Modality to (batch,) bool.
+    """
+    if not present:
+        return logits
+    allowed = torch.ones_like(logits, dtype=torch.bool)
+    for number, modalities in enumerate(routes):
+        for name in modalities:
+            if name in present:
+                allowed[:, number] &= present[name]
+    return logits.masked_fill(~allowed & allowed.any(dim=1, keepdim=True), -torch.inf)
+
+
+def soft(prices: Tensor, logits: Tensor) -> Tensor:
+    """What a route drawn from the gate's softmax would come to on average: Σ_k softmax(logits)_k · prices_k, (batch,).
+
+    Xue and Marculescu 2023, "Dynamic Multimodal Fusion" (DynMM), weigh the outputs of the routes. Departure: losses are
+    weighed, which makes this the exact expectation of what the hard gate does, without bias and without noise.
+
+    Args:
+        prices: What every route comes to, (batch, routes).
+        logits: Of the gate, (batch, routes), −∞ for what is not allowed.
+    """
+    return (logits.softmax(dim=1) * prices).sum(dim=1)
+
+
+def gumbel(prices: Tensor, logits: Tensor, *, temperature: float, generator: torch.Generator) -> Tensor:
+    """What one route comes to, drawn by straight-through Gumbel-softmax, (batch,).
+
+    Jang et al. 2017, "Categorical Reparameterization with Gumbel-Softmax", section 2.2; DynMM, section 3.3: with
+    p = softmax((log_softmax(logits) + Gumbel noise) / temperature) and h = onehot(argmax p) − stopgrad(p) + p it is
+    Σ_k h_k · prices_k. Its value is that of the drawn route alone. Departures: as in `soft`; and DynMM's code leaves
+    out the noise, this does not.
+
+    Args:
+        prices: (batch, routes).
+        logits: (batch, routes).
+        temperature: Positive; see `exponential` and `linear`.
+        generator: On the CPU, so that draws are the same on every device.
+
+    Raises:
+        ValueError: If the temperature is not positive.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be positive, got {temperature}; {FIRST_TEMPERATURE} is where it starts")
+    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+    noise = -torch.log(-torch.log(uniform)).to(dtype=logits.dtype, device=logits.device)
+    probabilities = ((logits.log_softmax(dim=1) + noise) / temperature).softmax(dim=1)
+    hard = F.one_hot(probabilities.argmax(dim=1), logits.shape[1]).to(logits.dtype)
+    return ((hard + (probabilities - probabilities.detach())) * prices).sum(dim=1)
+
+
+def reinforce(prices: Tensor, logits: Tensor, *, generator: torch.Generator) -> Tensor:
+    """What one route comes to, drawn from the gate's softmax; the gate learns by the score function, (batch,).
+
+    Williams 1992, "Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement Learning": the
+    gradient of the gate is (price − baseline) · ∇ log p(route). The baseline of a sample is the mean price of the
+    others in its batch (Kool et al. 2019, "Buy 4 REINFORCE Samples, Get a Baseline for Free!", there over draws of one
+    sample), zero for a batch of one. The value is the price of the drawn route alone.
+
+    Args:
+        prices: (batch, routes).
+        logits: (batch, routes).
+        generator: On the CPU, so that draws are the same on every device.
+    """
+    drawn = torch.multinomial(logits.detach().float().softmax(dim=1).cpu(), 1, generator=generator).to(logits.device)
+    price = prices.gather(1, drawn).squeeze(1)
+    others = price.detach()
+    baseline = (others.sum() - others) / max(1, len(others) - 1)
+    score = (others - baseline) * logits.log_softmax(dim=1).gather(1, drawn).squeeze(1)
+    return price + (score - score.detach())
+
+
+def exponential(progress: float) -> float:
+    """Temperature from 1 at progress 0 to 0.1 at progress 1, by equal factors.
+
+    DynMM: τ = τ0 · (τ1 / τ0)^progress. Departure: the paper ends at 1e-4, where hardly a gradient is left.
+    """
+    return FIRST_TEMPERATURE * math.pow(LAST_TEMPERATURE / FIRST_TEMPERATURE, progress)
+
+
+def linear(progress: float) -> float:
+    """Temperature from 1 at progress 0 to 0.1 at progress 1, by equal steps."""
+    return FIRST_TEMPERATURE + (LAST_TEMPERATURE - FIRST_TEMPERATURE) * progress
+
+
+SCHEDULES: Mapping[Schedule, Callable[[float], float]] = {"exponential": exponential, "linear": linear}
+
+RELAXATIONS: tuple[Relaxation, ...] = ("soft", "gumbel", "reinforce")

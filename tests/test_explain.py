@@ -1,0 +1,145 @@
+"""What is told of a gate: shares, costs, bounds and missing modalities, on routes made by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from nas.analysis import Recombined
+from nas.cost import CostTable, set_route_costs
+from nas.explain import Routes, explain, in_words
+from nas.graph import FusionNetwork
+from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
+from tests.helpers import CPU, tiny_batch, tiny_data, tiny_network
+from tests.test_routing import DATA, GATED, IMAGE, SPACE
+
+RIGHT, WRONG = (1.0, 0.0), (0.0, 1.0)
+
+BY_HAND = Routes(
+    outputs=np.array([[RIGHT, WRONG, RIGHT, WRONG], [RIGHT, RIGHT, WRONG, WRONG]], dtype=np.float32),
+    logits=np.array([[2, 0], [0, 2], [0, 2], [0.5, 0]], dtype=np.float32),
+    costs=np.array([10.0, 30.0]),
+    targets=np.zeros(4, dtype=np.int64),
+    data=tiny_data({"image": "vector", "audio": "vector"}),
+)
+"""Four samples of class 0: the cheap route is right on the first and the third, the dear one on the first two."""
+
+
+def test_what_the_gate_picks_is_scored_and_costed() -> None:
+    assert BY_HAND.picked().tolist() == [0, 1, 1, 0]
+    assert BY_HAND.at(BY_HAND.picked()) == (0.5, 20.0)
+    assert BY_HAND.alone() == [0.5, 0.5]
+
+
+def test_the_curve_runs_from_the_cheapest_route_to_the_dearest() -> None:
+    curve = BY_HAND.curve()
+    assert curve[0] == (10.0, 0.5)
+    assert curve[-1] == (30.0, 0.5)
+    assert (20.0, 0.5) in curve
+    # A bias b moves the difference of logits by 2b/3: the last sample turns dear at b = −3/4, the first at −3.
+    assert [cost for cost, _ in curve] == [10.0, 20.0, 25.0, 30.0]
+
+
+def test_random_gating_is_the_straight_line_between_routes() -> None:
+    better = Routes(**{**vars(BY_HAND), "targets": np.array([0, 0, 1, 1])})  # 0.5 and 1.0
+    assert better.alone() == [0.5, 1.0]
+    assert better.random(10.0) == 0.5
+    assert better.random(25.0) == pytest.approx(0.875)
+    assert better.random(40.0) == 1.0
+    assert better.random(5.0) == 0.5
+
+
+def test_the_oracle_takes_the_cheapest_route_that_is_no_more_wrong_than_the_last() -> None:
+    # Both right: cheap. Cheap wrong: dear. Dear wrong: cheap, even where neither is right.
+    assert BY_HAND.oracle().tolist() == [0, 1, 0, 0]
+    assert BY_HAND.at(BY_HAND.oracle()) == (0.75, 15.0)
+
+
+@pytest.fixture(scope="module")
+def dynamic() -> dict[str, object]:
+    built = network()
+    alone = {"image": tiny_network(SPACE.restrict(IMAGE), DATA)}
+    return explain(built, alone, tiny_batch(DATA, "test"), DATA, CPU)
+
+
+def network() -> FusionNetwork:
+    built = tiny_network(SPACE.restrict(GATED), DATA)
+    batch = tiny_batch(DATA, "test")
+    set_route_costs(built, CostTable.measure(built, batch.take(slice(0, 1)).inputs))
+    assert built.gate is not None
+    with torch.no_grad():
+        built.gate.output.bias.sub_(built.gate(built.encode(batch.inputs, built.gate.reads)).mean(dim=0))
+    return built
+
+
+def test_shares_add_up_and_costs_are_their_mean(dynamic: dict) -> None:  # type: ignore[type-arg]
+    routes = dynamic["routes"]
+    assert sum(route["share"] for route in routes) == pytest.approx(1.0)
+    for name in DATA.class_names:
+        assert sum(route["shares"][name] for route in routes) == pytest.approx(1.0)
+    spent = sum(route["share"] * route["multiply_adds"] for route in routes)
+    assert dynamic["multiply_adds"] == pytest.approx(spent)
+    assert [name for name, _ in shares_of_routes(dynamic)] == ["all samples", *DATA.class_names]
+
+
+def test_the_most_fused_sample_is_the_one_that_the_gate_spends_most_on(dynamic: dict) -> None:  # type: ignore[type-arg]
+    most, least = dynamic["most_fused"], dynamic["least_fused"]
+    assert most[0]["fused"] > least[0]["fused"]
+    assert [one["fused"] for one in most] == sorted((one["fused"] for one in most), reverse=True)
+    assert dynamic["confidence"]["fused"][most[0]["sample"]] == most[0]["fused"]
+
+
+def test_what_is_left_without_a_modality_is_that_of_routes_without_it(dynamic: dict) -> None:  # type: ignore[type-arg]
+    routes = {tuple(route["modalities"]): route for route in dynamic["routes"]}
+    for missing, left in (("audio", ("image",)), ("image", ("audio",))):
+        told = dynamic["missing"][missing]
+        assert told["multiply_adds"] == routes[left]["multiply_adds"]
+    assert dynamic["missing"]["audio"]["score"] == routes[("image",)]["score"]
+
+
+def test_it_is_told_in_a_sentence() -> None:
+    routes = [{"modalities": ["a"], "share": 0.38}, {"modalities": ["a", "b"], "share": 0.62}]
+    told = {"routes": routes, "multiply_adds": 75.0, "static_multiply_adds": 100.0}
+    assert in_words(told) == (
+        "The gate skips b on 38 % of the samples; all in all 25 % fewer multiply-adds than without it."
+    )
+    assert "no modality; all in all 10 % more" in in_words(
+        {**told, "routes": [{**route, "modalities": ["a"]} for route in routes], "multiply_adds": 110.0}
+    )
+
+
+def test_figures_show_every_route_and_class(dynamic: dict) -> None:  # type: ignore[type-arg]
+    axes = draw_routes(dynamic).axes[0]
+    assert len(axes.patches) == len(dynamic["routes"]) * (1 + len(DATA.class_names))
+    assert len(draw_trade(dynamic, "accuracy").axes[0].lines) == 4
+    bars = [len(axes.patches) for axes in draw_extremes(dynamic).axes]
+    assert bars == [len(dynamic["most_fused"]), len(dynamic["least_fused"])]
+    assert len(draw_confidence(dynamic["confidence"], {}).axes) == 1
+
+
+def test_a_diagnosis_recombines_what_the_gate_sees_too() -> None:
+    """Modalities of other samples, or absent ones, give what the whole network gives for them."""
+    built = network()
+    batch = tiny_batch(DATA, "test")
+    found = Recombined.of(built, batch, CPU)
+    torch.testing.assert_close(found.outputs(), built(batch.inputs))
+    order = torch.arange(len(batch)).flip(0)
+    mixed = {"image": tuple(a[order] for a in batch.inputs["image"]), "audio": batch.inputs["audio"]}
+    rows = {"image": order, "audio": torch.arange(len(batch))}
+    torch.testing.assert_close(found.outputs(rows), built(mixed))
+    absent = built(batch.inputs, {"audio": torch.zeros(len(batch), dtype=torch.bool)})
+    torch.testing.assert_close(found.outputs({"audio": None}), absent)
+    torch.testing.assert_close(found.take(order[:3]).outputs(), built(batch.take(order[:3]).inputs))
+    assert not torch.allclose(found.outputs(rows), found.outputs())
+
+
+def test_a_diagnosis_minds_who_has_what() -> None:
+    built = network()
+    present = {"image": torch.arange(6) % 2 == 0}
+    batch = replace(tiny_batch(DATA, "test"), present=present)
+    found = Recombined.of(built, batch, CPU)
+    torch.testing.assert_close(found.outputs(), built(batch.inputs, present))
+    torch.testing.assert_close(found.take(torch.tensor([1, 2])).outputs(), built(batch.inputs, present)[1:3])

@@ -1,0 +1,218 @@
+"""Who learns from which split in a dynamic network, when, and what multiply-adds are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas.architecture import Architecture, Choice
+from nas.checkpoint import Checkpoints, Slot
+from nas.data.batches import Batch
+from nas.errors import UserError
+from nas.gated_training import gate_decides, gated_loss, price_of_share
+from nas.gates import RELAXATIONS
+from nas.graph import FusionNetwork
+from nas.routing import run_routes
+from nas.training import Trained, TrainingConfig, drop_modalities, train
+from tests.interruptions import Interrupted, interrupted_at
+from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
+
+PROBLEM = tiny_problem(training=replace(TRAINING, epochs=10))
+NOTHING = Choice("none")
+SOUND = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("carry", ("sound@1",)))))
+BOTH = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("multiplicative", ("sound@1", "sight@1")))))
+GATED = Architecture.gated([SOUND, BOTH], ["sound@0"])
+
+
+def network(costs: tuple[float, float] = (40.0, 110.0)) -> FusionNetwork:
+    built = PROBLEM.make_network(PROBLEM.space.restrict(GATED)).train()
+    assert built.gate is not None
+    built.gate.costs.copy_(torch.tensor(costs))
+    built.gate.static_cost.fill_(100.0)
+    built.gate.price.fill_(0.1)
+    return built
+
+
+def gradients(built: FusionNetwork, progress: float, weights: Batch, held_out: Batch) -> dict[str, Tensor | None]:
+    generator = torch.Generator().manual_seed(0)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        loss = gated_loss("classification", built, weights, held_out, PROBLEM.training, progress, 100, generator)
+    loss.backward()
+    return {name: parameter.grad for name, parameter in built.named_parameters()}
+
+
+def relabelled(batch: Batch) -> Batch:
+    return replace(batch, targets=1 - batch.targets)
+
+
+def test_the_gate_learns_the_architecture_split_alone_and_weights_the_weights_split_alone() -> None:
+    weights, held_out = PROBLEM.weights, PROBLEM.architecture
+    plain = gradients(network(), 0.8, weights, held_out)
+    other_weights = gradients(network(), 0.8, relabelled(weights), held_out)
+    other_held_out = gradients(network(), 0.8, weights, relabelled(held_out))
+    for name, gradient in plain.items():
+        one, other = other_weights[name], other_held_out[name]
+        assert gradient is not None, name
+        assert one is not None, name
+        assert other is not None, name
+        of_gate = name.startswith("gate.")
+        assert torch.equal(gradient, one) == of_gate, name
+        assert torch.equal(gradient, other) != of_gate, name
+
+
+def test_the_gate_waits_until_its_routes_have_learned() -> None:
+    early = gradients(network(), 0.2, PROBLEM.weights, PROBLEM.architecture)
+    assert all((gradient is None) == name.startswith("gate.") for name, gradient in early.items())
+    assert not gate_decides(0.5)
+    assert gate_decides(0.7)
+
+
+def test_statistics_of_normalisation_come_from_the_weights_split_alone() -> None:
+    built, other = network(), network()
+    gradients(built, 0.8, PROBLEM.weights, PROBLEM.architecture)
+    loud = replace(
+        PROBLEM.architecture, inputs={k: tuple(9 * a for a in v) for k, v in PROBLEM.architecture.inputs.items()}
+    )
+    gradients(other, 0.8, PROBLEM.weights, loud)
+    assert same_tensors(dict(built.named_buffers()), dict(other.named_buffers()))
+    assert built.training
+
+
+@pytest.mark.parametrize("gate", RELAXATIONS)
+def test_every_relaxation_trains_a_network_that_is_sure_of_itself(gate: str) -> None:
+    config = replace(PROBLEM.training, gate=gate)  # type: ignore[arg-type]
+    trained = train_dynamic(config=config)
+    assert trained.network.gate is not None
+    assert float(trained.network.gate.price) == pytest.approx(0.1)
+    outputs = [trained.network(PROBLEM.architecture.inputs) for _ in range(2)]
+    assert torch.equal(outputs[0], outputs[1])
+
+
+def train_dynamic(
+    *,
+    config: TrainingConfig = PROBLEM.training,
+    costs: tuple[float, float] = (40.0, 110.0),
+    slot: Slot | None = None,
+    records: list[Mapping[str, Any]] | None = None,
+) -> Trained:
+    log = (lambda _record: None) if records is None else records.append
+    return train(
+        network(costs),
+        "classification",
+        PROBLEM.weights,
+        PROBLEM.architecture,
+        config,
+        seed=0,
+        device=CPU,
+        log=log,
+        slot=slot,
+    )
+
+
+def test_the_best_epoch_is_one_in_which_the_gate_decides() -> None:
+    records: list[Mapping[str, Any]] = []
+    trained = train_dynamic(records=records)
+    late = [record["architecture_loss"] for record in records if gate_decides((record["epoch"] + 1) / 10)]
+    assert trained.architecture_loss == min(late)
+    assert len(late) == 5  # of ten
+
+
+@pytest.mark.parametrize("costs", [(40.0, 110.0), (110.0, 40.0)])
+def test_where_the_price_outweighs_all_losses_the_gate_takes_the_cheap_route(costs: tuple[float, float]) -> None:
+    config = replace(PROBLEM.training, cost_weight=50.0, learning_rate=0.03)
+    trained = train_dynamic(config=config, costs=costs)
+    _, picked = run_routes(trained.network, PROBLEM.architecture.inputs)
+    assert (picked == costs.index(40.0)).all()
+
+
+def test_a_budget_moves_the_price_as_far_as_it_is_overspent() -> None:
+    config = replace(PROBLEM.training, max_multiply_adds=0.5)
+    for favourite, spent in ((1, 1.1), (0, 0.4)):
+        built = network()
+        assert built.gate is not None
+        with torch.no_grad():
+            built.gate.output.weight.zero_()
+            built.gate.output.bias.copy_(torch.nn.functional.one_hot(torch.tensor(favourite), 2).float())
+        gated_loss("classification", built, PROBLEM.weights, PROBLEM.architecture, config, 0.8, 100, torch.Generator())
+        # 20 over a whole training of 100 steps, per share
+        assert float(built.gate.price) == pytest.approx(max(0.0, 0.1 + 0.2 * (spent - 0.5)))
+    assert built.gate is not None
+    built.gate.price.zero_()
+    gated_loss("classification", built, PROBLEM.weights, PROBLEM.architecture, config, 0.8, 100, torch.Generator())
+    assert float(built.gate.price) == 0.0
+
+
+def test_what_is_spent_has_a_price() -> None:
+    assert price_of_share(0.7, TrainingConfig(cost_weight=0.2)) == pytest.approx(0.14)
+    assert price_of_share(0.4, TrainingConfig(max_multiply_adds=0.4)) == 0.0
+    assert price_of_share(0.7, TrainingConfig(max_multiply_adds=0.4)) == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"gate": "sfot"}, "soft"),
+        ({"gate_temperature": "lineal"}, "linear"),
+        ({"cost_weight": -1.0}, "cost_weight must be 0 or more"),
+        ({"max_multiply_adds": 40.0}, "max_multiply_adds must be from 0"),
+        ({"modality_dropout_rate": 1.0}, "modality_dropout_rate must be at least 0"),
+    ],
+)
+def test_contradictions_are_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        TrainingConfig(**options)
+
+
+def test_a_dynamic_training_goes_on_from_any_step_to_the_same_bits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(PROBLEM.training, max_multiply_adds=0.6, gate="gumbel", modality_dropout_rate=0.2)
+    wanted = train_dynamic(config=config)
+    for number in (2, 11, 15, 18):
+        checkpoints = Checkpoints(tmp_path / str(number), every_seconds=0)
+        checkpoints.__enter__()  # and never left, as when killed
+        with interrupted_at(monkeypatch, number), pytest.raises(Interrupted):
+            train_dynamic(config=config, slot=checkpoints.slot("one"))
+        found = train_dynamic(config=config, slot=Checkpoints(tmp_path / str(number)).slot("one"))
+        assert same_tensors(found.network.state_dict(), wanted.network.state_dict())
+        assert found.architecture_loss == wanted.architecture_loss
+
+
+def _batch(count: int, present: Mapping[str, Tensor]) -> Batch:
+    inputs = {name: (torch.zeros(count, 1),) for name in ("a", "b", "c")}
+    return Batch(inputs, present, torch.zeros(count, dtype=torch.long))
+
+
+def test_modalities_are_dropped_at_their_rate_and_one_is_always_left() -> None:
+    generator = torch.Generator().manual_seed(0)
+    count = 20_000
+    dropped = drop_modalities(_batch(count, {}), 0.5, generator)
+    there = torch.stack(list(dropped.present.values()))
+    assert there.any(dim=0).all()
+    # Of three, all go in 1/8 of the cases, and one of them stays then: (1/2 + 1/8 · 1/3); standard error 0.0035.
+    assert there.float().mean(dim=1).tolist() == pytest.approx([0.5417] * 3, abs=0.015)
+
+
+def test_what_a_sample_lacks_is_not_given_to_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    has_b = torch.arange(1000) % 2 == 0
+    only_b = {"a": torch.zeros(1000, dtype=torch.bool), "b": has_b, "c": torch.zeros(1000, dtype=torch.bool)}
+    dropped = drop_modalities(_batch(1000, only_b), 0.9, generator)
+    assert torch.equal(dropped.present["b"], has_b)  # its last one is left to it
+    assert not dropped.present["a"].any()
+    assert not dropped.present["c"].any()
+
+
+def test_no_rate_draws_nothing() -> None:
+    generator = torch.Generator().manual_seed(0)
+    before = generator.get_state()
+    batch = _batch(4, {})
+    assert drop_modalities(batch, 0.0, generator) is batch
+    assert torch.equal(generator.get_state(), before)

@@ -1,0 +1,226 @@
+"""Dynamic networks: routed and dense alike, what is skipped is not run, and static networks are as they were."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas.architecture import Architecture, Choice
+from nas.cost import CostTable, multiply_adds, set_route_costs
+from nas.errors import UserError
+from nas.graph import FusionNetwork, Inputs
+from nas.routing import cheaper_execution, every_route, run_routes
+from search_spaces import layerwise
+from tests.helpers import counted_calls, tiny_batch, tiny_data, tiny_network
+
+SPACE = layerwise({"image": 2, "audio": 2})
+DATA = tiny_data({"image": "vector", "audio": "sequence"})
+ROUNDING = 1e-12
+"""Of float64: batches of another size may be summed in another order."""
+
+
+def architecture(first: Choice, last: Choice) -> Architecture:
+    return Architecture("layerwise", (("fusion0", first), ("fusion1", last)))
+
+
+NOTHING = Choice("none")
+IMAGE = architecture(NOTHING, Choice("carry", ("image@1",)))
+AUDIO = architecture(NOTHING, Choice("carry", ("audio@1",)))
+SHALLOW = architecture(Choice("multiplicative", ("image@0", "audio@0")), NOTHING)
+BOTH = architecture(Choice("mlp", ("image@0", "audio@0")), Choice("additive", ("image@1", "audio@1")))
+GATED = Architecture.gated([IMAGE, AUDIO, SHALLOW, BOTH], ["image@0"])
+PAIR = Architecture.gated([IMAGE, BOTH], ["image@0", "image@1"])
+
+
+def network(of: Architecture, *, seed: int = 0) -> FusionNetwork:
+    built = tiny_network(SPACE.restrict(of), DATA, seed=seed).double()
+    set_route_costs(built, CostTable.measure(built, tiny_batch(DATA).take(slice(0, 1)).inputs))
+    return built
+
+
+def routes_of(count: int, number: int) -> Tensor:
+    return torch.arange(number) % count
+
+
+def test_each_route_is_the_derived_network_of_its_own_architecture() -> None:
+    built = network(GATED)
+    batch = tiny_batch(DATA)
+    state = built.state_dict()
+    for number, route in enumerate(GATED.routes()):
+        alone = tiny_network(SPACE.restrict(route), DATA, seed=1).double()
+        alone.load_state_dict({name: state[name] for name in alone.state_dict()})
+        forced = torch.full((len(batch),), number)
+        outputs, picked = run_routes(built, batch.inputs, route=forced, execution="routed")
+        torch.testing.assert_close(outputs, alone(batch.inputs), rtol=0, atol=ROUNDING)
+        assert picked is forced
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 18])
+def test_routed_and_dense_put_out_the_same(size: int) -> None:
+    built = network(GATED)
+    batch = tiny_batch(DATA).take(slice(0, size))
+    route = routes_of(4, size)
+    routed, _ = run_routes(built, batch.inputs, route=route, execution="routed")
+    dense, _ = run_routes(built, batch.inputs, route=route, execution="dense")
+    torch.testing.assert_close(routed, dense, rtol=0, atol=ROUNDING)
+    every, _ = every_route(built, batch.inputs)
+    torch.testing.assert_close(dense, torch.stack([every[k, i] for i, k in enumerate(route.tolist())]))
+    assert len({tuple(row.tolist()) for row in every[:, 0]}) == 4  # or else it would say nothing
+
+
+def test_a_skipped_encoder_is_not_run() -> None:
+    built = network(PAIR)
+    batch = tiny_batch(DATA)
+    for route, runs in ((torch.zeros(len(batch), dtype=torch.long), 0), (routes_of(2, len(batch)), 1)):
+        with counted_calls(built) as calls:
+            run_routes(built, batch.inputs, route=route, execution="routed")
+        assert calls["encoders.audio.stages.0.0"] == runs
+        assert calls["encoders.image.stages.1.0"] == 1  # the gate's, and no second time for the routes
+        assert calls["nodes.fusion1.additive__image_1__audio_1.maps.1"] == calls["encoders.audio.stages.1.0"]
+
+
+def test_only_the_samples_of_a_route_pass_through_it() -> None:
+    built = network(PAIR)
+    batch = tiny_batch(DATA)
+    seen = []
+    audio = built.encoders["audio"]
+    audio.register_forward_pre_hook(lambda _module, arguments: seen.append(len(arguments[0][0])))
+    route = (torch.arange(len(batch)) < 5).long()
+    run_routes(built, batch.inputs, route=route, execution="routed")
+    assert seen == [5]
+
+
+def test_a_modality_that_no_sample_needs_may_be_left_out() -> None:
+    built = network(PAIR)
+    batch = tiny_batch(DATA)
+    route = torch.zeros(len(batch), dtype=torch.long)
+    outputs, _ = run_routes(built, {"image": batch.inputs["image"]}, route=route, execution="routed")
+    assert outputs.shape == (len(batch), 3)
+
+
+def test_in_evaluation_a_sample_s_route_and_output_are_its_own() -> None:
+    built = network(GATED)
+    batch = tiny_batch(DATA)
+    assert built.gate is not None
+    with torch.no_grad():  # a gate that is not trained has a favourite, the same for all
+        logits = built.gate(built.encode(batch.inputs, built.gate.reads))
+        built.gate.output.bias.sub_(logits.mean(dim=0))
+    outputs, picked = run_routes(built, batch.inputs)
+    assert len(set(picked.tolist())) > 1
+    again, same = run_routes(built, batch.inputs)
+    assert torch.equal(picked, same)
+    assert torch.equal(outputs, again)
+    assert torch.equal(built(batch.inputs), outputs)
+    for i in range(len(batch)):
+        alone, own = run_routes(built, batch.take(slice(i, i + 1)).inputs)
+        assert own.item() == picked[i].item()
+        torch.testing.assert_close(alone[0], outputs[i], rtol=0, atol=ROUNDING)
+
+
+def test_an_absent_modality_is_never_on_the_route() -> None:
+    built = network(GATED)
+    batch = tiny_batch(DATA)
+    there = torch.arange(len(batch)) % 2 == 0
+    for name, alone in (("audio", 0), ("image", 1)):
+        _, picked = run_routes(built, batch.inputs, {name: there})
+        assert (picked[~there] == alone).all()
+
+
+class Forced(torch.nn.Module):
+    """A dynamic network that sends every sample along one route."""
+
+    def __init__(self, network: FusionNetwork, number: int) -> None:
+        super().__init__()
+        self.network, self.number = network, number
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        return run_routes(self.network, inputs, route=torch.tensor([self.number]), execution="routed")[0]
+
+
+def test_costs_of_routes_are_those_that_are_counted() -> None:
+    """Whole network, gate included: the flop counter on one sample that is sent along each route."""
+    for gated in (GATED, PAIR):
+        built = network(gated)
+        one = tiny_batch(DATA).take(slice(0, 1)).inputs
+
+        assert built.gate is not None
+        counted = [multiply_adds(Forced(built, number), one) for number in range(len(gated.routes()))]
+        assert built.gate.costs.tolist() == counted
+        alone = tiny_network(SPACE.restrict(BOTH), DATA).double()
+        assert float(built.gate.static_cost) == multiply_adds(alone, one)
+
+
+def test_dense_is_taken_where_routing_saves_less_than_it_costs() -> None:
+    built = network(PAIR)
+    assert built.gate is not None
+    built.gate.costs.copy_(torch.tensor([1e6, 2e6]))
+    assert cheaper_execution(built, [1, 1]) == "routed"  # saves 1e6, costs two times 3e5
+    assert cheaper_execution(built, [0, 7]) == "routed"  # nothing to gather
+    built.gate.costs.copy_(torch.tensor([1e3, 2e3]))
+    assert cheaper_execution(built, [1, 1]) == "dense"
+    assert cheaper_execution(built, [1000, 1000]) == "routed"
+    built.gate.costs.zero_()
+    assert cheaper_execution(built, [1, 1]) == "routed"
+
+
+def test_a_static_network_is_as_it_was() -> None:
+    """No gate, no further parameter, no further random number, the same bytes of JSON."""
+    static = tiny_network(SPACE.restrict(BOTH), DATA)
+    assert static.gate is None
+    assert not [name for name in static.state_dict() if "gate" in name.split(".")[0]]
+    assert BOTH.to_dict() == {
+        "format_version": 1,
+        "space": "layerwise",
+        "nodes": [
+            {"node": "fusion0", "operation": "mlp", "inputs": ["image@0", "audio@0"]},
+            {"node": "fusion1", "operation": "additive", "inputs": ["image@1", "audio@1"]},
+        ],
+    }
+    gated = tiny_network(SPACE.restrict(Architecture.gated([BOTH, SHALLOW], ["image@0"])), DATA)
+    shared = static.encoders.state_dict()
+    assert all(torch.equal(shared[name], value) for name, value in gated.encoders.state_dict().items())
+
+
+def test_json_there_and_back_is_the_identity() -> None:
+    for one in (GATED, PAIR, BOTH):
+        assert Architecture.from_json(one.to_json()) == one
+    assert GATED.to_dict()["format_version"] == 2
+    assert "dynamic" not in BOTH.to_json()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"gate": None}, "garbles"),
+        ({"gate": {"reads": [], "routes": PAIR.to_dict()["gate"]["routes"]}}, "reads"),
+        ({"gate": {"reads": "image@0", "routes": PAIR.to_dict()["gate"]["routes"]}}, "reads"),
+        ({"gate": {"reads": ["image@0"], "routes": PAIR.to_dict()["gate"]["routes"][:1]}}, "routes"),
+        ({"gate": {"reads": ["image@0"], "routes": 2 * PAIR.to_dict()["gate"]["routes"]}}, "differs"),
+        ({"gate": {"reads": ["image@0"], "routes": PAIR.to_dict()["gate"]["routes"][::-1]}}, "last route"),
+        ({"gate": {"reads": ["image@0"], "routes": [[], []]}}, "every node"),
+        ({"format_version": 3}, "format version 3, expected 1 or 2"),
+    ],
+)
+def test_a_garbled_gate_is_one_clear_line(change: dict[str, object], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Architecture.from_json(json.dumps({**PAIR.to_dict(), **change}))
+
+
+def test_a_space_refuses_what_it_does_not_offer() -> None:
+    with pytest.raises(UserError, match="no encoder offers"):
+        SPACE.restrict(Architecture.gated([IMAGE, BOTH], ["image@7"]))
+    with pytest.raises(UserError, match="does not offer"):
+        SPACE.restrict(Architecture.gated([architecture(NOTHING, Choice("carry", ("image@0",))), BOTH], ["image@0"]))
+
+
+def test_what_a_dynamic_architecture_reads_is_the_union() -> None:
+    assert set(GATED.taps()) == {"image@0", "audio@0", "image@1", "audio@1"}
+    assert Architecture.gated([IMAGE, AUDIO], ["audio@0"]).deepest() == {"image": 1, "audio": 1}
+    assert SPACE.restrict(GATED).sole() == GATED
+    assert SPACE.restrict(BOTH).sole() == BOTH
+    assert SPACE.interaction_order(GATED) == 3
+    assert SPACE.interaction_order(Architecture.gated([AUDIO, IMAGE], ["image@0"])) == 0
+    assert GATED.in_words().startswith("a gate on image@0 picks depth 1: image alone, or depth 1: audio alone, or ")
