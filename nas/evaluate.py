@@ -15,10 +15,9 @@ from nas.baselines import RANDOM_TRAININGS, RowKind
 from nas.cost import CostTable
 from nas.data.batches import split_batch
 from nas.data.fusion_data import Task
-from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.preparation import Setup
-from nas.retrain import Judged
+from nas.retrain import Entry, Judged
 from nas.space import SearchSpace
 from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
 
@@ -126,16 +125,16 @@ def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], targets: NDArray
     )
 
 
-def costs(setup: Setup, network: FusionNetwork) -> dict[str, Any]:
+def costs(setup: Setup, entry: Entry) -> dict[str, Any]:
     """Multiply-adds for one sample of each encoder that is run up to each of its taps, each fusion node and the head.
 
     Args:
         setup: Of the run.
-        network: Derived, on the run's device.
+        entry: Of the found architecture, its network on the run's device.
     """
     sample = split_batch(setup.data, "test", setup.device).take(slice(0, 1)).to(setup.device)
-    table = CostTable.measure(network, sample.inputs)
-    nodes = {node.name: sum(table.choice(node.name, choice) for choice in node.choices) for node in network.space.nodes}
+    table = CostTable.measure(entry.network, sample.inputs)
+    nodes = {node: table.choice(node, choice) for node, choice in entry.architecture.choices}
     return {"encoders": dict(table.encoders), "nodes": nodes, "head": table.head}
 
 

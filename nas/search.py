@@ -500,7 +500,7 @@ def retrain_and_judge(
         "metric": metric,
         "higher_is_better": higher_is_better(metric),
         "leaderboard": [row.to_dict() for row in board],
-        "costs": costs(setup, entries[0][0].network),
+        "costs": costs(setup, entries[0][0]),
         "diagnosis": diagnosis(setup, [some for some, _ in judged], judged[0][1]).to_dict(),
         "mistakes": mistakes(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
