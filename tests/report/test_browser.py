@@ -101,7 +101,8 @@ def test_it_plays_by_keyboard_and_calmly_where_motion_is_unwelcome(
     opened = Opened(browser, usual, reduced_motion=motion)
     button, slider = opened.page.locator("#film button"), opened.page.locator("#film input")
     button.press("Enter")
-    assert (button.inner_text(), slider.input_value()) == ("Pause", "0")
+    assert button.inner_text() == "Pause"
+    assert int(slider.input_value()) < 39  # at the end, where it stood, it begins anew
     playwright.expect(slider).not_to_have_value("0")
     assert int(slider.input_value()) % stride == 0
     button.press("Enter")
