@@ -180,7 +180,7 @@ class FusionNetwork(nn.Module):
             return run_routes(self, inputs, present)[0]
         chosen = selection if selection is not None else {node.name: 0 for node in self.space.nodes}
         taps = self.taps(inputs, self.needed_taps(chosen), present)
-        return self.fuse(taps, chosen, batch_size=len(next(iter(inputs.values()))[0]))
+        return self.fuse(taps, chosen, batch_size=next(iter(inputs.values()))[0].shape[0])
 
     def fuse(self, taps: Mapping[str, Tensor], selection: Selection, *, batch_size: int) -> Tensor:
         """What comes after the taps: the fusion nodes and the head.

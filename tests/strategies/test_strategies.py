@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
+from nas.gated_training import GateConfig
 from nas.strategies import STRATEGIES, Explored, SearchConfig
 from nas.training import Trained, TrainingConfig, evaluation_losses
 from tests.strategies.problems import (
@@ -240,7 +241,12 @@ _TRAINING_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "channels": (6, _EVERYWHERE),
     "dropout_rate": (0.6, _EVERYWHERE),
 }
-_TESTED_BY_THEMSELVES = {"budget_seconds", "patience", "compile"}
+_TESTED_BY_THEMSELVES = {
+    "budget_seconds",
+    "patience",
+    "compile",
+    *(field.name for field in fields(GateConfig)),  # in test_gated_training, for a gate comes after the strategy
+}
 
 
 @pytest.mark.parametrize(
