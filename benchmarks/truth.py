@@ -294,10 +294,11 @@ def complete(tables: Sequence[Truth], wanted: Sequence[Job], *, every_seconds: f
 
 
 def groups(tasks: Sequence[KnownTask]) -> list[list[KnownTask]]:
-    """Tasks of one form together: equal time and width."""
+    """Tasks of one form together: equal time and width, and as many samples."""
     found: dict[tuple[int, ...], list[KnownTask]] = {}
     for task in tasks:
-        found.setdefault(made(task).modalities["m0"].arrays[0].shape[1:], []).append(task)
+        form = (task.samples, task.test_samples, *made(task).modalities["m0"].arrays[0].shape[1:])
+        found.setdefault(form, []).append(task)
     return list(found.values())
 
 
