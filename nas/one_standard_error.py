@@ -240,20 +240,19 @@ def _with_a_modality_less(table: _Table, chosen: int) -> list[int]:
 def _interactions_of_the_same_taps(table: _Table, row: int) -> list[int]:
     """Rows of every order that read the same taps at the same nodes, the best of each; simple first."""
     inputs = [[choice.inputs for _, choice in one.choices] for one in table.architectures]
-    alike = np.array([i for i, some in enumerate(inputs) if some == inputs[row]])
-    return [
-        row if order == table.orders[row] else table.cheapest(alike[table.orders[alike] == order])
-        for order in np.unique(table.orders[alike])
-    ]
+    return _of_every_order(table, np.array([i for i, some in enumerate(inputs) if some == inputs[row]]), row)
 
 
 def _interactions_with_the_same_nodes(table: _Table, row: int) -> list[int]:
     """Rows of a row's own order and of every order above 1, the best with the same active nodes; simple first."""
     alike = np.flatnonzero((table.is_active == table.is_active[row]).all(axis=1))
-    orders = [order for order in np.unique(table.orders[alike]) if order > 1 or order == table.orders[row]]
-    return [
-        row if order == table.orders[row] else table.cheapest(alike[table.orders[alike] == order]) for order in orders
-    ]
+    return _of_every_order(table, alike[(table.orders[alike] > 1) | (table.orders[alike] == table.orders[row])], row)
+
+
+def _of_every_order(table: _Table, rows: NDArray[np.int64], row: int) -> list[int]:
+    """Of some rows the best of every order, but of a row's own order itself; simple first."""
+    orders = table.orders[rows]
+    return [row if order == table.orders[row] else table.cheapest(rows[orders == order]) for order in np.unique(orders)]
 
 
 def _with_more_nodes(table: _Table, chosen: int) -> int | None:
