@@ -22,6 +22,7 @@ from nas.encoders.vector import VectorEncoder
 from nas.graph import FusionNetwork, Head
 from nas.one_standard_error import one_standard_error
 from nas.scoring import PathScorer
+from nas.space import SearchSpace
 from nas.strategies import Explored, Problem
 from nas.training import losses, predict, train
 from search_spaces import layerwise
@@ -309,8 +310,8 @@ def test_a_supernet_that_has_not_learned_has_no_say_in_order_and_nodes(scene: Sc
     assert scene.log == [("on 0.15", form) for form in forms]
 
 
-@pytest.mark.parametrize(("is_trained", "expected"), [(True, ("a", "b")), (False, ("a", "b", "c"))])
-def test_a_supernet_that_has_not_learned_leaves_no_modality_out(is_trained: bool, expected: tuple[str, ...]) -> None:
+def three_modalities() -> tuple[SearchSpace, FusionNetwork, CostTable]:
+    """One node that may add some of three modalities, and its supernet."""
     space = layerwise({"a": 1, "b": 1, "c": 1}, operations=["additive"])
     network = FusionNetwork(
         space,
@@ -320,6 +321,12 @@ def test_a_supernet_that_has_not_learned_leaves_no_modality_out(is_trained: bool
         dropout_rate=0.0,
     )
     cost = CostTable.measure(network, {name: (torch.zeros(1, 2),) for name in "abc"})
+    return space, network, cost
+
+
+@pytest.mark.parametrize(("is_trained", "expected"), [(True, ("a", "b")), (False, ("a", "b", "c"))])
+def test_a_supernet_that_has_not_learned_leaves_no_modality_out(is_trained: bool, expected: tuple[str, ...]) -> None:
+    space, _, cost = three_modalities()
     architectures = list(space.enumerate())
     losses = torch.rand(1, 50, generator=torch.Generator().manual_seed(0)).repeat(len(architectures), 1)
     candidates = Candidates(np.array([space.index(one) for one in architectures]), losses)
@@ -335,7 +342,7 @@ def test_a_modality_is_left_out_if_nothing_is_lost(
     monkeypatch: pytest.MonkeyPatch, behind: float, expected: tuple[str, ...]
 ) -> None:
     """Of three modalities the supernet favours the sum of all; trained on, two are so many standard errors behind."""
-    space = layerwise({"a": 1, "b": 1, "c": 1}, operations=["additive"])
+    space, network, cost = three_modalities()
     architectures = list(space.enumerate())
     every = next(one for one in architectures if one.modalities() == ("a", "b", "c"))
     two = next(one for one in architectures if one.modalities() == ("a", "b"))
@@ -351,14 +358,6 @@ def test_a_modality_is_left_out_if_nothing_is_lost(
 
     monkeypatch.setattr(nas.one_standard_error, "_trained_on", trained_on)
     monkeypatch.setattr(nas.one_standard_error, "_constant", lambda _problem: torch.stack([BASE, BASE]))
-    network = FusionNetwork(
-        space,
-        {name: VectorEncoder(Standardize.blank(2), 2, widths=(4,)) for name in "abc"},
-        Head(4, 2),
-        channels=4,
-        dropout_rate=0.0,
-    )
-    cost = CostTable.measure(network, {name: (torch.zeros(1, 2),) for name in "abc"})
     candidates = Candidates(
         np.array([space.index(one) for one in architectures]), torch.stack([*map(supernet, architectures)])
     )
