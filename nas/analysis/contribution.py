@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -65,7 +65,9 @@ def contributions(
         raise ValueError(f"subsets of {len(modalities)} modalities are too many, expected at most {MOST_MODALITIES}")
     metric = PRIMARY[task]
     subsets = [frozenset(s) for size in range(len(modalities) + 1) for s in combinations(modalities, size)]
-    values = {kept: [_statistics(metric, one, kept, targets, seed) for one in networks] for kept in subsets}
+    before = [(one, one.outputs()) for one in networks]
+    exchanges = {kept: [_exchange(task, *one, kept, targets, seed) for one in before] for kept in subsets}
+    values = {kept: [statistics for statistics, _ in some] for kept, some in exchanges.items()}
     whole = frozenset(modalities)
     found = []
     for modality in modalities:
@@ -83,7 +85,7 @@ def contributions(
                 left_out=combination(metric, [(1, values[whole]), (-1, without)]),
                 permuted=combination(metric, [(1, values[whole]), (-1, values[whole - {modality}])]),
                 shapley=combination(metric, terms),
-                unchanged=_unchanged(task, networks, modality, seed),
+                unchanged=float(np.mean([share for _, share in exchanges[whole - {modality}]])),
             )
         )
     return found
@@ -94,37 +96,30 @@ def _shapley_weight(size: int, count: int) -> float:
     return math.factorial(size) * math.factorial(count - size - 1) / math.factorial(count)
 
 
-def _exchanged(samples: Recombined, kept: frozenset[str], seed: int, draw: int) -> Mapping[str, torch.Tensor]:
-    """Where every modality that is not kept comes from: a random order of the samples of its own."""
-    generator = torch.Generator().manual_seed(1000 * seed + draw)
-    orders = {name: torch.randperm(samples.num_samples, generator=generator) for name in samples.modalities}
-    return {name: order for name, order in orders.items() if name not in kept}
+def _exchange(
+    task: Task,
+    samples: Recombined,
+    before: torch.Tensor,
+    kept: frozenset[str],
+    targets: NDArray[np.generic],
+    seed: int,
+) -> tuple[NDArray[np.float64], float]:
+    """What comes of taking every modality that is not kept from another sample, each from one of its own.
 
-
-def _statistics(
-    metric: str, samples: Recombined, kept: frozenset[str], targets: NDArray[np.generic], seed: int
-) -> NDArray[np.float64]:
-    """What each sample adds to the sums of the metric, (n, terms), mean over exchanges of all that is not kept."""
-    draws = range(DRAWS if len(kept) < len(samples.modalities) else 1)
-    found = [
-        sample_statistics(metric, samples.outputs(_exchanged(samples, kept, seed, draw)).numpy(), targets)
-        for draw in draws
-    ]
-    mean: NDArray[np.float64] = np.mean(found, axis=0)
-    return mean
-
-
-def _unchanged(task: Task, networks: Sequence[Recombined], modality: str, seed: int) -> float:
-    if task == "regression":
-        return math.nan
-    shares = []
-    for samples in networks:
-        kept = frozenset(samples.modalities) - {modality}
-        before = _answers(task, samples.outputs())
-        for draw in range(DRAWS):
-            after = _answers(task, samples.outputs(_exchanged(samples, kept, seed, draw)))
-            shares.append(float((before == after).float().mean()))
-    return float(np.mean(shares))
+    Returns:
+        What each sample adds to the sums of the metric, (n, terms), and the share of answers that stay as `before`,
+        mean over `DRAWS` exchanges both.
+    """
+    statistics, shares = [], []
+    for draw in range(DRAWS if len(kept) < len(samples.modalities) else 1):
+        generator = torch.Generator().manual_seed(1000 * seed + draw)
+        orders = {name: torch.randperm(samples.num_samples, generator=generator) for name in samples.modalities}
+        outputs = samples.outputs({name: order for name, order in orders.items() if name not in kept})
+        statistics.append(sample_statistics(PRIMARY[task], outputs.numpy(), targets))
+        same = math.nan if task == "regression" else _answers(task, outputs) == _answers(task, before)
+        shares.append(float(torch.as_tensor(same).float().mean()))
+    mean: NDArray[np.float64] = np.mean(statistics, axis=0)
+    return mean, float(np.mean(shares))
 
 
 def _answers(task: Task, outputs: torch.Tensor) -> torch.Tensor:
