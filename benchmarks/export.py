@@ -11,7 +11,6 @@ or of 1, as `fusenas export` measures it in a fresh process. Latency is that of 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import os
 import statistics
@@ -32,6 +31,7 @@ from nas.architecture import Architecture, Choice, tap_name
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export import export
+from nas.export.check import imported
 from nas.export.formats import FORMATS
 from nas.export.portable import Portable
 from nas.export.verify import TOLERANCE
@@ -149,22 +149,13 @@ def measure(data: FusionData, folder: Path) -> list[Latency]:
         "onnx": lambda *inputs: session.run(
             None, {name: tensor.numpy() for name, tensor in zip(network.names, inputs, strict=True)}
         ),
-        "python": _module(folder / "network.py").load(folder / "network.safetensors"),
+        "python": imported(folder / "network.py").load(folder / "network.safetensors"),
     }
     found = []
     for size in BATCHES:
         inputs = network.inputs(batch.take(torch.arange(size) % len(batch)))
         found += [Latency(data.name, way, size, _milliseconds(run, inputs)) for way, run in ways.items()]
     return found
-
-
-def _module(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("network", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @torch.no_grad()

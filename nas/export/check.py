@@ -74,12 +74,18 @@ def _safetensors(file: Path, masked: Sequence[str]) -> Network:
     return Portable(load_weights(RunFolder(file.parent), file.name).network, masked)
 
 
-def _python(file: Path) -> Network:
+def imported(file: Path) -> Any:
+    """An exported Python file as a module."""
     spec = importlib.util.spec_from_file_location("network", file)
     assert spec is not None
     assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
+    module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+def _python(file: Path) -> Network:
+    module = imported(file)
     with redirect_stdout(StringIO()):
         module.main()
     network: Network = module.load(file.with_suffix(".safetensors"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,7 @@ from torch import nn
 from nas.architecture import Choice
 from nas.data.fusion_data import FusionData
 from nas.errors import UserError
+from nas.export.check import imported
 from nas.export.classes import constructor, safe
 from nas.export.code import with_shapes, write_code
 from nas.export.portable import Portable
@@ -43,16 +43,6 @@ def written(network: FusionNetwork, data: FusionData, folder: Path, about: str =
     file.write_text(code, encoding="utf-8")
     save_file(weights, file.with_suffix(".safetensors"), {"architecture_hash": description["architecture_hash"]})
     return code, file
-
-
-def imported(file: Path) -> Any:
-    """The file as a module."""
-    spec = importlib.util.spec_from_file_location("network", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def assert_same(network: FusionNetwork, data: FusionData, folder: Path) -> str:
