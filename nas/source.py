@@ -79,6 +79,11 @@ def listed(inputs: Sequence[Term]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
+def stages(count: int) -> dict[str, str]:
+    """Members of an encoder that standardizes, then has a stage per depth: `self.layer0`, which is `stages.0`."""
+    return {"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}}
+
+
 def layers(first: str, count: int) -> list[str]:
     """Statements that run `self.layer0` on an expression and every further layer on the output of the one before."""
     return [f"layer{depth} = self.layer{depth}({f'layer{depth - 1}' if depth else first})" for depth in range(count)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.encoders.base import MAP_GRID, Encoder, Standardize, map_tap_channels, map_tap_source, tap_from_map
-from nas.source import TapsSource, layers
+from nas.source import TapsSource, layers, stages
 
 
 class MapEncoder(Encoder):
@@ -72,7 +72,7 @@ class MapEncoder(Encoder):
         count = depths[-1] + 1
         return TapsSource(
             doc=f"Convolution network for {inputs[0]}; a tap holds means on a grid of {MAP_GRID} × {MAP_GRID}.",
-            members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
+            members=stages(count),
             layers=[
                 "# Channels last, convolution and pooling take about half the time.",
                 f"pixels = self.standardize({inputs[0]}).to(memory_format=torch.channels_last)",

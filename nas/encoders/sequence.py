@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.encoders.base import MAX_TIME, Encoder, Standardize, sequence_tap_source, tap_from_sequence
-from nas.source import TapsSource, layers
+from nas.source import TapsSource, layers, stages
 
 
 class SequenceEncoder(Encoder):
@@ -71,7 +71,7 @@ class SequenceEncoder(Encoder):
         name, count, length = inputs[0], depths[-1] + 1, shapes[0][0]
         return TapsSource(
             doc=f"Temporal convolution network for {name}; a tap has at most {MAX_TIME} steps.",
-            members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
+            members=stages(count),
             layers=[
                 f"values = self.standardize({name}).transpose(1, 2)",
                 f"clock = torch.linspace(-1, 1, {length}, device=values.device)",

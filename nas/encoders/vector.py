@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nas.encoders.base import Encoder, Standardize, tap_from_vector
-from nas.source import TapsSource, layers
+from nas.source import TapsSource, layers, stages
 
 
 class VectorEncoder(Encoder):
@@ -61,7 +61,7 @@ class VectorEncoder(Encoder):
         count = depths[-1] + 1
         return TapsSource(
             doc=f"Multilayer perceptron for {inputs[0]}.",
-            members={"standardize": "standardize", **{f"layer{depth}": f"stages.{depth}" for depth in range(count)}},
+            members=stages(count),
             layers=layers(f"self.standardize({inputs[0]})", count),
             taps={depth: f"layer{depth}.unsqueeze(1)" for depth in depths},
         )
