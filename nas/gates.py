@@ -132,11 +132,26 @@ def gumbel(prices: Tensor, logits: Tensor, *, temperature: float, generator: tor
     """
     if not temperature > 0:
         raise ValueError(f"temperature must be positive, got {temperature}; {FIRST_TEMPERATURE} is where it starts")
+    return (one_hot_draw(logits, temperature, generator) * prices).sum(dim=1)
+
+
+def one_hot_draw(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """A one-hot draw by straight-through Gumbel-softmax, in value and shape as the logits, (…, choices).
+
+    With p = softmax((log_softmax(logits) + Gumbel noise) / temperature) it is onehot(argmax p) + (p − stopgrad(p)). The
+    uniform draw behind the noise is kept away from 0 and 1, so no draw is infinite and none has to be repeated; and in
+    this order the value is one-hot by construction, since x − x is zero in floating point.
+
+    Args:
+        logits: (…, choices).
+        temperature: Positive.
+        generator: On the CPU, so that draws are the same on every device.
+    """
     uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
     noise = -torch.log(-torch.log(uniform)).to(dtype=logits.dtype, device=logits.device)
-    probabilities = ((logits.log_softmax(dim=1) + noise) / temperature).softmax(dim=1)
-    hard = F.one_hot(probabilities.argmax(dim=1), logits.shape[1]).to(logits.dtype)
-    return ((hard + (probabilities - probabilities.detach())) * prices).sum(dim=1)
+    probabilities = ((logits.log_softmax(dim=-1) + noise) / temperature).softmax(dim=-1)
+    hard = F.one_hot(probabilities.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
+    return hard + (probabilities - probabilities.detach())
 
 
 def reinforce(prices: Tensor, logits: Tensor, *, generator: torch.Generator) -> Tensor:

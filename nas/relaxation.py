@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from nas.gates import one_hot_draw
 from nas.graph import PartialChannels, StraightThrough
 from nas.space import FusionNode, SearchSpace
 from nas.training import seeded
@@ -46,15 +47,8 @@ def gumbel(
     _check_temperature(temperature)
     selection = {}
     for node, logits in arch_logits.items():
-        uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64)
-        noise = -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12)))
-        perturbed = logits.log_softmax(dim=0) + noise.to(dtype=logits.dtype, device=logits.device)
-        probabilities = (perturbed / temperature).softmax(dim=0)
-        index = int(probabilities.argmax())
-        hard = torch.zeros_like(probabilities)
-        hard[index] = 1.0
-        # In this order the value is one-hot by construction, since x − x is zero in floating point.
-        selection[node] = StraightThrough(index, hard + (probabilities - probabilities.detach()))
+        drawn = one_hot_draw(logits, temperature, generator)
+        selection[node] = StraightThrough(int(drawn.argmax()), drawn)
     return selection
 
 
