@@ -13,7 +13,7 @@ from nas.analysis import Diagnosis, Overfitting, Recombined, diagnose, overfitti
 from nas.architecture import Architecture
 from nas.baselines import RANDOM_TRAININGS, RowKind
 from nas.cost import CostTable
-from nas.data.batches import split_batch
+from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.preparation import Setup
@@ -102,15 +102,14 @@ def leaderboard(task: Task, judged: Sequence[Sequence[Judged]], targets: NDArray
     return rows
 
 
-def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], targets: NDArray[np.generic]) -> Diagnosis:
+def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], batch: Batch) -> Diagnosis:
     """What the found networks do with their modalities; see `nas.analysis`.
 
     Args:
         setup: Of the run.
         judged: Per seed the contestants in the same order, the found one first.
-        targets: Of the test split.
+        batch: The test split.
     """
-    batch = split_batch(setup.data, "test", setup.device)
     courses: dict[str, list[Overfitting]] = {}
     for one in (one for some in judged for one in some if one.entry.contestant.kind == "modality"):
         if len(one.entry.course) > 1:
@@ -119,20 +118,21 @@ def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], targets: NDArray
     return diagnose(
         setup.data.task,
         [Recombined.of(some[0].entry.network, batch, setup.device) for some in judged],
-        targets,
+        batch.targets.cpu().numpy(),
         alone={one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"},
         overfitting=courses,
     )
 
 
-def costs(setup: Setup, entry: Entry) -> dict[str, Any]:
+def costs(setup: Setup, entry: Entry, batch: Batch) -> dict[str, Any]:
     """Multiply-adds for one sample of each encoder that is run up to each of its taps, each fusion node and the head.
 
     Args:
         setup: Of the run.
         entry: Of the found architecture, its network on the run's device.
+        batch: Some samples, of which one is taken.
     """
-    sample = split_batch(setup.data, "test", setup.device).take(slice(0, 1)).to(setup.device)
+    sample = batch.take(slice(0, 1)).to(setup.device)
     table = CostTable.measure(entry.network, sample.inputs)
     nodes = {node: table.choice(node, choice) for node, choice in entry.architecture.choices}
     return {"encoders": dict(table.encoders), "nodes": nodes, "head": table.head}

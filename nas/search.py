@@ -485,10 +485,10 @@ def retrain_and_judge(
     board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
     metric = PRIMARY[setup.data.task]
     found = board[0].architecture
+    batch = split_batch(setup.data, "test", setup.device)
     dynamic = {}
     if found.gating is not None:
         alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
-        batch = split_batch(setup.data, "test", setup.device)
         dynamic = {"dynamic": explain(entries[0][0].network, alone, batch, setup.data, setup.device)}
     setup.progress("diagnosing what fusion does")
     return {
@@ -500,8 +500,8 @@ def retrain_and_judge(
         "metric": metric,
         "higher_is_better": higher_is_better(metric),
         "leaderboard": [row.to_dict() for row in board],
-        "costs": costs(setup, entries[0][0]),
-        "diagnosis": diagnosis(setup, [some for some, _ in judged], judged[0][1]).to_dict(),
+        "costs": costs(setup, entries[0][0], batch),
+        "diagnosis": diagnosis(setup, [some for some, _ in judged], batch).to_dict(),
         "mistakes": mistakes(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
         ),
