@@ -28,15 +28,14 @@ def one_standard_error(
     After Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard
     error of the best, the simplest. Simple means few active nodes, then a low interaction order, then few multiply-adds
     at the same active nodes. Departures: standard errors are *paired*, sample by sample, and hold what another training
-    would change, see `TRAINING_SPREAD`; of what was trained by itself, how far it is behind is the mean of that in loss
-    and in error; and the supernet proposes while trainings dispose, for a supernet favours what shares its weights
-    widely, and knows little of what it has not trained enough.
+    would change, see `TRAINING_SPREAD`; of what was trained by itself, both loss and error have to say so, see
+    `_Table.behind_by_itself`; and the supernet proposes while trainings dispose, for a supernet favours what shares its
+    weights widely, and knows little of what it has not trained enough.
 
     First the simple forms are compared: nothing, and of every order the best with the fewest active nodes. The supernet
     has no say between them, for it has trained some of them too little. Each is trained on by itself from the
     supernet's weights for a small share of a training, and the simplest within one standard error of the best is taken;
     then it and the best of the others, unless that lies more than `CLEARLY` standard errors behind, for a larger share.
-    After the short training the smaller of loss and error counts, for there is time to set it right.
 
     What was taken is compared likewise with the other orders at the very same taps, which need not be those that the
     supernet thought best of their orders.
@@ -82,12 +81,10 @@ def _simplest(trainings: _Trainings, forms: list[int]) -> int:
         forms: Rows, simple first.
     """
     for share in TRAIN_ON_SHARES:
-        is_last = share == TRAIN_ON_SHARES[-1]
-        found = [trainings.on(row, share) for row in forms]
-        behind = trainings.table.behind_by_itself(found, leniently=not is_last)
+        behind = trainings.table.behind_by_itself([trainings.on(row, share) for row in forms])
         number = _first(behind <= 1)
         others = [i for i in range(len(forms)) if i != number and float(behind[i]) <= CLEARLY]
-        if not others or is_last:
+        if not others or share == TRAIN_ON_SHARES[-1]:
             break
         forms = [forms[i] for i in sorted({number, min(others, key=lambda i: float(behind[i]))})]
     return forms[number]
@@ -96,7 +93,7 @@ def _simplest(trainings: _Trainings, forms: list[int]) -> int:
 DOUBT = 2.33
 """Standard errors beyond which the supernet's word is enough: one in a hundred differences of nothing is larger."""
 
-TRAIN_ON_SHARES = (0.15, 0.4)
+TRAIN_ON_SHARES = (0.1, 0.4)
 """Lengths of the trainings that go on from the supernet's weights, as shares of one from scratch."""
 
 CLEARLY = 5.0
@@ -167,16 +164,17 @@ class _Table:
         variance = differences.var(dim=1) / losses.shape[1] + (TRAINING_SPREAD * learned) ** 2
         return differences.mean(dim=1) / variance.sqrt().clamp(min=1e-12)
 
-    def behind_by_itself(self, trained: Sequence[Tensor], *, leniently: bool = False) -> Tensor:
+    def behind_by_itself(self, trained: Sequence[Tensor]) -> Tensor:
         """How far each of what was trained by itself lies behind the best, in standard errors, (architectures,).
+
+        The geometric mean of that in loss and in error: a better loss that answers no better buys nothing, and a lower
+        error that the loss knows nothing of is luck.
 
         Args:
             trained: Losses and errors of every architecture, (2, samples) each.
-            leniently: Whether the smaller of both counts, instead of their mean.
         """
         losses, errors = torch.stack(list(trained), dim=1)
-        both = torch.stack([self.behind(losses), self.behind(errors, of_errors=True)])
-        behind = both.min(dim=0).values if leniently else both.mean(dim=0)
+        behind = (self.behind(losses) * self.behind(errors, of_errors=True)).sqrt()
         return behind - behind.min()
 
     def gains(self, row: int, more: int) -> bool:

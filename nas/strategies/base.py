@@ -33,7 +33,7 @@ class SearchConfig:
 
     Attributes:
         length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 1 on
-            cached taps and 2 where encoders train along and have to be shared first, 0.6 and 1.2 for `sampled`.
+            cached taps and 2 where encoders train along and have to be shared first, 0.5 and 1 for `sampled`.
         architecture_learning_rate: Of Adam on the architecture logits.
         architecture_weight_decay: Of the same.
         trainings: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for

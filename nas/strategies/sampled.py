@@ -35,8 +35,8 @@ LOOKS = 6
 
 LOOK_SAMPLES = 128
 
-LENGTH = 0.6
-"""Automatic length of the search on cached taps, and half of that where encoders train along.
+LENGTH = 0.5
+"""Automatic length of the search on cached taps; twice that where encoders train along.
 
 A step, of a path of every order, costs twice that of a training on cached taps.
 """
