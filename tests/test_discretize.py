@@ -213,7 +213,7 @@ def test_what_was_taken_is_compared_with_the_other_orders_at_its_own_taps(scene:
     scene.supernet = gaining({taken: 3.0, decoy: 2.0, wanted: 1.0})
     scene.trained_on = gaining({taken: 3.0, decoy: 2.0, wanted: 4.0})
     assert scene.decide() == wanted
-    assert ("on 0.15", decoy) in scene.log
+    assert ("on 0.1", decoy) in scene.log
     assert ("on 0.4", decoy) not in scene.log
 
 
@@ -224,13 +224,13 @@ def test_what_decides_between_simple_forms_is_what_they_come_to_when_trained_on(
     assert scene.decide() == forms[2]
     # All for a short while; then the one that was taken and the best of the others, three standard errors behind.
     short = [entry for entry in scene.log if entry[0] != "alone"]
-    assert short == [("on 0.15", form) for form in forms] + [("on 0.4", form) for form in forms[2:]]
+    assert short == [("on 0.1", form) for form in forms] + [("on 0.4", form) for form in forms[2:]]
 
 
 def test_what_is_clearly_behind_is_not_trained_for_longer(scene: Scene) -> None:
     scene.supernet = by_order({1: 2.0})
     assert scene.decide() == architecture(ADDITIVE, NOTHING)
-    assert [how for how, _ in scene.log] == ["on 0.15"] * 4
+    assert [how for how, _ in scene.log] == ["on 0.1"] * 4
 
 
 def test_longer_trainings_may_turn_the_tables(scene: Scene) -> None:
@@ -246,13 +246,13 @@ def test_longer_trainings_may_turn_the_tables(scene: Scene) -> None:
     assert [one for how, one in scene.log if how == "on 0.4"] == [additive, multiplicative]
 
 
-def test_loss_and_error_count_alike_and_after_the_short_training_the_smaller(scene: Scene) -> None:
-    """In loss the sum lies 14 standard errors behind, in error a third of one."""
+def test_loss_and_error_both_have_to_say_that_a_simple_form_is_behind(scene: Scene) -> None:
+    """In loss the sum lies 14 standard errors behind: with a third of one in error 2.2, with a twentieth 0.8."""
     scene.supernet = by_order({1: 2.0, 2: 3.0})
     scene.errors = by_order({1: 2.0, 2: 2.035})
     assert scene.decide() == architecture(MULTIPLICATIVE, NOTHING)
-    additive = ("on 0.4", architecture(ADDITIVE, NOTHING))
-    assert additive in scene.log  # it was heard once more
+    scene.errors = by_order({1: 2.0, 2: 2.005})
+    assert scene.decide() == architecture(ADDITIVE, NOTHING)
     scene.errors = by_order({1: 2.0, 2: 1.0})  # in error the product lies as far behind
     assert scene.decide() == architecture(ADDITIVE, NOTHING)
 
@@ -307,7 +307,7 @@ def test_a_supernet_that_has_not_learned_has_no_say_in_order_and_nodes(scene: Sc
     assert scene.decide() == architecture(ADDITIVE, NOTHING)
     # Nothing, and one of each order with a single active node.
     forms = [architecture(one, NOTHING) for one in (NOTHING, CARRY, ADDITIVE, MULTIPLICATIVE)]
-    assert scene.log == [("on 0.15", form) for form in forms]
+    assert scene.log == [("on 0.1", form) for form in forms]
 
 
 def three_modalities() -> tuple[SearchSpace, FusionNetwork, CostTable]:
