@@ -302,6 +302,11 @@ def groups(tasks: Sequence[KnownTask]) -> list[list[KnownTask]]:
     return list(found.values())
 
 
+def marked_tasks() -> list[KnownTask]:
+    """The forty known tasks, by which the default was made, and the noisiest of every kind made with another seed."""
+    return known_tasks() + [task for task in known_tasks(seed=1) if task.noise == 0.4]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -313,7 +318,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     part, parts = (int(number) for number in given.part.split("/"))
-    wanted = [task for task in known_tasks() if not given.kinds or task.kind in given.kinds]
+    wanted = [task for task in marked_tasks() if not given.kinds or task.kind in given.kinds]
     for group in groups(wanted):
         tables = [Truth(given.out, task) for task in group[part::parts]]
         complete(tables, [Job(task=n, index=i, seed=0) for n, t in enumerate(tables) for i in enumerated(t.task)])
