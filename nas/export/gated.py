@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.portable import Portable
-from nas.routing import every_route
+from nas.routing import taps_of_routes
 
 
 class Routed(nn.Module):
@@ -77,10 +77,16 @@ class Dense(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """As `Portable.forward`."""
-        arrays, present = self.portable.named(inputs)
-        outputs, logits = every_route(self.portable.network, arrays, present)
-        picked = logits.argmax(dim=1)[None, :, None].expand(1, -1, outputs.shape[2])
-        return outputs.gather(0, picked)[0]
+        network, (arrays, present) = self.portable.network, self.portable.named(inputs)
+        gate = network.gate
+        assert gate is not None
+        names = taps_of_routes(network)
+        encoded = network.encode(arrays, list(dict.fromkeys([*names, *gate.reads])))
+        taps, logits = network.adapt(encoded, names, present), gate(encoded, present)
+        # Not by `fuse_routes`: a tracer would take the `len` of a batch for a constant.
+        outputs = [network.fuse(taps, selection, batch_size=logits.shape[0]) for selection in network.routes]
+        picked = logits.argmax(dim=1)[None, :, None].expand(1, -1, outputs[0].shape[1])
+        return torch.stack(outputs).gather(0, picked)[0]
 
 
 __all__ = ["Dense", "Routed"]
