@@ -79,7 +79,7 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
         masked=", ".join(name for name in deepest if data["modalities"][name]["present_share"] < 1),
         task=data["task"].capitalize(),
         outputs=f"{_OUTPUTS[data['task']]} ({', '.join(map(str, data['class_names'])) or data['classes']})",
-        depths=told(architecture),
+        depths=architecture.steps(),
         metric=metric_words(metric).capitalize(),
         seeds=len(summary["seeds"]),
         first=score_text(number(found["scores"][0]), metric),
@@ -91,14 +91,6 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
         hardware=summary["hardware"],
         versions=", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
     )
-
-
-def told(architecture: Architecture) -> list[str]:
-    """What an architecture does, a line each: every depth, or the gate and every route."""
-    if architecture.gating is None:
-        return architecture.in_words().split("; ")
-    routes = [f"route {number}: {route.in_short()}" for number, route in enumerate(architecture.routes())]
-    return [f"a gate on {', '.join(architecture.gating.reads)} picks for every sample", *routes]
 
 
 class _Markdown(str):

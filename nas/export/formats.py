@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from nas.architecture import Architecture
 from nas.errors import UserError
-from nas.export.card import to_card, told
+from nas.export.card import to_card
 from nas.export.code import with_shapes, write_code
 from nas.export.graph import architecture_graph, to_dot, to_graphml, to_svg
 from nas.export.program import write_onnx, write_program
@@ -108,7 +108,7 @@ def _about(subject: Subject) -> str:
             f"Reads {' and '.join(subject.run.architecture.modalities())}.",
             "",
             f"Found by fusenas on {summary['data']['name']}:",
-            *(f"    {step}" for step in told(subject.run.architecture)),
+            *(f"    {step}" for step in subject.run.architecture.steps()),
             f"On the test split ({metric_words(metric)}): {mean} [{low}, {high}], mean and 95 % interval",
             f"over trainings from {len(summary['seeds'])} seeds; the weights beside this file reach {first}.",
             "",

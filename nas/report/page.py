@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from nas.architecture import Architecture
 from nas.report.diagnosis import diagnosis_of
 from nas.report.film import Film
 from nas.report.frame import fill
@@ -38,7 +39,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
     """
     metric = str(summary["metric"])
     rows = leaderboard_rows(summary)
-    verdict = [clean(sentence, 1000) for sentence in summary.get("verdict") or []]
+    verdict = [clean(sentence, 1000).replace("(-", "(−") for sentence in summary.get("verdict") or []]
     words = clean(summary.get("in_words") or "", 2000)
     sure = sureness(summary)
     return fill(
@@ -50,7 +51,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         headline=verdict[0] if verdict else words or "A run of fusenas",
         sentences=verdict[1:],
         data_name=clean(summary["data"].get("name") or "unnamed data"),
-        steps=[clean(step, 400) for step in words.split("; ")] if words else [],
+        steps=[clean(step, 400) for step in _steps(summary, words)],
         space_words=_space_words(summary),
         facts=_facts(summary, rows, metric, sure),
         metric_words=metric_words(metric),
@@ -69,6 +70,13 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
         data=_data(summary["data"]),
     )
+
+
+def _steps(summary: Mapping[str, Any], words: str) -> list[str]:
+    """The architecture in words, a step each."""
+    if summary["architecture"].get("gate"):
+        return Architecture.from_dict(summary["architecture"]).steps()
+    return words.split("; ") if words else []
 
 
 def _space_words(summary: Mapping[str, Any]) -> str:
