@@ -232,13 +232,13 @@ def test_a_run_of_which_a_file_is_damaged_is_whole_or_refused(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", ["summary.json", "weights.safetensors", "architecture.json"])  # the config is alike
 def test_so_is_a_dynamic_one(name: str, dynamic: Path, tmp_path: Path) -> None:
     run, original = copied(dynamic, tmp_path / "run"), nas.load_run(dynamic)
     assert original.network.gate is not None
     assert assert_whole_or_refused(run, original, tmp_path / "out")
-    counts = attacked(name, run, original, tmp_path / "out", examples=60)
-    assert counts[False] >= 10, counts
+    counts = attacked(name, run, original, tmp_path / "out", examples=30)
+    assert counts[False] >= 5, counts
 
 
 def attacked(name: str, run: Path, original: nas.Run, out: Path, *, examples: int) -> Mapping[bool, int]:

@@ -106,7 +106,7 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
 
 
 def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
-    """For every group of runs their scores, and where costs are known their scores against them."""
+    """For every group of runs their scores, and of two or more whose costs are known their scores against them."""
     kinds = list(dict.fromkeys(run.row.kind for group in groups for run in group.runs))
     palette = modality_colours(kinds)
     drawn = []
@@ -115,7 +115,7 @@ def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
             rows = sorted((run.row for run in group.runs), key=lambda row: kinds.index(row.kind))
             colours = {row.name: palette[row.kind] for row in rows}
             drawn.append(replace(_leaderboard(rows, group.metric, colours), name=f"scores-{place}"))
-            if any(row.multiply_adds > 0 for row in rows):
+            if len(rows) > 1 and any(row.multiply_adds > 0 for row in rows):
                 drawn.append(replace(_cost(rows, group.metric, colours), name=f"cost-{place}"))
         for each in drawn:
             each.figure.draw_without_rendering()
