@@ -290,8 +290,8 @@ one of three routes for every sample; all are taken, and every format routes.
 
 {table}
 
-Milliseconds of processor time per batch of the first network of every data set, and of the dynamic one, of which about a
-third of the samples take every route; median of {CALLS} calls in one process, {torch.get_num_threads()} thread each:
+Milliseconds of processor time per batch of the first network of every data set, and of the dynamic one, of which about
+a third of the samples take every route; median of {CALLS} calls in one process, {torch.get_num_threads()} thread each:
 
 {timing}
 

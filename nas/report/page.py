@@ -15,6 +15,7 @@ from nas.report.film import Film
 from nas.report.frame import fill
 from nas.report.mistakes import confusion
 from nas.report.numbers import (
+    active_words,
     clean,
     count_text,
     metric_words,
@@ -145,7 +146,7 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
     gap = row.difference
     return {
         "name": row.name,
-        "in_words": row.in_words,
+        "in_words": active_words(row.in_words),
         "is_found": row.kind == "found",
         "mean": score_text(row.score.mean, metric),
         "interval": "" if math.isnan(row.score.mean) else interval,
@@ -177,7 +178,7 @@ def _sure(sure: Sureness) -> dict[str, Any]:
         {
             "seed": one.seed,
             "is_consensus": one.is_consensus,
-            "in_words": one.in_words,
+            "in_words": active_words(one.in_words),
             "agreement": _share(one.agreement),
             "score": score_text(one.score, metric),
             "late_score": score_text(one.late_score, metric),
@@ -216,7 +217,7 @@ def _pareto(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What nothing that the search tried beats in both: (architecture in words, loss, multiply-adds)."""
     return [
         (
-            clean(row.get("in_words") or "", 400),
+            active_words(clean(row.get("in_words") or "", 400)),
             score_text(number(row.get("loss")), "loss"),
             count_text(number(row.get("multiply_adds"))),
         )
