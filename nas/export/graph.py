@@ -11,6 +11,7 @@ import networkx as nx
 
 from nas.architecture import Architecture, Choice, tap_name
 from nas.report.architecture import draw_architecture
+from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
 from nas.report.style import to_svg as save_svg
 from nas.space import OUTPUT
@@ -104,7 +105,7 @@ def to_graphml(summary: Mapping[str, Any]) -> bytes:
 def to_svg(summary: Mapping[str, Any]) -> bytes:
     """The graph as the report draws it."""
     with figure_style():
-        return save_svg(draw_architecture(summary, modality_colours([str(name) for name in summary["depths"]])))
+        return save_svg(draw_architecture(layout(summary), modality_colours([str(name) for name in summary["depths"]])))
 
 
 _SHAPES = {"tap": "ellipse", "fusion": "box", "gate": "diamond", "output": "doublecircle"}

@@ -25,10 +25,8 @@ from nas.report.layout import (
     Node,
     Stream,
     Wire,
-    layout,
 )
-from nas.report.numbers import clean, count_text
-from nas.report.numbers import number as plain_number
+from nas.report.numbers import clean
 from nas.report.style import FAINT, INK, PALE, SOFT, sign, wrap
 
 STREAM_LINE = 3.2
@@ -36,78 +34,17 @@ STRIPE = 0.05  # inches between the stripes of the fused state
 CORNER = 0.2
 
 
-STRIP, TITLE = 0.62, 0.42  # inches above all maps, and above each
-
-
-def draw_architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
-    """The found architecture as a graph; of a dynamic one a graph for every route, the found one last.
+def draw_architecture(plan: Layout, colours: Mapping[str, str]) -> Figure:
+    """The architecture as a graph.
 
     Args:
-        summary: Of the run.
+        plan: Where everything goes.
         colours: Modality to colour.
     """
-    count = len((summary["architecture"].get("gate") or {}).get("routes") or ())
-    plans = [layout(summary, number) for number in range(count)] or [layout(summary)]
-    extra = (STRIP, TITLE) if count else (0.0, 0.0)
-    width, height = plans[-1].width, extra[0] + sum(extra[1] + plan.height for plan in plans)
-    figure = Figure(figsize=(width, height))
-    if count:
-        _gate(figure, count, width, height)
-    top = height - extra[0]
-    for number, plan in enumerate(plans):
-        if count:
-            _title(figure, _route_title(summary, number), top, width, height)
-        top -= extra[1] + plan.height
-        axes = _inches(figure, top, plan.height, width, height)
-        _map(axes, plan, colours)
-    _places_to_point_at(axes, plan)
-    return figure
-
-
-def _inches(figure: Figure, bottom: float, tall: float, width: float, height: float) -> Axes:
-    """Axes over the whole width of a figure, in inches."""
-    axes = figure.add_axes((0, bottom / height, 1, tall / height))
-    axes.set(xlim=(0, width), ylim=(0, tall))
+    figure = Figure(figsize=(plan.width, plan.height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, plan.width), ylim=(0, plan.height))
     axes.set_axis_off()
-    return axes
-
-
-def _gate(figure: Figure, count: int, width: float, height: float) -> None:
-    """What stands above all routes: who decides, by the sign that marks what it looks at."""
-    axes = _inches(figure, height - STRIP, STRIP, width, height)
-    axes.plot([LEFT - 1.6], [STRIP / 2 - 0.04], **_GATED)
-    words = f"a gate looks at what is marked so, and picks one of {count} routes for every sample"
-    axes.text(LEFT - 1.4, STRIP / 2 - 0.05, words, fontsize=10, va="center", color=INK)
-
-
-def _title(figure: Figure, words: str, top: float, width: float, height: float) -> None:
-    axes = _inches(figure, top - TITLE, TITLE, width, height)
-    axes.plot([LEFT - 1.7, width - 0.4], [TITLE - 0.02, TITLE - 0.02], color=PALE, lw=1)
-    axes.text(LEFT - 1.7, TITLE / 2 - 0.08, words, fontsize=10.5, weight="bold", va="center", color=INK)
-
-
-def _route_title(summary: Mapping[str, Any], number: int) -> str:
-    """A route's number, and what is known of it: how many samples take it, and what that costs."""
-    known = (summary.get("dynamic") or {}).get("routes") or []
-    if number >= len(known):
-        return f"route {number}"
-    share, cost = (plain_number(known[number].get(key)) for key in ("share", "multiply_adds"))
-    return f"route {number}: {100 * share:.0f} % of the samples, {count_text(cost)} multiply-adds each"
-
-
-_GATED: dict[str, Any] = {
-    "marker": "D",
-    "markersize": 6.5,
-    "markerfacecolor": "white",
-    "markeredgecolor": INK,
-    "markeredgewidth": 1.6,
-    "linestyle": "",
-    "zorder": 9,
-}
-
-
-def _map(axes: Axes, plan: Layout, colours: Mapping[str, str]) -> None:
-    """One route, or all there is."""
     for column in range(plan.num_columns):
         x, top = LEFT + PITCH * column + TAP_OFFSET / 2, plan.height
         axes.text(x, top - 0.3, f"depth {column}", color=SOFT, ha="center", va="center", fontsize=9.5)
@@ -119,6 +56,8 @@ def _map(axes: Axes, plan: Layout, colours: Mapping[str, str]) -> None:
     _fused_state(axes, plan, colours)
     for node in plan.nodes:
         _node(axes, node, colours)
+    _places_to_point_at(axes, plan)
+    return figure
 
 
 def _places_to_point_at(axes: Axes, plan: Layout) -> None:
@@ -178,8 +117,6 @@ def _layer(axes: Axes, layer: Layer, colour: str) -> None:
     tap_face = colour if layer.read else "white"
     tap_edge = colour if layer.runs else PALE
     axes.add_patch(Circle((layer.tap_x, layer.y), 0.095, facecolor=tap_face, edgecolor=tap_edge, lw=1.6, zorder=7))
-    if layer.gated:
-        axes.plot([layer.tap_x], [layer.y], **_GATED)
 
 
 def _wire(axes: Axes, wire: Wire, node: Node, colours: Mapping[str, str]) -> None:

@@ -144,7 +144,7 @@ def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Dra
         for n, f in zip(plan.nodes, node_facts(summary), strict=True)
     ]
     alt = f"The found architecture as a graph. {clean(summary.get('in_words') or '', 400)}"
-    drawing = draw_architecture(summary, colours)
+    drawing = draw_architecture(plan, colours)
     return Drawn("architecture", drawing, alt, to_csv(header, table), tips(summary, plan))
 
 

@@ -36,7 +36,6 @@ class Layer:
         tap_x: Where its tap is.
         runs: Whether the derived network runs it.
         read: Whether a fusion node reads its tap.
-        gated: Whether a gate reads it.
     """
 
     x: float
@@ -44,7 +43,6 @@ class Layer:
     tap_x: float
     runs: bool
     read: bool
-    gated: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,25 +106,19 @@ class Layout:
     output: str
 
 
-def layout(summary: Mapping[str, Any], route: int = -1) -> Layout:
-    """Places streams from top to bottom, fusion nodes below them from left to right, the fused state at the bottom.
-
-    Args:
-        summary: Of the run.
-        route: Which one of a dynamic architecture; the last one is what was found without a gate.
-    """
-    chosen = _chosen(summary["architecture"], route)
-    beliefs = {str(node["name"]): _belief(node, chosen.get(str(node["name"]))) for node in summary.get("nodes") or []}
+def layout(summary: Mapping[str, Any]) -> Layout:
+    """Places streams from top to bottom, fusion nodes below them from left to right, the fused state at the bottom."""
+    chosen = {str(entry["node"]): entry for entry in summary["architecture"]["nodes"]}
+    beliefs = {str(node["name"]): _belief(node) for node in summary.get("nodes") or []}
     residuals = {str(node["name"]): node.get("residual") for node in summary.get("nodes") or []}
     depths = {str(name): int(depth) for name, depth in summary["depths"].items()}
     if not depths or not chosen or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
         raise ValueError(f"no nodes, or not 1 to {MAX_TAPS} taps for every modality")
     read = {str(tap) for entry in chosen.values() for tap in entry["inputs"]}
-    gated = {str(tap) for tap in (summary["architecture"].get("gate") or {}).get("reads") or ()}
 
-    tap_columns, node_columns = _columns(summary, depths, chosen)
+    tap_columns, node_columns = _columns(summary, depths, list(chosen))
     tops = {name: FIRST_STREAM_Y + STREAM_PITCH * i for i, name in enumerate(reversed(depths))}
-    streams = tuple(_stream(name, tap_columns[name], tops[name], (read, gated), summary["data"]) for name in depths)
+    streams = tuple(_stream(name, tap_columns[name], tops[name], read, summary["data"]) for name in depths)
     taps = {f"{s.modality}@{i}": (layer.tap_x, layer.y) for s in streams for i, layer in enumerate(s.layers)}
 
     nodes: list[Node] = []
@@ -148,7 +140,7 @@ def layout(summary: Mapping[str, Any], route: int = -1) -> Layout:
 
 
 def _columns(
-    summary: Mapping[str, Any], depths: Mapping[str, int], chosen: Mapping[str, Mapping[str, Any]]
+    summary: Mapping[str, Any], depths: Mapping[str, int], names: list[str]
 ) -> tuple[dict[str, list[int]], list[int]]:
     """Columns of every modality's taps and of the nodes.
 
@@ -164,41 +156,25 @@ def _columns(
         is_orderly = all(one < other for one, other in zip([-1, *first], first, strict=False))
         taps[modality] = first if is_orderly else list(range(depth))
     columns: list[int] = []
-    for i, entry in enumerate(chosen.values()):
+    for i, name in enumerate(names):
+        entry = next(entry for entry in summary["architecture"]["nodes"] if str(entry["node"]) == name)
         sources = [str(tap).rsplit("@", 1) for tap in entry["inputs"] if "@" in str(tap)]
         needed = [taps[modality][int(depth)] for modality, depth in sources]
         columns.append(max(i, columns[-1] + 1 if columns else 0, *needed))
     return taps, columns
 
 
-def _chosen(architecture: Mapping[str, Any], route: int) -> dict[str, Mapping[str, Any]]:
-    """What every node does on a route."""
-    names = [str(entry["node"]) for entry in architecture["nodes"]]
-    gate = architecture.get("gate")
-    return dict(zip(names, gate["routes"][route] if gate else architecture["nodes"], strict=True))
+def _belief(node: Mapping[str, Any]) -> float:
+    chosen, beliefs = node.get("chosen"), node.get("beliefs") or []
+    return number(beliefs[chosen]) if isinstance(chosen, int) and 0 <= chosen < len(beliefs) else float("nan")
 
 
-def _belief(node: Mapping[str, Any], entry: Mapping[str, Any] | None) -> float:
-    """The final weight of what a node does; NaN if unknown."""
-    beliefs = node.get("beliefs") or []
-    done = entry and (entry["operation"], list(entry["inputs"]))
-    for choice, belief in zip(node.get("choices") or [], beliefs, strict=False):
-        if (choice["operation"], list(choice["inputs"])) == done:
-            return number(belief)
-    return float("nan")
-
-
-def _stream(
-    modality: str, columns: list[int], y: float, taken: tuple[set[str], set[str]], data: Mapping[str, Any]
-) -> Stream:
-    """One modality, of which the nodes read some taps and a gate others."""
-    read, gated = taken
-    names = [f"{modality}@{depth}" for depth in range(len(columns))]
-    deepest = max((depth for depth, name in enumerate(names) if name in read | gated), default=-1)
+def _stream(modality: str, columns: list[int], y: float, read: set[str], data: Mapping[str, Any]) -> Stream:
+    deepest = max((i for i in range(len(columns)) if f"{modality}@{i}" in read), default=-1)
     layers = []
-    for depth, (name, column) in enumerate(zip(names, columns, strict=True)):
+    for i, column in enumerate(columns):
         x = LEFT + PITCH * column
-        layers.append(Layer(x, y, x + TAP_OFFSET, depth <= deepest, name in read, name in gated))
+        layers.append(Layer(x, y, x + TAP_OFFSET, i <= deepest, f"{modality}@{i}" in read))
     info = (data.get("modalities") or {}).get(modality) or {}
     return Stream(modality, _detail(info), y, tuple(layers))
 

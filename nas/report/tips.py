@@ -77,10 +77,7 @@ def tips(summary: Mapping[str, Any], plan: Layout) -> dict[str, str]:
     for row, stream in enumerate(plan.streams):
         for depth, layer in enumerate(stream.layers):
             cost = number(costs.get(f"{stream.modality}@{depth}"))
-            readers = [who for who, reads in (("a node", layer.read), ("the gate", layer.gated)) if reads]
-            state = f"its tap is read by {' and '.join(readers)}" if layer.gated else "its tap is read"
-            if not readers:
-                state = "run for a deeper tap" if layer.runs else "not run"
+            state = "its tap is read" if layer.read else "run for a deeper tap" if layer.runs else "not run"
             lines = [f"{clean(stream.modality)}, layer {depth}: {state}"]
             if layer.runs and not math.isnan(cost):
                 lines.append(f"{count_text(cost)} multiply-adds for one sample up to here")

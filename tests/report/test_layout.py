@@ -7,9 +7,7 @@ from typing import Any
 
 import pytest
 
-from nas.report.architecture import draw_architecture
 from nas.report.layout import LEFT, PITCH, TAP_OFFSET, layout
-from nas.report.tables import choice_label
 from tests.report.fabricate import fabricate_run
 
 
@@ -81,50 +79,3 @@ def test_an_unknown_tap_is_an_error(tmp_path: Path) -> None:
     summary["architecture"]["nodes"][1]["inputs"] = ["image@7"]
     with pytest.raises(IndexError):
         layout(summary)
-
-
-def with_routes(summary: dict[str, Any]) -> dict[str, Any]:
-    """The same with a cheaper route, one modality at depth 0, and a gate that reads both modalities there."""
-    nodes = summary["architecture"]["nodes"]
-    nothing = {"operation": "none", "inputs": []}
-    cheap = [{"operation": "carry", "inputs": ["words@0"]}, *[nothing] * (len(nodes) - 1)]
-    found = [{"operation": node["operation"], "inputs": node["inputs"]} for node in nodes]
-    gate = {"reads": ["image@0", "words@0"], "routes": [cheap, found]}
-    return {**summary, "architecture": {**summary["architecture"], "format_version": 2, "gate": gate}}
-
-
-def test_a_route_shows_what_it_runs_and_what_the_gate_looks_at(tmp_path: Path) -> None:
-    summary = with_routes(fabricate_run(tmp_path))
-    cheap, found = layout(summary, 0), layout(summary)
-    assert [node.is_idle for node in cheap.nodes] == [False, True, True]
-    assert [node.is_idle for node in found.nodes] == [True, False, False]
-    image, words = cheap.streams
-    assert [(layer.runs, layer.read, layer.gated) for layer in image.layers] == [
-        (True, False, True),
-        *[(False,) * 3] * 2,
-    ]
-    assert [(layer.runs, layer.read, layer.gated) for layer in words.layers] == [
-        (True, True, True),
-        *[(False,) * 3] * 2,
-    ]
-    assert all(layer.runs for stream in found.streams for layer in stream.layers)
-    beliefs = dict(zip(map(choice_label, summary["nodes"][0]["choices"]), summary["nodes"][0]["beliefs"], strict=True))
-    assert cheap.nodes[0].belief == beliefs["words alone"]
-
-
-def test_every_route_is_drawn_under_what_is_known_of_it(tmp_path: Path) -> None:
-    summary = with_routes(fabricate_run(tmp_path))
-    summary["dynamic"] = {"routes": [{"share": 0.25, "multiply_adds": 36_704.0}, {"share": 0.75, "multiply_adds": 1e6}]}
-    figure = draw_architecture(summary, {"image": "#0072b2", "words": "#d55e00"})
-    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert "a gate looks at what is marked so, and picks one of 2 routes for every sample" in texts
-    assert [text for text in texts if text.startswith("route")] == [
-        "route 0: 25 % of the samples, 36.7 k multiply-adds each",
-        "route 1: 75 % of the samples, 1 M multiply-adds each",
-    ]
-    assert texts.count("head") == 2
-    marked = [line for axes in figure.axes for line in axes.lines if line.get_marker() == "D"]
-    assert len(marked) == 1 + 2 * 2  # what the sign means, and both taps on both routes
-    del summary["dynamic"]
-    figure = draw_architecture(summary, {"image": "#0072b2", "words": "#d55e00"})
-    assert "route 1" in [text.get_text() for axes in figure.axes for text in axes.texts]
