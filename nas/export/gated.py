@@ -34,9 +34,11 @@ class Routed(nn.Module):
         encoded = network.encode(arrays, gate.reads)
         picked = gate(encoded, present).argmax(dim=1)
         outputs = network.head.linear.weight.new_zeros(picked.shape[0], network.head.scale.numel())
+        # Copies, for a branch must not take one tensor twice, and without encoders the taps are the inputs.
+        taps = [tap.clone() for tap in encoded.values()]
         for number in range(len(network.routes)):
             takes = picked == number
-            given = (outputs, takes, *inputs, *encoded.values())
+            given = (outputs, takes, *inputs, *taps)
             outputs = torch.cond(takes.any(), self._run(number, list(encoded)), _skip, given)
         return outputs
 
