@@ -286,7 +286,7 @@ def page(trips: Sequence[RoundTrip], latencies: Sequence[Latency], origin: Mappi
 Largest difference of an output from the network's, in units of the largest output or of 1, over up to 64 test samples
 in a fresh process, where `fusenas` is hidden from all but safetensors. An export fails above {TOLERANCE:.0e}. Every
 operation of the catalogue is in one of the networks, each trained for one epoch. Where there is an "or", a gate picks
-one of three routes for every sample; all are taken, and every format routes.
+one of three routes for every sample; all are taken.
 
 {table}
 
