@@ -154,6 +154,13 @@ class Architecture:
         steps = [f"{node.replace('fusion', 'depth ')}: {choice.in_words()}" for node, choice in active]
         return ", ".join(steps) or "nothing"
 
+    def steps(self) -> list[str]:
+        """For people, a line each: what every node does, or what the gate reads and what every route does."""
+        if self.gating is None:
+            return self.in_words().split("; ")
+        routes = [f"route {number}: {route.in_short()}" for number, route in enumerate(self.routes())]
+        return [f"a gate on {', '.join(self.gating.reads)} picks one route for every sample", *routes]
+
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON, with the format version."""
         nodes = [{"node": name, **_plain(choice)} for name, choice in self.choices]

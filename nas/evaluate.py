@@ -163,7 +163,7 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
     order = space.interaction_order(found.architecture)
     sentences = []
     if alone is not None:
-        against = f"the best single modality ({alone.name})"
+        against = f"{alone.name} alone, the best single modality"
         subject = "fusion" if order else "the search"
         sentences.append(f"{_headline(found.architecture, order)}: {_gain(subject, found, alone, against, task)}.")
     if static is not None:
@@ -184,7 +184,7 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
 
 _ORDER_NAMES = {
     0: "a single modality",
-    1: "another additive fusion",
+    1: "fusing at these depths",
     2: "multiplicative interaction",
     3: "nonlinear interaction",
 }
@@ -194,15 +194,21 @@ def _headline(architecture: Architecture, order: int) -> str:
     """When, how and whether to fuse."""
     active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
     if architecture.gating is not None:
-        return f"Decide per sample: {', or '.join(route.in_short() for route in architecture.routes())}"
+        return f"Decide for every sample: {', or '.join(map(_told, architecture.routes()))}"
     if not order:
         return f"Do not fuse, use {active[0][1].modalities[0]} alone" if active else "Nothing here predicts the target"
+    return f"Fuse {_told(architecture)}"
+
+
+def _told(architecture: Architecture) -> str:
+    """What is read when: "image alone at depth 0, then image × sound at depth 1"."""
+    active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
     steps = [f"{choice.in_words()} at depth {node.removeprefix('fusion')}" for node, choice in active]
-    return f"Fuse {', then '.join(steps)}"
+    return ", then ".join(steps) or "nothing"
 
 
 def _gain(subject: str, found: Row, other: Row, against: str, task: Task) -> str:
-    """Such as "fusion adds 2.1 ± 0.6 points over the best single modality (audio)"."""
+    """Such as "fusion adds 2.1 ± 0.6 points over audio alone, the best single modality"."""
     difference = found.difference if other is found else other.difference
     assert difference is not None
     better, worse = ("saves", "costs") if task == "regression" else ("adds", "loses")  # who adds error does worse

@@ -286,7 +286,8 @@ class FusionNetwork(nn.Module):
 
     def _run_choice(self, node: FusionNode, index: int, values: Mapping[str, Tensor | None]) -> Tensor | None:
         choice = node.choices[index]
-        sources = [value for name in choice.inputs if (value := values[name]) is not None]
+        read = [values[name] for name in choice.inputs]
+        sources = [value for value in read if value is not None]
         if not choice.inputs or len(sources) < len(choice.inputs):
             return None
         operations = self.nodes[node.name]

@@ -70,7 +70,8 @@ class MetricsLog:
         step = values.get("step", values.get("epoch"))
         step = self._steps.get(curve, 0) if step is None else int(step)
         self._steps[curve] = step + 1
-        self._events.add(self._scalars(heading, curve, values), step)
+        if scalars := list(self._scalars(heading, curve, values)):
+            self._events.add(scalars, step)
 
     def _scalars(self, heading: str, curve: str, values: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
         """Tag and value of everything in a record that TensorBoard can plot."""

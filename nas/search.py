@@ -36,7 +36,7 @@ from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, train_all
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
-from nas.space import SearchSpace, find_space
+from nas.space import FusionNode, SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
 from nas.training import Log, TrainingConfig, pick_device, seeded
@@ -233,6 +233,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             stack.enter_context(folder.replacing())
             labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
             log = stack.enter_context(MetricsLog(folder, labels))
+            log({"phase": "space", "nodes": [_choices(node, found_space) for node in found_space.nodes]})
         setup = Setup(
             data=data,
             space=found_space,
@@ -520,23 +521,30 @@ def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
     """Every node's choices with the search's belief in each."""
     return [
         {
-            "name": node.name,
-            "residual": node.residual,
-            "choices": [
-                {
-                    "operation": choice.operation,
-                    "inputs": list(choice.inputs),
-                    "label": choice.in_words(),
-                    "order": space.operations[choice.operation].order,
-                    "formula": space.operations[choice.operation].formula,
-                }
-                for choice in node.choices
-            ],
+            **_choices(node, space),
             "chosen": node.choices.index(result.architecture[node.name]),
             "beliefs": list(result.explored.beliefs[node.name]),
         }
         for node in space.nodes
     ]
+
+
+def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:
+    """A node with all that it may do: also the first record of a run, so that its course can be told before it ends."""
+    return {
+        "name": node.name,
+        "residual": node.residual,
+        "choices": [
+            {
+                "operation": choice.operation,
+                "inputs": list(choice.inputs),
+                "label": choice.in_words(),
+                "order": space.operations[choice.operation].order,
+                "formula": space.operations[choice.operation].formula,
+            }
+            for choice in node.choices
+        ],
+    }
 
 
 def _plain_modalities(modalities: str | Sequence[str] | Mapping[str, str] | None) -> str:

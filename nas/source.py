@@ -8,6 +8,25 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
+class Method:
+    """A method besides `forward`, or instead of it.
+
+    Attributes:
+        name: An identifier.
+        doc: One sentence, or nothing.
+        arguments: Names of what it takes.
+        body: Its statements, one a line.
+        outputs: How many tensors it returns.
+    """
+
+    name: str
+    doc: str = ""
+    arguments: Sequence[str]
+    body: Sequence[str]
+    outputs: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Source:
     """A module as somebody would write it by hand for these very inputs.
 
@@ -16,9 +35,10 @@ class Source:
         arguments: Names of what `forward` takes.
         members: Attribute in the code to the name of the parameter, buffer or submodule that it stands for. How a
             submodule is constructed is read off it; one that has a `source()` of its own becomes a class of its own.
-        forward: The statements of `forward`, one a line.
+        forward: The statements of `forward`, one a line; none if there is no such method.
         helpers: Functions that the statements call; their own text is taken over.
         outputs: How many tensors `forward` returns.
+        methods: What stands after `forward`.
     """
 
     doc: str
@@ -27,6 +47,12 @@ class Source:
     forward: Sequence[str]
     helpers: Sequence[Callable[..., Any]] = ()
     outputs: int = 1
+    methods: Sequence[Method] = ()
+
+    def all_methods(self) -> list[Method]:
+        """`forward` first, if there is one."""
+        forward = Method(name="forward", arguments=self.arguments, body=self.forward, outputs=self.outputs)
+        return [*([forward] if self.forward else []), *self.methods]
 
 
 @dataclass(frozen=True)
@@ -105,17 +131,18 @@ class TapsSource:
     layers: Sequence[str]
     taps: Mapping[int, str]
 
-    def source(self, arguments: Sequence[str]) -> Source:
-        """A module whose `forward` returns its only tap, or a tuple of them."""
-        if len(self.taps) == 1:
-            end = [f"return {tap}" for tap in self.taps.values()]
-        else:
-            end = [f"tap{depth} = {tap}" for depth, tap in self.taps.items()]
-            end.append(f"return {', '.join(f'tap{depth}' for depth in self.taps)}")
-        return Source(
-            doc=self.doc,
-            arguments=arguments,
-            members=self.members,
-            forward=[*self.layers, *end],
-            outputs=len(self.taps),
-        )
+    def method(self, name: str, arguments: Sequence[str], state: Sequence[str] = ()) -> Method:
+        """A method that returns the only tap, or a tuple of them.
+
+        Args:
+            name: Of the method.
+            arguments: Names of what it takes.
+            state: Variables of `layers` that are returned before the taps.
+        """
+        taps = list(self.taps.values())
+        body = list(self.layers)
+        if len(taps) + len(state) > 1:
+            body += [f"tap{depth} = {tap}" for depth, tap in self.taps.items()]
+            taps = [f"tap{depth}" for depth in self.taps]
+        body.append(f"return {', '.join([*state, *taps])}")
+        return Method(name=name, arguments=arguments, body=body, outputs=len(taps) + len(state))

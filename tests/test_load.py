@@ -23,7 +23,7 @@ from safetensors.torch import load, save
 import nas
 from nas.errors import UserError
 from tests.helpers import contents
-from tests.tiny_runs import finished_run
+from tests.tiny_runs import dynamic_run, finished_run
 
 FILES = ("summary.json", "config.toml", "weights.safetensors", "architecture.json")
 """All that loading, evaluating and exporting read."""
@@ -79,13 +79,24 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def dynamic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One whose architecture has a gate."""
+    return dynamic_run(tmp_path_factory)
+
+
 @pytest.fixture
 def run(finished: Path, tmp_path: Path) -> Path:
     """A copy of what is read of it."""
-    (tmp_path / "run").mkdir()
+    return copied(finished, tmp_path / "run")
+
+
+def copied(run: Path, folder: Path) -> Path:
+    """What is read of a run, in a new folder."""
+    folder.mkdir()
     for name in FILES:
-        shutil.copy(finished / name, tmp_path / "run" / name)
-    return tmp_path / "run"
+        shutil.copy(run / name, folder / name)
+    return folder
 
 
 @pytest.fixture(autouse=True)
@@ -215,11 +226,28 @@ def test_a_run_that_is_whole_is_loaded_and_repeats_its_score(run: Path, finished
 def test_a_run_of_which_a_file_is_damaged_is_whole_or_refused(
     name: str, run: Path, finished: Path, tmp_path: Path
 ) -> None:
-    original, before = nas.load_run(finished), contents(run)
+    counts = attacked(name, run, nas.load_run(finished), tmp_path / "out", examples=250)
+    assert sum(counts.values()) >= 200
+    assert counts[False] >= 40, counts
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["summary.json", "weights.safetensors", "architecture.json"])  # the config is alike
+def test_so_is_a_dynamic_one(name: str, dynamic: Path, tmp_path: Path) -> None:
+    run, original = copied(dynamic, tmp_path / "run"), nas.load_run(dynamic)
+    assert original.network.gate is not None
+    assert assert_whole_or_refused(run, original, tmp_path / "out")
+    counts = attacked(name, run, original, tmp_path / "out", examples=30)
+    assert counts[False] >= 5, counts
+
+
+def attacked(name: str, run: Path, original: nas.Run, out: Path, *, examples: int) -> Mapping[bool, int]:
+    """How often a run was loaded, and how often refused, of which one file was damaged in so many ways."""
+    before = contents(run)
     counts = {True: 0, False: 0}
 
     @settings(
-        max_examples=250,
+        max_examples=examples,
         deadline=None,
         database=None,
         derandomize=True,
@@ -228,8 +256,7 @@ def test_a_run_of_which_a_file_is_damaged_is_whole_or_refused(
     @given(st.data())
     def attack(data: st.DataObject) -> None:
         (run / name).write_bytes(data.draw(damaged_file(name, before[name])))
-        counts[assert_whole_or_refused(run, original, tmp_path / "out")] += 1
+        counts[assert_whole_or_refused(run, original, out)] += 1
 
     attack()
-    assert sum(counts.values()) >= 200
-    assert counts[False] >= 40, counts
+    return counts

@@ -261,6 +261,17 @@ def test_tensorboard_shows_losses_mixing_weights_and_entropy(finished: RunResult
         assert events.Scalars(f"entropy/{node['name']}")[-1].value == pytest.approx(nats, abs=1e-5)
 
 
+def test_the_first_record_holds_the_choices_so_that_a_search_that_goes_on_can_be_shown(search_and_load: Search) -> None:
+    result, _ = search_and_load(as_data(tiny_arrays()), encoders="joint")
+    assert result.folder is not None
+    first, *records = map(json.loads, (result.folder / "metrics.jsonl").read_text().splitlines())
+    assert first["phase"] == "space"
+    kept = ("name", "residual", "choices")
+    assert first["nodes"] == [{key: node[key] for key in kept} for node in result.summary["nodes"]]
+    weights = next(record["mixing_weights"] for record in records if record["phase"] == "search")
+    assert {node["name"]: len(node["choices"]) for node in first["nodes"]} == {k: len(v) for k, v in weights.items()}
+
+
 def test_nothing_is_written_unless_a_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     result = tiny_search(as_data(tiny_arrays()), encoders="joint")

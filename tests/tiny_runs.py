@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
@@ -13,7 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 import nas
+from benchmarks.export import with_gate
 from nas import FusionData, RunResult, SearchConfig, TrainingConfig
+from nas.architecture import Architecture, Choice
+from search_spaces import layerwise
 
 SIZES = (72, 24, 24)
 """Of weights, architecture and test; 40 samples of each class."""
@@ -79,6 +83,30 @@ def _finished(folder: Path) -> RunResult:
 def finished_run(factory: pytest.TempPathFactory) -> RunResult:
     """A run of two seeds, 3 and 4, with pretrained encoders; the same one for the whole session, so only to be read."""
     return _finished(factory.getbasetemp() / "finished")
+
+
+@cache
+def _dynamic(folder: Path, finished: Path) -> Path:
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("exports", "figures", "tensorboard", "report.html"))
+    found = nas.load_run(folder).architecture
+    data = nas.load_data(write_npz(folder.parent), modalities="sound,sight", target="label", split="split")
+    cheap = [(name, Choice("none")) for name, _ in found.choices]
+    cheap[0] = (cheap[0][0], Choice("carry", ("sight@0",)))
+    both = Architecture(found.space, (*cheap[:-1], (cheap[-1][0], Choice("additive", ("sound@2", "sight@2")))))
+    routes = [Architecture(found.space, tuple(cheap)), both]
+    with pytest.MonkeyPatch.context() as patch:
+        no_report(patch)
+        space = layerwise(dict.fromkeys(data.modalities, 3), operations=OPERATIONS)
+        with_gate(folder, space, Architecture.gated(routes, ["sight@0"]), data)
+        nas.retrain(folder, data=data, seeds=1, device="cpu")
+    return folder
+
+
+def dynamic_run(factory: pytest.TempPathFactory) -> Path:
+    """A finished run of two routes, the same one for the whole session, so only to be read; without a report."""
+    finished = finished_run(factory).folder
+    assert finished is not None
+    return _dynamic(factory.getbasetemp() / "dynamic" / "run", finished)
 
 
 def no_report(patch: pytest.MonkeyPatch) -> None:

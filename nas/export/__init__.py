@@ -50,7 +50,7 @@ def export(
 
     Args:
         run: Folder of a finished run.
-        formats: Names of `FORMATS`; None for all whose packages are installed, and that can hold the architecture.
+        formats: Names of `FORMATS`; None for all whose packages are installed.
         out: Folder to write to; None for `exports` in the run folder.
         data: The data of the run, where it was not read from a file or has moved.
         encoders: Whether the formats torch and onnx take raw arrays; if not, the taps of the encoders.
@@ -59,17 +59,11 @@ def export(
         The files written.
 
     Raises:
-        UserError: If a format is unknown, not installed, cannot do without encoders or cannot hold a gate; the run is
+        UserError: If a format is unknown, not installed, cannot do without encoders; the run is
             damaged or its data not there; an exported network disagrees; or `out` cannot be written.
     """
     names = _chosen(formats, encoders=encoders)
     folder = RunFolder.open(run)
-    if any(FORMATS[name].is_static for name in names) and _is_dynamic(folder):
-        if refused := [name for name in formats or () if FORMATS[name].is_static]:
-            raise UserError(
-                f"format {refused[0]!r} cannot hold routes and their gate yet; json, safetensors, graph can"
-            )
-        names = [name for name in names if not FORMATS[name].is_static]
     subject = Subject(folder, names, data, encoders=encoders)
     where = Path(out) if out is not None else folder.exports
     files: list[ExportedFile] = []
@@ -106,12 +100,6 @@ def _chosen(formats: Sequence[str] | None, *, encoders: bool) -> list[str]:
     if formats:
         return list(dict.fromkeys(formats))
     return [name for name, format_ in FORMATS.items() if not format_.missing() and (encoders or format_.is_program)]
-
-
-def _is_dynamic(folder: RunFolder) -> bool:
-    """Whether the architecture of a run has a gate; a summary that is damaged is left to the formats to tell of."""
-    found = folder.read_summary().get("architecture")
-    return isinstance(found, dict) and "gate" in found
 
 
 def _write(subject: Subject, name: str, folder: Path) -> float | None:

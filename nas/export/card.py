@@ -79,7 +79,8 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
         masked=", ".join(name for name in deepest if data["modalities"][name]["present_share"] < 1),
         task=data["task"].capitalize(),
         outputs=f"{_OUTPUTS[data['task']]} ({', '.join(map(str, data['class_names'])) or data['classes']})",
-        depths=architecture.in_words().split("; "),
+        depths=_steps(architecture, summary),
+        is_dynamic=architecture.gating is not None,
         metric=metric_words(metric).capitalize(),
         seeds=len(summary["seeds"]),
         first=score_text(number(found["scores"][0]), metric),
@@ -91,6 +92,20 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
         hardware=summary["hardware"],
         versions=", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
     )
+
+
+def _steps(architecture: Architecture, summary: Mapping[str, Any]) -> list[str]:
+    """What it does, a line each; of a route also how many samples take it, and what that costs."""
+    gate, *routes = architecture.steps()
+    known = (summary.get("dynamic") or {}).get("routes") or []
+    if architecture.gating is None or len(known) != len(routes):
+        return [gate, *routes]
+    told = [
+        f"{step}; {100 * number(route['share']):.0f} % of the test samples, "
+        f"{count_text(number(route['multiply_adds']))} multiply-adds each"
+        for step, route in zip(routes, known, strict=True)
+    ]
+    return [gate, *told]
 
 
 class _Markdown(str):

@@ -3,9 +3,9 @@
     python -P check.py FORMAT FILE SAMPLES OUTPUTS
 
 FORMAT is safetensors, python, torch or onnx. SAMPLES is a safetensors file of the network's inputs, whose metadata tell
-their order; OUTPUTS is one of what the network makes of them, first of one sample alone, then of all the others. Of a
-Python file, `main` is run as well, and the shapes of what its statements compute are printed as JSON: last line of the
-statement to shape.
+their order; OUTPUTS is one of what the network makes of them, of the first ones each by itself, then of all the others.
+Of a Python file, `main` is run as well, and the shapes of what its statements compute are printed as JSON: last line of
+the statement to shape.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     with safe_open(samples, framework="pt") as given:
         inputs = [given.get_tensor(name) for name in json.loads(given.metadata()["names"])]
         masked = json.loads(given.metadata()["masked"])
+        alone = int(given.metadata()["alone"])
     network = {
         "safetensors": lambda path: _safetensors(path, masked),
         "python": _python,
@@ -59,10 +60,11 @@ def main(arguments: Sequence[str]) -> None:
     shapes = _Shapes(Path(file)) if kind == "python" else None
     with torch.no_grad():
         sys.settrace(shapes)
-        first = network(*(tensor[:1] for tensor in inputs))
+        found = [network(*(tensor[at : at + 1] for tensor in inputs)) for at in range(alone)]
         sys.settrace(None)
-        others = [network(*(tensor[1:] for tensor in inputs))] if len(inputs[0]) > 1 else []
-    save_file({"outputs": torch.cat([first, *others]).contiguous()}, outputs)
+        if len(inputs[0]) > alone:
+            found.append(network(*(tensor[alone:] for tensor in inputs)))
+    save_file({"outputs": torch.cat(found).contiguous()}, outputs)
     sys.stdout.write(json.dumps(shapes.fixed() if shapes else {}))
 
 
@@ -114,7 +116,7 @@ class _Shapes:
     """Traces the functions of a file and notes the shape of what each statement assigns or returns.
 
     Attributes:
-        found: Last line of a statement to the shape, with "batch" for its first axis.
+        found: Last line of a statement to the shape, with "batch" for a first axis of one.
         varying: Lines of which there is more than one, as in a class that is used twice.
     """
 
@@ -155,7 +157,11 @@ class _Shapes:
 
     def _note(self, line: int, value: object) -> None:
         if isinstance(value, Tensor):
-            shape = f"({', '.join(map(str, ('batch', *value.shape[1:])))})"
+            # One sample at a time is traced, so that only what has no batch can begin with more.
+            shape = "(" + ", ".join(
+                "batch" if not axis and size == 1 else str(size) for axis, size in enumerate(value.shape)
+            )
+            shape += ",)" if value.dim() == 1 else ")"
             if self.found.setdefault(line, shape) != shape:
                 self.varying.add(line)
 

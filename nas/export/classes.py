@@ -15,7 +15,7 @@ from torch import nn
 
 from nas.encoders.base import Standardize, shorten
 from nas.operation import stretch
-from nas.source import Source
+from nas.source import Method, Source
 
 Parts = Mapping[str, tuple[str, Source]]
 """Path of a submodule to the name wanted for its class and how that is written."""
@@ -71,18 +71,16 @@ class ClassWriter:
                     if isinstance(part, nn.Parameter)
                     else f'self.register_buffer("{attribute}", {zeros})'
                 )
+        methods = source.all_methods()
         for helper in (*source.helpers, stretch, shorten):
-            if any(f"{helper.__name__}(" in line for line in source.forward):
+            if any(f"{helper.__name__}(" in line for method in methods for line in method.body):
                 self.helpers[helper.__name__] = inspect.getsource(helper)
-        returned = "Tensor" if source.outputs == 1 else f"tuple[{', '.join(['Tensor'] * source.outputs)}]"
-        arguments = ", ".join(f"{argument}: Tensor" for argument in source.arguments)
         body = "\n".join(
             [
-                textwrap.fill('"""' + safe(source.doc), 85, initial_indent="    ", subsequent_indent="    ") + '"""\n',
+                _docstring(source.doc, indent=4) + "\n",
                 "    def __init__(self) -> None:",
                 *(f"        {statement}" for statement in ["super().__init__()", *statements]),
-                f"\n    def forward(self, {arguments}) -> {returned}:",
-                *(f"        {statement}" for statement in source.forward),
+                *(line for method in methods for line in _method(method)),
                 "",
             ]
         )
@@ -112,6 +110,22 @@ class ClassWriter:
         else:
             text = constructor(module)
         return text, {name: name for name in module.state_dict()}
+
+
+def _method(method: Method) -> list[str]:
+    """Its lines, with an empty one before."""
+    returned = "Tensor" if method.outputs == 1 else f"tuple[{', '.join(['Tensor'] * method.outputs)}]"
+    arguments = ", ".join(f"{argument}: Tensor" for argument in method.arguments)
+    return [
+        f"\n    def {method.name}(self, {arguments}) -> {returned}:",
+        *([_docstring(method.doc, indent=8)] if method.doc else []),
+        *(f"        {statement}" for statement in method.body),
+    ]
+
+
+def _docstring(text: str, *, indent: int) -> str:
+    space = " " * indent
+    return textwrap.fill('"""' + safe(text), 85, initial_indent=space, subsequent_indent=space) + '"""'
 
 
 def constructor(module: nn.Module) -> str:

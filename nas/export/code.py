@@ -7,7 +7,6 @@ Here they are put together to a network, and that to a file with a `load` and a 
 from __future__ import annotations
 
 import ast
-import keyword
 import re
 import subprocess
 import sys
@@ -15,14 +14,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from nas.architecture import tap_depth, tap_modality, tap_name
-from nas.encoders import Encoder
-from nas.errors import UserError
 from nas.export.classes import ClassWriter, safe
+from nas.export.network_code import network_source
 from nas.export.portable import Portable
-from nas.source import Source, Term
 
 LINE_LENGTH = 88
 """Ruff's own default, so that the file is clean in anybody's project."""
@@ -74,7 +70,7 @@ def write_code(
         UserError: If an encoder or operation does not say how it is written.
     """
     task = description["task"]
-    source, parts = _network(portable, inputs, regression=task == "regression")
+    source, parts = network_source(portable, inputs, regression=task == "regression")
     writer = ClassWriter()
     _, originals = writer.write("Network", portable.network, source, parts)
     main = _MAIN.format(
@@ -140,121 +136,3 @@ def _blank(example: Tensor) -> str:
         return "torch.ones(1, dtype=torch.bool)"
     dtype = "" if example.dtype == torch.float32 else f", dtype={example.dtype}"
     return f"torch.zeros({', '.join(map(str, (1, *example.shape[1:])))}{dtype})"
-
-
-def _network(
-    portable: Portable, inputs: Sequence[Tensor], *, regression: bool
-) -> tuple[Source, dict[str, tuple[str, Source]]]:
-    """How the whole network is written, and how those of its parts are that depend on what goes in."""
-    network, names = portable.network, _Names()
-    arguments = [names[name] for name in portable.names]
-    examples = dict(zip(portable.names, inputs, strict=True))
-    members: dict[str, str] = {}
-    parts: dict[str, tuple[str, Source]] = {}
-    body: list[str] = []
-    for modality, depths in portable.depths.items():
-        encoder, arrays = network.encoders[modality], portable.arrays[modality]
-        assert isinstance(encoder, Encoder)
-        given = [names[array] for array in arrays]
-        source = encoder.source(given, [examples[array].shape[1:] for array in arrays], depths).source(given)
-        parts[f"encoders.{modality}"] = (f"{_camel(modality)}Encoder", source)
-        members[names[f"{modality}_encoder"]] = f"encoders.{modality}"
-        encoded = f"self.{names[f'{modality}_encoder']}({', '.join(given)})"
-        taps = [names[tap_name(modality, depth)] for depth in depths]
-        if len(taps) > 1:
-            body.append(f"{', '.join(taps)} = {encoded}")
-        mask = f" * {names[portable.masks[modality]]}[:, None, None]" if modality in portable.masks else ""
-        for tap, depth in zip(taps, depths, strict=True):
-            members[tap] = f"adapters.{modality}_{depth}.linear"
-            body.append(f"{tap} = F.gelu(self.{tap}({tap if len(taps) > 1 else encoded})){mask}")
-    body.append(f"return self.head({_nodes(portable, inputs, names, members, parts, body)}.mean(dim=1))")
-    members["head"] = "head.linear"
-    if regression:
-        members |= {"scale": "head.scale", "shift": "head.shift"}
-        body[-1] += " * self.scale + self.shift"
-    doc = f"Maps {', '.join(arguments)} to {'predictions' if regression else 'logits'}."
-    return Source(doc=doc, arguments=arguments, members=members, forward=body), parts
-
-
-def _nodes(
-    portable: Portable,
-    inputs: Sequence[Tensor],
-    names: _Names,
-    members: dict[str, str],
-    parts: dict[str, tuple[str, Source]],
-    body: list[str],
-) -> str:
-    """Adds what the fusion nodes do to members, parts and statements of the network.
-
-    Returns:
-        The variable that holds the state of the last node.
-    """
-    with torch.no_grad():
-        taps = zip(portable.tap_names, portable.taps(*inputs), strict=False)
-    states = {name: Term(names[name], tap.shape[1]) for name, tap in taps}
-    for node in portable.network.space.nodes:
-        (choice,) = node.choices
-        before = states.get(node.residual or "")
-        sources = [states[name] for name in choice.inputs if name in states]
-        if not sources or len(sources) < len(choice.inputs):  # what reads an idle node is idle too
-            if before:
-                states[node.name] = before
-            continue
-        operation = portable.network.operation(node.name, choice.key)
-        output = operation.source(sources).forward[-1].removeprefix("return ")
-        if operation.source(sources).members:  # else an expression, such as that of `carry`, not worth a class
-            path, attribute = f"nodes.{node.name}.{choice.key}", names[node.name]
-            arguments = [names[name] for name in _short(choice.inputs)]
-            terms = [Term(text, source.time) for text, source in zip(arguments, sources, strict=True)]
-            members[attribute] = path
-            parts[path] = (type(operation).__name__, operation.source(terms))
-            output = f"self.{attribute}({', '.join(source.text for source in sources)})"
-        time = max(source.time for source in sources)
-        if before and before.time == time:
-            output = f"{before.text} + {output}"
-        elif before:  # as `nas.graph.add_states` has it
-            output, time = f"{before.text}.mean(dim=1, keepdim=True) + {output}.mean(dim=1, keepdim=True)", 1
-        body.append(f"{names[node.name]} = {output}")
-        states[node.name] = Term(names[node.name], time)
-    return states[portable.network.space.nodes[-1].name].text
-
-
-def _short(inputs: Sequence[str]) -> Sequence[str]:
-    """What an operation calls its inputs: by modality where that tells them apart."""
-    modalities = [tap_modality(name) for name in inputs]
-    return modalities if len(set(modalities)) == len(inputs) else inputs
-
-
-class _Names(dict[str, str]):
-    """What inputs, taps and nodes are called in the code: an identifier each, made when it is first asked for."""
-
-    def __missing__(self, wanted: str) -> str:
-        name = wanted
-        if "@" in wanted:
-            modality, depth = tap_modality(wanted), tap_depth(wanted)
-            name = f"{modality}_{depth}" if modality[-1].isdigit() else f"{modality}{depth}"
-        if not name.isidentifier():
-            raise UserError(f"{name!r} cannot be a name in Python code; rename it and search again")
-        while _is_kept(name) or name in self.values():
-            name += "_"
-        self[wanted] = name
-        return name
-
-
-_KEPT = """
-    torch nn F Tensor Path CLASSES load main safe_open load_file self network outputs
-    values pixels clock mask scale embedding standardize head shift state
-    stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest product products ranks
-    features combine forms norm limit attention gather spread rank_weights added multiplied
-"""
-"""Words that the file, an encoder or an operation uses itself."""
-
-
-def _is_kept(name: str) -> bool:
-    """Whether a name has a meaning already: for Python, for torch, or in the file."""
-    numbered = re.fullmatch(r"(layer|tap|standardize)\d*", name) is not None
-    return keyword.iskeyword(name) or hasattr(nn.Module(), name) or name in _KEPT.split() or numbered
-
-
-def _camel(name: str) -> str:
-    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))

@@ -36,7 +36,6 @@ class Format:
         packages: Names to import that must be installed for it.
         holds_network: Whether it needs the network, and the data to try it on.
         is_program: Whether it can do without the encoders.
-        is_static: Whether it can hold one route alone, and no gate.
     """
 
     words: str
@@ -44,7 +43,6 @@ class Format:
     packages: tuple[str, ...] = ()
     holds_network: bool = False
     is_program: bool = False
-    is_static: bool = False
 
     def missing(self) -> list[str]:
         """Packages that are not installed."""
@@ -110,7 +108,7 @@ def _about(subject: Subject) -> str:
             f"Reads {' and '.join(subject.run.architecture.modalities())}.",
             "",
             f"Found by fusenas on {summary['data']['name']}:",
-            *(f"    {depth}" for depth in subject.run.architecture.in_words().split("; ")),
+            *(f"    {step}" for step in subject.run.architecture.steps()),
             f"On the test split ({metric_words(metric)}): {mean} [{low}, {high}], mean and 95 % interval",
             f"over trainings from {len(summary['seeds'])} seeds; the weights beside this file reach {first}.",
             "",
@@ -141,18 +139,14 @@ FORMATS: Mapping[str, Format] = {
         write=_python,
         packages=("ruff",),
         holds_network=True,
-        is_static=True,
     ),
-    "torch": Format(
-        words="a torch.export archive (.pt2)", write=_torch, holds_network=True, is_program=True, is_static=True
-    ),
+    "torch": Format(words="a torch.export archive (.pt2)", write=_torch, holds_network=True, is_program=True),
     "onnx": Format(
         words="ONNX",
         write=_onnx,
         packages=("onnx", "onnxscript", "onnxruntime"),
         holds_network=True,
         is_program=True,
-        is_static=True,
     ),
     "graph": Format(words="GraphML, DOT and SVG", write=_graph),
     "card": Format(words="model card in Markdown", write=_card),

@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import networkx as nx
 
-from nas.architecture import Architecture, tap_name
+from nas.architecture import Architecture, Choice, tap_name
 from nas.report.architecture import draw_architecture
 from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
 from nas.report.style import to_svg as save_svg
 from nas.space import OUTPUT
 
+GATE = "gate"
+"""Name of the gate's node: no modality's tap, which has an @, and no fusion node of ours."""
+
 
 def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
     """What the derived network computes: encoder layers as deep as they are read, active fusion nodes, the output.
+
+    Of a dynamic architecture that is what all routes compute together, with the gate. What a node does on one route and
+    not on another is a node of its own.
 
     Args:
         summary: Of the run; its `architecture` and the `residual` of its `nodes` are read.
 
     Returns:
-        Nodes have `kind` (tap, fusion or output) and `label`, edges have `kind` (encoder, tap, residual or head).
+        Nodes have `kind` (tap, fusion, gate or output) and `label`, edges have `kind` (encoder, tap, residual, head,
+        gate). Of a dynamic architecture, fusion nodes and their edges have `routes`, such as "0, 2".
     """
     architecture = Architecture.from_dict(summary["architecture"])
     residual = {node["name"]: node["residual"] for node in summary["nodes"]}
@@ -33,25 +41,58 @@ def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
             graph.add_node(tap_name(modality, depth), kind="tap", label=f"{modality}, depth {depth}")
             if depth:
                 graph.add_edge(tap_name(modality, depth - 1), tap_name(modality, depth), kind="encoder")
+    graph.add_node(OUTPUT, kind="output", label=OUTPUT)
+    routes = architecture.routes()
+    for number, route in enumerate(routes):
+        _add_route(graph, route, residual, _names(routes), str(number) if len(routes) > 1 else None)
+    if architecture.gating is not None:
+        graph.add_node(GATE, kind="gate", label=f"gate: one of {len(routes)} routes")
+        graph.add_edges_from([(tap, GATE) for tap in architecture.gating.reads], kind="gate")
+    return graph
+
+
+def _names(routes: Sequence[Architecture]) -> dict[tuple[str, Choice], str]:
+    """What each active node is called: by its own name, and by what it does where routes differ in that."""
+    active = dict.fromkeys((name, choice) for route in routes for name, choice in route.choices if choice.inputs)
+    counts = Counter(name for name, _ in active)
+    return {(name, choice): name if counts[name] == 1 else f"{name}:{choice.key}" for name, choice in active}
+
+
+def _add_route(
+    graph: nx.DiGraph,
+    route: Architecture,
+    residual: Mapping[str, str | None],
+    names: Mapping[tuple[str, Choice], str],
+    number: str | None,
+) -> None:
+    """Adds the fusion nodes of a route and what goes into them, marked with its number if there is one."""
     state: dict[str, str | None] = {}
-    for name, choice in architecture.choices:
+    for name, choice in route.choices:
         before = residual[name]
         before = state.get(before) if before else None
         sources = [source if "@" in source else state[source] for source in choice.inputs]
         if not sources or None in sources:  # what reads an idle node is idle too
             state[name] = before
             continue
-        graph.add_node(name, kind="fusion", label=choice.in_words(), operation=choice.operation)
+        own = names[name, choice]
+        graph.add_node(own, kind="fusion", label=choice.in_words(), operation=choice.operation)
+        _mark(graph.nodes[own], number)
         for source in sources:
-            graph.add_edge(source, name, kind="tap")
+            graph.add_edge(source, own, kind="tap")
+            _mark(graph.edges[source, own], number)
         if before:
-            graph.add_edge(before, name, kind="residual")
-        state[name] = name
-    graph.add_node(OUTPUT, kind="output", label=OUTPUT)
-    last = state[architecture.choices[-1][0]]
+            graph.add_edge(before, own, kind="residual")
+            _mark(graph.edges[before, own], number)
+        state[name] = own
+    last = state[route.choices[-1][0]]
     if last:
         graph.add_edge(last, OUTPUT, kind="head")
-    return graph
+        _mark(graph.edges[last, OUTPUT], number)
+
+
+def _mark(values: dict[str, Any], number: str | None) -> None:
+    if number is not None:
+        values["routes"] = f"{values['routes']}, {number}" if "routes" in values else number
 
 
 def to_graphml(summary: Mapping[str, Any]) -> bytes:
@@ -67,7 +108,7 @@ def to_svg(summary: Mapping[str, Any]) -> bytes:
         return save_svg(draw_architecture(layout(summary), modality_colours([str(name) for name in summary["depths"]])))
 
 
-_SHAPES = {"tap": "ellipse", "fusion": "box", "output": "doublecircle"}
+_SHAPES = {"tap": "ellipse", "fusion": "box", "gate": "diamond", "output": "doublecircle"}
 
 
 def to_dot(summary: Mapping[str, Any]) -> str:
@@ -77,8 +118,9 @@ def to_dot(summary: Mapping[str, Any]) -> str:
     for name, values in graph.nodes(data=True):
         lines.append(f"  {_quoted(name)} [label={_quoted(values['label'])}, shape={_SHAPES[values['kind']]}];")
     for source, target, values in graph.edges(data=True):
-        style = "dashed" if values["kind"] == "encoder" else "solid"
-        lines.append(f"  {_quoted(source)} -> {_quoted(target)} [style={style}];")
+        style = {"encoder": "dashed", "gate": "dotted"}.get(values["kind"], "solid")
+        label = f", label={_quoted(values['routes'])}" if "routes" in values else ""
+        lines.append(f"  {_quoted(source)} -> {_quoted(target)} [style={style}{label}];")
     return "\n".join([*lines, "}", ""])
 
 

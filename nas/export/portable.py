@@ -12,7 +12,7 @@ from nas.data.batches import Batch
 from nas.encoders import Encoder
 from nas.encoders.features import FeaturesEncoder
 from nas.errors import UserError
-from nas.graph import FusionNetwork
+from nas.graph import FusionNetwork, Inputs, Presence
 
 
 class Portable(nn.Module):
@@ -61,10 +61,14 @@ class Portable(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """Maps the inputs, in the order of `names`, to logits or predictions, (batch, outputs)."""
+        outputs: Tensor = self.network(*self.named(inputs))
+        return outputs
+
+    def named(self, inputs: Sequence[Tensor]) -> tuple[Inputs, Presence]:
+        """The inputs, in the order of `names`, as the network takes them."""
         given = dict(zip(self.names, inputs, strict=True))
         arrays = {modality: [given[name] for name in names] for modality, names in self.arrays.items()}
-        outputs: Tensor = self.network(arrays, {modality: given[name] for modality, name in self.masks.items()})
-        return outputs
+        return arrays, {modality: given[name] for modality, name in self.masks.items()}
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """The inputs for some samples, in the order of `names`; raw arrays, so only for one with encoders."""

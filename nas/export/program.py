@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from nas.export.gated import Dense, Routed
 from nas.export.portable import Portable
+
+_Program = TypeVar("_Program")
+
+Gates = Literal["none", "routed", "dense"]
+"""How a program runs a dynamic network: every sample's own route alone, or all routes on all samples."""
 
 
 def write_program(portable: Portable, inputs: Sequence[Tensor], about: Mapping[str, Any], file: Path) -> None:
@@ -22,10 +28,11 @@ def write_program(portable: Portable, inputs: Sequence[Tensor], about: Mapping[s
     Args:
         portable: In evaluation mode, on the CPU.
         inputs: Samples for it; their shapes and types alone are read.
-        about: Goes into the archive as JSON, under the extra file `fusenas.json`.
+        about: Goes into the archive as JSON, under the extra file `fusenas.json`, with how gates run as `gates`.
         file: To write to.
     """
-    torch.export.save(_traced(portable, inputs), file, extra_files={"fusenas.json": json.dumps(about)})
+    gates, program = _best(portable, lambda network: _traced(network, inputs))
+    torch.export.save(program, file, extra_files={"fusenas.json": json.dumps({**about, "gates": gates})})
 
 
 def write_onnx(portable: Portable, inputs: Sequence[Tensor], about: Mapping[str, Any], file: Path) -> None:
@@ -34,24 +41,38 @@ def write_onnx(portable: Portable, inputs: Sequence[Tensor], about: Mapping[str,
     Args:
         portable: In evaluation mode, on the CPU.
         inputs: Samples for it; their shapes and types alone are read.
-        about: Goes into the model's metadata as JSON, under `fusenas`.
+        about: Goes into the model's metadata as JSON, under `fusenas`, with how gates run as `gates`.
         file: To write to.
     """
-    with _quiet():
-        found = torch.onnx.export(
-            _traced(portable, inputs), dynamo=True, input_names=portable.names, output_names=["outputs"], verbose=False
-        )
-    assert found is not None
-    found.model.metadata_props["fusenas"] = json.dumps(about)
+
+    def translated(network: nn.Module) -> torch.onnx.ONNXProgram:
+        program, names = _traced(network, inputs), portable.names
+        with _quiet():
+            found = torch.onnx.export(program, dynamo=True, input_names=names, output_names=["outputs"], verbose=False)
+        assert found is not None
+        return found
+
+    gates, found = _best(portable, translated)
+    found.model.metadata_props["fusenas"] = json.dumps({**about, "gates": gates})
     found.save(file, external_data=False)
 
 
-def _traced(portable: Portable, inputs: Sequence[Tensor]) -> torch.export.ExportedProgram:
+def _best(portable: Portable, make: Callable[[nn.Module], _Program]) -> tuple[Gates, _Program]:
+    """A program that routes, if there are routes and this torch can trace them."""
+    if portable.network.gate is None:
+        return "none", make(portable)
+    try:
+        return "routed", make(Routed(portable))
+    except RuntimeError:  # what all errors of tracer and translator are; that both fail is another matter
+        return "dense", make(Dense(portable))
+
+
+def _traced(network: nn.Module, inputs: Sequence[Tensor]) -> torch.export.ExportedProgram:
     # The archive keeps the example that it was traced with: nobody's samples, and two, for one would fix the batch.
     blanks = tuple(tensor.new_zeros(2, *tensor.shape[1:]) for tensor in inputs)
     batch = torch.export.Dim("batch")
     with torch.no_grad(), _quiet():
-        return torch.export.export(portable, blanks, dynamic_shapes=(tuple({0: batch} for _ in blanks),))
+        return torch.export.export(network, blanks, dynamic_shapes=(tuple({0: batch} for _ in blanks),))
 
 
 @contextmanager

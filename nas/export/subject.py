@@ -14,6 +14,7 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export.portable import Portable
 from nas.load import Run, data_of, load_run, refuse_other_form
+from nas.routing import run_routes
 from nas.runs import RunFolder
 from nas.weights import describe_network
 
@@ -64,9 +65,15 @@ class Subject:
 
     @cached_property
     def inputs(self) -> tuple[Tensor, ...]:
-        """Samples of the test split for `network`."""
+        """Samples of the test split for `network`: of a dynamic one first a sample of every route that some take."""
         batch = split_batch(self.data, "test", torch.device("cpu"))
-        return self.network.inputs(batch.take(slice(0, SAMPLES)))
+        chosen = list(range(min(SAMPLES, len(batch))))
+        if self.run.network.gate is not None:
+            with torch.no_grad():
+                _, picked = run_routes(self.run.network, batch.inputs, batch.present)
+            of_routes = [int((picked == route).nonzero()[0]) for route in picked.unique()]
+            chosen = list(dict.fromkeys([*of_routes, *chosen]))
+        return self.network.inputs(batch.take(torch.tensor(chosen)))
 
     @property
     def description(self) -> dict[str, Any]:
@@ -95,6 +102,5 @@ class Subject:
             "in_words": self.run.architecture.in_words(),
             "inputs": list(self.program[0].names),
             "takes": "raw arrays" if self.encoders else "encoder taps",
-            "gates": "none",
             "data": self.summary["data"]["fingerprint"],
         }

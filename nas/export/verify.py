@@ -43,7 +43,13 @@ def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) 
         expected = portable(*inputs)
     with TemporaryDirectory() as folder:
         samples, outputs = Path(folder, "samples"), Path(folder, "outputs")
-        order = {"names": json.dumps(portable.names), "masked": json.dumps(list(portable.masks))}
+        gate = portable.network.gate
+        alone = 1 if gate is None else min(len(gate.routes), len(inputs[0]))  # a sample of each route, where there are
+        order = {
+            "names": json.dumps(portable.names),
+            "masked": json.dumps(list(portable.masks)),
+            "alone": str(alone),
+        }
         # Copies, for two inputs may share memory.
         save_file({name: x.clone() for name, x in zip(portable.names, inputs, strict=True)}, samples, metadata=order)
         script = Path(__file__).with_name("check.py")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -13,6 +12,7 @@ from markupsafe import Markup
 from nas.errors import UserError
 from nas.report.comparison import groups
 from nas.report.comparison_page import render_comparison
+from nas.report.damage import damage_told
 from nas.report.figures import Drawn, draw_all, draw_comparison
 from nas.report.film import film
 from nas.report.frame import inline_svg
@@ -46,7 +46,7 @@ def report(run: str | Path | Sequence[str | Path], out: str | Path | None = None
     folder = RunFolder.open(run)
     summary = folder.read_summary()
     metrics = folder.read_metrics() if folder.metrics.is_file() else []
-    with _damage_told(f"{str(folder.summary)!r} or metrics.jsonl beside it"):
+    with damage_told(f"{str(folder.summary)!r} or metrics.jsonl beside it"):
         drawn = _files(draw_all(summary, metrics))
         page = render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)))
     return _write(RunFolder(out) if out is not None else folder, drawn, page)
@@ -69,7 +69,7 @@ def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:
         for name, folder in zip(summaries, folders, strict=True)
         if folder.report.is_file()
     }
-    with _damage_told(f"summary.json of one of {[str(folder.path) for folder in folders]}"):
+    with damage_told(f"summary.json of one of {[str(folder.path) for folder in folders]}"):
         found = groups(summaries, pages)
         drawn = _files(draw_comparison(found))
         page = render_comparison(found, _inlined(drawn))
@@ -107,13 +107,3 @@ def _write(target: RunFolder, files: Sequence[_File], page: str) -> Path:
         raise UserError(
             f"cannot write the report to {str(target.path)!r}: {error.strerror}; name another --out"
         ) from error
-
-
-@contextmanager
-def _damage_told(source: str) -> Iterator[None]:
-    """All content is made before a single file is written; damage in a summary is told as the user's."""
-    try:
-        yield
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, OverflowError) as error:
-        message = f"{source} lacks or garbles something: {type(error).__name__} {error}"
-        raise UserError(" ".join(message.split())) from error

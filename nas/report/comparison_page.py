@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from nas.report.comparison import Compared, Group
 from nas.report.frame import fill
-from nas.report.numbers import count_text, metric_words, range_text, score_text, seconds_text, tone
+from nas.report.numbers import active_words, count_text, metric_words, range_text, score_text, seconds_text, tone
 from nas.statistics import Interval
 
 
@@ -44,7 +44,7 @@ def _cells(run: Compared, metric: str) -> dict[str, Any]:
     return {
         "name": row.name,
         "page": run.page,
-        "in_words": row.in_words,
+        "in_words": active_words(row.in_words),
         "strategy": run.strategy,
         "space": run.space,
         "mean": score_text(row.score.mean, metric),

@@ -27,6 +27,7 @@ from nas.report.style import figure_style, modality_colours
 from nas.report.tables import (
     Curve,
     Row,
+    choice_modalities,
     curves,
     entropy_curves,
     guard_curves,
@@ -105,7 +106,7 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
 
 
 def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
-    """For every group of runs their scores, and where costs are known their scores against them."""
+    """For every group of runs their scores, and of two or more whose costs are known their scores against them."""
     kinds = list(dict.fromkeys(run.row.kind for group in groups for run in group.runs))
     palette = modality_colours(kinds)
     drawn = []
@@ -114,7 +115,7 @@ def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
             rows = sorted((run.row for run in group.runs), key=lambda row: kinds.index(row.kind))
             colours = {row.name: palette[row.kind] for row in rows}
             drawn.append(replace(_leaderboard(rows, group.metric, colours), name=f"scores-{place}"))
-            if any(row.multiply_adds > 0 for row in rows):
+            if len(rows) > 1 and any(row.multiply_adds > 0 for row in rows):
                 drawn.append(replace(_cost(rows, group.metric, colours), name=f"cost-{place}"))
         for each in drawn:
             each.figure.draw_without_rendering()
@@ -123,11 +124,16 @@ def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
 
 def draw_course(metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
     """How a run goes that has no results yet."""
-    colours = modality_colours(list(dict.fromkeys(str(r["modality"]) for r in metrics if r.get("modality"))))
+    nodes = [node for record in metrics if record.get("phase") == "space" for node in record.get("nodes") or ()]
+    read = [name for node in nodes for choice in node["choices"] for name in choice_modalities(choice)]
+    trained = [str(record["modality"]) for record in metrics if record.get("modality")]
+    colours = modality_colours(list(dict.fromkeys([*read, *trained])))
+    is_mixed = any(record.get("mixing_weights") for record in metrics)
     with figure_style():
         panels, watched = progress_panels(metrics, "score"), guard_panels(metrics)
         drawn = [_progress(panels, colours)] if panels else []
-        return [*drawn, _guards(watched, colours)] if watched else drawn
+        mixing = [_mixing({"nodes": nodes}, metrics, colours)] if nodes and is_mixed else []
+        return [*mixing, *drawn, *([_guards(watched, colours)] if watched else [])]
 
 
 def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
@@ -206,7 +212,8 @@ def _space(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
 def _mixing(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> Drawn:
     maps = heat_maps(summary, metrics)
     chosen = "; ".join(f"{heat.node}: {heat.labels[heat.chosen]}" for heat in maps if heat.chosen is not None)
-    alt = f"Mixing weights of every fusion node over the search, as heat maps. Chosen: {chosen}."
+    alt = "Mixing weights of every fusion node over the search, as heat maps."
+    alt += f" Chosen: {chosen}." if chosen else ""
     table = [
         (heat.node, label, step, weight)
         for heat in maps

@@ -20,10 +20,11 @@ def render_live(name: str, metrics: Sequence[Mapping[str, Any]]) -> str:
         name: Of the run.
         metrics: Its records so far; of several searches the last one is shown.
     """
-    last = metrics[-1] if metrics else {}
+    told = [record for record in metrics if record.get("phase") != "space"]
+    last = told[-1] if told else {}
     shown = [record for record in metrics if record.get("search") in (None, last.get("search"))]
     facts = {
-        "records": count_text(len(metrics)),
+        "records": count_text(len(told)),
         "epoch": count_text(number(last.get("epoch"))),
         "search step": count_text(number(last.get("step"))),
         "since it began to search": seconds_text(number(last.get("seconds"))),

@@ -80,10 +80,17 @@ def draw_confusion(matrix: Confusion) -> Figure:
     count = len(matrix.classes)
     has_text = count <= TEXT_UP_TO
     cell = CELL if has_text else 0.24
-    left, top, side = 2.6, 1.5, cell * count
-    wide, height = max(WIDTH, left + side + 1.2), top + side + 0.35
+    names = [cut(name, 28) for name in matrix.classes]
+    longest, side = max(map(len, names)), cell * count
+    left, top, right = (
+        0.4 + 0.08 * longest,
+        0.5 + 0.06 * min(longest, 16),
+        1.2,
+    )  # so wide are letters, upright and aslant
+    wide, height = max(WIDTH, left + side + right), top + side + 0.35
     figure = Figure(figsize=(wide, height))
-    axes = figure.add_axes((left / wide, 0.35 / height, side / wide, side / height))
+    start = left + (wide - left - side - right) / 2
+    axes = figure.add_axes((start / wide, 0.35 / height, side / wide, side / height))
     places = range(count)
     shares = np.array([[matrix.share(i, j) for j in places] for i in places])
     edges = np.arange(count + 1) - 0.5
@@ -96,7 +103,6 @@ def draw_confusion(matrix: Confusion) -> Figure:
         samples = sum(matrix.counts[i])
         axes.text(count - 0.4, i, f"{samples:,}", va="center", fontsize=8 if has_text else 7, color=SOFT)
         axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ACCENT, lw=1))
-    names = [cut(name, 28) for name in matrix.classes]
     size = 8.5 if has_text else 7
     axes.set(xlim=(-0.5, count - 0.5), ylim=(count - 0.5, -0.5))
     axes.set_yticks(places, names, fontsize=size)

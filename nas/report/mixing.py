@@ -65,7 +65,15 @@ def _heat_map(axes: Axes, heat: HeatMap, norm: Normalize, colours: Mapping[str, 
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.set_title(heat.node, loc="left", fontsize=10, weight="bold", pad=6)
-    axes.text(1.012, 1.0, "final", transform=axes.transAxes, fontsize=8, color=SOFT, va="bottom")
+    axes.text(
+        1.012,
+        1.0,
+        "now" if heat.chosen is None else "final",
+        transform=axes.transAxes,
+        fontsize=8,
+        color=SOFT,
+        va="bottom",
+    )
     across = axes.get_yaxis_transform()
     for i, label in enumerate(heat.labels):
         is_chosen = i == heat.chosen

@@ -23,6 +23,12 @@ def clean(text: Any, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
+def active_words(words: str) -> str:
+    """An architecture in words without the depths at which it does nothing, unless it does nothing at all."""
+    active = [step for step in words.split("; ") if not step.endswith(": nothing")]
+    return "; ".join(active) or words
+
+
 def metric_words(metric: str) -> str:
     """A metric's name for people, with its unit."""
     words = {"accuracy": "accuracy, %", "micro_f1": "micro F1, %", "mae": "mean absolute error"}

@@ -9,11 +9,13 @@ from typing import Any
 
 from markupsafe import Markup
 
+from nas.architecture import Architecture
 from nas.report.diagnosis import diagnosis_of
 from nas.report.film import Film
 from nas.report.frame import fill
 from nas.report.mistakes import confusion
 from nas.report.numbers import (
+    active_words,
     clean,
     count_text,
     metric_words,
@@ -38,7 +40,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
     """
     metric = str(summary["metric"])
     rows = leaderboard_rows(summary)
-    verdict = [clean(sentence, 1000) for sentence in summary.get("verdict") or []]
+    verdict = [clean(sentence, 1000).replace("(-", "(−") for sentence in summary.get("verdict") or []]
     words = clean(summary.get("in_words") or "", 2000)
     sure = sureness(summary)
     return fill(
@@ -50,7 +52,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         headline=verdict[0] if verdict else words or "A run of fusenas",
         sentences=verdict[1:],
         data_name=clean(summary["data"].get("name") or "unnamed data"),
-        steps=[clean(step, 400) for step in words.split("; ")] if words else [],
+        steps=[clean(step, 400) for step in _steps(summary, words)],
         space_words=_space_words(summary),
         facts=_facts(summary, rows, metric, sure),
         metric_words=metric_words(metric),
@@ -69,6 +71,13 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
         data=_data(summary["data"]),
     )
+
+
+def _steps(summary: Mapping[str, Any], words: str) -> list[str]:
+    """The architecture in words, a step each."""
+    if summary["architecture"].get("gate"):
+        return Architecture.from_dict(summary["architecture"]).steps()
+    return words.split("; ") if words else []
 
 
 def _space_words(summary: Mapping[str, Any]) -> str:
@@ -137,7 +146,7 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
     gap = row.difference
     return {
         "name": row.name,
-        "in_words": row.in_words,
+        "in_words": active_words(row.in_words),
         "is_found": row.kind == "found",
         "mean": score_text(row.score.mean, metric),
         "interval": "" if math.isnan(row.score.mean) else interval,
@@ -169,7 +178,7 @@ def _sure(sure: Sureness) -> dict[str, Any]:
         {
             "seed": one.seed,
             "is_consensus": one.is_consensus,
-            "in_words": one.in_words,
+            "in_words": active_words(one.in_words),
             "agreement": _share(one.agreement),
             "score": score_text(one.score, metric),
             "late_score": score_text(one.late_score, metric),
@@ -208,7 +217,7 @@ def _pareto(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """What nothing that the search tried beats in both: (architecture in words, loss, multiply-adds)."""
     return [
         (
-            clean(row.get("in_words") or "", 400),
+            active_words(clean(row.get("in_words") or "", 400)),
             score_text(number(row.get("loss")), "loss"),
             count_text(number(row.get("multiply_adds"))),
         )

@@ -104,5 +104,5 @@ def draw_trade(dynamic: Mapping[str, Any], metric: str) -> Figure:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: count_text(value)))
     axes.set_xlabel("multiply-adds of one sample", fontsize=9)
     axes.set_ylabel(metric_words(metric), fontsize=9)
-    axes.legend(fontsize=8.5, loc="lower right")
+    axes.legend(fontsize=8.5, loc="lower right", frameon=True, facecolor="white", edgecolor="none", framealpha=0.9)
     return figure

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 from nas.checkpoint import status
 from nas.errors import UserError
 from nas.report import report
+from nas.report.damage import damage_told
 from nas.report.live import render_live
 from nas.runs import RunFolder
 
@@ -62,7 +63,8 @@ class _Pages:
                 self._page = report(self.folder.path).read_bytes()
             else:
                 records = self.folder.read_metrics() if source.is_file() else []
-                self._page = render_live(self.folder.path.name, records).encode(errors="replace")
+                with damage_told(repr(str(self.folder.metrics))):
+                    self._page = render_live(self.folder.path.name, records).encode(errors="replace")
             self._of = state
         return self._page
 

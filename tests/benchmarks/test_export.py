@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.export import NETWORKS, Latency, RoundTrip, architectures, page
+from benchmarks.export import DATA, NETWORKS, Latency, RoundTrip, architectures, dynamic, page
 from search_spaces import OPERATIONS, layerwise
 
 
@@ -18,13 +18,23 @@ def test_every_operation_is_in_one_of_the_networks(depths: dict[str, int]) -> No
         space.validate(architecture)
 
 
+def test_every_operation_is_in_one_of_the_dynamic_networks() -> None:
+    space = layerwise({"a": 3, "b": 3})
+    static = list(architectures(space))
+    found = [dynamic(space, static[number % len(static)]) for number in range(len(DATA))]
+    assert {c.operation for some in found for route in some.routes() for _, c in route.choices} == set(OPERATIONS)
+    for architecture in found:
+        space.validate(architecture)
+        assert len(architecture.routes()) == 3
+
+
 def test_the_page_has_a_row_per_network_and_the_largest_difference() -> None:
     trips = [
-        RoundTrip(data, ("mlp", "none"), name, difference)
+        RoundTrip(data, "mlp, none", name, difference, "abc")
         for data, difference in (("one", 1e-7), ("two", 3e-6))
         for name in NETWORKS
     ]
-    latencies = [Latency("one", way, batch, 1.5) for way in ("eager", "onnx") for batch in (1, 256)]
+    latencies = [Latency("one", "static", way, batch, 1.5) for way in ("eager", "onnx") for batch in (1, 256)]
     origin = {
         "command": "x",
         "commit": "abc",
@@ -34,7 +44,7 @@ def test_the_page_has_a_row_per_network_and_the_largest_difference() -> None:
     }
     text = page(trips, latencies, origin)
     assert NETWORKS == ["safetensors", "python", "torch", "onnx"]
-    assert "| one | mlp, none | 1.0e-07 | 1.0e-07 | 1.0e-07 | 1.0e-07 |" in text
-    assert "| **largest** | | 3.0e-06 | 3.0e-06 | 3.0e-06 | 3.0e-06 |" in text
-    assert "| one | 256 | 1.50 | 1.50 |" in text
+    assert "| one | mlp, none | 1.0e-07 | 1.0e-07 | 1.0e-07 | 1.0e-07 | abc |" in text
+    assert "| **largest** | | 3.0e-06 | 3.0e-06 | 3.0e-06 | 3.0e-06 | |" in text
+    assert "| one | static | 256 | 1.50 | 1.50 |" in text
     assert "commit abc" in text

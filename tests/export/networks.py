@@ -16,6 +16,7 @@ from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.export.portable import Portable
 from nas.graph import FusionNetwork
+from nas.routing import every_route
 from nas.training import TrainingConfig, build_network, seeded
 from search_spaces import OPERATIONS, layerwise
 from tests.helpers import CPU
@@ -69,6 +70,38 @@ def derived(data: FusionData, *choices: Choice, builders: Mapping[str, EncoderBu
     return network.eval()
 
 
+def dynamic(
+    data: FusionData,
+    reads: Sequence[str],
+    *routes: Sequence[Choice],
+    builders: Mapping[str, EncoderBuilder] | None = None,
+) -> FusionNetwork:
+    """Likewise of a gate and routes, of which the samples of the test split take one after another."""
+    space = layerwise(dict.fromkeys(data.modalities, 3))
+    names = [node.name for node in space.nodes]
+    static = [Architecture("layerwise", tuple(zip(names, route, strict=True))) for route in routes]
+    with seeded(0):
+        space = space.only(Architecture.gated(static, reads))
+        network = build_network(space, data, TrainingConfig(channels=8), builders)
+        batch = split_batch(data, "weights", CPU)
+        for _ in range(5):
+            every_route(network.train(), batch.inputs)
+    network.eval()
+    gate = network.gate
+    assert gate is not None
+    hidden: list[Tensor] = []
+    handle = gate.output.register_forward_pre_hook(lambda _layer, given: hidden.append(given[0]))
+    with torch.no_grad():
+        gate(network.encode(held_out(data).inputs, reads))
+        handle.remove()
+        count = len(hidden[0])
+        wanted = torch.eye(len(routes))[torch.arange(count) % len(routes)]
+        solved = torch.linalg.pinv(torch.cat([hidden[0], torch.ones(count, 1)], dim=1)) @ wanted
+        gate.output.weight.copy_(solved[:-1].T)
+        gate.output.bias.copy_(solved[-1])
+    return network
+
+
 def frozen(data: FusionData, name: str) -> Encoder:
     """The default encoder of a modality with its taps standardized, as after training alone."""
     inner = DEFAULT_ENCODERS[data.modalities[name].kind](data, name).eval()
@@ -77,7 +110,7 @@ def frozen(data: FusionData, name: str) -> Encoder:
     return FrozenEncoder(inner, FeaturesEncoder.fit([tap.numpy() for tap in taps]))
 
 
-def test_split(data: FusionData) -> Batch:
+def held_out(data: FusionData) -> Batch:
     """The test split."""
     return split_batch(data, "test", CPU)
 
@@ -86,6 +119,6 @@ def with_outputs(network: FusionNetwork, data: FusionData) -> tuple[Portable, tu
     """A portable network, its inputs for the test split, and its outputs for them."""
     masked = [name for name, modality in data.modalities.items() if modality.present is not None]
     portable = Portable(network, masked).eval()
-    inputs = portable.inputs(test_split(data))
+    inputs = portable.inputs(held_out(data))
     with torch.no_grad():
         return portable, inputs, portable(*inputs)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from nas.export.card import to_card
-from tests.tiny_runs import finished_run
+from nas.runs import RunFolder
+from tests.tiny_runs import dynamic_run, finished_run
 
 
 @pytest.fixture(scope="module")
@@ -69,3 +70,18 @@ def test_lines_of_tables_follow_one_another(summary: dict[str, Any]) -> None:
     card = to_card(summary, [], (), "network")
     assert "\n\n\n" not in card
     assert "| --- |\n|" in card
+
+
+def test_a_gate_is_told_route_by_route(tmp_path_factory: pytest.TempPathFactory) -> None:
+    summary = RunFolder(dynamic_run(tmp_path_factory)).read_summary()
+    card = to_card(summary, ["card"], (), "network")
+    lines = card.splitlines()
+    assert "- a gate on sight@0 picks one route for every sample" in lines
+    routes = [line for line in lines if line.startswith("- route")]
+    assert [line.split(";")[0] for line in routes] == [
+        "- route 0: depth 0: sight alone",
+        "- route 1: depth 0: sight alone, depth 2: sound + sight",
+    ]
+    shares = [route["share"] for route in summary["dynamic"]["routes"]]
+    assert [f"; {100 * share:.0f} % of the test samples, " in line for share, line in zip(shares, routes, strict=True)]
+    assert "may skip what is needed" in card

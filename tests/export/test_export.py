@@ -19,15 +19,18 @@ import torch
 from safetensors import safe_open
 
 import nas
+from benchmarks.export import balance
 from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.export import FORMATS, export
 from nas.export.record import to_json
+from nas.export.subject import Subject
+from nas.routing import run_routes
 from nas.runs import RunFolder
 from nas.training import predict
 from nas.weights import load_weights
 from tests.helpers import CPU, tiny_batch
-from tests.tiny_runs import as_data, finished_run, tiny_arrays
+from tests.tiny_runs import as_data, dynamic_run, finished_run, tiny_arrays
 
 FILES = {
     "json": ["architecture.json"],
@@ -259,3 +262,28 @@ def test_data_that_has_moved_has_to_be_named(run: RunFolder, tmp_path: Path) -> 
 def test_there_must_be_a_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run folder"):
         export(tmp_path / "absent")
+
+
+@pytest.mark.slow
+def test_a_dynamic_run_is_exported_with_a_sample_of_every_route(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(dynamic_run(tmp_path_factory), run)
+    data = as_data(tiny_arrays())
+    balance(run, data)
+    network = nas.load_run(run).network
+    batch = tiny_batch(data, "test")
+    _, picked = run_routes(network, batch.inputs)
+    assert set(picked.tolist()) == {0, 1}
+    files = export(run, ["safetensors", "python", "graph", "card"], out=tmp_path / "out")
+    assert all(file.difference < 1e-5 for file in files if file.difference is not None)
+    text = (tmp_path / "out" / "network.py").read_text(encoding="utf-8")
+    assert "route 0: depth 0: sight alone" in text.split('"""')[1]
+    # Shapes stand where a sample was seen, so both routes were run by themselves.
+    assert [text.split(f"def route{number}")[1].split("def ")[0].count("# (batch, 3)") for number in (0, 1)] == [1, 1]
+    subject = Subject(RunFolder(run), ["python"], data, encoders=True)
+    first = run_routes(
+        network, {name: (tensor[:2],) for name, tensor in zip(subject.network.names, subject.inputs, strict=True)}
+    )
+    assert first[1].tolist() == [0, 1]

@@ -144,3 +144,49 @@ def test_dot_escapes_quotes_and_backslashes() -> None:
     assert nodes[f"{odd}@0"] == f"{odd}, depth 0"
     assert nodes["fusion0"] == f"{odd} + words"
     assert (f"{odd}@0", "fusion0") in edges
+
+
+def _dynamic() -> dict[str, Any]:
+    def plain(operation: str, *inputs: str) -> dict[str, Any]:
+        return {"operation": operation, "inputs": list(inputs)}
+
+    routes = [
+        [plain("carry", "image@0"), plain("none")],
+        [plain("carry", "image@0"), plain("additive", "image@1", "words@1")],
+        [plain("multiplicative", "image@0", "words@0"), plain("additive", "image@1", "words@1")],
+    ]
+    architecture = {
+        "format_version": 2,
+        "space": "layerwise",
+        "nodes": [{"node": f"fusion{number}", **choice} for number, choice in enumerate(routes[-1])],
+        "gate": {"reads": ["image@0", "words@0"], "routes": routes},
+    }
+    nodes = [{"name": "fusion0", "residual": None}, {"name": "fusion1", "residual": "fusion0"}]
+    return {"architecture": architecture, "nodes": nodes}
+
+
+def test_routes_share_what_they_have_in_common_and_bear_their_numbers() -> None:
+    graph = architecture_graph(_dynamic())
+    carry, product = "fusion0:carry__image_0", "fusion0:multiplicative__image_0__words_0"
+    assert {name: values.get("routes") for name, values in graph.nodes(data=True) if values["kind"] == "fusion"} == {
+        carry: "0, 1",
+        product: "2",
+        "fusion1": "1, 2",
+    }
+    assert {(a, b): routes for a, b, routes in graph.edges(data="routes") if routes} == {
+        ("image@0", carry): "0, 1",
+        (carry, "output"): "0",
+        ("image@1", "fusion1"): "1, 2",
+        ("words@1", "fusion1"): "1, 2",
+        (carry, "fusion1"): "1",
+        ("fusion1", "output"): "1, 2",
+        ("image@0", product): "2",
+        ("words@0", product): "2",
+        (product, "fusion1"): "2",
+    }
+    assert set(graph.predecessors("gate")) == {"image@0", "words@0"}
+    assert graph.nodes["gate"]["label"] == "gate: one of 3 routes"
+    read = nx.read_graphml(io.BytesIO(to_graphml(_dynamic())))
+    assert dict(read.nodes(data=True)) == dict(graph.nodes(data=True))
+    assert '"image@0" -> "gate" [style=dotted];' in to_dot(_dynamic())
+    assert f'"{product}" -> "fusion1" [style=solid, label="2"];' in to_dot(_dynamic())

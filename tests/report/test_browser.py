@@ -1,7 +1,8 @@
 """The page in a real browser, headless: it asks for nothing, complains of nothing, and answers pointer and keyboard.
 
-Needs `pip install playwright` and a Chromium; skipped without either. axe checks that people who do not see the page
-well, or not at all, can use it: `npm pack axe-core` brings its axe.min.js, FUSENAS_AXE names it.
+Needs a Chromium, which FUSENAS_CHROMIUM names, or that is found by its usual names; skipped without one. axe checks
+that people who do not see the page well, or not at all, can use it: `npm pack axe-core` brings its axe.min.js,
+FUSENAS_AXE names it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,12 @@ from tests.report.fabricate import fabricate_run
 
 playwright = pytest.importorskip("playwright.sync_api")
 AXE = "FUSENAS_AXE"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+CHROMIUM = os.environ.get("FUSENAS_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason=f"FUSENAS_CHROMIUM names no Chromium, nor is there one of {NAMES}"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +131,7 @@ def test_the_page_is_as_wide_as_the_screen(browser: Any, usual: Path, width: int
     assert opened.is_quiet()
 
 
-def test_a_page_leads_to_a_comparison_and_back(browser: Any, usual: Path, tmp_path: Path) -> None:
+def test_a_comparison_leads_to_a_page(browser: Any, usual: Path, tmp_path: Path) -> None:
     fabricate_run(tmp_path / "other", seed=1)
     comparison = report([usual.parent, tmp_path / "other"], tmp_path / "out")
     opened = Opened(browser, comparison)
@@ -134,6 +139,33 @@ def test_a_page_leads_to_a_comparison_and_back(browser: Any, usual: Path, tmp_pa
     opened.page.get_by_role("link", name=usual.parent.name).click()
     assert "gains 5.9 points" in opened.page.locator("h1").inner_text()
     assert opened.complaints == []
+
+
+def test_the_page_is_small_and_there_at_once(browser: Any, usual: Path) -> None:
+    assert usual.stat().st_size < 3_000_000
+    opened = Opened(browser, usual)
+    timing = "performance.getEntriesByType('navigation')[0].domInteractive"
+    # A second is what people get; a busy machine may take longer to start the page's own process.
+    assert opened.page.evaluate(timing) < 5000
+
+
+def test_a_page_of_routes_is_as_quiet(browser: Any, tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    nodes = summary["architecture"]["nodes"]
+    routes = [
+        [{"operation": "carry", "inputs": ["image@0"]}, *[{"operation": "none", "inputs": []}] * (len(nodes) - 1)],
+        [{"operation": node["operation"], "inputs": node["inputs"]} for node in nodes],
+    ]
+    gate = {"reads": ["image@0"], "routes": routes}
+    summary["architecture"] = {**summary["architecture"], "format_version": 2, "gate": gate}
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    (tmp_path / "metrics.jsonl").unlink()  # what is drawn of it takes time and is the same
+    opened = Opened(browser, report(tmp_path))
+    node, tip = opened.page.locator("#architecture-node-1"), opened.page.locator(".tip")
+    node.hover()
+    assert "fusion1: image × words" in tip.inner_text()
+    assert "route 1" in opened.page.locator(".steps").inner_text()
+    assert opened.is_quiet()
 
 
 def test_headings_go_down_one_step_at_a_time(browser: Any, usual: Path) -> None:

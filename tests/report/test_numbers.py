@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from nas.report.numbers import clean, count_text, number, score_text, seconds_text
+from nas.report.numbers import active_words, clean, count_text, number, score_text, seconds_text
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,19 @@ def test_only_finite_numbers_are_numbers() -> None:
 def test_labels_are_one_printable_line_of_bounded_length() -> None:
     assert clean("a\nb\x00c") == "a b c"
     assert clean("x" * 500, 10) == "xxxxxxxxx…"
+
+
+@pytest.mark.parametrize(
+    ("words", "active"),
+    [
+        ("depth 0: nothing; depth 1: image + words; depth 2: nothing", "depth 1: image + words"),
+        (
+            "depth 0: image alone; depth 1: nothing; depth 2: tensor(a, b)",
+            "depth 0: image alone; depth 2: tensor(a, b)",
+        ),
+        ("depth 0: nothing; depth 1: nothing", "depth 0: nothing; depth 1: nothing"),
+        ("late fusion", "late fusion"),
+    ],
+)
+def test_depths_that_do_nothing_go_without_saying(words: str, active: str) -> None:
+    assert active_words(words) == active

@@ -127,6 +127,28 @@ def test_a_run_that_goes_on_shows_its_course_until_it_has_results(tmp_path: Path
         assert "gains 5.9 points" in page
 
 
+def test_a_search_that_goes_on_shows_its_mixing_weights(tmp_path: Path) -> None:
+    nodes = fabricate_run(tmp_path)["nodes"]
+    searching = [record for record in RunFolder(tmp_path).read_metrics() if record["phase"] == "search"][:7]
+    space = {"phase": "space", "nodes": [{"name": node["name"], "choices": node["choices"]} for node in nodes]}
+    page = render_live("run", [space, *searching])
+    assert "Searching" in _Reader(page).text
+    assert '<dd class="value">7</dd>' in page  # as many records
+    assert "Mixing weights of every fusion node over the search" in page
+    assert 'id="mixing-axes_3"' in page  # a heat map for each of three nodes
+    assert "Mixing weights of every fusion node" not in render_live("run", [space])
+    assert "Nothing has been recorded yet" in render_live("run", [space])
+
+
+def test_records_of_another_form_are_told_in_one_line(tmp_path: Path) -> None:
+    space = {"phase": "space", "nodes": [{"name": "fusion0", "choices": [{}]}]}
+    weights = {"phase": "search", "step": 1, "mixing_weights": {"fusion0": [1.0]}}
+    (tmp_path / "config.toml").write_text("")
+    (tmp_path / "metrics.jsonl").write_text(f"{json.dumps(space)}\n{json.dumps(weights)}\n")
+    with pytest.raises(UserError, match=r"metrics\.jsonl' lacks or garbles something: KeyError 'inputs'"):
+        server(tmp_path)
+
+
 def test_damage_that_comes_later_is_told_in_the_browser(tmp_path: Path) -> None:
     (tmp_path / "config.toml").write_text("")
     with served(tmp_path) as client:
