@@ -74,7 +74,7 @@ def measure(data: FusionData, seed: int, device: torch.device) -> list[Row]:
     assert result.discretized is not None
     found = result.architecture
     parts = result.discretized.candidates, result.discretized.cost
-    routes = candidate_routes(space, found, *parts, price=setup.training.cost_weight)
+    routes = candidate_routes(space, found, *parts, seen, price=setup.training.cost_weight)
     if len(routes) < 2:
         print(f"{data.name}, seed {seed}: {found.in_words()} has no cheaper route")
         return []
