@@ -146,7 +146,7 @@ def add_gate(
     """
     price = problem.training.cost_weight
     shallow = shallow_taps(problem.space, found)
-    seen = seen_by_gate(problem, network, shallow)
+    seen = seen_by_gate(scored_samples(problem.architecture), network, shallow, problem.device)
     routes = candidate_routes(problem.space, found, candidates, cost, seen, price=price)
     if len(routes) < 2:
         return Gated(architecture=found, static=found)
@@ -187,12 +187,12 @@ def priced_losses(problem: Problem, network: FusionNetwork, batch: Batch) -> Ten
 
 
 @torch.no_grad()
-def seen_by_gate(problem: Problem, network: FusionNetwork, reads: Sequence[str]) -> Tensor:
-    """What a gate that reads these taps would see of the samples that candidates were scored by, (n, channels)."""
+def seen_by_gate(batch: Batch, network: FusionNetwork, reads: Sequence[str], device: torch.device) -> Tensor:
+    """What a gate that reads these taps would see of a batch, (n, channels), on the CPU."""
     network.eval()
     parts = []
-    for part in in_order(scored_samples(problem.architecture), EVALUATION_BATCH, problem.device):
-        with autocast(problem.device):
+    for part in in_order(batch, EVALUATION_BATCH, device):
+        with autocast(device):
             parts.append(what_is_seen(reads, network.encode(part.inputs, reads), part.present).float().cpu())
     return torch.cat(parts)
 

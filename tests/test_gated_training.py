@@ -19,7 +19,7 @@ from nas.gated_training import gate_decides, gated_loss, price_of_share
 from nas.gates import RELAXATIONS
 from nas.graph import FusionNetwork
 from nas.routing import run_routes
-from nas.training import Trained, TrainingConfig, drop_modalities, train
+from nas.training import Trained, TrainingConfig, drop_modalities, evaluation_losses, train
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 
@@ -114,6 +114,20 @@ def train_dynamic(
         log=log,
         slot=slot,
     )
+
+
+def test_a_gate_may_learn_by_other_samples_than_those_that_judge_it() -> None:
+    """Where it learns that sound is always right it takes it, whatever the judges say of it."""
+    sure = replace(PROBLEM.training, cost_weight=0.0, learning_rate=0.03)
+    built = network()
+    learns = PROBLEM.architecture.take(torch.zeros(64, dtype=torch.long))
+    records: list[Mapping[str, Any]] = []
+    options: dict[str, Any] = {"seed": 0, "device": CPU, "log": records.append}
+    trained = train(built, "classification", PROBLEM.weights, PROBLEM.architecture, sure, gate_split=learns, **options)
+    alone = train(network(), "classification", PROBLEM.weights, PROBLEM.architecture, sure, **options)
+    assert not same_tensors(trained.network.gate.state_dict(), alone.network.gate.state_dict())  # type: ignore[union-attr]
+    judged = evaluation_losses("classification", trained.network, PROBLEM.architecture, CPU)
+    assert trained.architecture_loss == pytest.approx(float(judged.mean()))
 
 
 def test_the_best_epoch_is_one_in_which_the_gate_decides() -> None:
