@@ -163,6 +163,21 @@ def test_a_budget_moves_the_price_as_far_as_it_is_overspent() -> None:
     assert float(built.gate.price) == 0.0
 
 
+def test_a_budget_is_held_where_the_dear_route_is_the_better_one() -> None:
+    """The product of both tells the class, the sound alone does not; the budget lets a part of the samples have it."""
+    free, held = (
+        train_dynamic(config=replace(PROBLEM.training, epochs=30, patience=0, **options))  # type: ignore[arg-type]
+        for options in ({"cost_weight": 0.0}, {"max_multiply_adds": 0.7})
+    )
+    spent = []
+    for trained in (free, held):
+        assert trained.network.gate is not None
+        _, picked = run_routes(trained.network, PROBLEM.architecture.inputs)
+        spent.append(float(trained.network.gate.shares()[picked].mean()))
+    assert spent[0] > 0.9
+    assert 0.4 < spent[1] <= 0.7
+
+
 def test_what_is_spent_has_a_price() -> None:
     assert price_of_share(0.7, TrainingConfig(cost_weight=0.2)) == pytest.approx(0.14)
     assert price_of_share(0.4, TrainingConfig(max_multiply_adds=0.4)) == 0.0
