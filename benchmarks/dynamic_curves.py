@@ -5,7 +5,8 @@
 Each search, of its own seed, finds a static architecture of three operations. It is trained once from scratch, and so
 is a dynamic network whose routes are those of `nas.dynamic.candidate_routes` and whose gate reads the first taps, or
 those that the table names. Then the routes are held fixed and gates are trained at ten prices of multiply-adds, by two
-thirds of the architecture split, with the best epoch by the last one: that is the curve, and between its points a
+thirds of the architecture split, with the best epoch by the last one. Those of them, and of the gates that always take
+one route, that lie on the upper hull on that last third make the curve on the test split; between its points it is a
 random mixture of both. Beside it stand the best gate that does not look at the sample, which is even told the scores
 of all routes on the test split, and the oracle that takes for every sample the cheapest route no more wrong than the
 last one: no gate that is never worse than that route on a sample spends less. Noise is normal, in units of each
@@ -24,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from benchmarks.datasets import SOURCES
@@ -38,7 +38,7 @@ from nas.dynamic import JUDGING, candidate_routes, seen_by_gate, shallow_taps
 from nas.explain import Routes
 from nas.gates import Gate, soft
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, sample_losses, score
+from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
 from nas.preparation import Setup
 from nas.provenance import provenance
 from nas.retrain import train_all
@@ -84,6 +84,7 @@ class Plan:
 
 PLANS = {
     "avmnist": Plan(samples=10_000, epochs=8),
+    "utd_mhad": Plan(space="experts", dynamic=("modality",)),
     # The cheap modality first: strokes cost a quarter of the multiply-adds of the image.
     "omniglot8": Plan(space="experts", dynamic=("modality",), reads=("strokes@0", "strokes@1", "strokes@2"), epochs=16),
 }
@@ -139,10 +140,7 @@ def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> li
     ways = Routes.of(dynamic, batch, data, device)
     assert dynamic.gate is not None
     whole = float(dynamic.gate.static_cost)
-    points = [
-        replace(ways, logits=logits).at(logits.argmax(axis=1))[::-1]
-        for logits in gates_at_prices(dynamic, data, batch, seed, device)
-    ]
+    points = points_of_gates(dynamic, data, ways, batch, seed, device)
     costs, scores = (np.array(some) for some in zip(*sorted(points), strict=True))
     found_rows = [row("static", 1.0, score_of(data, static, batch, device), found.in_words())]
     reached, spent = ways.at(ways.oracle())
@@ -170,37 +168,63 @@ def score_of(data: FusionData, network: FusionNetwork, batch: Batch, device: tor
     return score(PRIMARY[data.task], outputs.numpy(), targets.numpy())
 
 
-def gates_at_prices(
-    network: FusionNetwork, data: FusionData, batch: Batch, seed: int, device: torch.device
-) -> list[NDArray[np.float32]]:
-    """Logits on a batch, (n, routes), of gates that were trained at each of the prices, the routes as they are.
+def points_of_gates(
+    network: FusionNetwork, data: FusionData, ways: Routes, batch: Batch, seed: int, device: torch.device
+) -> list[tuple[float, float]]:
+    """(multiply-adds, score) on a batch of gates that were trained at each of the prices, the routes as they are.
+
+    Of these and of the gates that always take one route those are told that lie on the upper hull of all of them on the
+    samples that judge.
 
     Args:
         network: With a gate; left as it is.
         data: That all is of.
+        ways: What the routes come to on the batch.
         batch: On which the gates are asked.
         seed: Of initialisation and order.
         device: Where the network is.
     """
     assert network.gate is not None
     architecture = split_batch(data, "architecture", device)
-    ways = Routes.of(network, architecture, data, device)
-    targets, scale = torch.from_numpy(ways.targets), network.head.scale.cpu()
+    held_out = Routes.of(network, architecture, data, device)
+    targets, scale = torch.from_numpy(held_out.targets), network.head.scale.cpu()
     losses = torch.stack(
-        [sample_losses(data.task, torch.from_numpy(some), targets, scale) for some in ways.outputs], dim=1
+        [sample_losses(data.task, torch.from_numpy(some), targets, scale) for some in held_out.outputs], dim=1
     )
-    shares = torch.from_numpy(ways.costs / float(network.gate.static_cost)).float()
+    shares = torch.from_numpy(held_out.costs / float(network.gate.static_cost)).float()
     seen, asked = (
         {name: tap[:, None] for name, tap in _by_tap(network, seen_by_gate(some, network, network.gate.reads, device))}
         for some in (architecture, batch)
     )
-    found = []
+    judges = np.arange(len(targets)) % JUDGING == 0
+    judging = replace(held_out, outputs=held_out.outputs[:, judges], targets=held_out.targets[judges])
+    picked = [
+        (np.full(int(judges.sum()), number), np.full(len(batch), number)) for number in range(len(network.routes))
+    ]
     for price in PRICES:
         with seeded(seed) as generator:
             gate = train_gate(network.gate, seen, losses + price * shares, generator)
         with torch.no_grad():
-            found.append(gate(asked).numpy())
-    return found
+            picked.append((gate(seen).argmax(dim=1).numpy()[judges], gate(asked).argmax(dim=1).numpy()))
+    judged = [judging.at(some)[::-1] for some, _ in picked]
+    sense = 1.0 if higher_is_better(PRIMARY[data.task]) else -1.0
+    return [ways.at(picked[place][1])[::-1] for place in upper_hull([(cost, sense * own) for cost, own in judged])]
+
+
+def upper_hull(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Places of the points that no mixture of two others has a higher score than at the same cost, by rising cost."""
+    kept: list[int] = []
+    for place in sorted(range(len(points)), key=lambda number: (points[number][0], -points[number][1])):
+        cost, own = points[place]
+        if kept and own <= points[kept[-1]][1]:
+            continue
+        while len(kept) > 1:
+            (first, low), (middle, between) = points[kept[-2]], points[kept[-1]]
+            if (between - low) * (cost - first) > (own - low) * (middle - first):
+                break
+            kept.pop()
+        kept.append(place)
+    return kept
 
 
 def _by_tap(network: FusionNetwork, seen: Tensor) -> list[tuple[str, Tensor]]:
@@ -292,7 +316,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="holds a folder per data set")
-    parser.add_argument("--only", nargs="*", default=["avmnist", "omniglot8"], help="names of the data sets to run")
+    parser.add_argument("--only", nargs="*", default=["avmnist", "utd_mhad"], help="names of the data sets to run")
     parser.add_argument("--searches", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
     parser.add_argument("--device", default="auto")

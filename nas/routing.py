@@ -60,22 +60,20 @@ def run_routes(
         every = [network.fuse(taps, selection, batch_size=len(picked)) for selection in network.routes]
         return torch.stack(every)[picked, torch.arange(len(picked), device=picked.device)], picked
     outputs = logits.new_zeros(len(picked), network.head.scale.numel())
-    for number, count in enumerate(counts):
-        if count == len(picked):  # all alike: nothing to gather
-            return _run_route(network, number, begun, count, present), picked
-        if count:
-            chosen = torch.nonzero(picked == number).flatten()
-            there = {name: mask[chosen] for name, mask in (present or {}).items()}
-            own = begun.take(chosen, network.needed_taps(network.routes[number]))
-            outputs[chosen] = _run_route(network, number, own, count, there).to(outputs.dtype)
+    needed = {number: network.needed_taps(network.routes[number]) for number, count in enumerate(counts) if count}
+    common = [name for name in begun.taps if all(name in names for names in needed.values())]
+    adapted = network.adapt(begun.taps, common, present)  # at once, before the samples part
+    for number, names in needed.items():
+        others = [name for name in names if name not in common]
+        if len(needed) == 1:  # all alike: nothing to gather
+            taps = {**adapted, **network.adapt(go_on(network, begun, others), others, present)}
+            return network.fuse(taps, network.routes[number], batch_size=len(picked)), picked
+        chosen = torch.nonzero(picked == number).flatten()
+        there = {name: mask[chosen] for name, mask in (present or {}).items()}
+        taps = network.adapt(go_on(network, begun.take(chosen, others), others), others, there)
+        taps.update({name: tap[chosen] for name, tap in adapted.items()})
+        outputs[chosen] = network.fuse(taps, network.routes[number], batch_size=len(chosen)).to(outputs.dtype)
     return outputs, picked
-
-
-def _run_route(network: FusionNetwork, number: int, begun: Begun, count: int, present: Presence | None) -> Tensor:
-    """One route on so many samples."""
-    selection = network.routes[number]
-    names = network.needed_taps(selection)
-    return network.fuse(network.adapt(go_on(network, begun, names), names, present), selection, batch_size=count)
 
 
 @dataclass(frozen=True)
