@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
-    origin = provenance("python -m benchmarks.routing")
+    origin = provenance(f"python -m benchmarks.routing --rounds {given.rounds} --threads {given.threads}")
     device = pick_device(given.device)
     rows = [row for setup in SETUPS for kind in SHAPES for row in measure(kind, setup, device, given.rounds)]
     write_rows(given.out / "rows.csv", Row, rows, digits=4)
@@ -210,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         + "\n\n"
         + "\n".join(lines)
         + f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"{given.rounds} rounds, load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
+        f"load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
     )
     write_atomically(given.out / "README.md", text.encode())
     print(text)

@@ -177,7 +177,7 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
 ) -> None:
     """Search, retrain, load and evaluate by the ordinary functions, on a task of known routing."""
     no_report(monkeypatch)
-    data, needed = DynamicTask(kind="half", samples=1500).make()
+    data, needed = DynamicTask(kind="half", samples=2000).make()
     result = nas.search(
         data,
         space="experts",
