@@ -178,7 +178,8 @@ def _common(before: Sequence[dict[str, Any]], now: Sequence[dict[str, Any]], key
 
 
 def _median(told: Sequence[dict[str, Any]], key: str) -> float:
-    return 1000 * statistics.median(one[key] for one in told[len(told) // 5 :])  # the first turns warm up
+    warm = told[len(told) // 5 :]  # the first turns warm up
+    return 1000 * statistics.median(float(one[key]) for one in warm)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
