@@ -20,10 +20,10 @@ from nas.encoders.base import State
 if TYPE_CHECKING:
     from nas.graph import FusionNetwork, Inputs, Presence
 
-GATHER_COST = 300_000
+GATHER_COST = 3_000_000
 """What it takes to gather and scatter the samples of one route, in multiply-adds that take as long on one CPU core.
 
-About a tenth of a millisecond at three billion a second; `benchmarks.routing` measures what comes of it.
+About a third of a millisecond, in which vectors and sequences come to some ten million; see `benchmarks.routing`.
 """
 
 Execution = Literal["routed", "dense"]

@@ -197,12 +197,12 @@ def test_costs_of_routes_are_those_that_are_counted() -> None:
 def test_dense_is_taken_where_routing_saves_less_than_it_costs() -> None:
     built = network(PAIR)
     assert built.gate is not None
-    built.gate.costs.copy_(torch.tensor([1e6, 2e6]))
-    assert cheaper_execution(built, [1, 1]) == "routed"  # saves 1e6, costs two times 3e5
+    built.gate.costs.copy_(torch.tensor([1e7, 2e7]))
+    assert cheaper_execution(built, [1, 1]) == "routed"  # saves 1e7, costs two times 3e6
     assert cheaper_execution(built, [0, 7]) == "routed"  # nothing to gather
     built.gate.costs.copy_(torch.tensor([1e3, 2e3]))
     assert cheaper_execution(built, [1, 1]) == "dense"
-    assert cheaper_execution(built, [1000, 1000]) == "routed"
+    assert cheaper_execution(built, [10_000, 10_000]) == "routed"
     built.gate.costs.zero_()
     assert cheaper_execution(built, [1, 1]) == "routed"
 
