@@ -1,6 +1,6 @@
 """Dynamic searches marked on tasks whose routing is known: who is routed rightly, what it scores, and what it spends.
 
-    python -m benchmarks.dynamic_answers --searches 5 --out results/dynamic_answers
+    python -m benchmarks.dynamic_answers --searches 5 --out results/dynamic/answers
 
 Search number s is of the task of seed s, with three operations; `half` in `layerwise` at the modality level, the others
 in `experts`. What was found and the same without its gate are trained once from scratch. A search agrees on a sample if
@@ -134,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--searches", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
-    parser.add_argument("--out", type=Path, default=Path("results/dynamic_answers"))
+    parser.add_argument("--out", type=Path, default=Path("results/dynamic/answers"))
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)

@@ -1,13 +1,15 @@
 """Wall time of dynamic networks, routed against dense and static, and what static networks pay for it all.
 
-    python -m benchmarks.routing --out results/routing
+    python -m benchmarks.routing --out results/dynamic/routing
 
-Default encoders of two modalities of a kind; a gate that reads the taps of the first, which every route computes, skips
-the second on half of the samples. Weights are those of initialisation and the routes are given, for time depends on
-neither. `dense` runs every route on all samples, `static` is the dearest route by itself, without a gate. Rounds
-alternate between all that is compared, so that whatever else the machine does hits all alike; times are medians over
-rounds. The saving in time over that in multiply-adds, both against static, says how much of what is skipped is really
-gained. `before` makes the calls of which a static forward pass consisted before there were gates.
+Default encoders of several modalities of a kind. Of two, a gate that reads the taps of the first, which every route
+computes, skips the second on half of the samples; of three, a gate that reads the first tap of each takes one of them.
+Weights are those of initialisation and the routes are given, for time depends on neither. `dense` runs every route on
+all samples, `static` is the dearest route by itself, without a gate. Rounds alternate between all that is compared, so
+that whatever else the machine does hits all alike; times are medians over rounds; on a CPU with one thread processor
+time, which is wall time where nothing else runs. The saving in time over that in multiply-adds, both against static,
+says how much of what is skipped is really gained. `before` makes the calls of which a static forward pass consisted
+before there were gates.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -41,13 +44,17 @@ SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors
 
 BATCHES = (1, 32, 256)
 
+SETUPS = {"second on half": 2, "one of three": 3}
+"""What is skipped, to the number of modalities."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
     """One kind of modality at one batch size.
 
     Attributes:
-        modalities: Both of this form.
+        modalities: All of this form.
+        setup: A name of `SETUPS`.
         batch: Samples.
         static_ms: Median time of a batch without a gate.
         routed_ms: Of the same where what a sample skips is not run.
@@ -59,6 +66,7 @@ class Row:
     """
 
     modalities: str
+    setup: str
     batch: int
     static_ms: float
     routed_ms: float
@@ -69,16 +77,27 @@ class Row:
     execution: str
 
 
-def networks(shape: tuple[int, ...], device: torch.device) -> tuple[FusionNetwork, FusionNetwork, FusionData]:
-    """A dynamic network, the static one of its last route, and data for them."""
+def networks(
+    shape: tuple[int, ...], count: int, device: torch.device
+) -> tuple[FusionNetwork, FusionNetwork, FusionData]:
+    """A dynamic network of so many modalities, the static one of its last route, and data for them.
+
+    Of two, the gate reads the first one's taps and skips the second; of three, the first tap of each and picks one.
+    """
     generator = np.random.default_rng(0)
-    arrays = {name: generator.standard_normal((512, *shape)).astype(np.float32) for name in ("a", "b")}
+    arrays = {name: generator.standard_normal((512, *shape)).astype(np.float32) for name in "abc"[:count]}
     splits = np.repeat([0, 1, 2], [128, 128, 256])
     data = FusionData.from_arrays(arrays, generator.integers(0, 10, 512), splits=splits, name="made up")
     space = make_space("experts", data)
-    static = Architecture("experts", (("fusion2", Choice("additive", ("a@2", "b@2"))),))
-    alone = Architecture("experts", (("fusion2", Choice("carry", ("a@2",))),))
-    gated = Architecture.gated([alone, static], ["a@0", "a@1", "a@2"])
+    deepest = tuple(f"{name}@2" for name in arrays)
+    static = Architecture("experts", (("fusion2", Choice("additive", deepest)),))
+    alone = [Architecture("experts", (("fusion2", Choice("carry", (tap,))),)) for tap in deepest]
+    first = [f"{name}@0" for name in arrays]
+    gated = (
+        Architecture.gated([alone[0], static], ["a@0", "a@1", "a@2"])
+        if count == 2
+        else Architecture.gated([*alone, static], first)
+    )
     built = []
     for one in (gated, static):
         with seeded(0):
@@ -89,9 +108,12 @@ def networks(shape: tuple[int, ...], device: torch.device) -> tuple[FusionNetwor
 
 
 @torch.no_grad()
-def measure(kind: str, device: torch.device, rounds: int) -> list[Row]:
-    """Times one kind of modality at every batch size."""
-    dynamic, static, data = networks(SHAPES[kind], device)
+def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Row]:
+    """Times one kind of modality at every batch size; each of the first two or three routes is taken equally often."""
+    count = SETUPS[setup]
+    dynamic, static, data = networks(SHAPES[kind], count, device)
+    # Of one thread the time on the processor is the wall time that it would have the machine to itself.
+    clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     assert dynamic.gate is not None
     whole = split_batch(data, "test", device)
     rows = []
@@ -101,8 +123,8 @@ def measure(kind: str, device: torch.device, rounds: int) -> list[Row]:
 
         def route(size: int = size) -> Tensor:
             nonlocal turn
-            turn += 1  # a batch of one skips every other time
-            return (torch.arange(size, device=device) + turn) % 2
+            turn += 1  # a batch of one takes them in turn
+            return (torch.arange(size, device=device) + turn) % count
 
         def before(batch: Batch = batch) -> Tensor:
             chosen = {node.name: 0 for node in static.space.nodes}
@@ -119,34 +141,41 @@ def measure(kind: str, device: torch.device, rounds: int) -> list[Row]:
         }
         assert torch.equal(static(batch.inputs), before())
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for number in range(2 * rounds + 4):
+        for number in range(count * rounds + 2 * count):
             for name, run in runs.items():
-                started = time.perf_counter()
+                started = clock()
                 run()
                 if device.type == "cuda":
                     torch.cuda.synchronize()
-                if number >= 4:  # the first rounds warm up
-                    seconds[name].append(time.perf_counter() - started)
-        # Of two rounds in a row a batch of one skips in the one and not in the other: the mean of both counts.
+                if number >= 2 * count:  # the first rounds warm up
+                    seconds[name].append(clock() - started)
+        # Of so many rounds in a row a batch of one takes every route once: their mean counts.
         median = {
-            name: statistics.median((a + b) / 2 for a, b in zip(some[::2], some[1::2], strict=True))
+            name: statistics.median(statistics.mean(turns) for turns in batched(some, count))
             for name, some in seconds.items()
         }
         rows.append(
             Row(
                 modalities=kind,
+                setup=setup,
                 batch=size,
                 static_ms=1000 * median["static"],
                 routed_ms=1000 * median["routed"],
                 dense_ms=1000 * median["dense"],
                 before_ms=1000 * median["before"],
-                saved_multiply_adds=1 - float(dynamic.gate.shares().mean()),
+                saved_multiply_adds=1 - float(dynamic.gate.shares()[:count].mean()),
                 saved_time=1 - median["routed"] / median["static"],
-                execution=cheaper_execution(dynamic, [size - size // 2, size // 2]),
+                execution=cheaper_execution(dynamic, torch.bincount(route(), minlength=len(dynamic.routes)).tolist()),
             )
         )
     assert num_parameters(static) == num_parameters(dynamic) - num_parameters(dynamic.gate)
     return rows
+
+
+def batched(values: Sequence[float], count: int) -> list[list[float]]:
+    """So many at a time."""
+    turns = iter(values)
+    return [some for _ in range(len(values) // count) if (some := list(islice(turns, count)))]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -155,22 +184,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
-    parser.add_argument("--out", type=Path, default=Path("results/routing"))
+    parser.add_argument("--out", type=Path, default=Path("results/dynamic/routing"))
     given = parser.parse_args(arguments)
     if given.threads:
         torch.set_num_threads(given.threads)
-    origin = provenance("python -m benchmarks.routing")
+    origin = provenance(f"python -m benchmarks.routing --rounds {given.rounds} --threads {given.threads}")
     device = pick_device(given.device)
-    rows = [row for kind in SHAPES for row in measure(kind, device, given.rounds)]
+    rows = [row for setup in SETUPS for kind in SHAPES for row in measure(kind, setup, device, given.rounds)]
     write_rows(given.out / "rows.csv", Row, rows, digits=4)
     lines = [
-        "| modalities | batch | static, ms | routed, ms | dense, ms | multiply-adds saved | time saved | of that "
-        "| taken by itself | static before / now |",
-        "| --- " * 10 + "|",
+        "| skipped | modalities | batch | static, ms | routed, ms | dense, ms | multiply-adds saved | time saved "
+        "| of that | taken by itself | static before / now |",
+        "| --- " * 11 + "|",
     ]
     lines += [
-        f"| {row.modalities} | {row.batch} | {row.static_ms:.2f} | {row.routed_ms:.2f} | {row.dense_ms:.2f} "
-        f"| {100 * row.saved_multiply_adds:.0f} % | {100 * row.saved_time:.0f} % "
+        f"| {row.setup} | {row.modalities} | {row.batch} | {row.static_ms:.2f} | {row.routed_ms:.2f} "
+        f"| {row.dense_ms:.2f} | {100 * row.saved_multiply_adds:.0f} % | {100 * row.saved_time:.0f} % "
         f"| {100 * row.saved_time / row.saved_multiply_adds:.0f} % | {row.execution} "
         f"| {row.before_ms / row.static_ms:.3f} |"
         for row in rows
@@ -181,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         + "\n\n"
         + "\n".join(lines)
         + f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"{given.rounds} rounds, load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
+        f"load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
     )
     write_atomically(given.out / "README.md", text.encode())
     print(text)

@@ -6,7 +6,7 @@ Frozen, hashable, JSON with a format version.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -70,6 +70,15 @@ def tap_depth(tap: str) -> int:
     return int(tap.split("@", 1)[1])
 
 
+def deepest(taps: Iterable[str]) -> dict[str, int]:
+    """Depth of the deepest one of the taps of every modality, by their names."""
+    found: dict[str, int] = {}
+    for tap in taps:
+        modality = tap_modality(tap)
+        found[modality] = max(found.get(modality, 0), tap_depth(tap))
+    return found
+
+
 @dataclass(frozen=True, order=True)
 class Gating:
     """Which routes there are for a sample, and what the gate that picks one of them looks at.
@@ -131,11 +140,7 @@ class Architecture:
 
     def deepest(self) -> dict[str, int]:
         """For each modality that it reads, the deepest tap that is read."""
-        deepest: dict[str, int] = {}
-        for tap in self.taps():
-            modality = tap_modality(tap)
-            deepest[modality] = max(deepest.get(modality, 0), tap_depth(tap))
-        return deepest
+        return deepest(self.taps())
 
     def in_words(self) -> str:
         """For people: "depth 0: nothing; depth 1: image × audio; depth 2: image + audio".

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.architecture import Architecture, Choice, tap_depth, tap_modality, tap_name
+from nas.architecture import Architecture, Choice, deepest, tap_name
 from nas.graph import FusionNetwork, Inputs
 
 
@@ -42,12 +42,14 @@ class CostTable:
 
     Attributes:
         encoders: Tap name to the multiply-adds of its encoder up to that tap.
+        further: Two tap names of one modality to those of its encoder that goes on from the one to the other.
         adapters: Tap name to those of its adapter.
         choices: (node name, choice key) to those of the operation.
         head: Those of the head.
     """
 
     encoders: Mapping[str, int]
+    further: Mapping[tuple[str, str], int]
     adapters: Mapping[str, int]
     choices: Mapping[tuple[str, str], int]
     head: int
@@ -61,18 +63,23 @@ class CostTable:
             inputs: One sample as a batch of one.
         """
         space = network.space
-        encoders, adapters, times = {}, {}, {}
+        encoders, further, adapters, times = {}, {}, {}, {}
         training = network.training
         network.eval()
         with torch.enable_grad():  # see `multiply_adds`
-            for modality, encoder in network.encoders.items():
+            for modality in network.encoders:
+                encoder = network.encoder(modality)
                 for depth in range(space.depths[modality]):
-                    with FlopCounterMode(display=False) as counter:
-                        taps = encoder(inputs[modality], depth + 1)
                     name = tap_name(modality, depth)
+                    with FlopCounterMode(display=False) as counter:
+                        taps, state = encoder.further(encoder.begin(inputs[modality]), 0, depth + 1)
                     encoders[name] = int(counter.get_total_flops()) // 2
                     times[name] = taps[depth].shape[1]
                     adapters[name] = times[name] * taps[depth].shape[2] * network.channels
+                    for deeper in range(depth + 1, space.depths[modality]):
+                        with FlopCounterMode(display=False) as counter:
+                            encoder.further(state, depth + 1, deeper + 1)
+                        further[name, tap_name(modality, deeper)] = int(counter.get_total_flops()) // 2
         network.train(training)
         choices = {}
         for node in space.nodes:
@@ -81,7 +88,7 @@ class CostTable:
                     lengths = [times.get(name, 1) for name in choice.inputs]
                     choices[node.name, choice.key] = network.operation(node.name, choice.key).multiply_adds(lengths)
             times[node.name] = max((times[name] for name in node.sources()), default=1)
-        return cls(encoders, adapters, choices, network.head.linear.weight.numel())
+        return cls(encoders, further, adapters, choices, network.head.linear.weight.numel())
 
     def choice(self, node: str, choice: Choice) -> int:
         """Multiply-adds of one node's operation."""
@@ -100,22 +107,27 @@ class CostTable:
     def of_route(self, route: Architecture, reads: Sequence[str]) -> int:
         """Multiply-adds of the whole network on one route, but for those of the gate itself.
 
-        The gate's taps are encoded for every sample. A route that reads deeper taps of the same modality runs that
-        encoder again from its beginning.
+        The gate's taps are encoded for every sample; on a route that reads deeper ones of the same modality, its
+        encoder goes on from there.
 
         Args:
             route: A static architecture.
             reads: Names of the taps that the gate reads.
         """
-        known = self._encoders(route.taps()) - self._encoders([tap for tap in route.taps() if tap not in reads])
-        return self._encoders(reads) + self.total(route) - known
+        begun = deepest(reads)
+        onward = sum(
+            self.further[tap_name(name, begun[name]), tap_name(name, depth)]
+            if name in begun and depth > begun[name]
+            else 0
+            if name in begun
+            else self.encoders[tap_name(name, depth)]
+            for name, depth in route.deepest().items()
+        )
+        return self._encoders(reads) + onward + self.total(route) - self._encoders(route.taps())
 
     def _encoders(self, taps: Sequence[str]) -> int:
         """Of all encoders, each as deep as its deepest tap."""
-        deepest: dict[str, int] = {}
-        for tap in taps:
-            deepest[tap_modality(tap)] = max(deepest.get(tap_modality(tap), 0), tap_depth(tap))
-        return sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest.items())
+        return sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest(taps).items())
 
 
 def set_route_costs(network: FusionNetwork, table: CostTable) -> None:

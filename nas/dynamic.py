@@ -3,7 +3,7 @@
 A space names the levels at which its architectures may be dynamic. Each level says in what cheaper architectures differ
 from the found one; of each kind the supernet's best complement is a route, and the found architecture is the last
 route. The dynamic network is trained on from the supernet's weights, gate and weights together, by the loss of
-`nas.gated_training`; routes that hardly any sample takes are dropped. After Xue and Marculescu 2023, "Dynamic
+`nas.gated_training`; routes that do not pay are dropped. After Xue and Marculescu 2023, "Dynamic
 Multimodal Fusion" (DynMM), whose experts (modality level) and depths of fusion (fusion level) are written by hand.
 """
 
@@ -21,17 +21,25 @@ from torch import Tensor
 from nas.architecture import Architecture, tap_name
 from nas.candidates import Candidates
 from nas.cost import CostTable
+from nas.data.batches import Batch, in_order
 from nas.errors import unknown_name
+from nas.explain import Routes
 from nas.gated_training import price_of_routes, price_of_share
+from nas.gates import what_is_seen
 from nas.graph import FusionNetwork
+from nas.linear_gate import gains
 from nas.metrics import sample_losses
-from nas.scoring import standard_errors
+from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
 from nas.strategies.base import Problem
-from nas.training import Trained, evaluation_losses, predict_routed
+from nas.training import EVALUATION_BATCH, autocast, evaluation_losses, predict_routed
 
-LEAST_SHARE = 0.02
-"""A route that fewer samples of the architecture split take is dropped; the found architecture never is."""
+JUDGING = 3
+"""Every third sample of the architecture split judges gates that learn by the others.
+
+A gate can learn by heart on which samples a route happens to be wrong; by the same samples it would look better than it
+is, and so would routes that nobody needs.
+"""
 
 TRAINING_SHARE = 1.0
 """Length of the training of a gate in the search, as a share of one from scratch."""
@@ -99,7 +107,8 @@ def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
 class Gated:
     """What came of letting a found architecture decide per sample.
 
-    All losses are on the architecture split, with the price of multiply-adds; NaN and empty where no route is cheaper.
+    All losses are on the third of the architecture split that judges, with the price of multiply-adds; NaN and empty
+    where no cheaper route pays.
 
     Attributes:
         architecture: The dynamic one, or the found one if no gate pays.
@@ -126,6 +135,7 @@ def add_gate(
     A gate reads the first tap of each modality that is read at all, or, where the routes that are taken share taps,
     these, which are computed anyway: both are trained, and the one of the lower loss is compared with the static
     architecture. It is taken if it lies no more than one paired standard error behind, for it is the cheaper one.
+    Gates learn by two thirds of the architecture split here, and are judged by the last one.
 
     Args:
         problem: Of the search.
@@ -135,59 +145,73 @@ def add_gate(
         cost: Multiply-adds of every part of the supernet.
     """
     price = problem.training.cost_weight
-    routes = candidate_routes(problem.space, found, candidates, cost, price=price)
+    shallow = shallow_taps(problem.space, found)
+    seen = seen_by_gate(scored_samples(problem.architecture), network, shallow, problem.device)
+    routes = candidate_routes(problem.space, found, candidates, cost, seen, price=price)
     if len(routes) < 2:
         return Gated(architecture=found, static=found)
-    static = problem.train_on(network, found, share=TRAINING_SHARE)
-    shallow = shallow_taps(problem.space, found)
+    judges = torch.arange(len(problem.architecture), device=problem.architecture.targets.device) % JUDGING == 0
+    parts = problem.architecture.take(~judges), problem.architecture.take(judges)
+    train_on = partial(problem.train_on, network, share=TRAINING_SHARE, parts=parts)
     first = Architecture.gated(routes, shallow)
-    trained = problem.train_on(network, first, share=TRAINING_SHARE, cost=cost)
-    kept = used_routes(problem, trained, first)
+    kept = paying_routes(problem, train_on(first, cost=cost).network, parts[1])
     if len(kept) < 2:
         return Gated(architecture=found, static=found)
+    static = train_on(found)
     tried = [Architecture.gated(kept, reads) for reads in dict.fromkeys((shallow, shared_taps(kept))) if reads]
-    gated = [problem.train_on(network, one, share=TRAINING_SHARE, cost=cost) for one in tried]
+    gated = [train_on(one, cost=cost) for one in tried]
     best = min(range(len(tried)), key=lambda number: gated[number].architecture_loss)
-    behind = float(
-        standard_errors(priced_losses(problem, gated[best].network) - priced_losses(problem, static.network))
-    )
+    of_static = priced_losses(problem, static.network, parts[1])
+    behind = float(standard_errors(priced_losses(problem, gated[best].network, parts[1]) - of_static))
     return Gated(
         architecture=tried[best] if behind <= 1 else found,
         static=found,
         tried=tuple(tried),
         losses=tuple(one.architecture_loss for one in gated),
-        static_loss=float(priced_losses(problem, static.network).mean()),
+        static_loss=float(of_static.mean()),
         behind=behind,
     )
 
 
-def priced_losses(problem: Problem, network: FusionNetwork) -> Tensor:
-    """The loss of every sample of the architecture split, with the price of its multiply-adds, (n,)."""
+def priced_losses(problem: Problem, network: FusionNetwork, batch: Batch) -> Tensor:
+    """The loss of every sample of a batch, with the price of its multiply-adds, (n,)."""
     task, training = problem.data.task, problem.training
     if network.gate is None:
-        losses = evaluation_losses(task, network, problem.architecture, problem.device)
+        losses = evaluation_losses(task, network, batch, problem.device)
         return losses + price_of_share(1.0, training)
-    outputs, picked = predict_routed(network, problem.architecture, problem.device)
-    losses = sample_losses(task, outputs, problem.architecture.targets.cpu(), network.head.scale.cpu())
+    outputs, picked = predict_routed(network, batch, problem.device)
+    losses = sample_losses(task, outputs, batch.targets.cpu(), network.head.scale.cpu())
     if training.max_multiply_adds:  # a budget is kept on average, not by each sample
         return losses + price_of_routes(network, picked, training)
     return losses + training.cost_weight * network.gate.shares().cpu()[picked]
 
 
+@torch.no_grad()
+def seen_by_gate(batch: Batch, network: FusionNetwork, reads: Sequence[str], device: torch.device) -> Tensor:
+    """What a gate that reads these taps would see of a batch, (n, channels), on the CPU."""
+    network.eval()
+    parts = []
+    for part in in_order(batch, EVALUATION_BATCH, device):
+        with autocast(device):
+            parts.append(what_is_seen(reads, network.encode(part.inputs, reads), part.present).float().cpu())
+    return torch.cat(parts)
+
+
 def candidate_routes(
-    space: SearchSpace, found: Architecture, candidates: Candidates, cost: CostTable, *, price: float
+    space: SearchSpace, found: Architecture, candidates: Candidates, cost: CostTable, seen: Tensor, *, price: float
 ) -> list[Architecture]:
     """For every kind of the space's levels the best complement of the found architecture, the cheapest first, it last.
 
-    Of a kind that is what would come to least if each sample could take the better of both routes: its loss under the
-    supernet plus the price of the route's multiply-adds, with a gate on the first taps. What costs as much as the found
-    architecture is left out.
+    Best is what a linear gate on the first taps would gain most with: losses under the supernet plus the price of the
+    route's multiply-adds; and the cheapest of those that lie no more than a paired standard error behind. What costs as
+    much as the found architecture is left out.
 
     Args:
         space: With the levels.
         found: The static architecture.
         candidates: All that were scored.
         cost: Multiply-adds of every part of the supernet.
+        seen: What the gate sees of the samples that candidates were scored by, (n, channels).
         price: Loss that the multiply-adds of the found architecture are worth.
     """
     architectures = [space.at(tuple(row)) for row in candidates.indices.tolist()]
@@ -199,22 +223,45 @@ def candidate_routes(
         for is_of_kind in LEVELS[level](space, found):
             rows = [r for r, one in enumerate(architectures) if one.taps() and costs[r] < 1 and is_of_kind(one)]
             if rows:
-                both = torch.minimum(candidates.losses[rows] + price * costs[rows, None], own).mean(dim=1)
-                best = rows[int(both.argmin())]
+                gained = gains(seen, (candidates.losses[rows] + price * costs[rows, None] - own).T).T
+                behind = standard_errors(gained - gained[gained.mean(dim=1).argmin()])
+                best = min((r for r, z in zip(rows, behind.tolist(), strict=True) if z <= 1), key=costs.__getitem__)
                 routes[architectures[best]] = float(costs[best])
     return [*sorted(routes, key=routes.__getitem__), found]
 
 
-def used_routes(problem: Problem, trained: Trained, architecture: Architecture) -> list[Architecture]:
-    """The routes that samples of the architecture split take, and the last one."""
-    _, picked = predict_routed(trained.network, problem.architecture, problem.device)
-    routes = architecture.routes()
-    shares = torch.bincount(picked, minlength=len(routes)) / len(picked)
-    return [
-        route
-        for route, share in zip(routes, shares.tolist(), strict=True)
-        if share >= LEAST_SHARE or route == routes[-1]
-    ]
+def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> list[Architecture]:
+    """The routes that are worth having, and the last one.
+
+    As long as there is a route without which the loss with the price of multiply-adds would not be higher by more than
+    one paired standard error, that of the fewest goes, and its samples take what the gate likes second.
+
+    Args:
+        problem: Of the search.
+        network: With a gate, trained.
+        batch: By which the gate did not learn.
+    """
+    assert network.gate is not None
+    of_routes = Routes.of(network, batch, problem.data, problem.device)
+    targets, scale = batch.targets.cpu(), network.head.scale.cpu()
+    losses = torch.stack(
+        [sample_losses(problem.data.task, torch.from_numpy(some), targets, scale) for some in of_routes.outputs], dim=1
+    )
+    priced = losses + network.gate.price.cpu() * network.gate.shares().cpu()
+    logits = torch.from_numpy(of_routes.logits)
+
+    def with_routes(numbers: list[int]) -> Tensor:
+        return priced[:, numbers].gather(1, logits[:, numbers].argmax(dim=1, keepdim=True)).squeeze(1)
+
+    kept = list(range(priced.shape[1]))
+    while len(kept) > 1:
+        lost = {n: standard_errors(with_routes([k for k in kept if k != n]) - with_routes(kept)) for n in kept[:-1]}
+        least = min(lost, key=lambda number: float(lost[number]))
+        if lost[least] > 1:
+            break
+        kept.remove(least)
+    routes = network.space.sole().routes()
+    return [routes[number] for number in kept]
 
 
 def shallow_taps(space: SearchSpace, found: Architecture) -> tuple[str, ...]:
@@ -229,4 +276,13 @@ def shared_taps(routes: Sequence[Architecture]) -> tuple[str, ...]:
     return tuple(tap_name(name, depth) for name, last in shared.items() for depth in range(last + 1))
 
 
-__all__ = ["LEVELS", "Gated", "add_gate", "candidate_routes", "check_levels", "shared_taps", "used_routes"]
+__all__ = [
+    "LEVELS",
+    "Gated",
+    "add_gate",
+    "candidate_routes",
+    "check_levels",
+    "paying_routes",
+    "seen_by_gate",
+    "shared_taps",
+]

@@ -64,14 +64,8 @@ class Gate(nn.Module):
             encoded: Tap to (batch, time, channels), at least those that it reads.
             present: Modality to (batch,) bool; modalities that all samples have are left out.
         """
-        present = present or {}
-        pooled = []
-        for name in self.reads:
-            tap = encoded[name].mean(dim=1)
-            there = present.get(tap_modality(name))
-            pooled.append(tap if there is None else tap * there[:, None].to(tap.dtype))
-        logits: Tensor = self.output(F.relu(self.hidden(torch.cat(pooled, dim=1))))
-        return mask_routes(logits, self.routes, present)
+        logits: Tensor = self.output(F.relu(self.hidden(what_is_seen(self.reads, encoded, present))))
+        return mask_routes(logits, self.routes, present or {})
 
     def multiply_adds(self) -> int:
         """Of one sample."""
@@ -80,6 +74,24 @@ class Gate(nn.Module):
     def shares(self) -> Tensor:
         """Multiply-adds of every route as a share of the static architecture's, (routes,)."""
         return (self.costs / self.static_cost.clamp(min=1)).to(self.hidden.weight.dtype)
+
+
+def what_is_seen(
+    reads: Sequence[str], encoded: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """What a gate looks at: the means over time of the taps that it reads, side by side, (batch, channels).
+
+    Args:
+        reads: Names of these taps.
+        encoded: Tap to (batch, time, channels).
+        present: As in `Gate.forward`.
+    """
+    pooled = []
+    for name in reads:
+        tap = encoded[name].mean(dim=1)
+        there = (present or {}).get(tap_modality(name))
+        pooled.append(tap if there is None else tap * there[:, None].to(tap.dtype))
+    return torch.cat(pooled, dim=1)
 
 
 def mask_routes(logits: Tensor, routes: Sequence[Sequence[str]], present: Mapping[str, Tensor]) -> Tensor:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import tap_depth, tap_modality
+from nas.architecture import deepest, tap_depth, tap_modality
 from nas.encoders import Encoder
 from nas.gates import Gate
 from nas.operation import Operation
@@ -223,10 +223,7 @@ class FusionNetwork(nn.Module):
 
     def encode(self, inputs: Inputs, names: Sequence[str]) -> dict[str, Tensor]:
         """Runs the encoders as deep as the named taps need: each of these as the encoder puts it out."""
-        deepest: dict[str, int] = {}
-        for name in names:
-            deepest[tap_modality(name)] = max(deepest.get(tap_modality(name), 0), tap_depth(name) + 1)
-        encoded = {modality: self.encoders[modality](inputs[modality], depth) for modality, depth in deepest.items()}
+        encoded = {name: self.encoders[name](inputs[name], depth + 1) for name, depth in deepest(names).items()}
         return {name: encoded[tap_modality(name)][tap_depth(name)] for name in names}
 
     def adapt(

@@ -2,23 +2,28 @@
 
 Routed, the samples of each route are gathered, run by themselves, and scattered back. Dense, every route runs on the
 whole batch and each sample's own one is kept; the outputs are the same, up to the rounding of sums in another order.
+Either way encoders go on from the taps that the gate has read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor
 
+from nas.architecture import deepest, tap_modality, tap_name
+from nas.encoders.base import State
+
 if TYPE_CHECKING:
     from nas.graph import FusionNetwork, Inputs, Presence
 
-GATHER_COST = 300_000
+GATHER_COST = 3_000_000
 """What it takes to gather and scatter the samples of one route, in multiply-adds that take as long on one CPU core.
 
-About a tenth of a millisecond at three billion a second; `benchmarks.routing` measures what comes of it.
+About a third of a millisecond, in which vectors and sequences come to some ten million; see `benchmarks.routing`.
 """
 
 Execution = Literal["routed", "dense"]
@@ -46,37 +51,87 @@ def run_routes(
     """
     gate = network.gate
     assert gate is not None
-    encoded = network.encode(inputs, gate.reads)
-    logits = gate(encoded, present)
+    begun = begin(network, inputs, gate.reads)
+    logits = gate(begun.taps, present)
     picked = logits.argmax(dim=1) if route is None else route
     counts = torch.bincount(picked, minlength=len(network.routes)).tolist()
     if (execution or cheaper_execution(network, counts)) == "dense":
-        outputs, _ = every_route(network, inputs, present)
-        rows = torch.arange(len(picked), device=picked.device)
-        return outputs[picked, rows], picked
+        taps = network.adapt(go_on(network, begun, taps_of_routes(network)), taps_of_routes(network), present)
+        every = [network.fuse(taps, selection, batch_size=len(picked)) for selection in network.routes]
+        return torch.stack(every)[picked, torch.arange(len(picked), device=picked.device)], picked
     outputs = logits.new_zeros(len(picked), network.head.scale.numel())
-    for number, count in enumerate(counts):
-        if count == len(picked):  # all alike: nothing to gather
-            return _run_route(network, number, inputs, encoded, present), picked
-        if count:
-            chosen = torch.nonzero(picked == number).flatten()
-            own = {name: tuple(a[chosen] for a in inputs[name]) for name in gate.routes[number]}
-            known = {name: tap[chosen] for name, tap in encoded.items()}
-            there = {name: mask[chosen] for name, mask in (present or {}).items()}
-            outputs[chosen] = _run_route(network, number, own, known, there).to(outputs.dtype)
+    needed = {number: network.needed_taps(network.routes[number]) for number, count in enumerate(counts) if count}
+    common = [name for name in begun.taps if all(name in names for names in needed.values())]
+    adapted = network.adapt(begun.taps, common, present)  # at once, before the samples part
+    for number, names in needed.items():
+        others = [name for name in names if name not in common]
+        if len(needed) == 1:  # all alike: nothing to gather
+            taps = {**adapted, **network.adapt(go_on(network, begun, others), others, present)}
+            return network.fuse(taps, network.routes[number], batch_size=len(picked)), picked
+        chosen = torch.nonzero(picked == number).flatten()
+        there = {name: mask[chosen] for name, mask in (present or {}).items()}
+        taps = network.adapt(go_on(network, begun.take(chosen, others), others), others, there)
+        taps.update({name: tap[chosen] for name, tap in adapted.items()})
+        outputs[chosen] = network.fuse(taps, network.routes[number], batch_size=len(chosen)).to(outputs.dtype)
     return outputs, picked
 
 
-def _run_route(
-    network: FusionNetwork, number: int, inputs: Inputs, encoded: Mapping[str, Tensor], present: Presence | None
-) -> Tensor:
-    """One route on a batch of which the gate's taps are encoded already."""
-    selection = network.routes[number]
-    names = network.needed_taps(selection)
-    further = network.encode(inputs, [name for name in names if name not in encoded])
-    taps = network.adapt({**encoded, **further}, names, present)
-    some = next(iter(encoded.values()))
-    return network.fuse(taps, selection, batch_size=len(some))
+@dataclass(frozen=True)
+class Begun:
+    """How far a network's encoders have come with some samples.
+
+    Attributes:
+        inputs: The samples themselves.
+        taps: Those that are there, each (batch, time, channels).
+        states: Modality to its number of taps that are there, and what its encoder goes on from.
+    """
+
+    inputs: Inputs
+    taps: Mapping[str, Tensor]
+    states: Mapping[str, tuple[int, State]]
+
+    def take(self, rows: Tensor, names: Sequence[str]) -> Begun:
+        """Some of the samples, (rows,), and of them what it takes to compute the named taps."""
+        further = {tap_modality(name) for name in names if name not in self.taps}
+        return Begun(
+            {name: tuple(a[rows] for a in self.inputs[name]) for name in further if name not in self.states},
+            {name: self.taps[name][rows] for name in names if name in self.taps},
+            {
+                name: (count, tuple(part[rows] for part in state))
+                for name, (count, state) in self.states.items()
+                if name in further
+            },
+        )
+
+
+def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> Begun:
+    """Runs the encoders as deep as the named taps need, so that they can go on from there.
+
+    Args:
+        network: Whose encoders run.
+        inputs: The batch, with all modalities that are read in the end.
+        names: Of taps.
+    """
+    taps: dict[str, Tensor] = {}
+    states = {}
+    for modality, depth in deepest(names).items():
+        encoder = network.encoder(modality)
+        found, state = encoder.further(encoder.begin(inputs[modality]), 0, depth + 1)
+        taps.update({tap_name(modality, number): tap for number, tap in enumerate(found)})
+        states[modality] = (depth + 1, state)
+    return Begun(inputs, taps, states)
+
+
+def go_on(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> dict[str, Tensor]:
+    """The named taps: those that are there, those of encoders that go on, and those of encoders that begin."""
+    missing = [name for name in names if name not in begun.taps]
+    taps = {name: begun.taps[name] for name in names if name in begun.taps}
+    taps.update(network.encode(begun.inputs, [name for name in missing if tap_modality(name) not in begun.states]))
+    for modality, depth in deepest(name for name in missing if tap_modality(name) in begun.states).items():
+        first, state = begun.states[modality]
+        found, _ = network.encoder(modality).further(state, first, depth + 1)
+        taps.update({tap_name(modality, first + number): tap for number, tap in enumerate(found)})
+    return taps
 
 
 def every_route(network: FusionNetwork, inputs: Inputs, present: Presence | None = None) -> tuple[Tensor, Tensor]:

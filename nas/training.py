@@ -199,6 +199,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     *,
     seed: int,
     device: torch.device,
+    gate_split: Batch | None = None,
     log: Log = lambda _record: None,
     slot: Slot | None = None,
 ) -> Trained:
@@ -216,6 +217,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         config: How to train.
         seed: Order of samples and dropout.
         device: Where to train.
+        gate_split: By which a gate learns; the architecture split if None.
         log: Called once an epoch with its losses and score.
         slot: Where the training keeps its state, to go on from it; None keeps nothing.
 
@@ -236,7 +238,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     metric = PRIMARY[task]
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
     with seeded(seed) as generator:
-        held_out = Endless(architecture, config.batch_size, generator, device)
+        held_out = Endless(gate_split or architecture, config.batch_size, generator, device)
         parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
         if network.gate is not None:
             parts["held_out"] = held_out

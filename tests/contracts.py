@@ -217,6 +217,22 @@ def check_fewer_taps_run_fewer_layers(encoder: Encoder, inputs: Sequence[Tensor]
     assert all(fewer < more for fewer, more in pairwise(run))
 
 
+def check_it_goes_on_where_it_stopped(encoder: Encoder, inputs: Sequence[Tensor]) -> None:
+    """With some of the samples, by the taps of the whole, and no layer runs a second time."""
+    encoder = copy.deepcopy(encoder).double()
+    rows = torch.tensor([7, 2, 2, 5])
+    whole = encoder(inputs)
+    for first in range(1, encoder.num_taps):
+        with counted_calls(encoder) as calls:
+            taps, state = encoder.further(encoder.begin(inputs), 0, first)
+            later, _ = encoder.further(tuple(part[rows] for part in state), first)
+        assert max(calls.values()) == 1
+        for tap, same in zip(taps, whole, strict=False):
+            assert torch.equal(tap, same)
+        for tap, same in zip(later, whole[first:], strict=True):
+            torch.testing.assert_close(tap, same[rows], rtol=0, atol=ROUNDING)
+
+
 def check_a_sample_of_a_batch_is_alone(encoder: Encoder, inputs: Sequence[Tensor]) -> None:
     encoder = copy.deepcopy(encoder).double()
     mates = [torch.cat([values[:1], values[1:].flip(0)]) for values in inputs]
@@ -274,6 +290,7 @@ ENCODER_CHECKS: Sequence[Callable[[Encoder, Sequence[Tensor]], None]] = (
     check_taps_have_the_declared_form,
     check_fewer_taps_are_the_first_ones,
     check_fewer_taps_run_fewer_layers,
+    check_it_goes_on_where_it_stopped,
     check_a_sample_of_a_batch_is_alone,
     check_every_trainable_parameter_learns,
     check_narrow_number_types_give_the_same_taps,

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 import nas
 from nas import UserError
@@ -14,10 +17,14 @@ from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
-from nas.dynamic import LEVELS, candidate_routes, check_levels, shared_taps
+from nas.dynamic import LEVELS, candidate_routes, check_levels, paying_routes, shared_taps
+from nas.explain import Routes
+from nas.linear_gate import gains
 from nas.routing import run_routes
+from nas.space import SearchSpace
 from search_spaces import SPACES, experts, layerwise
 from tests.helpers import tiny_batch, tiny_data, tiny_network
+from tests.strategies.problems import tiny_problem
 from tests.tiny_runs import as_data, no_report, tiny_arrays, tiny_search
 
 SPACE = layerwise({"image": 2, "audio": 2}, operations=["additive", "mlp"], dynamic=["modality"])
@@ -62,23 +69,74 @@ def test_the_operation_level_has_a_kind_for_every_lower_order_on_the_same_taps()
 
 
 def test_a_route_is_the_best_complement_of_its_kind() -> None:
-    """Of two single modalities at two depths, that which is right where the found architecture is wrong."""
-    built = tiny_network(SPACE, tiny_data({"image": "vector", "audio": "sequence"}))
-    cost = CostTable.measure(
-        built, tiny_batch(tiny_data({"image": "vector", "audio": "sequence"})).take(slice(0, 1)).inputs
-    )
+    """Of two depths of a modality the one that a gate gains most with, and the cheaper one of equals."""
+    data = tiny_data({"image": "vector", "audio": "sequence"})
+    cost = CostTable.measure(tiny_network(SPACE, data), tiny_batch(data).take(slice(0, 1)).inputs)
     found = architecture(NOTHING, DEEP_MLP)
-    deep, shallow = (architecture(*pair) for pair in ((NOTHING, carry("image@1")), (carry("image@0"), NOTHING)))
-    rows = [found, deep, shallow]
-    # Alone `deep` is the better one; beside `found`, whose loss is 0 on the first sample, `shallow` is.
-    losses = torch.tensor([[0.0, 2.0], [0.1, 2.0], [2.0, 1.0]])
-    candidates = Candidates(np.array([SPACE.index(one) for one in rows]), losses)
-    assert candidate_routes(SPACE, found, candidates, cost, price=0.0) == [shallow, found]
-    assert candidate_routes(SPACE, found, candidates, cost, price=100.0)[0] == shallow  # the cheapest there is
-    candidates = Candidates(candidates.indices, torch.tensor([[0.0, 2.0], [0.1, 0.5], [2.0, 1.0]]))
-    assert candidate_routes(SPACE, found, candidates, cost, price=0.0) == [deep, found]
+    deep, shallow = architecture(NOTHING, carry("image@1")), architecture(carry("image@0"), NOTHING)
+    mark = torch.arange(200) % 2  # seen by the gate
+    coin = torch.from_numpy(np.random.default_rng(0).integers(0, 2, 200))  # seen by none
+    of_found = torch.ones(200)
+
+    def routes(of_deep: Tensor, of_shallow: Tensor, *, price: float = 0.0, space: SearchSpace = SPACE) -> list[Any]:
+        losses = torch.stack([of_found, of_deep, of_shallow])
+        candidates = Candidates(np.array([SPACE.index(one) for one in (found, deep, shallow)]), losses)
+        return candidate_routes(space, found, candidates, cost, mark[:, None].float(), price=price)
+
+    # `deep` is half a point better where the mark says so; `shallow` two points, but where a coin fell.
+    by_mark, by_coin = of_found - 0.5 + 2.0 * mark, of_found - 2.0 + 4.5 * coin
+    assert routes(by_mark, by_coin) == [deep, found]
+    assert routes(by_coin, by_mark) == [shallow, found]
+    assert routes(by_mark, by_mark) == [shallow, found]
+    assert routes(by_mark, by_coin, price=100.0) == [shallow, found]
     static = layerwise({"image": 2, "audio": 2}, operations=["additive", "mlp"])
-    assert candidate_routes(static, found, candidates, cost, price=0.0) == [found]
+    assert routes(by_mark, by_coin, space=static) == [found]
+
+
+def test_a_gate_gains_what_can_be_foreseen_and_nothing_else() -> None:
+    generator = np.random.default_rng(0)
+    seen = torch.from_numpy(generator.standard_normal((2000, 3)))
+    foreseen = (seen[:, 0] > 0.5).double() - 0.5
+    noise = torch.from_numpy(generator.standard_normal(2000))
+    always, never = torch.full((2000,), -0.25), torch.full((2000,), 0.25)
+    gained = gains(seen, torch.stack([foreseen, noise, always, never], dim=1)).mean(dim=0)
+    # Half a point on the 69 % of the samples below 0.5 of a normal distribution; a line does not hit all of them.
+    assert -0.346 < float(gained[0]) < -0.30
+    assert abs(float(gained[1])) < 4 * 1 / 2000**0.5  # the lower of both would be −0.4
+    assert gained[2:].tolist() == [-0.25, 0]
+    assert torch.equal(gains(seen[:1], foreseen[:1, None]), torch.zeros(1, 1, dtype=torch.double))
+
+
+def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two cheap routes the one that is right where it is taken stays, and the one that is right by luck goes."""
+    problem = tiny_problem()
+    sound, sight = (architecture(NOTHING, carry(f"{name}@1")) for name in ("sound", "sight"))
+    both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
+    built = problem.make_network(problem.space.restrict(Architecture.gated([sound, sight, both], ["sound@0"])))
+    assert built.gate is not None
+    built.gate.costs.copy_(torch.tensor([50.0, 50.0, 100.0]))
+    built.gate.static_cost.fill_(100.0)
+    batch = problem.architecture.take(torch.arange(60) % len(problem.architecture))
+    right, wrong = (torch.nn.functional.one_hot(batch.targets ^ flip, 2).numpy() * 8.0 for flip in (0, 1))
+    half = (torch.arange(60) < 30).numpy()[:, None]
+    lucky = (torch.arange(60) % 2 == 0).numpy()[:, None]
+
+    def kept(second: NDArray[np.bool_], *, price: float) -> list[Architecture]:
+        """The gate takes sound on the first half, sight on the next ten; else, and second best, it likes both."""
+        outputs = np.stack([np.where(half, right, wrong), np.where(second, right, wrong), right])
+        logits = np.repeat([[2, 0, 1], [0, 2, 1], [0, 0, 1]], [30, 10, 20], axis=0)
+        told = Routes(
+            outputs=outputs, logits=logits, costs=np.zeros(3), targets=batch.targets.numpy(), data=problem.data
+        )
+        monkeypatch.setattr(Routes, "of", lambda *_arguments: told)
+        assert built.gate is not None
+        built.gate.price.fill_(price)
+        return paying_routes(problem, built, batch)
+
+    assert kept(lucky, price=0.1) == [sound, both]
+    assert kept(~half, price=0.1) == [sound, sight, both]
+    assert kept(~half, price=0.0) == [both]
+    assert kept(lucky, price=100.0) == [sound, sight, both]  # what it saves is worth more than what it gets wrong
 
 
 def carry(tap: str) -> Choice:
@@ -119,7 +177,7 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
 ) -> None:
     """Search, retrain, load and evaluate by the ordinary functions, on a task of known routing."""
     no_report(monkeypatch)
-    data, needed = DynamicTask(kind="half", samples=1500).make()
+    data, needed = DynamicTask(kind="half", samples=2000).make()
     result = nas.search(
         data,
         space="experts",

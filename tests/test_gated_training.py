@@ -19,7 +19,7 @@ from nas.gated_training import gate_decides, gated_loss, price_of_share
 from nas.gates import RELAXATIONS
 from nas.graph import FusionNetwork
 from nas.routing import run_routes
-from nas.training import Trained, TrainingConfig, drop_modalities, train
+from nas.training import Trained, TrainingConfig, drop_modalities, evaluation_losses, train
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 
@@ -116,6 +116,20 @@ def train_dynamic(
     )
 
 
+def test_a_gate_may_learn_by_other_samples_than_those_that_judge_it() -> None:
+    """Where it learns that sound is always right it takes it, whatever the judges say of it."""
+    sure = replace(PROBLEM.training, cost_weight=0.0, learning_rate=0.03)
+    built = network()
+    learns = PROBLEM.architecture.take(torch.zeros(64, dtype=torch.long))
+    records: list[Mapping[str, Any]] = []
+    options: dict[str, Any] = {"seed": 0, "device": CPU, "log": records.append}
+    trained = train(built, "classification", PROBLEM.weights, PROBLEM.architecture, sure, gate_split=learns, **options)
+    alone = train(network(), "classification", PROBLEM.weights, PROBLEM.architecture, sure, **options)
+    assert not same_tensors(trained.network.gate.state_dict(), alone.network.gate.state_dict())  # type: ignore[union-attr]
+    judged = evaluation_losses("classification", trained.network, PROBLEM.architecture, CPU)
+    assert trained.architecture_loss == pytest.approx(float(judged.mean()))
+
+
 def test_the_best_epoch_is_one_in_which_the_gate_decides() -> None:
     records: list[Mapping[str, Any]] = []
     trained = train_dynamic(records=records)
@@ -147,6 +161,21 @@ def test_a_budget_moves_the_price_as_far_as_it_is_overspent() -> None:
     built.gate.price.zero_()
     gated_loss("classification", built, PROBLEM.weights, PROBLEM.architecture, config, 0.8, 100, torch.Generator())
     assert float(built.gate.price) == 0.0
+
+
+def test_a_budget_is_held_where_the_dear_route_is_the_better_one() -> None:
+    """The product of both tells the class, the sound alone does not; the budget lets a part of the samples have it."""
+    free, held = (
+        train_dynamic(config=replace(PROBLEM.training, epochs=30, patience=0, **options))  # type: ignore[arg-type]
+        for options in ({"cost_weight": 0.0}, {"max_multiply_adds": 0.7})
+    )
+    spent = []
+    for trained in (free, held):
+        assert trained.network.gate is not None
+        _, picked = run_routes(trained.network, PROBLEM.architecture.inputs)
+        spent.append(float(trained.network.gate.shares()[picked].mean()))
+    assert spent[0] > 0.9
+    assert 0.4 < spent[1] <= 0.7
 
 
 def test_what_is_spent_has_a_price() -> None:

@@ -21,7 +21,7 @@ from nas.encoders.vector import VectorEncoder
 from nas.runs import plain
 from tests.helpers import contents
 from tests.strategies.problems import same_tensors
-from tests.tiny_runs import as_data, finished_run, no_report, tiny_arrays, tiny_search
+from tests.tiny_runs import DYNAMIC, as_data, finished_run, no_report, tiny_arrays, tiny_search
 
 
 @pytest.fixture
@@ -269,3 +269,20 @@ def test_a_run_with_encoders_of_ones_own_is_not_retrained_with_the_defaults(
     again = retrain(run, data=data, builders={"sound": wide}, out=tmp_path / "again")
     assert same_tensors(load_file(run / "weights.safetensors"), load_file(tmp_path / "again" / "weights.safetensors"))
     assert again.summary["leaderboard"][0]["parameters"] == load_run(run).summary["leaderboard"][0]["parameters"]
+
+
+def test_a_dynamic_run_is_loaded_judged_and_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    data = as_data(tiny_arrays())
+    options: dict[str, Any] = {"encoders": "pretrained", "space": "experts", "training": DYNAMIC}
+    first = tiny_search(data, out=tmp_path / "run", **options)
+    assert first.architecture.gating is not None
+    told = evaluate(tmp_path / "run", data=data, device="cpu")
+    assert told["repeated"]
+    again = retrain(tmp_path / "run", data=data, device="cpu", out=tmp_path / "same")
+    assert same_tensors(again.network.state_dict(), first.network.state_dict())
+    assert again.summary["dynamic"] == first.summary["dynamic"]
+    other = retrain(tmp_path / "run", data=data, device="cpu", seed=7, seeds=1, epochs=4)
+    assert other.architecture == load_run(tmp_path / "run").architecture == first.architecture
+    assert not same_tensors(other.network.state_dict(), first.network.state_dict())
+    assert [row["kind"] for row in other.summary["leaderboard"][:2]] == ["found", "static"]

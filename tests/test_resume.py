@@ -23,7 +23,7 @@ from search_spaces import layerwise
 from tests.helpers import contents
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.strategies.problems import same_tensors
-from tests.tiny_runs import TRAINING, as_data, finished_run, no_report, tiny_arrays, tiny_search
+from tests.tiny_runs import DYNAMIC, TRAINING, as_data, finished_run, no_report, tiny_arrays, tiny_search
 
 NEVER = 10**9
 
@@ -62,6 +62,7 @@ def stop(patch: pytest.MonkeyPatch, number: int, folder: Path, **options: Any) -
         {"encoders": "pretrained", "seeds": 2},
         {"encoders": "joint", "strategy": "darts", "discretization": "perturbation"},
         {"encoders": "joint", "strategy": "random"},
+        {"encoders": "joint", "space": "experts", "training": DYNAMIC},
     ],
 )
 def test_a_search_that_is_stopped_goes_on_to_the_same_run(
@@ -76,6 +77,7 @@ def test_a_search_that_is_stopped_goes_on_to_the_same_run(
             found = search(folder, resume=True, **options)
         assert again[0] <= (1 - share) * taken[0] + 15  # an epoch of three steps, and perturbation's fine-tuning
         assert found.architecture == wanted.architecture
+        assert (found.architecture.gating is not None) == (options.get("space") == "experts")
         assert same_tensors(weights(folder), weights(tmp_path / "whole"))
         assert timeless(RunFolder(folder).read_metrics()) == timeless(RunFolder(tmp_path / "whole").read_metrics())
         for key in ("nodes", "discretization_loss", "verdict", "candidates"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from nas.architecture import Architecture, Choice
 from nas.cost import CostTable, multiply_adds, set_route_costs
+from nas.encoders import Encoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Inputs
-from nas.routing import cheaper_execution, every_route, run_routes
+from nas.routing import Execution, cheaper_execution, every_route, run_routes
 from search_spaces import layerwise
 from tests.helpers import counted_calls, tiny_batch, tiny_data, tiny_network
 
@@ -80,6 +82,45 @@ def test_a_skipped_encoder_is_not_run() -> None:
         assert calls["encoders.audio.stages.0.0"] == runs
         assert calls["encoders.image.stages.1.0"] == 1  # the gate's, and no second time for the routes
         assert calls["nodes.fusion1.additive__image_1__audio_1.maps.1"] == calls["encoders.audio.stages.1.0"]
+
+
+@pytest.mark.parametrize("execution", ["routed", "dense"])
+def test_an_encoder_goes_on_from_the_tap_that_the_gate_has_read(execution: Execution) -> None:
+    """The gate reads image@0: the layer before it runs once on all, that after it for the routes that read deeper."""
+    built = network(GATED)
+    batch = tiny_batch(DATA)
+    seen: dict[int, list[int]] = {0: [], 1: []}
+    for depth, lengths in seen.items():
+        layer = built.get_submodule(f"encoders.image.stages.{depth}.0")
+        layer.register_forward_pre_hook(lambda _module, arguments, lengths=lengths: lengths.append(len(arguments[0])))
+    run_routes(built, batch.inputs, route=routes_of(4, len(batch)), execution=execution)
+    assert seen[0] == [18]
+    assert seen[1] == ([5, 4] if execution == "routed" else [18])  # of IMAGE and BOTH
+
+
+class Forgetful(Encoder):
+    """Says nothing of how it goes on, so that it begins anew."""
+
+    def __init__(self, inner: Encoder) -> None:
+        super().__init__()
+        self.inner, self.channels = inner, inner.channels
+
+    def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
+        return self.inner(inputs, num_taps)  # type: ignore[no-any-return]
+
+
+def test_an_encoder_that_begins_anew_pays_anew() -> None:
+    built, one = network(GATED), tiny_batch(DATA).take(slice(0, 1)).inputs
+    batch, route = tiny_batch(DATA), routes_of(4, 18)
+    wanted, _ = run_routes(built, batch.inputs, route=route, execution="routed")
+    assert built.gate is not None
+    costs = built.gate.costs.clone()
+    built.encoders["image"] = Forgetful(built.encoder("image"))
+    outputs, _ = run_routes(built, batch.inputs, route=route, execution="routed")
+    torch.testing.assert_close(outputs, wanted, rtol=0, atol=ROUNDING)
+    set_route_costs(built, CostTable.measure(built, one))
+    assert (built.gate.costs - costs).tolist() == [3 * 5, 0, 0, 3 * 5]  # its first layer, where the route goes deeper
+    assert built.gate.costs.tolist() == [multiply_adds(Forced(built, number), one) for number in range(4)]
 
 
 def test_only_the_samples_of_a_route_pass_through_it() -> None:
@@ -156,12 +197,12 @@ def test_costs_of_routes_are_those_that_are_counted() -> None:
 def test_dense_is_taken_where_routing_saves_less_than_it_costs() -> None:
     built = network(PAIR)
     assert built.gate is not None
-    built.gate.costs.copy_(torch.tensor([1e6, 2e6]))
-    assert cheaper_execution(built, [1, 1]) == "routed"  # saves 1e6, costs two times 3e5
+    built.gate.costs.copy_(torch.tensor([1e7, 2e7]))
+    assert cheaper_execution(built, [1, 1]) == "routed"  # saves 1e7, costs two times 3e6
     assert cheaper_execution(built, [0, 7]) == "routed"  # nothing to gather
     built.gate.costs.copy_(torch.tensor([1e3, 2e3]))
     assert cheaper_execution(built, [1, 1]) == "dense"
-    assert cheaper_execution(built, [1000, 1000]) == "routed"
+    assert cheaper_execution(built, [10_000, 10_000]) == "routed"
     built.gate.costs.zero_()
     assert cheaper_execution(built, [1, 1]) == "routed"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,9 @@ SIZES = (72, 24, 24)
 OPERATIONS = ("additive", "multiplicative")
 
 TRAINING = TrainingConfig(epochs=3, channels=8, batch_size=24)
+
+DYNAMIC = replace(TRAINING, epochs=6, learning_rate=0.03, cost_weight=20.0)
+"""At so high a price of multiply-adds a search in a dynamic space ends in an architecture with a gate."""
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -22,6 +22,10 @@ MAP_GRID = 2
 """A map's tap is its average on a grid of this many rows and columns, laid out along the channels."""
 
 
+State = tuple[Tensor, ...]
+"""What an encoder goes on from, each (batch, …), so that samples can be taken out of it."""
+
+
 class Encoder(nn.Module, ABC):
     """Network of one modality.
 
@@ -50,6 +54,29 @@ class Encoder(nn.Module, ABC):
         Returns:
             The taps, shallow to deep, each (batch, time, channels).
         """
+
+    def begin(self, inputs: Sequence[Tensor]) -> State:
+        """What the first layer takes.
+
+        An encoder that does not say begins anew whenever it is asked for further taps.
+
+        Args:
+            inputs: As in `forward`.
+        """
+        return tuple(inputs)
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """Goes on from where it stopped.
+
+        Args:
+            state: What `begin` returned, or a call of this for the taps before; or some of its samples.
+            first: How many taps were computed already.
+            num_taps: As in `forward`.
+
+        Returns:
+            The taps from `first` on, each (batch, time, channels), and what the layer after them takes.
+        """
+        return self(state, num_taps)[first:], state
 
     def source(
         self,

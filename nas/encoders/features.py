@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nas.encoders.base import (
     Encoder,
     Standardize,
+    State,
     map_tap_channels,
     map_tap_source,
     sequence_tap_source,
@@ -53,7 +54,20 @@ class FeaturesEncoder(Encoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps the arrays of the batch to as many taps."""
-        pairs = zip(self.standardize[:num_taps], inputs[:num_taps], strict=True)
+        return self.taps(inputs[:num_taps])
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """Every array stands by itself."""
+        return self.taps(state[first:num_taps], first), state
+
+    def taps(self, arrays: Sequence[Tensor], first: int = 0) -> list[Tensor]:
+        """Taps of the arrays of some depths, (batch, time, channels) each.
+
+        Args:
+            arrays: One per depth.
+            first: Depth of the first of them.
+        """
+        pairs = zip(self.standardize[first : first + len(arrays)], arrays, strict=True)
         return [_TO_TAP[values.dim()](standardize(values)) for standardize, values in pairs]
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:

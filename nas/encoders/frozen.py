@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from nas.encoders.base import Encoder
+from nas.encoders.base import Encoder, State
 from nas.encoders.features import FeaturesEncoder
 from nas.source import TapsSource
 
@@ -39,8 +39,16 @@ class FrozenEncoder(Encoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """The standardized taps, each (batch, time, channels)."""
-        taps: list[Tensor] = self.features(self.inner(inputs, num_taps), num_taps)
-        return taps
+        return self.features.taps(self.inner(inputs, num_taps))
+
+    def begin(self, inputs: Sequence[Tensor]) -> State:
+        """As the encoder within."""
+        return self.inner.begin(inputs)
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """As the encoder within, its taps standardized."""
+        taps, state = self.inner.further(state, first, num_taps)
+        return self.features.taps(taps, first), state
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
         """The encoder within, its taps standardized."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import MAP_GRID, Encoder, Standardize, map_tap_channels, map_tap_source, tap_from_map
+from nas.encoders.base import MAP_GRID, Encoder, Standardize, State, map_tap_channels, map_tap_source, tap_from_map
 from nas.source import TapsSource, layers, stages
 
 
@@ -54,13 +54,21 @@ class MapEncoder(Encoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, channels, height, width),) to taps (batch, 1, width · grid)."""
+        return self.further(self.begin(inputs), 0, num_taps)[0]
+
+    def begin(self, inputs: Sequence[Tensor]) -> State:
+        """The standardized maps."""
         # With channels last, pooling and convolution take about half the time on a CPU, and suit a GPU's tensor cores.
-        hidden = self.standardize(inputs[0]).contiguous(memory_format=torch.channels_last)
+        return (self.standardize(inputs[0]).contiguous(memory_format=torch.channels_last),)
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """Goes on from the last layer's output."""
+        (hidden,) = state
         taps = []
-        for stage in self.stages[:num_taps]:
+        for stage in self.stages[first:num_taps]:
             hidden = stage(hidden)
             taps.append(tap_from_map(hidden))
-        return taps
+        return taps, (hidden,)
 
     def source(
         self,

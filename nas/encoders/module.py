@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, tap_from_map, tap_from_sequence, tap_from_vector
+from nas.encoders.base import Encoder, State, tap_from_map, tap_from_sequence, tap_from_vector
 from nas.errors import UserError, unknown_name
 
 
@@ -64,3 +64,11 @@ class ModuleEncoder(Encoder):
             taps.append({2: tap_from_vector, 3: tap_from_sequence, 4: tap_from_map}[output.dim()](output))
         self._outputs.clear()
         return taps
+
+    def begin(self, inputs: Sequence[Tensor]) -> State:
+        """All taps, since the whole module runs anyway."""
+        return tuple(self(inputs))
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """The taps from `first` on, which are there already."""
+        return list(state[first:num_taps]), state

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import MAX_TIME, Encoder, Standardize, sequence_tap_source, tap_from_sequence
+from nas.encoders.base import MAX_TIME, Encoder, Standardize, State, sequence_tap_source, tap_from_sequence
 from nas.source import TapsSource, layers, stages
 
 
@@ -57,14 +57,22 @@ class SequenceEncoder(Encoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, time, features),) to taps (batch, at most MAX_TIME, width)."""
+        return self.further(self.begin(inputs), 0, num_taps)[0]
+
+    def begin(self, inputs: Sequence[Tensor]) -> State:
+        """The standardized sequence with the channel that tells the time, (batch, features + 1, time)."""
         values = self.standardize(inputs[0])
         clock = torch.linspace(-1, 1, values.shape[1], device=values.device, dtype=values.dtype)
-        hidden = torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2).transpose(1, 2)
+        return (torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2).transpose(1, 2),)
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """Goes on from the last layer's output."""
+        (hidden,) = state
         taps = []
-        for stage in self.stages[:num_taps]:
+        for stage in self.stages[first:num_taps]:
             hidden = stage(hidden)
             taps.append(tap_from_sequence(hidden.transpose(1, 2)))
-        return taps
+        return taps, (hidden,)
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
         """One Sequential a layer, after the channel that tells the time."""

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, sequence_tap_source, tap_from_sequence
+from nas.encoders.base import Encoder, State, sequence_tap_source, tap_from_sequence
 from nas.source import TapsSource
 
 
@@ -42,17 +42,26 @@ class TokenEncoder(Encoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, length) integers,) to taps (batch, at most MAX_TIME, width)."""
+        return self.further(self.begin(inputs), 0, num_taps)[0]
+
+    def begin(self, inputs: Sequence[Tensor]) -> State:
+        """The embedded tokens (batch, length, width), which of them are there, and the scale of the taps."""
         tokens = inputs[0].long()
         tokens = tokens.masked_fill(tokens >= self.vocabulary, 0)
         hidden = self.dropout(self.embedding(tokens))
         mask = (tokens != 0).unsqueeze(2).to(hidden.dtype)
         scale = tokens.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
-        hidden = hidden * mask
-        taps = [tap_from_sequence(hidden * scale)]
-        for stage in self.stages[: None if num_taps is None else num_taps - 1]:
-            hidden = stage(hidden.transpose(1, 2)).transpose(1, 2) * mask
+        return hidden * mask, mask, scale
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """Goes on from the last layer's output."""
+        hidden, mask, scale = state
+        taps = []
+        for depth in range(first, self.num_taps if num_taps is None else num_taps):
+            if depth:  # the embedding is the first tap
+                hidden = self.stages[depth - 1](hidden.transpose(1, 2)).transpose(1, 2) * mask
             taps.append(tap_from_sequence(hidden * scale))
-        return taps
+        return taps, (hidden, mask, scale)
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
         """The embedding is layer 0, then one Sequential a layer."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, Standardize, tap_from_vector
+from nas.encoders.base import Encoder, Standardize, State, tap_from_vector
 from nas.source import TapsSource, layers, stages
 
 
@@ -44,12 +44,20 @@ class VectorEncoder(Encoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, features),) to taps (batch, 1, width)."""
-        hidden = self.standardize(inputs[0])
+        return self.further(self.begin(inputs), 0, num_taps)[0]
+
+    def begin(self, inputs: Sequence[Tensor]) -> State:
+        """The standardized vectors, (batch, features)."""
+        return (self.standardize(inputs[0]),)
+
+    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+        """Goes on from the last layer's output."""
+        (hidden,) = state
         taps = []
-        for stage in self.stages[:num_taps]:
+        for stage in self.stages[first:num_taps]:
             hidden = stage(hidden)
             taps.append(tap_from_vector(hidden))
-        return taps
+        return taps, (hidden,)
 
     def source(
         self,

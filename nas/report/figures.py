@@ -14,6 +14,7 @@ from nas.report.comparison import Group
 from nas.report.cost import draw_cost
 from nas.report.diagnosis import Told, diagnosis_of, draw_contributions, overfitting_panels
 from nas.report.frequencies import draw_frequencies
+from nas.report.gate import draw_gate, lanes
 from nas.report.layout import layout
 from nas.report.leaderboard import draw_leaderboard
 from nas.report.mistakes import Confusion, confusion, draw_confusion, draw_residuals, residual_points
@@ -71,7 +72,7 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
     metrics = own_records(summary, metrics)
     sure = sureness(summary)
     with figure_style():
-        drawn = [_architecture(summary, colours)]
+        drawn = [_architecture(summary, colours), *_gate(summary, colours)]
         if rows:
             drawn.append(_leaderboard(rows, metric, colours))
         told = diagnosis_of(summary)
@@ -146,6 +147,22 @@ def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Dra
     alt = f"The found architecture as a graph. {clean(summary.get('in_words') or '', 400)}"
     drawing = draw_architecture(plan, colours)
     return Drawn("architecture", drawing, alt, to_csv(header, table), tips(summary, plan))
+
+
+def _gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> list[Drawn]:
+    """All routes, of a dynamic architecture alone."""
+    if not summary["architecture"].get("gate"):
+        return []
+    every = lanes(summary)
+    told = " ".join(f"Route {place}: {lane.in_words}" for place, lane in enumerate(every, start=1))
+    header = ("route", "nodes", "skips", "share", "multiply_adds", "of_static")
+    table = [
+        (place, lane.nodes, lane.skips, lane.share, lane.multiply_adds, lane.part)
+        for place, lane in enumerate(every, start=1)
+    ]
+    reads = " and ".join(clean(tap) for tap in summary["architecture"]["gate"]["reads"])
+    alt = f"A gate reads {reads} and picks one of {len(every)} routes for every sample. {told}"
+    return [Drawn("gate", draw_gate(summary, colours), alt, to_csv(header, table))]
 
 
 def _leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn:

@@ -115,7 +115,13 @@ class Problem:
         )
 
     def train_on(
-        self, network: FusionNetwork, architecture: Architecture, *, share: float, cost: CostTable | None = None
+        self,
+        network: FusionNetwork,
+        architecture: Architecture,
+        *,
+        share: float,
+        cost: CostTable | None = None,
+        parts: tuple[Batch, Batch] | None = None,
     ) -> Trained:
         """The derived network of an architecture, trained on from a supernet's weights.
 
@@ -124,6 +130,8 @@ class Problem:
             architecture: Of its space; a gate, which the supernet does not have, begins at random.
             share: Length, as a share of a training from scratch.
             cost: Of the supernet; needed for a dynamic architecture, whose gate learns by it.
+            parts: Of the architecture split that by which a gate learns and that by which epochs are judged; None for
+                all of it in both roles.
         """
         derived = self.make_network(self.space.restrict(architecture))
         learned = network.state_dict()
@@ -131,17 +139,27 @@ class Problem:
         if cost is not None:
             set_route_costs(derived, cost)
         epochs = max(1, round(share * self.training.num_epochs(len(self.weights))))
-        return self._train("trained on", architecture, derived, replace(self.training, epochs=epochs))
+        training = replace(self.training, epochs=epochs)
+        if parts is None:
+            return self._train("trained on", architecture, derived, training)
+        return self._train("trained on and judged apart", architecture, derived, training, *parts)
 
     def _train(
-        self, kind: str, architecture: Architecture, network: FusionNetwork, training: TrainingConfig
+        self,
+        kind: str,
+        architecture: Architecture,
+        network: FusionNetwork,
+        training: TrainingConfig,
+        learns: Batch | None = None,
+        judge: Batch | None = None,
     ) -> Trained:
         return train(
             network,
             self.data.task,
             self.weights,
-            self.architecture,
+            judge or self.architecture,
             training,
+            gate_split=learns,
             seed=self.seed,
             device=self.device,
             slot=self.slot(kind, architecture.to_dict(), asdict(training)),

@@ -72,4 +72,4 @@ def costs_of_inputs(space: SearchSpace) -> CostTable:
     """A table in which every choice costs as many multiply-adds as it has inputs, and nothing else costs any."""
     taps = {f"{modality}@{depth}": 0 for modality, depths in space.depths.items() for depth in range(depths)}
     choices = {(node.name, choice.key): len(choice.inputs) for node in space.nodes for choice in node.choices}
-    return CostTable(taps, taps, choices, head=0)
+    return CostTable(taps, {}, taps, choices, head=0)

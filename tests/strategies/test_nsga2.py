@@ -142,7 +142,7 @@ def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_t
 
 
 def test_costs_may_come_from_elsewhere() -> None:
-    elsewhere = CostTable({"sound@0": 7, "sound@1": 9, "sight@0": 7, "sight@1": 9}, dict.fromkeys(_TAPS, 1), {}, 5)
+    elsewhere = CostTable({"sound@0": 7, "sound@1": 9, "sight@0": 7, "sight@1": 9}, {}, dict.fromkeys(_TAPS, 1), {}, 5)
     problem = replace(tiny_problem(), measure_cost=lambda _problem: elsewhere)
     assert problem.cost() is elsewhere
     assert tiny_problem().cost().head == 8 * 2  # channels times classes

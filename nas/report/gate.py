@@ -1,0 +1,252 @@
+"""Draws a dynamic architecture: the gate as a diamond, every route of which it picks one, and what each route skips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
+from matplotlib.path import Path
+
+from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, layout
+from nas.report.numbers import clean, count_text, number
+from nas.report.routes import route_colour
+from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
+
+WIDTH = 9.6
+GATE_X = 1.35
+LANE_X = 3.0
+SCALE_Y = 0.46
+TITLE = 0.55
+GAP = 0.16
+
+LayerState = Literal["gate", "run", "skipped"]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One route.
+
+    Attributes:
+        plan: Its own architecture, laid out.
+        states: Modality to what becomes of each of its layers: run for the gate, which reads a tap at or behind it; run
+            for this route; or skipped.
+        share: Of the samples that take it, 0 to 1; NaN if unknown.
+        multiply_adds: Of one of them, gate included; NaN if unknown.
+        part: The same as a share of the static architecture's; NaN if unknown.
+        skips: What other routes run and this one does not, in words; "" if nothing.
+    """
+
+    plan: Layout
+    states: Mapping[str, tuple[LayerState, ...]]
+    share: float
+    multiply_adds: float
+    part: float
+    skips: str
+
+    @property
+    def nodes(self) -> str:
+        """What it fuses, in words."""
+        active = [node for node in self.plan.nodes if not node.is_idle]
+        return "; ".join(f"{clean(node.name)}: {node.operation} of {', '.join(node.modalities)}" for node in active)
+
+    @property
+    def in_words(self) -> str:
+        """All that the drawing tells of it."""
+        told = [self.nodes or "nothing", self.title, f"skips {self.skips}" if self.skips else "skips nothing"]
+        return f"{'; '.join(words for words in told if words)}."
+
+    @property
+    def title(self) -> str:
+        """Who takes it and what it costs."""
+        words = []
+        if not math.isnan(self.share):
+            words.append(f"{100 * self.share:.0f} % of the samples")
+        if not math.isnan(self.multiply_adds):
+            part = "" if math.isnan(self.part) else f", {100 * self.part:.0f} % of the static ones"
+            words.append(f"{count_text(self.multiply_adds)} multiply-adds{part}")
+        return "; ".join(words)
+
+
+def lanes(summary: Mapping[str, Any]) -> list[Lane]:
+    """All routes of a run's dynamic architecture, in order.
+
+    Args:
+        summary: Of the run; `dynamic` may be missing.
+    """
+    nodes, gate = summary["architecture"]["nodes"], summary["architecture"]["gate"]
+    told = summary.get("dynamic") or {}
+    static = number(told.get("static_multiply_adds"))
+    found: Sequence[Mapping[str, Any]] = told.get("routes") or [{}] * len(gate["routes"])
+    seen = {name: _reached(name, gate["reads"]) for name in map(str, summary["depths"])}
+    plans = [
+        layout(
+            {
+                **summary,
+                "architecture": {
+                    "nodes": [{**choice, "node": node["node"]} for node, choice in zip(nodes, route, strict=True)]
+                },
+            }
+        )
+        for route in gate["routes"]
+    ]
+    states = [
+        {
+            stream.modality: tuple(
+                _state(depth < seen[stream.modality], runs=layer.runs) for depth, layer in enumerate(stream.layers)
+            )
+            for stream in plan.streams
+        }
+        for plan in plans
+    ]
+    lanes_of = []
+    for plan, own, route in zip(plans, states, found, strict=True):
+        cost = number(route.get("multiply_adds"))
+        skips = [
+            words
+            for name, layers in own.items()
+            if (words := _skipped(name, layers, [other[name] for other in states]))
+        ]
+        lanes_of.append(Lane(plan, own, number(route.get("share")), cost, cost / static, ", ".join(skips)))
+    return lanes_of
+
+
+def _reached(modality: str, taps: Sequence[Any]) -> int:
+    """How many layers of a modality run for these taps."""
+    return max(
+        (int(depth) + 1 for name, depth in (str(tap).rsplit("@", 1) for tap in taps) if name == modality), default=0
+    )
+
+
+def _state(is_seen: bool, *, runs: bool) -> LayerState:
+    return "gate" if is_seen else "run" if runs else "skipped"
+
+
+def _skipped(name: str, own: Sequence[LayerState], others: Sequence[Sequence[LayerState]]) -> str:
+    """Such as "audio" or "audio from layer 1 on": layers that another route runs."""
+    needed = [depth for depth in range(len(own)) if any(other[depth] != "skipped" for other in others)]
+    skipped = [depth for depth in needed if own[depth] == "skipped"]
+    if not skipped:
+        return ""
+    return clean(name) if skipped == needed else f"{clean(name)} from layer {skipped[0]} on"
+
+
+def draw_gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
+    """The gate on the left, from which a line goes to each route, as wide as its share of the samples.
+
+    Args:
+        summary: Of a run with a dynamic architecture.
+        colours: Modality to colour.
+    """
+    every = lanes(summary)
+    tall = (FIRST_STREAM_Y + STREAM_PITCH * (len(every[0].plan.streams) - 1) - STATE_Y + 0.55) * SCALE_Y + TITLE + 0.2
+    height = len(every) * (tall + GAP) + GAP
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(0, height))
+    axes.set_axis_off()
+    middle = height / 2
+    for place, lane in enumerate(every):
+        bottom = height - (place + 1) * (tall + GAP)
+        _way(axes, middle, bottom + tall / 2, lane, route_colour(place))
+        _lane(axes, lane, bottom, tall, route_colour(place), colours)
+    _gate(axes, middle, [str(tap) for tap in summary["architecture"]["gate"]["reads"]], colours)
+    return figure
+
+
+def _gate(axes: Axes, y: float, reads: Sequence[str], colours: Mapping[str, str]) -> None:
+    """The diamond, and under it the taps that it reads."""
+    half = 0.62
+    corners = [(GATE_X - half, y), (GATE_X, y + half), (GATE_X + half, y), (GATE_X, y - half)]
+    axes.add_patch(Polygon(corners, facecolor=FAINT, edgecolor=INK, lw=1.8, zorder=8, joinstyle="round"))
+    axes.text(GATE_X, y, "gate", ha="center", va="center", weight="bold", zorder=9)
+    axes.text(GATE_X, y - half - 0.16, "reads", ha="center", va="center", color=SOFT, fontsize=8)
+    for row, tap in enumerate(reads):
+        modality, depth = tap.rsplit("@", 1)
+        words = f"{cut(clean(modality), 18)}, layer {clean(depth)}"
+        colour = colours.get(modality, INK)
+        axes.text(GATE_X, y - half - 0.36 - 0.19 * row, words, ha="center", va="center", color=colour, fontsize=8)
+
+
+def _way(axes: Axes, start: float, end: float, lane: Lane, colour: str) -> None:
+    share = 0.3 if math.isnan(lane.share) else lane.share
+    turn = (GATE_X + 0.6 + LANE_X) / 2
+    points = [(GATE_X + 0.6, start), (turn, start), (turn, end), (LANE_X, end)]
+    path = Path(points, [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4])
+    style = (0, (3, 2)) if share == 0 else "-"
+    axes.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, lw=1.0 + 9.0 * share, ls=style, zorder=3))
+
+
+def _lane(axes: Axes, lane: Lane, bottom: float, tall: float, edge: str, colours: Mapping[str, str]) -> None:
+    """A route in a frame: its streams, junctions and head, small."""
+    shape = "round,pad=0,rounding_size=0.12"
+    frame = FancyBboxPatch((LANE_X, bottom), WIDTH - LANE_X - 0.15, tall, shape, facecolor="white", edgecolor=edge)
+    frame.set_linewidth(1.6)
+    frame.set_zorder(5)
+    axes.add_patch(frame)
+    left, top = LANE_X + 0.18, bottom + tall - 0.2
+    axes.text(left, top, lane.title or "a route", fontsize=8.5, va="center", zorder=9)
+    skips = f"skips {lane.skips}" if lane.skips else "skips nothing"
+    axes.text(left, top - 0.2, cut(skips, 100), fontsize=8.5, va="center", color=SOFT, style="italic", zorder=9)
+    plan = lane.plan
+    scale = (WIDTH - LANE_X - 0.4) / plan.width
+
+    def x_of(x: float) -> float:
+        return LANE_X + 0.1 + scale * x
+
+    def y_of(y: float) -> float:
+        return bottom + 0.26 + SCALE_Y * (y - STATE_Y)
+
+    for stream in plan.streams:
+        _stream(axes, lane, stream.modality, colours.get(stream.modality, INK), x_of, y_of)
+    first = min((node.x for node in plan.nodes if not node.is_idle), default=plan.width)
+    end, y = x_of(plan.width - 0.85), y_of(STATE_Y)
+    axes.plot([x_of(first), end], [y, y], color=INK, lw=2.0, zorder=6)
+    axes.plot(end, y, "s", color=INK, ms=7, zorder=7)
+    axes.text(end + 0.12, y, "head", fontsize=7.5, va="center", color=SOFT, zorder=9)
+    for node in plan.nodes:
+        if node.is_idle:
+            continue
+        x, middle = x_of(node.x), y_of(NODE_Y)
+        for wire in node.wires:
+            colour = INK if wire.modality is None else colours.get(wire.modality, INK)
+            (x0, y0), (x1, _) = wire.start, wire.end
+            route = [x_of(x0), x_of(x1), x_of(x1)], [y_of(y0), y_of(y0), middle]
+            if wire.modality is None:
+                route = [x_of(x0), x_of(x0), x], [y_of(y0), middle, middle]
+            axes.plot(*route, color="white", lw=4.0, zorder=7)
+            axes.plot(*route, color=colour, lw=1.6, zorder=7)
+        axes.plot([x, x], [y, middle], color=INK, lw=1.6, zorder=7)
+        axes.add_patch(Circle((x, middle), 0.19, facecolor=FAINT, edgecolor=INK, lw=1.3, zorder=8))
+        glyph = sign(node.operation)
+        axes.text(x, middle, glyph, fontsize=11 if len(glyph) < 3 else 6.5, ha="center", va="center", zorder=9)
+
+
+def _stream(axes: Axes, lane: Lane, modality: str, colour: str, x_of: Any, y_of: Any) -> None:
+    """One modality's layers: filled if run for the gate, framed if run for this route, dashed if skipped."""
+    stream = next(some for some in lane.plan.streams if some.modality == modality)
+    states = lane.states[modality]
+    y, previous = y_of(stream.y), x_of(LEFT - 0.32)
+    used = any(state != "skipped" for state in states)
+    name = wrap(clean(modality), 14, lines=1)
+    axes.text(previous - 0.1, y, name, fontsize=7.5, ha="right", va="center", color=colour if used else SOFT, zorder=9)
+    for layer, state in zip(stream.layers, states, strict=True):
+        runs = state != "skipped"
+        line: dict[str, Any] = {"color": colour, "lw": 1.8} if runs else {"color": PALE, "lw": 1.2, "ls": (0, (2, 2))}
+        axes.plot([previous, x_of(layer.tap_x)], [y, y], zorder=6, **line)
+        left, right = x_of(layer.x), x_of(layer.x + LAYER_WIDTH)
+        box = FancyBboxPatch((left, y - 0.1), right - left, 0.2, "round,pad=0,rounding_size=0.05", zorder=7)
+        box.set(facecolor=colour if state == "gate" else "white", edgecolor=colour if runs else PALE, linewidth=1.3)
+        box.set_linestyle("-" if runs else "--")
+        axes.add_patch(box)
+        words = {"gate": "gate", "run": "run", "skipped": "skipped"}[state]
+        ink = {"gate": "white", "run": INK, "skipped": "#8a90a3"}[state]
+        axes.text((left + right) / 2, y, words, fontsize=6.5, ha="center", va="center", color=ink, zorder=8)
+        face = colour if layer.read else "white"
+        tap = Circle((x_of(layer.tap_x), y), 0.05, facecolor=face, edgecolor=colour if runs else PALE, lw=1.2, zorder=8)
+        axes.add_patch(tap)
+        previous = x_of(layer.tap_x)

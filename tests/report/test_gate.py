@@ -1,0 +1,81 @@
+"""The drawing of a dynamic architecture: all routes, what has run for the gate, what is skipped."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.patches import Polygon
+
+from nas.report.figures import draw_all
+from nas.report.gate import draw_gate, lanes
+from tests.report.fabricate import fabricate_run
+
+NOTHING = {"operation": "none", "inputs": []}
+IMAGE = [NOTHING, NOTHING, {"operation": "carry", "inputs": ["image@2"]}]
+EARLY = [NOTHING, {"operation": "mlp", "inputs": ["image@1", "words@1"]}, NOTHING]
+
+
+@pytest.fixture
+def summary(tmp_path: Path) -> dict[str, Any]:
+    """The gate reads the first two taps of the image; one route is the image alone, one stops at depth 1."""
+    told = fabricate_run(tmp_path)
+    last = [{key: node[key] for key in ("operation", "inputs")} for node in told["architecture"]["nodes"]]
+    told["architecture"]["gate"] = {"reads": ["image@0", "image@1"], "routes": [IMAGE, EARLY, last]}
+    return told
+
+
+ROUTES = {
+    "static_multiply_adds": 4e6,
+    "routes": [{"share": share, "multiply_adds": cost} for share, cost in ((0.6, 1e6), (0.0, 3e6), (0.4, 4.1e6))],
+}
+
+
+def test_a_lane_knows_what_ran_for_the_gate_and_what_its_route_skips(summary: dict[str, Any]) -> None:
+    image, early, whole = lanes(summary)
+    assert image.states == {"image": ("gate", "gate", "run"), "words": ("skipped",) * 3}
+    assert early.states == {"image": ("gate", "gate", "skipped"), "words": ("run", "run", "skipped")}
+    assert whole.states == {"image": ("gate", "gate", "run"), "words": ("run",) * 3}
+    assert [lane.skips for lane in (image, early, whole)] == [
+        "words",
+        "image from layer 2 on, words from layer 2 on",
+        "",
+    ]
+    assert [[node.is_idle for node in lane.plan.nodes] for lane in (image, early)] == [
+        [True, True, False],
+        [True, False, True],
+    ]
+    assert image.in_words == "fusion2: carry of image; skips words."
+
+
+def test_shares_and_costs_are_told_where_they_are_known(summary: dict[str, Any]) -> None:
+    image, _, whole = lanes({**summary, "dynamic": ROUTES})
+    assert image.title == "60 % of the samples; 1 M multiply-adds, 25 % of the static ones"
+    assert whole.in_words.endswith("102 % of the static ones; skips nothing.")
+
+
+def test_what_no_route_runs_is_not_skipped(summary: dict[str, Any]) -> None:
+    summary["architecture"]["gate"]["routes"] = [
+        IMAGE,
+        [NOTHING, NOTHING, {"operation": "carry", "inputs": ["image@1"]}],
+    ]
+    assert [lane.skips for lane in lanes(summary)] == ["", "image from layer 2 on"]
+
+
+def test_the_gate_is_a_diamond_with_a_frame_and_a_way_for_every_route(summary: dict[str, Any]) -> None:
+    axes = draw_gate({**summary, "dynamic": ROUTES}, {"image": "#0072b2", "words": "#d55e00"}).axes[0]
+    assert sum(isinstance(patch, Polygon) for patch in axes.patches) == 1
+    words = [text.get_text() for text in axes.texts]
+    assert words.count("head") == 3
+    assert words.count("skipped") == 3 + 2
+    assert words.count("gate") == 1 + 3 * 2
+    assert {"image, layer 0", "image, layer 1"} <= set(words)
+
+
+def test_a_report_has_it_with_its_words_and_numbers(summary: dict[str, Any]) -> None:
+    (drawn,) = (each for each in draw_all(summary, []) if each.name == "gate")
+    assert drawn.alt.startswith(
+        "A gate reads image@0 and image@1 and picks one of 3 routes for every sample. Route 1: "
+    )
+    assert len(drawn.csv.splitlines()) == 4
