@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 from nas.export.portable import Portable
-from nas.routing import taps_of_routes
+from nas.routing import Begun, begin, go_on, taps_of_routes
 
 
 class Routed(nn.Module):
@@ -31,22 +31,24 @@ class Routed(nn.Module):
         gate = network.gate
         assert gate is not None
         arrays, present = self.portable.named(inputs)
-        encoded = network.encode(arrays, gate.reads)
-        picked = gate(encoded, present).argmax(dim=1)
+        begun = begin(network, arrays, gate.reads)
+        picked = gate(begun.taps, present).argmax(dim=1)
         outputs = network.head.linear.weight.new_zeros(picked.shape[0], network.head.scale.numel())
-        # Copies, for a branch must not take one tensor twice, and without encoders the taps are the inputs.
-        taps = [tap.clone() for tap in encoded.values()]
+        # Copies, for a branch must not take one tensor twice: taps may be inputs, or views of what is gone on from.
+        parts = [
+            part.clone() for part in (*begun.taps.values(), *(p for _, state in begun.states.values() for p in state))
+        ]
         for number in range(len(network.routes)):
             takes = picked == number
-            given = (outputs, takes, *inputs, *taps)
-            outputs = torch.cond(takes.any(), self._run(number, list(encoded)), _skip, given)
+            outputs = torch.cond(takes.any(), self._run(number, begun), _skip, (outputs, takes, *inputs, *parts))
         return outputs
 
-    def _run(self, number: int, read: Sequence[str]) -> Callable[..., Tensor]:
-        """One route as a function of outputs so far, which samples take it, the inputs and the taps that were read."""
+    def _run(self, number: int, begun: Begun) -> Callable[..., Tensor]:
+        """One route as a function of outputs so far, which samples take it, the inputs, and the tensors of `begun`."""
         portable, network = self.portable, self.portable.network
         selection = network.routes[number]
-        names = network.needed_taps(selection)
+        names, known = network.needed_taps(selection), list(begun.taps)
+        states = {modality: (count, len(state)) for modality, (count, state) in begun.states.items()}
 
         def run(outputs: Tensor, takes: Tensor, *given: Tensor) -> Tensor:
             rows = torch.nonzero(takes).flatten()
@@ -54,9 +56,10 @@ class Routed(nn.Module):
             torch._check(count > 0)  # a tracer would ask
             own = [tensor[rows] for tensor in given]
             arrays, present = portable.named(own[: len(portable.names)])
-            encoded = dict(zip(read, own[len(portable.names) :], strict=True))
-            encoded |= network.encode(arrays, [name for name in names if name not in encoded])
-            taps = network.adapt(encoded, names, present)
+            rest = iter(own[len(portable.names) :])
+            there = {name: next(rest) for name in known}
+            gone = {m: (depth, tuple(next(rest) for _ in range(width))) for m, (depth, width) in states.items()}
+            taps = network.adapt(go_on(network, Begun(arrays, there, gone), names), names, present)
             return outputs.index_copy(0, rows, network.fuse(taps, selection, batch_size=count))
 
         return run

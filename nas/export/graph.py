@@ -11,6 +11,7 @@ import networkx as nx
 
 from nas.architecture import Architecture, Choice, tap_name
 from nas.report.architecture import draw_architecture
+from nas.report.gate import draw_gate
 from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
 from nas.report.style import to_svg as save_svg
@@ -103,9 +104,12 @@ def to_graphml(summary: Mapping[str, Any]) -> bytes:
 
 
 def to_svg(summary: Mapping[str, Any]) -> bytes:
-    """The graph as the report draws it."""
+    """The graph as the report draws it; of a dynamic architecture the gate and all routes."""
+    colours = modality_colours([str(name) for name in summary["depths"]])
     with figure_style():
-        return save_svg(draw_architecture(layout(summary), modality_colours([str(name) for name in summary["depths"]])))
+        if summary["architecture"].get("gate"):
+            return save_svg(draw_gate(summary, colours))
+        return save_svg(draw_architecture(layout(summary), colours))
 
 
 _SHAPES = {"tap": "ellipse", "fusion": "box", "gate": "diamond", "output": "doublecircle"}
