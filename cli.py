@@ -76,6 +76,10 @@ def search(
     modality_dropout: Annotated[
         float, typer.Option(help="How often a training sample is shown without a modality, 0 to 1.")
     ] = 0.0,
+    objective: Annotated[
+        str,
+        typer.Option(help="What to train by, such as gradient_blending or align,modality_dropout; see `fusenas list`."),
+    ] = "",
     strategy: Annotated[str, typer.Option(help="How to search; see `fusenas list`.")] = "sampled",
     discretization: Annotated[str, typer.Option(help="How to decide.")] = "one_standard_error",
     encoders: Annotated[
@@ -135,6 +139,7 @@ def search(
                 cost_weight=cost_weight,
                 max_multiply_adds=share(max_multiply_adds),
                 modality_dropout_rate=modality_dropout,
+                objective=objective,
             ),
             search_config=nas.SearchConfig(trainings=trainings),
             out=out,
@@ -153,6 +158,10 @@ def retrain(
     seed: Annotated[int | None, typer.Option(help="Of the first retraining; the run's if absent.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes per training; the run's if absent.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help='What to train by, see `fusenas list`; the run\'s if absent, "" for nothing more.'),
+    ] = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Another run folder; the run itself if absent.")] = None,
     overwrite: Overwrite = False,
@@ -172,6 +181,7 @@ def retrain(
             seed=seed,
             seeds=seeds,
             epochs=epochs,
+            objective=objective,
             device=device,
             out=out,
             overwrite=overwrite,
@@ -306,13 +316,14 @@ def compare(
 
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
-    """List data sets, spaces, operations, strategies and discretizations.
+    """List data sets, spaces, operations, strategies, discretizations, objectives and formats.
 
     Example: fusenas list --json
     """
     from nas.data import EMBEDDED  # noqa: PLC0415
     from nas.discretize import DISCRETIZATIONS  # noqa: PLC0415
     from nas.export import FORMATS  # noqa: PLC0415
+    from nas.objectives import OBJECTIVES  # noqa: PLC0415
     from nas.space import space_names  # noqa: PLC0415
     from nas.strategies import STRATEGIES  # noqa: PLC0415
     from search_spaces import OPERATIONS  # noqa: PLC0415
@@ -323,6 +334,7 @@ def list_(as_json: AsJson = False) -> None:
         "operations": {name: f"order {op.order}: {op.formula}" for name, op in OPERATIONS.items()},
         "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
         "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
+        "objectives": {_with_argument(name, known.takes): known.words for name, known in OBJECTIVES.items()},
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
     if as_json:
@@ -332,6 +344,10 @@ def list_(as_json: AsJson = False) -> None:
         print(f"{kind}:")
         for name, words in names.items():
             print(f"  {name:24}{words}".rstrip())
+
+
+def _with_argument(name: str, takes: str) -> str:
+    return f"{name}:[{takes}]" if takes else name
 
 
 def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:

@@ -28,6 +28,7 @@ from nas.graph import FusionNetwork
 from nas.guards import discretization_after
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
+from nas.objectives import check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.repeated import Decision, Repeated, judge_searches, repeat
@@ -146,7 +147,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit. Every one
             of several searches has it to itself.
         device: "auto", "cpu", "cuda" or "cuda:1".
-        training: How networks are trained.
+        training: How networks are trained, and by which objective.
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
         out: Run folder to write; None writes nothing.
         overwrite: Whether an earlier run in that folder may be replaced.
@@ -181,6 +182,9 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations, dynamic)
+    check_objective(training.objective, data.task, found_space.modalities, dynamic=bool(found_space.dynamic))
+    if strategy in WITH_SUPERNET and strategy != "sampled":
+        refuse_mixtures(training.objective, strategy)
     if found_space.dynamic and strategy not in WITH_SUPERNET:
         raise UserError(
             f"strategy {strategy!r} has no supernet, which gates are made from; take sampled, or no dynamic"
@@ -376,6 +380,20 @@ def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
         folder=folder.path,
         report=folder.report if folder.report.exists() else None,
     )
+
+
+def refuse_mixtures(objective: str, strategy: str) -> None:
+    """Refuses an objective that trains single paths, for a strategy that trains mixtures.
+
+    Raises:
+        UserError: If it is one.
+    """
+    for one in parse(objective):
+        if one.name.startswith("residual"):
+            raise UserError(
+                f"objective {one.name} trains single paths, and {strategy} mixtures of choices; search with sampled, or "
+                "without it and retrain with it"
+            )
 
 
 def make_space(
