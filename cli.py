@@ -334,7 +334,7 @@ def list_(as_json: AsJson = False) -> None:
         "operations": {name: f"order {op.order}: {op.formula}" for name, op in OPERATIONS.items()},
         "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
         "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
-        "objectives": {_with_argument(name, known.takes): known.words for name, known in OBJECTIVES.items()},
+        "objectives": {f"{name}{known.takes}": known.words for name, known in OBJECTIVES.items()},
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
     if as_json:
@@ -343,11 +343,7 @@ def list_(as_json: AsJson = False) -> None:
     for kind, names in found.items():
         print(f"{kind}:")
         for name, words in names.items():
-            print(f"  {name:24}{words}".rstrip())
-
-
-def _with_argument(name: str, takes: str) -> str:
-    return f"{name}:[{takes}]" if takes else name
+            print(f"  {name:28}{words}".rstrip())
 
 
 def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:

@@ -183,8 +183,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations, dynamic)
     check_objective(training.objective, data.task, found_space.modalities, dynamic=bool(found_space.dynamic))
-    if strategy in WITH_SUPERNET and strategy != "sampled":
-        refuse_mixtures(training.objective, strategy)
+    refuse_mixtures(training.objective, strategy)
     if found_space.dynamic and strategy not in WITH_SUPERNET:
         raise UserError(
             f"strategy {strategy!r} has no supernet, which gates are made from; take sampled, or no dynamic"
@@ -388,12 +387,12 @@ def refuse_mixtures(objective: str, strategy: str) -> None:
     Raises:
         UserError: If it is one.
     """
-    for one in parse(objective):
-        if one.name.startswith("residual"):
-            raise UserError(
-                f"objective {one.name} trains single paths, and {strategy} mixtures of choices; search with sampled, or "
-                "without it and retrain with it"
-            )
+    names = [one.name for one in parse(objective) if one.name.startswith("residual")]
+    if names and strategy in WITH_SUPERNET and strategy != "sampled":
+        raise UserError(
+            f"objective {names[0]} trains single paths, and {strategy} mixtures of choices; search with sampled, or "
+            "without it and retrain with it"
+        )
 
 
 def make_space(
