@@ -497,6 +497,10 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     for sentence in summary["verdict"]:
         console.print(sentence)
     console.print(f"{summary['diagnosis']['in_words'][0]}.")
+    for one in summary.get("advice") or []:
+        console.print(f"{_capital(one['in_words'])}.", markup=False)
+    if "objectives" in summary:
+        _print_objectives(console, summary["objectives"], percent=percent)
     if "stability" in summary:
         _print_stability(console, summary["stability"])
     how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
@@ -513,6 +517,25 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     )
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True)
+
+
+def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: bool) -> None:
+    """Prints what came of every objective that was tried on the found architecture."""
+    table = Table(title="found, by objective: test split, mean [95 % interval]; taken by the architecture split")
+    for title in ("", "score", "better than plain by"):
+        table.add_column(title, justify="right" if title else "left")
+    for row in objectives["tried"]:
+        name = escape(row["objective"] or "plain training")
+        better = _interval(row["difference"], percent=percent) if row["difference"] else ""
+        is_taken = row["objective"] == objectives["chosen"]
+        table.add_row(f"[bold]{name}, taken[/bold]" if is_taken else name, _interval(row, percent=percent), better)
+    console.print(table)
+    if objectives["left_out"]:
+        console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _print_stability(console: Console, stability: dict[str, Any]) -> None:

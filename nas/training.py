@@ -426,15 +426,22 @@ def with_objective(network: nn.Module, objective: Objective | None) -> nn.Module
 def fitting(config: TrainingConfig, seed: int, device: torch.device) -> Fit:
     """Trains for an objective, as `train` does, but with no epoch judged; outer random states are left alone."""
 
-    def fit(module: nn.Module, loss_of: Callable[[Batch], Tensor], samples: Batch, epochs: int) -> None:
+    def fit(
+        module: nn.Module,
+        loss_of: Callable[[Batch], Tensor],
+        samples: Batch,
+        epochs: int,
+        after_epoch: Callable[[], None],
+    ) -> None:
         optimizer, scheduler = make_optimizer(module, config, epochs * steps_per_epoch(len(samples), config))
-        module.train()
         with seeded(seed) as generator:
             for _ in range(epochs):
+                module.train()
                 for batch in shuffled(samples, config.batch_size, generator, device):
                     with autocast(device):
                         loss = loss_of(batch)
                     step(loss, optimizer, scheduler, config)
+                after_epoch()
 
     return fit
 

@@ -14,8 +14,9 @@ from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork, Head, Selection
 from nas.metrics import sample_losses
 
-Fit = Callable[[nn.Module, Callable[[Batch], Tensor], Batch, int], None]
-"""Trains a module in place: what to train, its loss on a batch, all samples, how many passes over them."""
+Fit = Callable[[nn.Module, Callable[[Batch], Tensor], Batch, int, Callable[[], None]], None]
+"""Trains a module in place: what to train, its loss on a batch, all samples, how many passes over them, and what is
+called after each."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,11 +10,15 @@ k runs over the modalities and the joint head. *Offline* weights are measured on
 ones anew in every super-epoch, from the present weights. Heads are measured on a part of the weights split that is
 drawn at random and held out for that alone; the architecture split is not read.
 
-Departures. A modality's head reads its deepest adapted tap, after the adapter, so that with frozen encoders the blended
-gradients still reach the adapters, and nothing else. Degenerate cases, on which the paper is silent: a head that
-generalizes nothing (ΔG ≤ 0) weighs nothing; if none generalizes, the joint head alone is trained, as without blending;
-a gap that hardly grew, or closed, counts as `LEAST_OVERFITTING` times the largest ΔG, so that no head is weighed by the
-inverse of noise. In a supernet the joint head is measured on the warm-up path, and trained on whatever paths are drawn.
+Departures. A modality's head reads its deepest adapted tap, after the adapter, so that with frozen encoders the
+blended gradients still reach the adapters, and nothing else. Growths are taken up to the epoch of a head's lowest
+held-out loss, as by `nas.analysis.overfitting_ratio`, so that a head that has learned and then overfits does not
+count as one that never learned. Degenerate cases, on which the paper is silent: a head that generalizes nothing (ΔG ≤
+0) weighs nothing; if that is the joint one, which is what predicts, it is trained alone, as without blending; a gap
+that hardly grew, or closed, counts as `LEAST_OVERFITTING` times the largest ΔG, so that no head is weighed by the
+inverse of noise. Under AdamW the weights matter where losses meet, in encoders and adapters: what one loss alone
+trains takes steps of one size, whatever that weighs. In a supernet the joint head is measured on the warm-up path,
+and trained on whatever paths are drawn.
 """
 
 from __future__ import annotations
@@ -35,7 +39,7 @@ LEAST_OVERFITTING = 0.1
 HELD_OUT_SHARE = 0.2
 """Of the weights split, while weights of losses are measured."""
 
-MEASURED_SHARE = 0.5
+MEASURED_SHARE = 0.25
 """Length of the trainings that measure, as a share of the training, or of the super-epoch, that they are for."""
 
 SUPER_EPOCHS = 4
@@ -52,7 +56,7 @@ def blending_weights(generalization: Tensor, overfitting: Tensor) -> Tensor:
         overfitting: ΔO likewise.
     """
     gained = generalization.clamp(min=0)
-    if not gained.any():
+    if not gained[-1]:
         return torch.eye(len(gained))[-1].to(gained)
     weights = gained / overfitting.clamp(min=LEAST_OVERFITTING * float(gained.max())).square()
     return weights / weights.sum()
@@ -106,7 +110,7 @@ class GradientBlending(Objective):
         order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(0)).to(samples.targets.device)
         cut = max(1, round(HELD_OUT_SHARE * len(samples)))
         held_out, seen = samples.take(order[:cut]), samples.take(order[cut:])
-        before = [self._evaluated(network, part) for part in (seen, held_out)]
+        before = torch.stack([self._evaluated(network, part) for part in (seen, held_out)])
         generalization, overfitting = [], []
         for number in range(len(self.weights)):
             twin, own = copy.deepcopy(network), copy.deepcopy(self)
@@ -116,10 +120,16 @@ class GradientBlending(Objective):
             ) -> Tensor:
                 return own.head_losses(ForwardPass.run(self.task, twin, batch, more_taps=own.reads))[number]
 
-            fit(nn.ModuleList([twin, own]), loss_of, seen, epochs)
-            after = [own._evaluated(twin, part) for part in (seen, held_out)]
-            generalization.append(before[1][number] - after[1][number])
-            overfitting.append((after[1] - after[0] - before[1] + before[0])[number])
+            course: list[Tensor] = []
+
+            def judge(twin: FusionNetwork = twin, own: GradientBlending = own, course: list[Tensor] = course) -> None:
+                course.append(torch.stack([own._evaluated(twin, part) for part in (seen, held_out)]))
+
+            fit(nn.ModuleList([twin, own]), loss_of, seen, epochs, judge)
+            after = min((losses[:, number] for losses in course), key=lambda losses: float(losses[1]))
+            gained = before[:, number] - after
+            generalization.append(gained[1])
+            overfitting.append(gained[0] - gained[1])
         return torch.stack(generalization), torch.stack(overfitting)
 
     @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -27,10 +28,12 @@ WEIGHTS = split_batch(DATA, "weights", CPU)
         ([1.0, 0.5, 2.0], [0.5, 1.0, 2.0], [0.8, 0.1, 0.1]),
         # What generalizes nothing weighs nothing: 0, 1 / 1, 1 / 2² = 0.25.
         ([-1.0, 1.0, 1.0], [0.1, 1.0, 2.0], [0.0, 0.8, 0.2]),
-        # A gap that closed, or hardly grew, counts as a tenth of the largest gain: 2 / 0.2² twice …
-        ([2.0, 2.0, 0.0], [-3.0, 0.0, 1.0], [0.5, 0.5, 0.0]),
+        # A gap that closed, or hardly grew, counts as a tenth of the largest gain: 2 / 0.2² twice, 1 / 1² …
+        ([2.0, 2.0, 1.0], [-3.0, 0.0, 1.0], [50 / 101, 50 / 101, 1 / 101]),
         # … so that a head that hardly moved is not weighed by the inverse of noise: 1e-4 / 0.01 against 1 / 0.25.
         ([1e-4, 0.0, 1.0], [1e-5, 1.0, 0.5], [0.01 / 4.01, 0.0, 4 / 4.01]),
+        # The joint head, which predicts, generalizes nothing: it alone, as without.
+        ([1.0, 2.0, 0.0], [1.0, 1.0, 1.0], [0.0, 0.0, 1.0]),
         # Nothing generalizes: the joint head alone, as without.
         ([-1.0, 0.0, -2.0], [1.0, 1.0, 1.0], [0.0, 0.0, 1.0]),
     ],
@@ -61,16 +64,24 @@ def _measured(online: bool, epochs: int) -> list[tuple[int, int]]:
 
     for epoch in range(epochs):
 
-        def fit(_module: nn.Module, _loss: object, samples: Batch, number: int, epoch: int = epoch) -> None:
+        def fit(
+            _module: nn.Module,
+            _loss: object,
+            samples: Batch,
+            number: int,
+            after_epoch: Callable[[], None],
+            epoch: int = epoch,
+        ) -> None:
             assert len(samples) == 58  # 72 less a fifth, which is held out
             seen.append((epoch, number))
+            after_epoch()
 
         objective.begin_epoch(epoch, epochs, network, WEIGHTS, fit)
     return seen
 
 
 def test_offline_measures_once_and_online_in_every_super_epoch_all_three_heads() -> None:
-    assert _measured(online=False, epochs=8) == 3 * [(0, 4)]
+    assert _measured(online=False, epochs=8) == 3 * [(0, 2)]
     assert _measured(online=True, epochs=8) == [(epoch, 1) for epoch in (0, 2, 4, 6) for _ in range(3)]
 
 
@@ -79,7 +90,7 @@ def test_measuring_leaves_network_heads_and_random_states_alone() -> None:
     objective = GradientBlending(network, DATA.task, online=False)
     before, heads = copy.deepcopy(network.state_dict()), copy.deepcopy(objective.heads.state_dict())
     state = torch.get_rng_state()
-    objective.begin_epoch(0, 4, network, WEIGHTS, fitting(CONFIG, 0, CPU))
+    objective.begin_epoch(0, 8, network, WEIGHTS, fitting(CONFIG, 0, CPU))
     assert same_tensors(network.state_dict(), before)
     assert same_tensors(objective.heads.state_dict(), heads)
     assert torch.equal(torch.get_rng_state(), state)
@@ -94,7 +105,7 @@ def test_growths_are_differences_between_two_checkpoints() -> None:
     objective = GradientBlending(network, DATA.task, online=False)
     found: list[Tensor] = []
 
-    def fit(module: nn.Module, _loss: object, samples: Batch, _epochs: int) -> None:
+    def fit(module: nn.Module, _loss: object, samples: Batch, _epochs: int, after_epoch: Callable[[], None]) -> None:
         assert isinstance(module, nn.ModuleList)
         twin = module[0]
         assert isinstance(twin, FusionNetwork)
@@ -110,6 +121,10 @@ def test_growths_are_differences_between_two_checkpoints() -> None:
         (train_before, held_before), (train_after, held_after) = losses
         gap = (held_after - train_after) - (held_before - train_before)
         found.append(torch.stack([held_before - held_after, gap]))
+        after_epoch()
+        with torch.no_grad():
+            twin.head.linear.bias[1] += 10  # much worse: the epoch before is the one that counts
+        after_epoch()
 
     generalization, overfitting = objective._measure(network, WEIGHTS, fit, 1)
     assert len(found) == 3
