@@ -31,7 +31,7 @@ from benchmarks.rows import read_rows, write_rows
 from nas.architecture import Architecture, Choice
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
-from nas.data.failure_tasks import FailureTask
+from nas.data.failure_tasks import FailureKind, FailureTask
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
@@ -89,7 +89,7 @@ class Case:
 
 def planted() -> list[Case]:
     """Every failure with its cures."""
-    cures = {
+    cures: dict[FailureKind, tuple[str, tuple[str, ...]]] = {
         "hasty": ("late", ("gradient_blending", "gradient_blending_online", "gradient_modulation:2")),
         "leak": ("late", ("modality_dropout",)),
         "prior": ("late", ("rubi:tag",)),
@@ -150,7 +150,7 @@ def run(case: Case, seeds: Sequence[int], rows: dict[tuple[str, str, str, int], 
         return
     data = case.make()
     space = make_space("layerwise", data)
-    batches = [split_batch(data, split, CPU) for split in ("weights", "architecture", "test")]  # type: ignore[arg-type]
+    batches = [split_batch(data, split, CPU) for split in ("weights", "architecture", "test")]
     for arm, seed in wanted:
         config = TrainingConfig(objective=arm.objective)
         with seeded(seed):

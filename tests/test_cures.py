@@ -16,7 +16,7 @@ from nas.report.diagnosis import cures_of
 from nas.training import TrainingConfig
 from tests.tiny_runs import as_data, no_report, tiny_arrays, tiny_search
 
-AUTO = TrainingConfig(epochs=2, channels=8, batch_size=24, objective="auto")
+AUTO = TrainingConfig(epochs=5, channels=8, batch_size=24, learning_rate=2e-2, objective="auto")
 
 SAME = {"operations": ("additive",), "encoders": "joint", "seeds": 2, "strategy": "random", "training": AUTO}
 

@@ -16,9 +16,9 @@ held-out loss, as by `nas.analysis.overfitting_ratio`, so that a head that has l
 count as one that never learned. Degenerate cases, on which the paper is silent: a head that generalizes nothing (ΔG ≤
 0) weighs nothing; if that is the joint one, which is what predicts, it is trained alone, as without blending; a gap
 that hardly grew, or closed, counts as `LEAST_OVERFITTING` times the largest ΔG, so that no head is weighed by the
-inverse of noise. Under AdamW the weights matter where losses meet, in encoders and adapters: what one loss alone
-trains takes steps of one size, whatever that weighs. In a supernet the joint head is measured on the warm-up path,
-and trained on whatever paths are drawn.
+inverse of noise. Under AdamW the size of a loss is divided out: so that the weights matter as they do under the
+paper's SGD, the steps of each modality's encoder and adapters are scaled by w_m + w_joint, as a share of the largest.
+In a supernet the joint head is measured on the warm-up path, and trained on whatever paths are drawn.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from nas.data.batches import Batch, in_order
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork, Head
 from nas.objectives.base import Fit, ForwardPass, Objective, deepest_taps, fresh_head
+from nas.objectives.steps import ScaledSteps
 
 LEAST_OVERFITTING = 0.1
 """Smallest ΔO that is told from noise, as a share of the largest ΔG."""
@@ -83,6 +84,7 @@ class GradientBlending(Objective):
         self.heads = nn.ModuleDict({modality: fresh_head(network) for modality in self.taps})
         even = torch.full((len(self.taps) + 1,), 1 / (len(self.taps) + 1), device=network.head.shift.device)
         self.register_buffer("weights", even)
+        self._steps = ScaledSteps()
 
     def begin_epoch(self, epoch: int, num_epochs: int, network: FusionNetwork, samples: Batch, fit: Fit) -> None:
         """Measures the weights where it is time to."""
@@ -99,6 +101,19 @@ class GradientBlending(Objective):
         """Mean loss of every head on a batch, (heads,), the joint one last."""
         alone = [forward.losses(self._head(modality)(forward.taps[tap])) for modality, tap in self.taps.items()]
         return torch.stack([*(losses.mean() for losses in alone), forward.losses(forward.outputs()).mean()])
+
+    def steps(self) -> dict[str, float]:
+        """How much of a step each modality's encoder and adapters take, by the losses that train them, 0 to 1."""
+        trained_by = self.weights[:-1] + self.weights[-1]
+        return dict(zip(self.taps, (trained_by / trained_by.max()).tolist(), strict=True))
+
+    def before_step(self, network: FusionNetwork) -> None:
+        """Keeps the weights that shall not go all the way."""
+        self._steps.begin(network, self.steps())
+
+    def after_step(self, network: FusionNetwork) -> None:  # noqa: ARG002  # the interface of all objectives
+        """Takes back what was too much of the step."""
+        self._steps.end()
 
     def _head(self, modality: str) -> Head:
         head = self.heads[modality]

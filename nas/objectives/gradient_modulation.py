@@ -13,8 +13,7 @@ for all weights θ_u of that modality's encoder. Departures:
   with all taps at zero. Where fusion is additive that is the paper's W_u h_u + b/m; of a product, which is zero where
   one factor is, no modality says anything alone, all s are equal, and nothing is modulated.
 - *Any task.* The probability of the right class is exp(−loss), and so it is for labels and quantities.
-- *The step is scaled, not the gradient.* Under the paper's SGD both are the same; AdamW divides the gradient by its own
-  size, and a factor that stays would be divided out.
+- *The step is scaled, not the gradient.* Under the paper's SGD both are the same; see `nas.objectives.steps`.
 - *Adapters are among the weights.* With frozen encoders they are all that is modulated. The authors' code acts on
   convolutions alone; here noise goes to all weights of two axes or more, and steps are scaled for all parameters.
 - The first half of a training is modulated, as by the defaults of their code, epochs 0 to 50 of 100.
@@ -23,12 +22,13 @@ for all weights θ_u of that modality's encoder. Departures:
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from nas.architecture import tap_modality
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.objectives.base import ForwardPass, Objective, deepest_taps
+from nas.objectives.steps import ScaledSteps, parameters_of
 
 ALPHA = 0.5
 """Between the paper's 0.1 for VGGSound and 0.8 for CREMA-D; it leaves 0.54 of the steps at a ratio of 1."""
@@ -62,7 +62,7 @@ class GradientModulation(Objective):
         self.alpha = alpha
         self.modalities = list(deepest_taps(network))
         self.coefficients: dict[str, float] = {}
-        self._before: list[tuple[nn.Parameter, Tensor, float]] = []
+        self._steps = ScaledSteps()
 
     def loss(self, forward: ForwardPass, progress: float) -> None:
         """Adds nothing; notes how much of a step each modality shall take."""
@@ -74,23 +74,16 @@ class GradientModulation(Objective):
     @torch.no_grad()
     def before_step(self, network: FusionNetwork) -> None:
         """Adds the noise, and keeps the weights that shall not go all the way."""
-        self._before = []
-        for modality, coefficient in self.coefficients.items():
+        self._steps.begin(network, self.coefficients)
+        for modality in self.coefficients:
             for parameter in parameters_of(network, modality):
-                if parameter.grad is None:
-                    continue
-                if parameter.dim() > 1:
+                if parameter.grad is not None and parameter.dim() > 1:
                     deviation = float(parameter.grad.std()) + 1e-8
                     parameter.grad += deviation * torch.randn_like(parameter.grad)
-                if coefficient < 1:
-                    self._before.append((parameter, parameter.detach().clone(), coefficient))
 
-    @torch.no_grad()
     def after_step(self, network: FusionNetwork) -> None:  # noqa: ARG002  # the interface of all objectives
         """Takes back what was too much of the step."""
-        for parameter, before, coefficient in self._before:
-            parameter.copy_(torch.lerp(before, parameter, coefficient))
-        self._before = []
+        self._steps.end()
 
 
 @torch.no_grad()
@@ -107,25 +100,6 @@ def unimodal_scores(forward: ForwardPass, modalities: list[str]) -> Tensor:
         alone = forward.outputs({**silent, **heard}) - (1 - 1 / len(modalities)) * nothing
         scores.append(torch.exp(-forward.losses(alone)).sum(dim=1).mean())
     return torch.stack(scores)
-
-
-def parameters_of(network: FusionNetwork, modality: str) -> list[nn.Parameter]:
-    """What is learned of one modality before it meets others: of its encoder, if that is not frozen, and adapters."""
-    adapters = [
-        adapter
-        for name, adapter in network.adapters.items()
-        if any(name == tap.replace("@", "_") and tap_modality(tap) == modality for tap in _taps(network))
-    ]
-    return [
-        parameter
-        for module in (network.encoders[modality], *adapters)
-        for parameter in module.parameters()
-        if parameter.requires_grad
-    ]
-
-
-def _taps(network: FusionNetwork) -> list[str]:
-    return [name for node in network.space.nodes for name in node.sources() if "@" in name]
 
 
 def alpha_of(text: str) -> float:

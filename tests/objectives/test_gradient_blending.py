@@ -56,6 +56,23 @@ def test_the_loss_is_the_weighted_sum_of_the_losses_of_all_heads() -> None:
     torch.testing.assert_close(found, wanted)
 
 
+def test_steps_are_as_long_as_the_losses_that_train_a_modality_weigh() -> None:
+    objective = GradientBlending(network_of("late"), DATA.task, online=False)
+    objective.weights.copy_(torch.tensor([0.1, 0.7, 0.2]))  # 0.3 against 0.9
+    assert objective.steps() == pytest.approx({"sound": 1 / 3, "sight": 1.0})
+    network, before = network_of("late"), network_of("late").state_dict()
+    network.zero_grad()
+    sum(parameter.sum() for parameter in network.parameters()).backward()  # type: ignore[union-attr]
+    objective.before_step(network)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(1)
+    objective.after_step(network)
+    for name, value in network.named_parameters():
+        share = 1 / 3 if name.startswith(("encoders.sound", "adapters.sound")) else 1.0
+        torch.testing.assert_close(value - before[name], torch.full_like(value, share))
+
+
 def _measured(online: bool, epochs: int) -> list[tuple[int, int]]:
     """Before which epochs of a training weights are measured, and by how many epochs."""
     network = network_of("late")

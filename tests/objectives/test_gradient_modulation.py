@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from nas.objectives.base import ForwardPass
-from nas.objectives.gradient_modulation import GradientModulation, modulation, parameters_of, unimodal_scores
+from nas.objectives.gradient_modulation import GradientModulation, modulation, unimodal_scores
+from nas.objectives.steps import parameters_of
 from nas.training import losses, make_optimizer, step
 from tests.objectives.networks import CONFIG, DATA, batch_of, network_of
 
