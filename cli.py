@@ -78,7 +78,9 @@ def search(
     ] = 0.0,
     objective: Annotated[
         str,
-        typer.Option(help="What to train by, such as gradient_blending or align,modality_dropout; see `fusenas list`."),
+        typer.Option(
+            help="Cures to train by, such as gradient_blending, comma-separated, or auto; see `fusenas list`."
+        ),
     ] = "",
     strategy: Annotated[str, typer.Option(help="How to search; see `fusenas list`.")] = "sampled",
     discretization: Annotated[str, typer.Option(help="How to decide.")] = "one_standard_error",
@@ -160,7 +162,7 @@ def retrain(
     epochs: Annotated[int | None, typer.Option(help="Passes per training; the run's if absent.")] = None,
     objective: Annotated[
         str | None,
-        typer.Option(help='What to train by, see `fusenas list`; the run\'s if absent, "" for nothing more.'),
+        typer.Option(help='Cures to train by, or auto, see `fusenas list`; the run\'s if absent, "" for none.'),
     ] = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Another run folder; the run itself if absent.")] = None,
