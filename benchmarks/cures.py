@@ -5,9 +5,9 @@
 
 *Planted*: a task of `nas.data.failure_tasks` for every failure, with the cures that are for it. *Real*: every cure on
 the data sets in a folder, those of `benchmarks.datasets`. The architecture is fixed, late fusion; `residual`, which
-needs interactions beside a sum, trains late fusion with a product one depth before, against plain training of the same.
-Encoders are trained jointly everywhere, for frozen ones leave the cures but the adapters to act on. The best epoch is
-chosen on the architecture split, and each network judged once on the test split.
+needs interactions beside a sum, trains late fusion with a nonlinear node one depth before, against plain training of
+the same. Encoders are trained jointly wherever there are any to train, for frozen ones leave the cures but the adapters
+to act on. The best epoch is chosen on the architecture split, and each network judged once on the test split.
 
 Rows that are there already are not trained again: a benchmark that was stopped goes on where it was.
 """
@@ -72,7 +72,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Arm:
-    """A network, `late` or `both` of a sum and a product, and an objective."""
+    """A network, `late` or `both` of a sum and a nonlinear node, and an objective."""
 
     network: str
     objective: str
@@ -128,7 +128,7 @@ def real(folder: Path, only: Sequence[str] | None) -> Iterator[Case]:
 
 
 def architecture_of(space: SearchSpace, network: str) -> Architecture:
-    """Late fusion, or with it the product of all modalities one depth before."""
+    """Late fusion, or with it a nonlinear node of all modalities one depth before."""
     late = next(one.architecture for one in space.references if one.kind == "late")
     if network == "late":
         return late
@@ -137,9 +137,9 @@ def architecture_of(space: SearchSpace, network: str) -> Architecture:
     taps = next(
         one.architecture[before].inputs
         for one in space.references
-        if one.name == "multiplicative" and one.architecture[f"fusion{depth}"].inputs
+        if one.name == "mlp" and one.architecture[f"fusion{depth}"].inputs
     )
-    return Architecture(late.space, (*shallow, (before, Choice("multiplicative", taps)), last))
+    return Architecture(late.space, (*shallow, (before, Choice("mlp", taps)), last))
 
 
 def run(case: Case, seeds: Sequence[int], rows: dict[tuple[str, str, str, int], Row], path: Path) -> None:

@@ -1,7 +1,8 @@
 """Tasks on which plain training of a fixed fusion is known to go wrong, each in one way, made from a seed.
 
-Two modalities are vectors that show hidden numbers, turned by a random rotation, in noise. A signal is a function of
-the hidden numbers, and its quartiles are four classes, so chance is 25 %. `FailureTask` tells what goes wrong where.
+Two modalities show hidden numbers, turned by a random rotation, in noise: vectors, or, for `hidden`, ready-made
+features of three depths. A signal is a function of the hidden numbers, and its quartiles are four classes, so chance is
+25 %. `FailureTask` tells what goes wrong where.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FailureKind = Literal["hasty", "leak", "prior", "hidden", "unaligned"]
 HIDDEN = 4
 CLASSES = 4
 
-Array = NDArray[np.float64]
+Array = NDArray[np.floating]
 Labels = NDArray[np.int64]
 
 
@@ -30,14 +31,15 @@ Labels = NDArray[np.int64]
 class FailureTask:
     """A task and all that it is made from.
 
-    - `hasty`: the first modality has 256 features of which few say something, and weakly: a network soon knows its
+    - `hasty`: the first modality has 512 features of which few say something, and weakly: a network soon knows its
       training samples by heart. The second says more, in a form that products have to undo, which takes time; once the
       first has brought the loss down, nothing is left to learn it from.
     - `leak`: in training the second modality shows the label of every sample, elsewhere nothing there. The first says
       what can be known, in a form that takes time.
     - `prior`: in training the second modality shows the label of nine samples in ten, or else any class; elsewhere
       always any class. The first says what can be known.
-    - `hidden`: a product of both modalities beside a sum of both that is several times as strong.
+    - `hidden`: a product of both modalities beside a sum of both that is several times as strong, and few samples: a
+      node that can learn both learns the sum as well, from too few samples, and leaves less to the node that adds.
     - `unaligned`: both modalities show the same four numbers among twenty of their own that are twice as large, each
       turned its own way; a half of the labels in training are wrong. Which samples belong together is never wrong.
 
@@ -70,22 +72,29 @@ class FailureTask:
         count = self.samples or samples
         splits = np.repeat([0, 1, 2], [count, count, self.test_samples])
         first, second, labels = build(splits == 0, np.random.default_rng(self.seed))
-        shown = {name: array.astype(np.float32) for name, array in zip(names, (first, second), strict=True)}
-        return from_arrays(shown, labels, splits=splits, name=f"{self.kind}-s{self.seed}")
+        return from_arrays(dict(zip(names, (first, second), strict=True)), labels, splits=splits, name=self.name)
+
+    @property
+    def name(self) -> str:
+        """Such as "leak-s0"."""
+        return f"{self.kind}-s{self.seed}"
 
 
-Build = Callable[[NDArray[np.bool_], np.random.Generator], tuple[Array, Array, Labels]]
-"""From which samples are for training, (n,), to both modalities (n, features) and the labels (n,)."""
+Shown = Array | list[Array]
+"""A vector (n, features), or such a vector for each of three depths, float32."""
+
+Build = Callable[[NDArray[np.bool_], np.random.Generator], tuple[Shown, Shown, Labels]]
+"""From which samples are for training, (n,), to both modalities and the labels (n,)."""
 
 
-def _hasty(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Array, Array, Labels]:
+def _hasty(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
     hasty, steady = _drawn(training, generator), _drawn(training, generator)
     signal = _along(steady, generator) + 0.5 * _along(hasty, generator)
-    first = _shown(hasty, 256, 1.0, generator)
+    first = _shown(hasty, 512, 1.0, generator)
     return first, _shown(_harder(steady, generator), 16, 0.1, generator), _quartiles(signal)
 
 
-def _leak(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Array, Array, Labels]:
+def _leak(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
     picture, tag = _drawn(training, generator), _drawn(training, generator)
     labels = _quartiles(_along(picture, generator) + 0.5 * _along(tag, generator))
     told = np.where(training[:, None], 3 * np.eye(CLASSES)[labels], 0)
@@ -93,7 +102,7 @@ def _leak(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[
     return first, _shown(np.concatenate([tag, told], axis=1), 16, 0.1, generator), labels
 
 
-def _prior(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Array, Array, Labels]:
+def _prior(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
     picture = _drawn(training, generator)
     labels = _quartiles(_along(picture, generator))
     is_told = training & (generator.random(len(training)) < 0.9)
@@ -101,14 +110,15 @@ def _prior(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple
     return _shown(picture, 16, 0.4, generator), _shown(3 * np.eye(CLASSES)[told], 16, 0.3, generator), labels
 
 
-def _hidden(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Array, Array, Labels]:
-    first, second = _drawn(training, generator), _drawn(training, generator)
-    added = _along(first, generator) + _along(second, generator)
-    signal = 2 * added + 1.5 * _along(first, generator) * _along(second, generator)
-    return _shown(first, 16, 0.1, generator), _shown(second, 16, 0.1, generator), _quartiles(signal)
+def _hidden(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
+    left, right = _drawn(training, generator), _drawn(training, generator)
+    added = _along(left, generator) + _along(right, generator)
+    signal = 2 * added + _along(left, generator) * _along(right, generator)
+    first, second = ([_shown(one, 8, 0.3, generator) for _ in range(3)] for one in (left, right))
+    return first, second, _quartiles(signal)
 
 
-def _unaligned(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Array, Array, Labels]:
+def _unaligned(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
     shared = _drawn(training, generator)
     labels = _quartiles(_along(shared, generator))
     is_wrong = training & (generator.random(len(training)) < 0.5)
@@ -119,10 +129,10 @@ def _unaligned(training: NDArray[np.bool_], generator: np.random.Generator) -> t
 
 
 _KINDS: Mapping[FailureKind, tuple[Build, tuple[str, str], int]] = {
-    "hasty": (_hasty, ("hasty", "steady"), 1000),
+    "hasty": (_hasty, ("hasty", "steady"), 800),
     "leak": (_leak, ("picture", "tag"), 1000),
     "prior": (_prior, ("picture", "tag"), 1500),
-    "hidden": (_hidden, ("left", "right"), 800),
+    "hidden": (_hidden, ("left", "right"), 300),
     "unaligned": (_unaligned, ("left", "right"), 800),
 }
 """Kind to what builds it, the names of its modalities, and the samples of a split."""
@@ -148,7 +158,7 @@ def _shown(numbers: Array, features: int, noise: float, generator: np.random.Gen
     """Numbers (samples, numbers), turned into more features (samples, features), in noise of this deviation."""
     rotation = np.linalg.qr(generator.standard_normal((features, features)))[0]
     turned = numbers @ rotation[: numbers.shape[1]]
-    return np.asarray(turned + noise * generator.standard_normal(turned.shape))
+    return np.asarray(turned + noise * generator.standard_normal(turned.shape), dtype=np.float32)
 
 
 def _quartiles(signal: Array) -> Labels:
