@@ -91,6 +91,7 @@ def planted() -> list[Case]:
     """Every failure with its cures."""
     cures: dict[FailureKind, tuple[str, tuple[str, ...]]] = {
         "hasty": ("late", ("gradient_blending", "gradient_blending_online", "gradient_modulation:2")),
+        "dominant": ("late", ("gradient_modulation", "gradient_modulation:2", "gradient_blending")),
         "leak": ("late", ("modality_dropout",)),
         "prior": ("late", ("rubi:tag",)),
         "hidden": ("both", ("residual", "residual_sequential")),

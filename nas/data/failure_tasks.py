@@ -18,7 +18,7 @@ from nas.data.from_arrays import from_arrays
 from nas.data.fusion_data import FusionData
 from nas.errors import UserError, unknown_name
 
-FailureKind = Literal["hasty", "leak", "prior", "hidden", "unaligned"]
+FailureKind = Literal["hasty", "dominant", "leak", "prior", "hidden", "unaligned"]
 
 HIDDEN = 4
 CLASSES = 4
@@ -34,6 +34,8 @@ class FailureTask:
     - `hasty`: the first modality has 512 features of which few say something, and weakly: a network soon knows its
       training samples by heart. The second says more, in a form that products have to undo, which takes time; once the
       first has brought the loss down, nothing is left to learn it from.
+    - `dominant`: the first modality has 256 features of which few say much, at once; the second says as much, in a form
+      that takes time. The first alone brings the loss down, by what it says and then by heart.
     - `leak`: in training the second modality shows the label of every sample, elsewhere nothing there. The first says
       what can be known, in a form that takes time.
     - `prior`: in training the second modality shows the label of nine samples in ten, or else any class; elsewhere
@@ -88,10 +90,21 @@ Build = Callable[[NDArray[np.bool_], np.random.Generator], tuple[Shown, Shown, L
 
 
 def _hasty(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
-    hasty, steady = _drawn(training, generator), _drawn(training, generator)
-    signal = _along(steady, generator) + 0.5 * _along(hasty, generator)
-    first = _shown(hasty, 512, 1.0, generator)
-    return first, _shown(_harder(steady, generator), 16, 0.1, generator), _quartiles(signal)
+    return _fast_and_slow(training, generator, features=512, strength=1.0, weight=0.5)
+
+
+def _dominant(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
+    return _fast_and_slow(training, generator, features=256, strength=3.0, weight=1.0)
+
+
+def _fast_and_slow(
+    training: NDArray[np.bool_], generator: np.random.Generator, *, features: int, strength: float, weight: float
+) -> tuple[Shown, Shown, Labels]:
+    """Many features of noise, with hidden numbers of this strength and this weight in the signal, and a harder form."""
+    slow, fast = _drawn(training, generator), _drawn(training, generator)
+    first = _shown(strength * fast, features, 1.0, generator)
+    second = _shown(_harder(slow, generator), 16, 0.1, generator)
+    return first, second, _quartiles(_along(slow, generator) + weight * _along(fast, generator))
 
 
 def _leak(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
@@ -130,6 +143,7 @@ def _unaligned(training: NDArray[np.bool_], generator: np.random.Generator) -> t
 
 _KINDS: Mapping[FailureKind, tuple[Build, tuple[str, str], int]] = {
     "hasty": (_hasty, ("hasty", "steady"), 800),
+    "dominant": (_dominant, ("dominant", "slow"), 800),
     "leak": (_leak, ("picture", "tag"), 1000),
     "prior": (_prior, ("picture", "tag"), 1500),
     "hidden": (_hidden, ("left", "right"), 300),

@@ -32,6 +32,8 @@ def accuracies(kind: Any, name: str) -> tuple[float, float]:
     [
         ("hasty", "hasty", (0.7, 1.0), (0.22, 0.36)),  # 512 features learn 600 samples by heart
         ("hasty", "steady", (0.25, 0.4), (0.2, 0.36)),  # what it knows takes products
+        ("dominant", "dominant", (0.8, 1.0), (0.36, 0.6)),  # some of it is of use elsewhere
+        ("dominant", "slow", (0.25, 0.4), (0.2, 0.36)),
         ("leak", "tag", (0.99, 1.0), (0.25, 0.45)),
         ("leak", "picture", (0.25, 0.4), (0.2, 0.36)),
         ("prior", "tag", (0.85, 0.97), (0.2, 0.3)),  # 0.9 + 0.1 / 4, and chance
