@@ -43,7 +43,7 @@ class FailureTask:
     - `hidden`: a product of both modalities beside a sum of both that is several times as strong, and few samples: a
       node that can learn both learns the sum as well, from too few samples, and leaves less to the node that adds.
     - `unaligned`: both modalities show the same four numbers among twenty of their own that are twice as large, each
-      turned its own way; a half of the labels in training are wrong. Which samples belong together is never wrong.
+      turned its own way; seven in ten labels of training say nothing. Which samples belong together is never wrong.
 
     Attributes:
         kind: What goes wrong.
@@ -134,7 +134,7 @@ def _hidden(training: NDArray[np.bool_], generator: np.random.Generator) -> tupl
 def _unaligned(training: NDArray[np.bool_], generator: np.random.Generator) -> tuple[Shown, Shown, Labels]:
     shared = _drawn(training, generator)
     labels = _quartiles(_along(shared, generator))
-    is_wrong = training & (generator.random(len(training)) < 0.5)
+    is_wrong = training & (generator.random(len(training)) < 0.7)
     labels = np.where(is_wrong, generator.integers(0, CLASSES, len(training)), labels)
     own = 2 * generator.standard_normal((2, len(training), 20))
     first, second = (_shown(np.concatenate([shared, one], axis=1), 32, 0.3, generator) for one in own)
@@ -147,7 +147,7 @@ _KINDS: Mapping[FailureKind, tuple[Build, tuple[str, str], int]] = {
     "leak": (_leak, ("picture", "tag"), 1000),
     "prior": (_prior, ("picture", "tag"), 1500),
     "hidden": (_hidden, ("left", "right"), 300),
-    "unaligned": (_unaligned, ("left", "right"), 800),
+    "unaligned": (_unaligned, ("left", "right"), 1600),
 }
 """Kind to what builds it, the names of its modalities, and the samples of a split."""
 
