@@ -99,7 +99,7 @@ def test_list_tells_every_name_in_a_line(run: Run) -> None:
 
 def test_list_as_json_says_the_same(run: Run) -> None:
     found = json.loads(run("list", "--json").out)
-    assert list(found) == ["data", "spaces", "operations", "strategies", "discretizations", "formats"]
+    assert list(found) == ["data", "spaces", "operations", "strategies", "discretizations", "objectives", "formats"]
     assert set(found["operations"]) == set(OPERATIONS)
     assert found["operations"]["additive"].startswith("order 1: ")
     assert all(found["strategies"].values())
