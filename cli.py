@@ -76,6 +76,12 @@ def search(
     modality_dropout: Annotated[
         float, typer.Option(help="How often a training sample is shown without a modality, 0 to 1.")
     ] = 0.0,
+    objective: Annotated[
+        str,
+        typer.Option(
+            help="Cures to train by, such as gradient_blending, comma-separated, or auto; see `fusenas list`."
+        ),
+    ] = "",
     strategy: Annotated[str, typer.Option(help="How to search; see `fusenas list`.")] = "sampled",
     discretization: Annotated[str, typer.Option(help="How to decide.")] = "one_standard_error",
     encoders: Annotated[
@@ -135,6 +141,7 @@ def search(
                 cost_weight=cost_weight,
                 max_multiply_adds=share(max_multiply_adds),
                 modality_dropout_rate=modality_dropout,
+                objective=objective,
             ),
             search_config=nas.SearchConfig(trainings=trainings),
             out=out,
@@ -153,6 +160,10 @@ def retrain(
     seed: Annotated[int | None, typer.Option(help="Of the first retraining; the run's if absent.")] = None,
     seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes per training; the run's if absent.")] = None,
+    objective: Annotated[
+        str | None,
+        typer.Option(help='Cures to train by, or auto, see `fusenas list`; the run\'s if absent, "" for none.'),
+    ] = None,
     device: Device = "auto",
     out: Annotated[Path | None, typer.Option(help="Another run folder; the run itself if absent.")] = None,
     overwrite: Overwrite = False,
@@ -172,6 +183,7 @@ def retrain(
             seed=seed,
             seeds=seeds,
             epochs=epochs,
+            objective=objective,
             device=device,
             out=out,
             overwrite=overwrite,
@@ -306,13 +318,14 @@ def compare(
 
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
-    """List data sets, spaces, operations, strategies and discretizations.
+    """List data sets, spaces, operations, strategies, discretizations, objectives and formats.
 
     Example: fusenas list --json
     """
     from nas.data import EMBEDDED  # noqa: PLC0415
     from nas.discretize import DISCRETIZATIONS  # noqa: PLC0415
     from nas.export import FORMATS  # noqa: PLC0415
+    from nas.objectives import OBJECTIVES  # noqa: PLC0415
     from nas.space import space_names  # noqa: PLC0415
     from nas.strategies import STRATEGIES  # noqa: PLC0415
     from search_spaces import OPERATIONS  # noqa: PLC0415
@@ -323,6 +336,7 @@ def list_(as_json: AsJson = False) -> None:
         "operations": {name: f"order {op.order}: {op.formula}" for name, op in OPERATIONS.items()},
         "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
         "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
+        "objectives": {f"{name}{known.takes}": known.words for name, known in OBJECTIVES.items()},
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
     if as_json:
@@ -331,7 +345,7 @@ def list_(as_json: AsJson = False) -> None:
     for kind, names in found.items():
         print(f"{kind}:")
         for name, words in names.items():
-            print(f"  {name:24}{words}".rstrip())
+            print(f"  {name:28}{words}".rstrip())
 
 
 def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:
@@ -485,6 +499,10 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     for sentence in summary["verdict"]:
         console.print(sentence)
     console.print(f"{summary['diagnosis']['in_words'][0]}.")
+    for one in summary.get("advice") or []:
+        console.print(f"{_capital(one['in_words'])}.", markup=False)
+    if "objectives" in summary:
+        _print_objectives(console, summary["objectives"], percent=percent)
     if "stability" in summary:
         _print_stability(console, summary["stability"])
     how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
@@ -501,6 +519,25 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     )
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True)
+
+
+def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: bool) -> None:
+    """Prints what came of every objective that was tried on the found architecture."""
+    table = Table(title="found, by objective: test split, mean [95 % interval]; taken by the architecture split")
+    for title in ("", "score", "better than plain by"):
+        table.add_column(title, justify="right" if title else "left")
+    for row in objectives["tried"]:
+        name = escape(row["objective"] or "plain training")
+        better = _interval(row["difference"], percent=percent) if row["difference"] else ""
+        is_taken = row["objective"] == objectives["chosen"]
+        table.add_row(f"[bold]{name}, taken[/bold]" if is_taken else name, _interval(row, percent=percent), better)
+    console.print(table)
+    if objectives["left_out"]:
+        console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _print_stability(console: Console, stability: dict[str, Any]) -> None:

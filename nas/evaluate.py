@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.analysis import Diagnosis, Overfitting, Recombined, diagnose, overfitting_ratio
+from nas.analysis import Diagnosis, Recombined, diagnose
 from nas.architecture import Architecture
 from nas.baselines import RANDOM_TRAININGS, RowKind
 from nas.cost import CostTable
+from nas.cures import courses_alone
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.metrics import PRIMARY, SECONDARY, score
@@ -110,17 +111,12 @@ def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], batch: Batch) ->
         judged: Per seed the contestants in the same order, the found one first.
         batch: The test split.
     """
-    courses: dict[str, list[Overfitting]] = {}
-    for one in (one for some in judged for one in some if one.entry.contestant.kind == "modality"):
-        if len(one.entry.course) > 1:
-            losses = zip(*one.entry.course, strict=True)
-            courses.setdefault(one.entry.contestant.name, []).append(overfitting_ratio(*map(list, losses)))
     return diagnose(
         setup.data.task,
         [Recombined.of(some[0].entry.network, batch, setup.device) for some in judged],
         batch.targets.cpu().numpy(),
         alone={one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"},
-        overfitting=courses,
+        overfitting=courses_alone([[one.entry for one in some] for some in judged]),
     )
 
 

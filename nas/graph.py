@@ -7,7 +7,7 @@ names, so the weights of one load into the other, and the same `forward` runs bo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -182,7 +182,14 @@ class FusionNetwork(nn.Module):
         taps = self.taps(inputs, self.needed_taps(chosen), present)
         return self.fuse(taps, chosen, batch_size=next(iter(inputs.values()))[0].shape[0])
 
-    def fuse(self, taps: Mapping[str, Tensor], selection: Selection, *, batch_size: int) -> Tensor:
+    def fuse(
+        self,
+        taps: Mapping[str, Tensor],
+        selection: Selection,
+        *,
+        batch_size: int,
+        silent: Collection[str] = (),
+    ) -> Tensor:
         """What comes after the taps: the fusion nodes and the head.
 
         Several selections may be run on the same taps, so that encoders and adapters run once.
@@ -191,13 +198,14 @@ class FusionNetwork(nn.Module):
             taps: Those that the selection reads, as `taps` returns them.
             selection: What each node runs.
             batch_size: Of the taps; a selection that reads none answers as often.
+            silent: Names of nodes that put out nothing, whatever is selected.
 
         Returns:
             Logits or predictions, (batch, num_outputs).
         """
         values: dict[str, Tensor | None] = dict(taps)
         for node in self.space.nodes:
-            output = self.run_node(node, values, selection[node.name])
+            output = None if node.name in silent else self.run_node(node, values, selection[node.name])
             residual = values[node.residual] if node.residual else None
             values[node.name] = add_states(residual, output)
         state = values[self.space.nodes[-1].name]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from nas.errors import UserError
 from nas.load import contestants_of, data_of, load_run, refuse_other_form
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
+from nas.objectives import check_objective
 from nas.preparation import Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.resume import begin, check_resume, going_on, what_decides
@@ -94,6 +95,7 @@ def retrain(
     seed: int | None = None,
     seeds: int | None = None,
     epochs: int | None = None,
+    objective: str | None = None,
     device: str = "auto",
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -111,6 +113,7 @@ def retrain(
         seed: Of the first retraining; None for the run's.
         seeds: How many; None for as many as the run has.
         epochs: Passes over the weights split, 0 for automatic; None for the run's.
+        objective: Names of `nas.objectives.OBJECTIVES`, comma-separated, empty for none; None for the run's.
         device: "auto", "cpu", "cuda" or "cuda:1".
         out: Run folder to write; None writes into the run itself, in place of its scores and weights.
         overwrite: Whether an earlier run in `out` may be replaced.
@@ -140,11 +143,15 @@ def retrain(
     training = TrainingConfig(**loaded.config["training"])
     if epochs is not None:
         training = replace(training, epochs=epochs)
+    if objective is not None:
+        training = replace(training, objective=objective)
     space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])
     if dict(space.depths) != dict(old["depths"]):
         raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
+    dynamic = loaded.architecture.gating is not None
+    check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
     folder = RunFolder.open(run) if out is None else RunFolder.create(out, overwrite=overwrite, resume=resume)
-    config = {**loaded.config, "training": {**loaded.config["training"], "epochs": training.epochs}}
+    config = {**loaded.config, "training": asdict(training)}
     seeds_of_all = range(first_seed, first_seed + count)
     checkpoints = begin(
         folder,

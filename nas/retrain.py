@@ -95,7 +95,9 @@ def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architect
         seed=seed,
         device=setup.device,
         log=lambda record: setup.log({"phase": "retrain", "row": name, "seed": seed, **record}),
-        slot=setup.checkpoints.slot("retrain", architecture.to_dict(), seed, sorted(prepared.frozen)),
+        slot=setup.checkpoints.slot(
+            "retrain", architecture.to_dict(), seed, sorted(prepared.frozen), setup.training.objective
+        ),
     )
 
 

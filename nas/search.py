@@ -15,6 +15,7 @@ from nas.analysis import mistakes
 from nas.architecture import Architecture
 from nas.baselines import Baselines, contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
+from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
@@ -28,12 +29,13 @@ from nas.graph import FusionNetwork
 from nas.guards import discretization_after
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
+from nas.objectives import AUTO, check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import report
 from nas.resume import begin, check_resume, going_on, what_decides
-from nas.retrain import Entry, judge, train_all
+from nas.retrain import Entry, judge, judge_one, train_all
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import FusionNode, SearchSpace, find_space
@@ -146,7 +148,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit. Every one
             of several searches has it to itself.
         device: "auto", "cpu", "cuda" or "cuda:1".
-        training: How networks are trained.
+        training: How networks are trained, and by which objective.
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
         out: Run folder to write; None writes nothing.
         overwrite: Whether an earlier run in that folder may be replaced.
@@ -181,6 +183,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations, dynamic)
+    check_objective(training.objective, data.task, found_space.modalities, dynamic=bool(found_space.dynamic))
+    refuse_mixtures(training.objective, strategy)
     if found_space.dynamic and strategy not in WITH_SUPERNET:
         raise UserError(
             f"strategy {strategy!r} has no supernet, which gates are made from; take sampled, or no dynamic"
@@ -256,7 +260,14 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         else:
             repeated = repeat(setup, range(seed, seed + searches), decide)
             decision = repeated.decision
-        judged, first = retrain_and_judge(setup, prepared, decision.encoders, decision.rows, range(seed, seed + seeds))
+        judged, first = retrain_and_judge(
+            setup,
+            prepared,
+            decision.encoders,
+            decision.rows,
+            range(seed, seed + seeds),
+            budget_seconds=config.budget_seconds,
+        )
         one_training = _one_training_seconds(first)
         summary = {
             "format_version": 1,
@@ -379,6 +390,20 @@ def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
     )
 
 
+def refuse_mixtures(objective: str, strategy: str) -> None:
+    """Refuses an objective that trains single paths, for a strategy that trains mixtures.
+
+    Raises:
+        UserError: If it is one.
+    """
+    names = [one.name for one in parse(objective) if one.name.startswith("residual")]
+    if names and strategy in WITH_SUPERNET and strategy != "sampled":
+        raise UserError(
+            f"objective {names[0]} trains single paths, and {strategy} mixtures of choices; search with sampled, or "
+            "without it and retrain with it"
+        )
+
+
 def make_space(
     space: str | SearchSpace,
     data: FusionData,
@@ -462,7 +487,13 @@ def scorer_of(setup: Setup, result: SearchResult) -> PathScorer | None:
 
 
 def retrain_and_judge(
-    setup: Setup, prepared: Prepared | None, encoders: EncoderMode, rows: Sequence[Any], seeds: Sequence[int]
+    setup: Setup,
+    prepared: Prepared | None,
+    encoders: EncoderMode,
+    rows: Sequence[Any],
+    seeds: Sequence[int],
+    *,
+    budget_seconds: float = 0.0,
 ) -> tuple[dict[str, Any], list[Entry]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
@@ -472,15 +503,25 @@ def retrain_and_judge(
         encoders: `pretrained` or `joint`, as it was decided; the other seeds pretrain encoders of their own.
         rows: The contestants, the found one first.
         seeds: Of initialisation, order and dropout.
+        budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
 
     Returns:
         The part of the summary that tells about it, and the entries of the first seed.
     """
     entries: list[list[Entry]] = []
+    every: list[Prepared] = []
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
         entries.append(train_all(setup, prepared, rows))
+        if setup.training.objective == AUTO:  # else its cached taps can go
+            every.append(prepared)
+    advice = advice_on(setup, entries) if not setup.training.objective or every else ()
+    tried: list[Tried] = []
+    if every:
+        tried, left_out = try_objectives(setup, every, entries, advice, budget_seconds=budget_seconds)
+        chosen = best_of(setup, tried)
+        entries = [[one, *some[1:]] for one, some in zip(tried[chosen].entries, entries, strict=True)]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
     board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
@@ -491,6 +532,11 @@ def retrain_and_judge(
     if found.gating is not None:
         alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
         dynamic = {"dynamic": explain(entries[0][0].network, alone, batch, setup.data, setup.device)}
+    cures = {}
+    if tried:
+        outputs = [[judge_one(setup, entry, batch) for entry in one.entries] for one in tried]
+        told = told_of_tried(setup, tried, outputs, judged[0][1], chosen=chosen, left_out=left_out)
+        cures = {"objectives": told}
     setup.progress("diagnosing what fusion does")
     return {
         "architecture": found.to_dict(),
@@ -507,6 +553,9 @@ def retrain_and_judge(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
         ),
         "seeds": list(seeds),
+        "objective": setup.training.objective,
+        "advice": [one.to_dict() for one in advice],
+        **cures,
         **dynamic,
     }, entries[0]
 

@@ -20,6 +20,7 @@ from nas.errors import UserError
 from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes
 from nas.graph import FusionNetwork, Head, Selection
 from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
+from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
 from nas.routing import run_routes
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.space import SearchSpace
@@ -44,6 +45,8 @@ class TrainingConfig(GateConfig):
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
         compile: Whether to use `torch.compile` where a static network is trained; pays on a GPU and long runs.
+        objective: What networks of two modalities or more are trained by beside, or in place of, the task's loss: names
+            of `nas.objectives.OBJECTIVES`, comma-separated; empty for none.
     """
 
     epochs: int = 0
@@ -55,6 +58,7 @@ class TrainingConfig(GateConfig):
     channels: int = 48
     dropout_rate: float = 0.2
     compile: bool = False
+    objective: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,6 +78,10 @@ class TrainingConfig(GateConfig):
             raise UserError(f"channels must be at least 1, got {self.channels}; 48 is the default")
         if not 0 <= self.dropout_rate < 1:
             raise UserError(f"dropout_rate must be at least 0 and below 1, got {self.dropout_rate}")
+        if parse(self.objective) and self.compile:
+            raise UserError(
+                f"objective {self.objective!r} runs networks in parts, which are not compiled; leave one out"
+            )
 
     def num_epochs(self, num_samples: int) -> int:
         """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to 40 passes."""
@@ -190,7 +198,7 @@ class Trained:
     course: tuple[tuple[float, float], ...]
 
 
-def train(  # noqa: PLR0915  # a training loop, told in order
+def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
     network: FusionNetwork,
     task: Task,
     weights: Batch,
@@ -234,7 +242,10 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     num_epochs = config.num_epochs(len(weights))
     per_epoch = steps_per_epoch(len(weights), config)
     num_steps = num_epochs * per_epoch
-    optimizer, scheduler = make_optimizer(network, config, num_steps)
+    with seeded(seed):
+        objective = make_objective(config.objective, network, task)
+    optimizer, scheduler = make_optimizer(with_objective(network, objective), config, num_steps)
+    rate = config.modality_dropout_rate or dropout_rate(config.objective)
     metric = PRIMARY[task]
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
     with seeded(seed) as generator:
@@ -242,11 +253,15 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
         if network.gate is not None:
             parts["held_out"] = held_out
+        if objective is not None:
+            parts["objective"] = objective
 
         def state() -> dict[str, Any]:
             return {"course": vars(course), **take_snapshot(generator, **parts)}
 
         def loss_of(batch: Batch, progress: float) -> Tensor:
+            if objective is not None:
+                return objective.loss(ForwardPass.run(task, network, batch, more_taps=objective.reads), progress)
             if network.gate is None:
                 return losses(task, run, batch).mean()
             judged = next(held_out)
@@ -260,12 +275,14 @@ def train(  # noqa: PLR0915  # a training loop, told in order
                     restore_snapshot(found, generator, **parts)
         while not (slot.finished or course.is_over(num_epochs, config.patience)):
             network.train()
+            if objective is not None:
+                objective.begin_epoch(course.epochs, num_epochs, network, weights, fitting(config, seed, device))
             total = torch.zeros((), device=device)
             for number, whole in enumerate(shuffled(weights, config.batch_size, generator, device)):
-                batch = drop_modalities(whole, config.modality_dropout_rate, generator)
+                batch = drop_modalities(whole, rate, generator)
                 with autocast(device):
                     loss = loss_of(batch, course.epochs / num_epochs + number / num_steps)
-                step(loss, optimizer, scheduler, config)
+                step(loss, optimizer, scheduler, config, objective=objective, network=network)
                 total += loss.detach() * len(batch)
             train_loss = float(total) / len(weights)
             check_finite(train_loss, course.epochs, config)
@@ -285,6 +302,8 @@ def train(  # noqa: PLR0915  # a training loop, told in order
                 is_best = loss_now < course.best_loss and gate_decides((course.epochs + 1) / num_epochs)
                 if math.isinf(course.best_loss):
                     course.best_epoch = course.epochs  # patience begins when the gate decides
+            if objective is not None and not objective.counts((course.epochs + 1) / num_epochs):
+                is_best, course.best_epoch = False, course.epochs
             if is_best:
                 course.best_loss, course.best_score, course.best_epoch = loss_now, score_now, course.epochs
                 course.best_state = copy.deepcopy(network.state_dict())
@@ -401,19 +420,63 @@ def make_optimizer(
     return optimizer, scheduler
 
 
+def with_objective(network: nn.Module, objective: Objective | None) -> nn.Module:
+    """All that is trained: the network, and what an objective adds to it."""
+    return network if objective is None else nn.ModuleList([network, objective])
+
+
+def fitting(config: TrainingConfig, seed: int, device: torch.device) -> Fit:
+    """Trains for an objective, as `train` does, but with no epoch judged; outer random states are left alone."""
+
+    def fit(
+        module: nn.Module,
+        loss_of: Callable[[Batch], Tensor],
+        samples: Batch,
+        epochs: int,
+        after_epoch: Callable[[], None],
+    ) -> None:
+        optimizer, scheduler = make_optimizer(module, config, epochs * steps_per_epoch(len(samples), config))
+        with seeded(seed) as generator:
+            for _ in range(epochs):
+                module.train()
+                for batch in shuffled(samples, config.batch_size, generator, device):
+                    with autocast(device):
+                        loss = loss_of(batch)
+                    step(loss, optimizer, scheduler, config)
+                after_epoch()
+
+    return fit
+
+
 def step(
     loss: Tensor,
     optimizer: torch.optim.Optimizer,
     scheduler: torch.optim.lr_scheduler.LRScheduler,
     config: TrainingConfig,
+    *,
+    objective: Objective | None = None,
+    network: FusionNetwork | None = None,
 ) -> None:
-    """One descent step: gradients, clipping, weights, learning rate. Gradients are gone before and after it."""
+    """One descent step: gradients, clipping, weights, learning rate. Gradients are gone before and after it.
+
+    Args:
+        loss: To descend on.
+        optimizer: Of the weights.
+        scheduler: Of its learning rate.
+        config: Largest norm of the gradient.
+        objective: What acts between gradients and weights; None for nothing.
+        network: That it acts on.
+    """
     loss.backward()
+    if objective is not None and network is not None:
+        objective.before_step(network)
     every = [group["params"] for group in optimizer.param_groups]
     for group in optimizer.param_groups:  # what the path did not run shall not cost its step anything
         group["params"] = [parameter for parameter in group["params"] if parameter.grad is not None]
         nn.utils.clip_grad_norm_(group["params"], config.gradient_clip)
     optimizer.step()
+    if objective is not None and network is not None:
+        objective.after_step(network)
     optimizer.zero_grad(set_to_none=True)
     for group, parameters in zip(optimizer.param_groups, every, strict=True):
         group["params"] = parameters

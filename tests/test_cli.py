@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
-from cli import duration, main, share
+from cli import _print_objectives, duration, main, share
 from nas import RunResult, UserError, load_run
 from nas.discretize import DISCRETIZATIONS
 from nas.export import FORMATS
@@ -99,7 +100,7 @@ def test_list_tells_every_name_in_a_line(run: Run) -> None:
 
 def test_list_as_json_says_the_same(run: Run) -> None:
     found = json.loads(run("list", "--json").out)
-    assert list(found) == ["data", "spaces", "operations", "strategies", "discretizations", "formats"]
+    assert list(found) == ["data", "spaces", "operations", "strategies", "discretizations", "objectives", "formats"]
     assert set(found["operations"]) == set(OPERATIONS)
     assert found["operations"]["additive"].startswith("order 1: ")
     assert all(found["strategies"].values())
@@ -458,3 +459,17 @@ def test_options_of_gates_reach_the_search(run: Run, data: Path, tmp_path: Path)
     wanted = {"gate": "gumbel", "gate_temperature": "linear", "cost_weight": 0.3, "max_multiply_adds": 0.6}
     assert {name: config["training"][name] for name in wanted} == wanted
     assert config["training"]["modality_dropout_rate"] == 0.1
+
+
+def test_what_objectives_came_to_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    gap = {"mean": 0.02, "low": 0.01, "high": 0.03}
+    tried = [
+        {"objective": "", "mean": 0.7, "low": 0.6, "high": 0.8, "difference": None},
+        {"objective": "rubi:sound", "mean": 0.72, "low": 0.62, "high": 0.82, "difference": gap},
+    ]
+    objectives = {"chosen": "rubi:sound", "tried": tried, "left_out": ["align:[a]+b"]}
+    _print_objectives(Console(width=100), objectives, percent=True)
+    printed = capsys.readouterr().out
+    assert re.search(r"plain training +│ 70.0 \[60.0, 80.0\] +│ +│", printed)
+    assert re.search(r"rubi:sound, taken +│ 72.0 \[62.0, 82.0\] +│ +2.0 \[1.0, 3.0\]", printed)
+    assert "no time for align:[a]+b" in printed

@@ -1,5 +1,6 @@
 """What a trained network does with its modalities: does fusion help, and why?"""
 
+from nas.analysis.advice import Advice, advise
 from nas.analysis.contribution import Contribution, contributions
 from nas.analysis.diagnosis import Additivity, Diagnosis, diagnose
 from nas.analysis.emap import MAX_GRID, Projection, emap
@@ -11,6 +12,7 @@ from nas.analysis.recombined import Recombined
 __all__ = [
     "MAX_GRID",
     "Additivity",
+    "Advice",
     "Coefficient",
     "Contribution",
     "Diagnosis",
@@ -18,6 +20,7 @@ __all__ = [
     "Overfitting",
     "Projection",
     "Recombined",
+    "advise",
     "contributions",
     "diagnose",
     "emap",

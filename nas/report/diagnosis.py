@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nas.report.numbers import clean, metric_words, number, scale, score_text
+from nas.report.numbers import clean, metric_words, number, range_text, scale, score_text, tone
 from nas.report.progress import Panel
 from nas.report.style import ACCENT, INK, PALE, SOFT, cut
 from nas.report.tables import curves
@@ -108,6 +108,63 @@ def _p(value: float) -> str:
     if math.isnan(value):
         return "p unknown"
     return "p < 0.001" if value < 0.001 else f"p {value:.2g}"
+
+
+@dataclass(frozen=True)
+class CureRow:
+    """One objective that was tried on the found architecture, as a line of the table."""
+
+    name: str
+    is_chosen: bool
+    held_out: str
+    score: str
+    difference: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Cures:
+    """What a run would try, and what came of what it tried.
+
+    Attributes:
+        advice: A sentence each.
+        rows: Plain training first; empty if nothing was tried.
+        left_out: Objectives that there was no time for.
+    """
+
+    advice: tuple[str, ...]
+    rows: tuple[CureRow, ...]
+    left_out: tuple[str, ...]
+
+
+def cures_of(summary: Mapping[str, Any]) -> Cures | None:
+    """What a summary says of training objectives; None if it has no advice and tried nothing."""
+    advice, tried = summary.get("advice") or [], summary.get("objectives") or {}
+    if not advice and not tried:
+        return None
+    metric = str(summary["metric"])
+    rows = []
+    for row in tried.get("tried") or []:
+        gap = _interval(row["difference"]) if row["difference"] else None
+        score = _interval(row)
+        rows.append(
+            CureRow(
+                name=clean(row["objective"] or "plain training"),
+                is_chosen=row["objective"] == tried["chosen"],
+                held_out=score_text(number(row["architecture_score"]), metric),
+                score=f"{score_text(score.mean, metric)} [{range_text(score.low, score.high, metric)}]",
+                difference=f"{score_text(gap.mean, metric, signed=True)} "
+                f"[{range_text(gap.low, gap.high, metric, signed=True)}]"
+                if gap
+                else "",
+                tone=tone(gap),
+            )
+        )
+    return Cures(
+        advice=tuple(clean(one["in_words"], 300) for one in advice),
+        rows=tuple(rows),
+        left_out=tuple(clean(name) for name in tried.get("left_out") or []),
+    )
 
 
 def overfitting_panels(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Panel]:

@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nas.architecture import Architecture
-from nas.report.diagnosis import diagnosis_of
+from nas.report.diagnosis import cures_of, diagnosis_of
 from nas.report.film import Film
 from nas.report.frame import fill
 from nas.report.mistakes import confusion
@@ -60,6 +60,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         difference_unit="points" if metric_words(metric).endswith("%") else metric_words(metric),
         groups=_groups(rows, metric),
         told=diagnosis_of(summary),
+        cures=cures_of(summary),
         sure=_sure(sure) if sure is not None else None,
         matrix=confusion(summary),
         is_classes=summary["data"].get("task") == "classification",
@@ -253,6 +254,7 @@ def _repeat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("discretization", clean(summary.get("discretization") or "")),
         ("loss of discretization", "" if math.isnan(loss) else f"{loss:+.4g}".replace("-", "−")),
         ("encoders", clean(summary.get("encoders") or "")),
+        ("objective", clean(summary.get("objective") or "")),
         ("seed of the search", clean(summary.get("seed", ""))),
         (
             "seeds of all searches",

@@ -19,6 +19,7 @@ from torch import Tensor
 from nas.data.batches import Batch, Endless, shuffled
 from nas.graph import Selection
 from nas.guards import LOOKS, Guards
+from nas.objectives import ForwardPass, dropout_rate, make_objective
 from nas.relaxation import softmax
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem
@@ -26,12 +27,15 @@ from nas.supernet import Supernet
 from nas.training import (
     autocast,
     check_finite,
+    drop_modalities,
     evaluation_losses,
+    fitting,
     losses,
     make_optimizer,
     seeded,
     step,
     steps_per_epoch,
+    with_objective,
 )
 
 Select = Callable[[Supernet, torch.Generator, float], Selection]
@@ -135,7 +139,10 @@ def bilevel(  # noqa: PLR0915  # a training loop, told in order
         network = supernet.network
         per_epoch = steps_per_epoch(len(problem.weights), config)
         num_epochs = problem.num_epochs(network)
-        optimizer, scheduler = make_optimizer(network, config, num_epochs * per_epoch)
+        with seeded(problem.seed):
+            objective = make_objective(config.objective, network, task)
+        optimizer, scheduler = make_optimizer(with_objective(network, objective), config, num_epochs * per_epoch)
+        rate = dropout_rate(config.objective)
         architecture_optimizer = torch.optim.Adam(
             supernet.architecture_parameters(),
             lr=problem.search.architecture_learning_rate,
@@ -157,6 +164,7 @@ def bilevel(  # noqa: PLR0915  # a training loop, told in order
             "scheduler": scheduler,
             "architecture_optimizer": architecture_optimizer,
             "held_out": held_out,
+            **({"objective": objective} if objective is not None else {}),
         }
 
         def state() -> dict[str, Any]:
@@ -174,8 +182,12 @@ def bilevel(  # noqa: PLR0915  # a training loop, told in order
                     done, epochs = int(found["done"]), int(found["epochs"])
         while not (is_over or (epochs and problem.spent() >= 1)):  # time may have been spent before a stop
             network.train()
+            if objective is not None:
+                fit = fitting(config, problem.seed, device)
+                objective.begin_epoch(epochs, num_epochs, network, problem.weights, fit)
             sums, before = torch.zeros(2), done
-            for batch in shuffled(problem.weights, config.batch_size, generator, device):
+            for whole in shuffled(problem.weights, config.batch_size, generator, device):
+                batch = drop_modalities(whole, rate, generator)
                 progress = max(done / (num_epochs * per_epoch), problem.spent())
                 judged = next(held_out)
 
@@ -183,19 +195,27 @@ def bilevel(  # noqa: PLR0915  # a training loop, told in order
                     with autocast(device) if mixed_precision else nullcontext():
                         return losses(task, network, part, select(supernet, generator, progress)).mean()
 
+                def weights_loss(part: Batch = batch, progress: float = progress) -> Tensor:
+                    if objective is None:
+                        return loss_of(part)
+                    with autocast(device) if mixed_precision else nullcontext():
+                        chosen = [select(supernet, generator, progress)]
+                        forward = ForwardPass.run(task, network, part, chosen, objective.reads)
+                        return objective.loss(forward, min(1.0, progress))
+
                 if progress < frozen_share:
                     with torch.no_grad():
                         loss_held_out = loss_of(judged)
                 else:
                     learning_rate = float(scheduler.get_last_lr()[0])
                     loss_held_out = architecture_gradient(
-                        supernet, partial(loss_of, batch), partial(loss_of, judged), learning_rate
+                        supernet, weights_loss, partial(loss_of, judged), learning_rate
                     )
                     if penalty is not None:
                         add_penalty_gradient(supernet, penalty(supernet, min(1.0, progress)))
                     architecture_optimizer.step()
-                loss = loss_of(batch)
-                step(loss, optimizer, scheduler, config)
+                loss = weights_loss()
+                step(loss, optimizer, scheduler, config, objective=objective, network=network)
                 done += 1
                 sums += torch.stack([loss.detach().cpu(), loss_held_out.cpu()])
             check_finite(float(sums.sum()), epochs, config)

@@ -24,11 +24,22 @@ from nas.data.batches import Batch, shuffled
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
+from nas.objectives import ForwardPass, dropout_rate, make_objective
 from nas.relaxation import fair_paths
 from nas.scoring import PathScorer
-from nas.snapshot import restore_snapshot, take_snapshot
+from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem, encoders_train
-from nas.training import autocast, check_finite, make_optimizer, seeded, step, steps_per_epoch
+from nas.training import (
+    autocast,
+    check_finite,
+    drop_modalities,
+    fitting,
+    make_optimizer,
+    seeded,
+    step,
+    steps_per_epoch,
+    with_objective,
+)
 
 LOOKS = 6
 """How often on the way the beliefs are looked at, for the record."""
@@ -48,7 +59,7 @@ WARM_UP_SHARE = 0.3
 """Share of the steps that train the warm-up path when encoders train along."""
 
 
-def sampled(problem: Problem) -> Explored:
+def sampled(problem: Problem) -> Explored:  # noqa: PLR0915  # a training loop, told in order
     """Searches by sampled single paths."""
     device, task = problem.device, problem.data.task
     config = replace(problem.training, learning_rate=RATE * problem.training.learning_rate)
@@ -56,7 +67,13 @@ def sampled(problem: Problem) -> Explored:
     choices = problem.generator()
     per_epoch = steps_per_epoch(len(problem.weights), config)
     num_epochs = problem.num_epochs(network, on_cached_taps=LENGTH, with_encoders=2 * LENGTH)
-    optimizer, scheduler = make_optimizer(network, config, num_epochs * per_epoch)
+    with seeded(problem.seed):
+        objective = make_objective(config.objective, network, task)
+    optimizer, scheduler = make_optimizer(with_objective(network, objective), config, num_epochs * per_epoch)
+    parts: dict[str, Stateful] = {"optimizer": optimizer, "scheduler": scheduler}
+    if objective is not None:
+        parts["objective"] = objective
+    rate = dropout_rate(config.objective)
     warm_up_steps = round(WARM_UP_SHARE * num_epochs * per_epoch) if encoders_train(network) else 0
     warm_up = None if problem.space.warm_up is None else problem.space.path(problem.space.warm_up)
     done = epochs = 0
@@ -66,27 +83,35 @@ def sampled(problem: Problem) -> Explored:
     with seeded(problem.seed) as generator:
 
         def state() -> dict[str, Any]:
-            parts = take_snapshot(generator, network=network, optimizer=optimizer, scheduler=scheduler)
-            return {"done": done, "epochs": epochs, "choices": choices.getstate(), **parts}
+            snapshot = take_snapshot(generator, network=network, **parts)
+            return {"done": done, "epochs": epochs, "choices": choices.getstate(), **snapshot}
 
         if (found := slot.restore()) is not None:
             with slot.fitting():
                 network.load_state_dict(found["network"])
                 if not slot.finished:
-                    restore_snapshot(found, generator, optimizer=optimizer, scheduler=scheduler)
+                    restore_snapshot(found, generator, **parts)
                     choices.setstate(found["choices"])
                     done, epochs = int(found["done"]), int(found["epochs"])
         while not (slot.finished or epochs >= num_epochs or (epochs and problem.spent() >= 1)):
             network.train()
+            if objective is not None:
+                fit = fitting(config, problem.seed, device)
+                objective.begin_epoch(epochs, num_epochs, network, problem.weights, fit)
             total = torch.zeros((), device=device)
-            for batch in shuffled(problem.weights, config.batch_size, generator, device):
+            for whole in shuffled(problem.weights, config.batch_size, generator, device):
+                batch = drop_modalities(whole, rate, generator)
                 paths = fair_paths(problem.space, choices)
                 if warm_up is not None and done < warm_up_steps:
                     paths = [warm_up]
-                done += 1
                 with autocast(device):
-                    loss = losses_of_paths(task, network, batch, paths).mean()
-                step(loss, optimizer, scheduler, config)
+                    if objective is None:
+                        loss = losses_of_paths(task, network, batch, paths).mean()
+                    else:
+                        forward = ForwardPass.run(task, network, batch, paths, objective.reads)
+                        loss = objective.loss(forward, done / (num_epochs * per_epoch))
+                done += 1
+                step(loss, optimizer, scheduler, config, objective=objective, network=network)
                 total += loss.detach() * len(batch)
             check_finite(float(total), epochs, config)
             epochs += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from nas.report import report
-from nas.report.diagnosis import diagnosis_of, overfitting_panels
+from nas.report.diagnosis import cures_of, diagnosis_of, overfitting_panels
 from nas.runs import RunFolder
 from tests.report.fabricate import fabricate_run
 
@@ -74,3 +74,36 @@ def test_the_page_tells_it(tmp_path: Path, metric: str) -> None:
         "low": "0.87",
         "high": "0.89",
     }
+
+
+def test_what_was_tried_stands_in_a_table_with_what_was_taken(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    assert cures_of(summary) is None
+    gap = {"mean": 0.03, "low": 0.01, "high": 0.05}
+    summary["advice"] = [{"in_words": "audio overfits: try --objective align"}]
+    summary["objectives"] = {
+        "chosen": "align",
+        "tried": [
+            {"objective": "", "architecture_score": 0.8, "mean": 0.7, "low": 0.6, "high": 0.8, "difference": None},
+            {
+                "objective": "align",
+                "architecture_score": 0.9,
+                "mean": 0.73,
+                "low": 0.63,
+                "high": 0.83,
+                "difference": gap,
+            },
+        ],
+        "left_out": ["rubi:words"],
+    }
+    RunFolder.open(tmp_path).write_json("summary.json", summary)
+    told = cures_of(summary)
+    assert told is not None
+    assert [(row.name, row.is_chosen, row.held_out, row.score, row.difference, row.tone) for row in told.rows] == [
+        ("plain training", False, "80.0", "70.0 [60.0 to 80.0]", "", ""),
+        ("align", True, "90.0", "73.0 [63.0 to 83.0]", "+3.0 [+1.0 to +5.0]", "better"),
+    ]
+    page = report(tmp_path).read_text()
+    assert "<li>audio overfits: try --objective align.</li>" in page
+    assert "align (taken)" in page
+    assert "There was no time for rubi:words." in page

@@ -73,9 +73,9 @@ def test_architecture_and_weights_take_turns_each_on_its_own_split(monkeypatch: 
         asked.clear()
         return loss
 
-    def spied_step(loss: Tensor, *rest: Any) -> None:
+    def spied_step(loss: Tensor, *rest: Any, **options: Any) -> None:
         turns.append(("weights", set(asked)))
-        real_step(loss, *rest)
+        real_step(loss, *rest, **options)
 
     real_step = bilevel.__dict__["step"]
     monkeypatch.setattr(bilevel, "losses", spied_losses)

@@ -1,0 +1,37 @@
+"""Small networks of two and three modalities for the tests of objectives."""
+
+from __future__ import annotations
+
+from nas.architecture import Architecture, Choice
+from nas.data.batches import Batch, split_batch
+from nas.graph import FusionNetwork
+from nas.training import TrainingConfig, build_network, seeded
+from search_spaces import layerwise
+from tests.helpers import CPU
+from tests.tiny_runs import as_data, tiny_arrays
+
+DATA = as_data(tiny_arrays())
+
+CONFIG = TrainingConfig(epochs=4, channels=8, batch_size=24)
+
+_SPACE = layerwise({"sound": 3, "sight": 3})
+_LAST = ("sound@2", "sight@2")
+_NODES = {
+    "late": (None, None, Choice("additive", _LAST)),
+    "product": (None, None, Choice("multiplicative", _LAST)),
+    "both": (Choice("additive", ("sound@0", "sight@0")), None, Choice("multiplicative", _LAST)),
+    "sight": (None, None, Choice("carry", ("sight@2",))),
+}
+
+
+def network_of(name: str, *, dropout_rate: float = 0.2) -> FusionNetwork:
+    """A derived network of the tiny data: `late`, `product`, `both` of them at two depths, or `sight` alone."""
+    choices = tuple((f"fusion{i}", choice or Choice("none")) for i, choice in enumerate(_NODES[name]))
+    config = TrainingConfig(channels=CONFIG.channels, dropout_rate=dropout_rate)
+    with seeded(0):
+        return build_network(_SPACE.only(Architecture("layerwise", choices)), DATA, config)
+
+
+def batch_of(count: int = 6) -> Batch:
+    """The first samples of the weights split."""
+    return split_batch(DATA, "weights", CPU).take(slice(0, count))
