@@ -372,8 +372,8 @@ those of trainings from scratch.
 
 `evolution`, `tpe`, `nsga2`, `mfas` and `exhaustive` look their trainings up in the tables and ran on the thirty tasks
 of two modalities; gradient strategies ran, without guards but for the line that says so, on the noisiest task of
-every kind. *Held out* are the noisiest tasks of every kind made with another seed, which nobody looked at before the
-default was what it is.
+every kind. *Held out* are the noisiest tasks made with another seed, at which nobody looked before the default was what
+it is.
 """
 
 
