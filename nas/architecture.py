@@ -190,7 +190,7 @@ class Architecture:
         version = values.get("format_version") if isinstance(values, Mapping) else None
         if type(version) is not int or version not in (FORMAT_VERSION, DYNAMIC_FORMAT_VERSION):
             expected = f"{FORMAT_VERSION} or {DYNAMIC_FORMAT_VERSION}"
-            raise UserError(f"architecture has format version {version!r}, expected {expected}; export it again")
+            raise UserError(f"architecture has format version {version!r:.40}, expected {expected}; export it again")
         try:
             choices = tuple((_text(n["node"]), _choice(n["operation"], n["inputs"])) for n in values["nodes"])
             space = _text(values["space"])

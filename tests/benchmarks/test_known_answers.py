@@ -11,8 +11,8 @@ import pytest
 
 from benchmarks.known_answers import PLAN, TASKS, Part, Records, Search, line, mark, run
 from benchmarks.rows import Index
-from benchmarks.truth import FRESH, Row, Truth, enumerated
-from nas.data.synthetic import KnownTask, known_tasks
+from benchmarks.truth import FRESH, Row, Truth, enumerated, marked_tasks
+from nas.data.synthetic import KnownTask
 from nas.strategies import STRATEGIES
 
 TASK = KnownTask(kind="multiplicative", depth=1, samples=130, test_samples=100)
@@ -124,6 +124,6 @@ def test_a_looked_up_search_trains_nothing_and_finds_the_lowest_loss(tmp_path: P
 def test_the_plan_holds_every_strategy_and_kinds_are_alike() -> None:
     assert {part.strategy for part in PLAN} == set(STRATEGIES)
     for name, is_among in TASKS.items():
-        kinds = Counter(task.kind for task in known_tasks() if is_among(task))
+        kinds = Counter(task.kind for task in marked_tasks() if is_among(task))
         assert len(set(kinds.values())) == 1, name
         assert len(kinds) == 10

@@ -245,6 +245,7 @@ _TESTED_BY_THEMSELVES = {
     "budget_seconds",
     "patience",
     "compile",
+    "objective",  # in tests/objectives
     *(field.name for field in fields(GateConfig)),  # in test_gated_training, for a gate comes after the strategy
 }
 
