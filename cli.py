@@ -483,6 +483,8 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
 
         print(json.dumps(plain(summary), indent=2, ensure_ascii=False, allow_nan=False))
         return
+    from nas.evaluate import capital  # noqa: PLC0415
+
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     percent = summary["metric"] != "mae"
     table = Table(title=f"{summary['data']['name']}: {summary['metric']} on the test split, mean [95 % interval]")
@@ -500,7 +502,7 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
         console.print(sentence)
     console.print(f"{summary['diagnosis']['in_words'][0]}.")
     for one in summary.get("advice") or []:
-        console.print(f"{_capital(one['in_words'])}.", markup=False)
+        console.print(f"{capital(one['in_words'])}.", markup=False)
     if "objectives" in summary:
         _print_objectives(console, summary["objectives"], percent=percent)
     if "stability" in summary:
@@ -534,10 +536,6 @@ def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: 
     console.print(table)
     if objectives["left_out"]:
         console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
-
-
-def _capital(sentence: str) -> str:
-    return sentence[:1].upper() + sentence[1:]
 
 
 def _print_stability(console: Console, stability: dict[str, Any]) -> None:

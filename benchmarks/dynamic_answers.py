@@ -12,7 +12,6 @@ there already are not measured again.
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from nas.baselines import Contestant
 from nas.data.dynamic_tasks import DynamicKind, DynamicTask
@@ -121,11 +121,10 @@ def readme(rows: Sequence[Row], origin: dict[str, object]) -> str:
         )
     return (
         "# dynamic_answers: dynamic searches on tasks whose routing is known\n\n"
-        + (__doc__ or "").split("\n\n", 2)[2].strip()
+        + about(__doc__)
         + "\n\n"
         + "\n".join(lines)
-        + f"\n\nMargins are 1.96 standard errors over searches. `{origin['command']}`, commit {origin['commit']}, "
-        f"{origin['started_at']}, {origin['hardware']}, load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
+        + f"\n\nMargins are 1.96 standard errors over searches. {origin_told(origin)}. Rows: `rows.csv`.\n"
     )
 
 

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from torch import Tensor
 
 from benchmarks.datasets import SOURCES
 from benchmarks.dynamic_figure import draw, mean_and_margin, series
+from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from nas.architecture import Architecture, tap_depth, tap_modality
 from nas.baselines import Contestant
@@ -38,7 +38,7 @@ from nas.dynamic import JUDGING, candidate_routes, seen_by_gate, shallow_taps
 from nas.explain import Routes
 from nas.gates import Gate, soft
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
+from nas.metrics import PRIMARY, higher_is_better, score
 from nas.preparation import Setup
 from nas.provenance import provenance
 from nas.retrain import train_all
@@ -187,16 +187,13 @@ def points_of_gates(
     assert network.gate is not None
     architecture = split_batch(data, "architecture", device)
     held_out = Routes.of(network, architecture, data, device)
-    targets, scale = torch.from_numpy(held_out.targets), network.head.scale.cpu()
-    losses = torch.stack(
-        [sample_losses(data.task, torch.from_numpy(some), targets, scale) for some in held_out.outputs], dim=1
-    )
+    losses = held_out.losses(network.head.scale)
     shares = torch.from_numpy(held_out.costs / float(network.gate.static_cost)).float()
     seen, asked = (
         {name: tap[:, None] for name, tap in _by_tap(network, seen_by_gate(some, network, network.gate.reads, device))}
         for some in (architecture, batch)
     )
-    judges = np.arange(len(targets)) % JUDGING == 0
+    judges = np.arange(len(losses)) % JUDGING == 0
     judging = replace(held_out, outputs=held_out.outputs[:, judges], targets=held_out.targets[judges])
     picked = [
         (np.full(int(judges.sum()), number), np.full(len(batch), number)) for number in range(len(network.routes))
@@ -347,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def write(out: Path, rows: Sequence[Row], origin: Mapping[str, object]) -> None:
     """Draws every data set and writes the tables."""
     text = "# curves: score against multiply-adds of gates on real data\n\n"
-    text += (__doc__ or "").split("\n\n", 2)[2].strip()
+    text += about(__doc__)
     for name in dict.fromkeys(row.data for row in rows):
         searches, plan = len({row.seed for row in rows if row.data == name}), PLANS.get(name, Plan())
         draw(out, rows, name)
@@ -358,8 +355,7 @@ def write(out: Path, rows: Sequence[Row], origin: Mapping[str, object]) -> None:
             text += f", the first {plan.samples} samples, {plan.epochs} epochs"
         text += f"\n\n![score against multiply-adds, and noise]({name}.png)\n\n{table(rows, name)}"
     text += (
-        f"\n\n± is half a 95 % interval over searches. `{origin['command']}`, commit {origin['commit']}, "
-        f"{origin['started_at']}, {origin['hardware']}, load {os.getloadavg()[0]:.1f}. "
+        f"\n\n± is half a 95 % interval over searches. {origin_told(origin)}. "
         "Rows: `rows.csv`; what is drawn: `NAME.csv`.\n"
     )
     write_atomically(out / "README.md", text.encode())

@@ -18,7 +18,6 @@ stands, and costs one; so they run on the tasks of two modalities, whose tables 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import astuple, dataclass, replace
@@ -29,6 +28,7 @@ import torch
 from scipy.stats import spearmanr, ttest_1samp
 from torch import Tensor
 
+from benchmarks.pages import origin_told
 from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
 from benchmarks.truth import FRESH, TRAINING, Job, Truth, complete, groups, made, marked_tasks, space_of
 from nas.architecture import Architecture, tap_depth
@@ -331,11 +331,9 @@ def report(folder: Path, tables: dict[str, Truth], command: str) -> str:
         text += "\n"
     if own is not None and control is not None:
         text += "\n" + _paired(own, control, tables)
-    origin = provenance(command)
     return (
-        f"{_OPENING}\n{text}\n`{command}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"load {os.getloadavg()[0]:.1f}. Regrets in points of test accuracy, chance is 25; cost in trainings of late "
-        "fusion at full length.\n"
+        f"{_OPENING}\n{text}\n{origin_told(provenance(command))}. Regrets in points of test accuracy, chance is 25; "
+        "cost in trainings of late fusion at full length.\n"
     )
 
 

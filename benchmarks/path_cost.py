@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
 import statistics
 import time
@@ -24,6 +23,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.pages import origin_told
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.provenance import provenance
@@ -97,11 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     text = (
         "# path_cost: what a search step costs as candidates are added\n\n"
         + "\n".join(lines)
-        + (
-            f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-            f"load {os.getloadavg()[0]:.1f}, median of {given.rounds} rounds of {STEPS} "
-            "steps.\n"
-        )
+        + f"\n\n{origin_told(origin)}, median of {given.rounds} rounds of {STEPS} steps.\n"
     )
     print(text)
     write_atomically(given.out / "README.md", text.encode())

@@ -15,7 +15,6 @@ before there were gates.
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
 from nas.architecture import Architecture, Choice
 from nas.cost import CostTable, num_parameters, set_route_costs
@@ -206,11 +206,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     text = (
         "# routing: wall time of dynamic networks\n\n"
-        + (__doc__ or "").split("\n\n", 2)[2].strip()
+        + about(__doc__)
         + "\n\n"
         + "\n".join(lines)
-        + f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
+        + f"\n\n{origin_told(origin)}. Rows: `rows.csv`.\n"
     )
     write_atomically(given.out / "README.md", text.encode())
     print(text)

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
 from nas.architecture import Architecture, Choice
 from nas.cost import multiply_adds, num_parameters
@@ -144,7 +145,8 @@ def measure(commit: str, turns: int) -> list[Row]:
         with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
             archive.extractall(folder, filter="data")
         # What this file takes from the benchmarks may not have been there then.
-        (Path(folder) / "benchmarks" / "rows.py").write_text((here / "benchmarks" / "rows.py").read_text())
+        for name in ("pages.py", "rows.py"):
+            (Path(folder) / "benchmarks" / name).write_text((here / "benchmarks" / name).read_text())
         children = {"before": child(Path(folder)), "now": child(here)}
         for kind in SHAPES:
             told: dict[str, list[dict[str, Any]]] = {name: [] for name in children}
@@ -205,11 +207,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     ]
     text = (
         "# static: what static networks pay for gates\n\n"
-        + (__doc__ or "").split("\n\n", 2)[2].strip()
+        + about(__doc__)
         + "\n\n"
         + "\n".join(lines)
-        + f"\n\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}, "
-        f"load {os.getloadavg()[0]:.1f}. Rows: `rows.csv`.\n"
+        + f"\n\n{origin_told(origin)}. Rows: `rows.csv`.\n"
     )
     write_atomically(given.out / "README.md", text.encode())
     print(text)

@@ -243,11 +243,7 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> lis
     """
     assert network.gate is not None
     of_routes = Routes.of(network, batch, problem.data, problem.device)
-    targets, scale = batch.targets.cpu(), network.head.scale.cpu()
-    losses = torch.stack(
-        [sample_losses(problem.data.task, torch.from_numpy(some), targets, scale) for some in of_routes.outputs], dim=1
-    )
-    priced = losses + network.gate.price.cpu() * network.gate.shares().cpu()
+    priced = of_routes.losses(network.head.scale) + network.gate.price.cpu() * network.gate.shares().cpu()
     logits = torch.from_numpy(of_routes.logits)
 
     def with_routes(numbers: list[int]) -> Tensor:

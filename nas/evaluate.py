@@ -163,18 +163,18 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
         subject = "fusion" if order else "the search"
         sentences.append(f"{_headline(found.architecture, order)}: {_gain(subject, found, alone, against, task)}.")
     if static is not None:
-        sentences.append(f"{_capital(_gain('the gate', found, static, 'the same without a gate', task))}.")
+        sentences.append(f"{capital(_gain('the gate', found, static, 'the same without a gate', task))}.")
     if late is not None and late.architecture == found.architecture:
         sentences.append("The found architecture is plain late fusion.")
     elif late is not None:
         subject = _ORDER_NAMES[order]
-        sentences.append(f"{_capital(_gain(subject, found, late, 'late fusion', task))}.")
+        sentences.append(f"{capital(_gain(subject, found, late, 'late fusion', task))}.")
     if operation is not None and operation.architecture != found.architecture:
         against = f"the best single operation ({operation.name})"
-        sentences.append(f"{_capital(_gain('the found architecture', found, operation, against, task))}.")
+        sentences.append(f"{capital(_gain('the found architecture', found, operation, against, task))}.")
     if control is not None:
         against = f"random search of {RANDOM_TRAININGS} trainings"
-        sentences.append(f"{_capital(_gain('the found architecture', found, control, against, task))}.")
+        sentences.append(f"{capital(_gain('the found architecture', found, control, against, task))}.")
     return sentences
 
 
@@ -216,5 +216,6 @@ def _gain(subject: str, found: Row, other: Row, against: str, task: Task) -> str
     return f"{subject} adds nothing measurable over {against} ({amount(task, difference)})"
 
 
-def _capital(sentence: str) -> str:
+def capital(sentence: str) -> str:
+    """With its first letter a capital."""
     return sentence[:1].upper() + sentence[1:]

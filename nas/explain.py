@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.data.batches import Batch, in_order
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, sample_errors, score
+from nas.metrics import PRIMARY, higher_is_better, sample_errors, sample_losses, score
 from nas.routing import every_route
 from nas.training import EVALUATION_BATCH, autocast, predict, predict_routed
 
@@ -65,6 +65,15 @@ class Routes:
             targets=batch.targets.cpu().numpy(),
             data=data,
         )
+
+    def losses(self, scale: Tensor) -> Tensor:
+        """The loss of every sample on every route, (n, routes).
+
+        Args:
+            scale: Of the network's head.
+        """
+        targets, every = torch.from_numpy(self.targets), map(torch.from_numpy, self.outputs)
+        return torch.stack([sample_losses(self.data.task, some, targets, scale.cpu()) for some in every], dim=1)
 
     def at(self, picked: NDArray[np.int64]) -> tuple[float, float]:
         """Score and mean multiply-adds if every sample takes these routes, (n,)."""

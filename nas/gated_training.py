@@ -19,6 +19,7 @@ section 5.4).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -30,7 +31,7 @@ from nas.errors import UserError, unknown_name
 from nas.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Schedule, gumbel, reinforce, soft
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.routing import every_route
+from nas.routing import encode_routes, every_route_from
 
 ROUTES_ALONE_UNTIL = 0.3
 """Share of a training after which the gate begins to learn."""
@@ -104,7 +105,7 @@ def gated_loss(
     """
     gate = network.gate
     assert gate is not None
-    losses, logits = _losses_of_routes(task, network, batch)
+    losses, logits, _ = _losses_of_routes(task, network, batch)
     share = (progress - ROUTES_ALONE_UNTIL) / (GATE_ALONE_FROM - ROUTES_ALONE_UNTIL)
     if share <= 0:
         return losses.mean()
@@ -112,8 +113,7 @@ def gated_loss(
     weights_loss = (1 - share) * losses.mean() + share * _relaxed(losses, logits.detach(), config, progress, generator)
     network.eval()
     with torch.no_grad():
-        losses, _ = _losses_of_routes(task, network, held_out)
-        encoded = network.encode(held_out.inputs, gate.reads)
+        losses, _, encoded = _losses_of_routes(task, network, held_out)
     network.train()
     logits = gate(encoded, held_out.present).float()
     if config.max_multiply_adds:
@@ -122,11 +122,12 @@ def gated_loss(
     return weights_loss + _relaxed(losses + gate.price * gate.shares(), logits, config, progress, generator)
 
 
-def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The loss of every sample on every route, and the gate's logits, (batch, routes) each."""
-    outputs, logits = every_route(network, batch.inputs, batch.present)
+def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+    """The loss of every sample on every route, and the gate's logits, (batch, routes) each; and all encoded taps."""
+    encoded = encode_routes(network, batch.inputs)
+    outputs, logits = every_route_from(network, encoded, batch.present)
     losses = [sample_losses(task, some, batch.targets, network.head.scale) for some in outputs]
-    return torch.stack(losses, dim=1), logits.float()
+    return torch.stack(losses, dim=1), logits.float(), encoded
 
 
 def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float, generator: torch.Generator) -> Tensor:

@@ -126,6 +126,9 @@ class FusionNetwork(nn.Module):
         head: Maps the fused state of the last node to outputs.
         channels: Channels of adapters, nodes and head.
         dropout_rate: In the adapters, 0 to 1.
+
+    Attributes:
+        routes: What a sample may run through a derived network: what the gate picks from, or the only choices.
     """
 
     def __init__(
@@ -133,7 +136,7 @@ class FusionNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.space = space
-        taps = list(dict.fromkeys(name for node in space.nodes for name in node.sources() if "@" in name))
+        taps = space.taps()
         used = dict.fromkeys(tap_modality(tap) for tap in [*taps, *(space.gated.taps() if space.gated else ())])
         self.encoders = nn.ModuleDict({name: encoders[name] for name in used})
         self.adapters = nn.ModuleDict(
@@ -158,12 +161,13 @@ class FusionNetwork(nn.Module):
         )
         self.head = head
         self.channels = channels
+        self.routes: list[Selection] = [{node.name: 0 for node in space.nodes}]
         self.gate: Gate | None = None  # built last, so that a static network draws the same random numbers without it
         if space.gated is not None and space.gated.gating is not None:
             reads, routes = space.gated.gating.reads, space.gated.routes()
             read_channels = [self.encoder(tap_modality(tap)).channels[tap_depth(tap)] for tap in reads]
             self.gate = Gate(reads, read_channels, [route.modalities() for route in routes])
-            self.routes: list[Selection] = [space.path(route) for route in routes]
+            self.routes = [space.path(route) for route in routes]
 
     def forward(self, inputs: Inputs, present: Presence | None = None, selection: Selection | None = None) -> Tensor:
         """Computes logits or predictions.
@@ -178,7 +182,7 @@ class FusionNetwork(nn.Module):
         """
         if selection is None and self.gate is not None:
             return run_routes(self, inputs, present)[0]
-        chosen = selection if selection is not None else {node.name: 0 for node in self.space.nodes}
+        chosen = selection if selection is not None else self.routes[0]
         taps = self.taps(inputs, self.needed_taps(chosen), present)
         return self.fuse(taps, chosen, batch_size=next(iter(inputs.values()))[0].shape[0])
 
@@ -241,7 +245,7 @@ class FusionNetwork(nn.Module):
         taps = {}
         for name in names:
             modality = tap_modality(name)
-            tap = self.adapters[name.replace("@", "_")](encoded[name])
+            tap = self.adapter(name)(encoded[name])
             if present is not None and modality in present:
                 tap = tap * present[modality].to(tap.dtype)[:, None, None]
             taps[name] = tap
@@ -299,6 +303,10 @@ class FusionNetwork(nn.Module):
         assert isinstance(operations, nn.ModuleDict)
         output: Tensor = operations[choice.key](sources)
         return output
+
+    def adapter(self, tap: str) -> nn.Module:
+        """The adapter of a tap, by its name."""
+        return self.adapters[tap.replace("@", "_")]
 
     def encoder(self, modality: str) -> Encoder:
         """The encoder of a modality."""

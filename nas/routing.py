@@ -56,7 +56,8 @@ def run_routes(
     picked = logits.argmax(dim=1) if route is None else route
     counts = torch.bincount(picked, minlength=len(network.routes)).tolist()
     if (execution or cheaper_execution(network, counts)) == "dense":
-        taps = network.adapt(go_on(network, begun, taps_of_routes(network)), taps_of_routes(network), present)
+        names = taps_of_routes(network)
+        taps = network.adapt(go_on(network, begun, names), names, present)
         every = [network.fuse(taps, selection, batch_size=len(picked)) for selection in network.routes]
         return torch.stack(every)[picked, torch.arange(len(picked), device=picked.device)], picked
     outputs = logits.new_zeros(len(picked), network.head.scale.numel())
@@ -140,14 +141,24 @@ def every_route(network: FusionNetwork, inputs: Inputs, present: Presence | None
     Returns:
         Outputs (routes, batch, outputs), and the gate's logits (batch, routes).
     """
+    return every_route_from(network, encode_routes(network, inputs), present)
+
+
+def every_route_from(
+    network: FusionNetwork, encoded: Mapping[str, Tensor], present: Presence | None = None
+) -> tuple[Tensor, Tensor]:
+    """The same from taps that `encode_routes` has returned."""
+    return fuse_routes(network, network.adapt(encoded, taps_of_routes(network), present), encoded, present)
+
+
+def encode_routes(network: FusionNetwork, inputs: Inputs) -> dict[str, Tensor]:
+    """The taps that some route or the gate reads, as the encoders put them out."""
     assert network.gate is not None
-    names = taps_of_routes(network)
-    encoded = network.encode(inputs, list(dict.fromkeys([*names, *network.gate.reads])))
-    return fuse_routes(network, network.adapt(encoded, names, present), encoded, present)
+    return network.encode(inputs, list(dict.fromkeys([*taps_of_routes(network), *network.gate.reads])))
 
 
 def taps_of_routes(network: FusionNetwork) -> list[str]:
-    """Names of the taps that some route reads, each once."""
+    """Names of the taps that some route reads, each once; of a static network those that it reads."""
     return list(dict.fromkeys(name for selection in network.routes for name in network.needed_taps(selection)))
 
 

@@ -29,7 +29,7 @@ from nas.graph import FusionNetwork
 from nas.guards import discretization_after
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
-from nas.objectives import AUTO, check_objective, parse
+from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.repeated import Decision, Repeated, judge_searches, repeat
@@ -396,7 +396,7 @@ def refuse_mixtures(objective: str, strategy: str) -> None:
     Raises:
         UserError: If it is one.
     """
-    names = [one.name for one in parse(objective) if one.name.startswith("residual")]
+    names = [one.name for one in parse(objective) if OBJECTIVES[one.name].trains_paths]
     if names and strategy in WITH_SUPERNET and strategy != "sampled":
         raise UserError(
             f"objective {names[0]} trains single paths, and {strategy} mixtures of choices; search with sampled, or "

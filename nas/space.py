@@ -207,6 +207,10 @@ class SearchSpace:
         gated = architecture if architecture.gating else None
         return replace(self, nodes=nodes, warm_up=None, gated=gated)
 
+    def taps(self) -> tuple[str, ...]:
+        """Names of all taps that some choice reads, each once, in order of first use."""
+        return tuple(dict.fromkeys(name for node in self.nodes for name in node.sources() if "@" in name))
+
     def sole(self) -> Architecture:
         """The only architecture of a space that `only` or `restrict` made."""
         return self.gated or self.at((0,) * len(self.nodes))

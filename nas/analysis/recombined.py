@@ -47,10 +47,7 @@ class Recombined:
     def of(cls, network: FusionNetwork, batch: Batch, device: torch.device) -> Recombined:
         """Runs the encoders and adapters of a derived network over a batch."""
         network = network.to(device).eval()
-        gated = network.gate is not None
-        names = (
-            taps_of_routes(network) if gated else network.needed_taps({node.name: 0 for node in network.space.nodes})
-        )
+        names = taps_of_routes(network)
         reads = network.gate.reads if network.gate is not None else ()
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
         read_parts: dict[str, list[Tensor]] = {name: [] for name in reads}
@@ -61,7 +58,7 @@ class Recombined:
                     parts[name].append(tap)
                 for name in reads:
                     read_parts[name].append(encoded[name])
-        present = {name: mask.to(device) for name, mask in batch.present.items()} if gated else {}
+        present = {name: mask.to(device) for name, mask in batch.present.items()} if reads else {}
         return cls(network, _by_modality(parts), len(batch), device, _by_modality(read_parts), present)
 
     @property
@@ -91,7 +88,6 @@ class Recombined:
         rows = rows or {}
         given = [some for some in rows.values() if some is not None]
         count = len(given[0]) if given else self.num_samples
-        selection = {node.name: 0 for node in self.network.space.nodes}
         found = []
         for start in range(0, count, BLOCK):
             end = min(count, start + BLOCK)
@@ -105,7 +101,7 @@ class Recombined:
             )
             with autocast(self.device):
                 if self.network.gate is None:
-                    answers = self.network.fuse(block, selection, batch_size=end - start)
+                    answers = self.network.fuse(block, self.network.routes[0], batch_size=end - start)
                 else:
                     routes, logits = fuse_routes(self.network, block, encoded, self._present(rows, start, end))
                     answers = routes[logits.argmax(dim=1), torch.arange(end - start, device=self.device)]

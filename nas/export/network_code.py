@@ -43,7 +43,7 @@ def network_source(portable: Portable, inputs: Sequence[Tensor], *, regression: 
     if network.gate is None:
         doc, forward = (
             f"Maps {', '.join(arguments)} to {kind}.",
-            writer.path({node.name: 0 for node in network.space.nodes}),
+            writer.path(network.routes[0]),
         )
         methods: list[Method] = []
     else:
@@ -83,8 +83,7 @@ class _NetworkWriter:
         """For every modality the sets of taps that are read together: by the gate, and by a route beyond the gate's."""
         gate = self.network.gate
         reads = gate.reads if gate else ()
-        paths = self.network.routes if gate else [{node.name: 0 for node in self.network.space.nodes}]
-        further = [[name for name in self.network.needed_taps(path) if name not in reads] for path in paths]
+        further = [[name for name in self.network.needed_taps(one) if name not in reads] for one in self.network.routes]
         found: dict[str, dict[Depths, None]] = {}
         for modality, depths in (pair for some in (reads, *further) for pair in by_modality(some).items()):
             found.setdefault(modality, {})[depths] = None

@@ -51,6 +51,7 @@ class Known:
         words: What it does, for people.
         make: Builds it; None for what acts on the data.
         replaces_loss: Whether it stands in place of the task's loss, so that no two of these go together.
+        trains_paths: Whether it can train single paths alone, and no mixture of choices.
         check: Refuses an argument that makes no sense with these modalities.
         takes: The form of its argument, for people, in brackets where it may be left out; empty for none.
         tasks: Tasks that it is made for; None for all.
@@ -59,6 +60,7 @@ class Known:
     words: str
     make: Make | None
     replaces_loss: bool = False
+    trains_paths: bool = False
     check: Callable[[str, tuple[str, ...]], object] = lambda _argument, _modalities: None
     takes: str = ""
     tasks: tuple[Task, ...] | None = None
@@ -88,11 +90,13 @@ OBJECTIVES: Mapping[str, Known] = {
         "simple interactions first, each higher one on what the simpler leave over; for architectures of both",
         lambda network, _task, _argument: Residual(network, sequential=False),
         replaces_loss=True,
+        trains_paths=True,
     ),
     "residual_sequential": Known(
         "likewise, one after another, the simpler ones frozen",
         lambda network, _task, _argument: Residual(network, sequential=True),
         replaces_loss=True,
+        trains_paths=True,
     ),
     "rubi": Known(
         "what one modality answers by itself is masked out",

@@ -167,7 +167,7 @@ def _learned(network: FusionNetwork, modalities: tuple[str, str], taps: tuple[st
         chain.from_iterable(
             (
                 (f"encoder {side}", network.encoders[modality]),
-                (f"adapter {side}", network.adapters[tap.replace("@", "_")]),
+                (f"adapter {side}", network.adapter(tap)),
             )
             for side, (modality, tap) in pairs
         )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import tap_depth, tap_modality
+from nas.architecture import deepest, tap_name
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork, Head, Selection
@@ -176,9 +176,10 @@ def only_choices(network: FusionNetwork) -> Selection:
 
 def deepest_taps(network: FusionNetwork) -> dict[str, str]:
     """For every modality that some choice of the network reads the name of its deepest tap that is read."""
-    names = {name for node in network.space.nodes for name in node.sources() if "@" in name}
-    ordered = sorted(names, key=tap_depth)
-    return {modality: tap for modality in network.space.modalities for tap in ordered if tap_modality(tap) == modality}
+    depths = deepest(network.space.taps())
+    return {
+        modality: tap_name(modality, depths[modality]) for modality in network.space.modalities if modality in depths
+    }
 
 
 def fresh_head(network: FusionNetwork) -> Head:

@@ -46,7 +46,6 @@ class ScaledSteps:
 
 def parameters_of(network: FusionNetwork, modality: str) -> list[nn.Parameter]:
     """What is learned of one modality before it meets others: of its encoder, if that is not frozen, and adapters."""
-    taps = {name for node in network.space.nodes for name in node.sources() if "@" in name}
-    own = sorted(tap for tap in taps if tap_modality(tap) == modality)
-    modules = [network.encoders[modality], *(network.adapters[tap.replace("@", "_")] for tap in own)]
+    own = sorted(tap for tap in network.space.taps() if tap_modality(tap) == modality)
+    modules = [network.encoders[modality], *map(network.adapter, own)]
     return [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]

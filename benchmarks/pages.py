@@ -1,0 +1,21 @@
+"""What the pages of all benchmarks say alike: what was measured, and where the figures come from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+
+def about(doc: str | None) -> str:
+    """What a benchmark's docstring tells beside its first line and its command."""
+    return (doc or "").split("\n\n", 2)[2].strip()
+
+
+def origin_told(origin: Mapping[str, object]) -> str:
+    """Command, commit, date, hardware and load, with no full stop.
+
+    Args:
+        origin: As `nas.provenance.provenance` returns it.
+    """
+    facts = f"{origin['started_at']}, {origin['hardware']}, load {os.getloadavg()[0]:.1f}"
+    return f"`{origin['command']}`, commit {origin['commit']}, {facts}"
