@@ -1,52 +1,56 @@
-"""Score against multiply-adds of gates on real data, and what noise does to them.
+"""Score against multiply-adds of cascades on real data, and what noise does to them.
 
     python -m benchmarks.dynamic_curves FOLDER --only avmnist --searches 5 --out results/dynamic/curves
 
-Each search, of its own seed, finds a static architecture of three operations. It is trained once from scratch, and so
-is a dynamic network whose routes are those of `nas.dynamic.candidate_routes` and whose gate reads the first taps, or
-those that the table names. Then the routes are held fixed and gates are trained at ten prices of multiply-adds, by two
-thirds of the architecture split, with the best epoch by the last one. Those of them, and of the gates that always take
-one route, that lie on the upper hull on that last third make the curve on the test split; between its points it is a
-random mixture of both. Beside it stand the best gate that does not look at the sample, which is even told the scores
-of all routes on the test split, and the oracle that takes for every sample the cheapest route no more wrong than the
-last one: no gate that is never worse than that route on a sample spends less. Noise is normal, in units of each
-feature's deviation, on the first 2000 samples of the test split. Of larger sets the first samples of the weights split
-are taken, as the table says. Rows that are there already are not measured again.
+Each search, of its own seed, finds a static architecture of three operations and a cascade, whether or not it takes
+that. Both are trained once from scratch. Then the routes are held fixed and cascades are fitted to their answers on the
+architecture split at ten prices of multiply-adds. Those of them, and of the gates that always take one route, that lie
+on the upper hull on that split make the curve on the test split; between its points it is a random mixture of both.
+
+Beside it stand the best gate that does not look at the sample, for which a route costs what it does by itself, and
+which is even told the scores of all routes on the test split; the oracle that takes for every sample the cheapest route
+no more wrong than the last one: no gate that is never worse than that route on a sample spends less; and the informed
+gate, which is told the answers of all routes but the last one for nothing, and has forests that predict from them which
+routes are right. Where that cannot save, a gate that has to pay for what it sees will not.
+
+Noise is normal, in units of each feature's deviation, on the first 2000 samples of the test split. Of larger sets the
+first samples of the weights split are taken, as the table says. Rows that are there already are not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.ensemble import RandomForestClassifier
 from torch import Tensor
 
 from benchmarks.datasets import SOURCES
 from benchmarks.dynamic_figure import draw, mean_and_margin, series
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
-from nas.architecture import Architecture, tap_depth, tap_modality
 from nas.baselines import Contestant
+from nas.cascade import Cascade
+from nas.cost import CostTable
 from nas.data import FusionData, load_data
 from nas.data.batches import Batch, split_batch
-from nas.dynamic import JUDGING, candidate_routes, seen_by_gate, shallow_taps
+from nas.dynamic import CASCADE
 from nas.explain import Routes
-from nas.gates import Gate, soft
+from nas.gates import soft
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, score
-from nas.preparation import Setup
+from nas.metrics import PRIMARY, higher_is_better, sample_errors, score
+from nas.preparation import EncoderMode, Setup, prepare
 from nas.provenance import provenance
 from nas.retrain import train_all
 from nas.runs import write_atomically
-from nas.scoring import scored_samples
 from nas.search import find, make_space
 from nas.strategies import SearchConfig
-from nas.training import TrainingConfig, pick_device, predict, seeded
+from nas.training import TrainingConfig, pick_device, predict
 
 OPERATIONS = ("additive", "multiplicative", "mlp")
 
@@ -56,7 +60,7 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.54, 0.6, 0.7, 0.8, 0.9, 1.0)
 PRICES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 """Loss that the static architecture's multiply-adds are worth."""
 
-GATE_EPOCHS, BATCH = 40, 128
+FIT_STEPS, FIT_RATE = 400, 0.03
 
 NOISES = (0.0, 0.5, 1.0, 2.0)
 
@@ -68,25 +72,19 @@ class Plan:
     """How a data set is searched.
 
     Attributes:
-        space: Name of the search space.
-        dynamic: Levels at which it is dynamic.
-        reads: Taps that the gate reads; the first one of every modality if none are named.
+        encoders: How they are trained.
         samples: Most of the weights split that are read; 0 for all.
         epochs: Of every training; 0 for the default.
     """
 
-    space: str = "layerwise"
-    dynamic: tuple[str, ...] = ("modality", "fusion")
-    reads: tuple[str, ...] = ()
+    encoders: EncoderMode = "auto"
     samples: int = 0
     epochs: int = 0
 
 
 PLANS = {
-    "avmnist": Plan(samples=10_000, epochs=8),
-    "utd_mhad": Plan(space="experts", dynamic=("modality",)),
-    # The cheap modality first: strokes cost a quarter of the multiply-adds of the image.
-    "omniglot8": Plan(space="experts", dynamic=("modality",), reads=("strokes@0", "strokes@1", "strokes@2"), epochs=16),
+    "avmnist": Plan(encoders="joint", samples=10_000, epochs=8),
+    "omniglot8": Plan(encoders="joint"),
 }
 """By data set; others go by the defaults."""
 
@@ -98,7 +96,8 @@ class Row:
     Attributes:
         data: Name of the set.
         seed: Of the search.
-        of: gate, random, oracle or static; or the modality that is noisy, before a slash and gate or static.
+        of: gate, random, oracle, informed, route or static; pretrained, the static one with encoders that were trained
+            alone first; or the modality that is noisy, before a slash and gate or static.
         at: Multiply-adds as a share of the static architecture's; of noise its deviation.
         score: Primary metric on the test split.
         in_words: Of oracle and static what the dynamic and the static network are.
@@ -114,44 +113,44 @@ class Row:
 
 def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> list[Row]:
     """Searches once, trains the dynamic and the static network, and reads the test split."""
-    space = make_space(plan.space, data, None, OPERATIONS, plan.dynamic)
-    training = TrainingConfig(epochs=plan.epochs)
-    setup = Setup(data=data, space=space, training=training, device=device, progress=print)
-    static_space = replace(setup, space=replace(space, dynamic=()))
-    result = find(static_space, SearchConfig(), "sampled", "one_standard_error", "auto", seed)
-    assert result.discretized is not None
-    assert result.explored.network is not None
-    found, prepared = result.architecture, result.prepared
-    reads = plan.reads or shallow_taps(space, found)
-    seen = seen_by_gate(scored_samples(prepared.architecture), result.explored.network, reads, device)
-    parts = result.discretized.candidates, result.discretized.cost
-    routes = candidate_routes(space, found, *parts, seen, price=training.cost_weight)
+    space = make_space("layerwise", data, None, OPERATIONS, [CASCADE])
+    setup = Setup(data=data, space=space, training=TrainingConfig(epochs=plan.epochs), device=device, progress=print)
+    result = find(setup, SearchConfig(), "sampled", "one_standard_error", plan.encoders, seed)
+    assert result.gated is not None
+    found, prepared, tried = result.gated.static, result.prepared, result.gated.tried
 
     def row(of: str, at: float, reached: float, in_words: str = "") -> Row:
         return Row(data=data.name, seed=seed, of=of, at=at, score=reached, in_words=in_words)
 
     batch = split_batch(data, "test", device)
-    if len(routes) < 2:
-        static = train_all(setup, prepared, [Contestant("static", "static", found)])[0].network
-        return [row("static", 1.0, score_of(data, static, batch, device), found.in_words())]
-    gated = Architecture.gated(routes, reads)
-    rows = [Contestant("found", "found", gated), Contestant("static", "static", found)]
-    dynamic, static = (entry.network for entry in train_all(setup, prepared, rows))
-    ways = Routes.of(dynamic, batch, data, device)
-    assert dynamic.gate is not None
-    whole = float(dynamic.gate.static_cost)
-    points = points_of_gates(dynamic, data, ways, batch, seed, device)
-    costs, scores = (np.array(some) for some in zip(*sorted(points), strict=True))
+    static = train_all(setup, prepared, [Contestant("static", "static", found)])[0].network
     found_rows = [row("static", 1.0, score_of(data, static, batch, device), found.in_words())]
+    if result.encoders == "joint":
+        before = prepare(setup, "pretrained", seed)[0]
+        other = train_all(setup, before, [Contestant("static", "static", found)])[0].network
+        found_rows.append(row("pretrained", 1.0, score_of(data, other, batch, device)))
+    if not tried:
+        return found_rows
+    gated, routes = tried[0], tried[0].routes()
+    dynamic = train_all(setup, prepared, [Contestant("found", "found", gated)])[0].network
+    assert dynamic.gate is not None
+    held_out = Routes.of(dynamic, split_batch(data, "architecture", device), data, device)
+    ways = Routes.of(dynamic, batch, data, device)
+    table = CostTable.measure(dynamic, batch.take(slice(0, 1)).inputs)
+    own = np.array([float(table.total(route)) for route in routes])
+    whole = float(dynamic.gate.static_cost)
+    costs, scores = (np.array(some) for some in zip(*points_of_cascades(dynamic, held_out, ways), strict=True))
     reached, spent = ways.at(ways.oracle())
     found_rows.append(row("oracle", spent / whole, reached, gated.in_words()))
     found_rows += [
-        row("route", cost / whole, reached) for cost, reached in zip(ways.costs.tolist(), ways.alone(), strict=True)
+        row("route", cost / whole, alone) for cost, alone in zip(ways.costs.tolist(), ways.alone(), strict=True)
     ]
+    told, paid = (np.array(some) for some in zip(*informed(held_out, ways, own), strict=True))
     for share in SHARES:
         if costs[0] <= share * whole:
             found_rows.append(row("gate", share, float(np.interp(share * whole, costs, scores))))
-            found_rows.append(row("random", share, ways.random(share * whole)))
+            found_rows.append(row("random", share, ways.random(share * whole, own)))
+            found_rows.append(row("informed", share, float(np.interp(share * whole, told, paid))))
     few = batch.take(slice(0, MAX_NOISY))
     for name in dynamic.encoders:
         for noise in NOISES:
@@ -168,44 +167,73 @@ def score_of(data: FusionData, network: FusionNetwork, batch: Batch, device: tor
     return score(PRIMARY[data.task], outputs.numpy(), targets.numpy())
 
 
-def points_of_gates(
-    network: FusionNetwork, data: FusionData, ways: Routes, batch: Batch, seed: int, device: torch.device
-) -> list[tuple[float, float]]:
-    """(multiply-adds, score) on a batch of gates that were trained at each of the prices, the routes as they are.
+def points_of_cascades(network: FusionNetwork, held_out: Routes, ways: Routes) -> list[tuple[float, float]]:
+    """(multiply-adds, score) of cascades that were fitted at each of the prices, the routes as they are.
 
     Of these and of the gates that always take one route those are told that lie on the upper hull of all of them on the
-    samples that judge.
+    samples that they were fitted to, by rising cost.
 
     Args:
-        network: With a gate; left as it is.
-        data: That all is of.
-        ways: What the routes come to on the batch.
-        batch: On which the gates are asked.
-        seed: Of initialisation and order.
-        device: Where the network is.
+        network: A cascade; left as it is.
+        held_out: What its routes come to on the architecture split.
+        ways: What they come to where the cascades are asked.
     """
-    assert network.gate is not None
-    architecture = split_batch(data, "architecture", device)
-    held_out = Routes.of(network, architecture, data, device)
-    losses = held_out.losses(network.head.scale)
-    shares = torch.from_numpy(held_out.costs / float(network.gate.static_cost)).float()
-    seen, asked = (
-        {name: tap[:, None] for name, tap in _by_tap(network, seen_by_gate(some, network, network.gate.reads, device))}
-        for some in (architecture, batch)
-    )
-    judges = np.arange(len(losses)) % JUDGING == 0
-    judging = replace(held_out, outputs=held_out.outputs[:, judges], targets=held_out.targets[judges])
-    picked = [
-        (np.full(int(judges.sum()), number), np.full(len(batch), number)) for number in range(len(network.routes))
-    ]
+    gate = network.gate
+    assert isinstance(gate, Cascade)
+    losses, shares = held_out.losses(network.head.scale), gate.shares().cpu()
+    asked = torch.from_numpy(held_out.outputs), torch.from_numpy(ways.outputs)
+    picked = [tuple(np.full(len(some.targets), number) for some in (held_out, ways)) for number in range(len(shares))]
     for price in PRICES:
-        with seeded(seed) as generator:
-            gate = train_gate(network.gate, seen, losses + price * shares, generator)
+        cascade = fit(Cascade(gate.routes, gate.task), asked[0], losses + price * shares)
         with torch.no_grad():
-            picked.append((gate(seen).argmax(dim=1).numpy()[judges], gate(asked).argmax(dim=1).numpy()))
-    judged = [judging.at(some)[::-1] for some, _ in picked]
-    sense = 1.0 if higher_is_better(PRIMARY[data.task]) else -1.0
+            picked.append(tuple(cascade.pick(cascade(some)).numpy() for some in asked))
+    judged = [held_out.at(some)[::-1] for some, _ in picked]
+    sense = 1.0 if higher_is_better(PRIMARY[ways.data.task]) else -1.0
     return [ways.at(picked[place][1])[::-1] for place in upper_hull([(cost, sense * own) for cost, own in judged])]
+
+
+def fit(cascade: Cascade, outputs: Tensor, prices: Tensor) -> Cascade:
+    """Fits slopes and thresholds alone.
+
+    Args:
+        cascade: Fresh.
+        outputs: Of the routes, (routes, n, outputs).
+        prices: What every route comes to, (n, routes).
+    """
+    optimizer = torch.optim.Adam(cascade.parameters(), lr=FIT_RATE)
+    for _ in range(FIT_STEPS):
+        optimizer.zero_grad()
+        soft(prices, cascade(outputs)).mean().backward()
+        optimizer.step()
+    return cascade
+
+
+def informed(held_out: Routes, ways: Routes, own: NDArray[np.float64]) -> list[tuple[float, float]]:
+    """(multiply-adds, score) of a gate that is told the answers of all routes but the last one for nothing.
+
+    A forest for every route predicts from them whether it is right, and the gate takes the route of the highest
+    probability less a price of its multiply-adds.
+
+    Args:
+        held_out: By which it learns.
+        ways: Where it is asked.
+        own: Multiply-adds of every route by itself, (routes,).
+    """
+    seen, asked = (
+        np.concatenate(list(torch.from_numpy(some.outputs[:-1]).log_softmax(dim=2).numpy()), axis=1)
+        for some in (held_out, ways)
+    )
+    targets = torch.from_numpy(held_out.targets)
+    right = np.zeros((len(asked), len(own)))
+    for number, outputs in enumerate(held_out.outputs):
+        wrong = sample_errors(ways.data.task, torch.from_numpy(outputs), targets).numpy() > 0
+        forest = RandomForestClassifier(300, min_samples_leaf=10, random_state=0).fit(seen, ~wrong)
+        right[:, number] = forest.predict_proba(asked)[:, list(forest.classes_).index(True)] if (~wrong).any() else 0
+    points = {}
+    for price in np.concatenate([[0.0], np.geomspace(0.01, 3.0, 40)]):
+        picked = (right - price * own / own[-1]).argmax(axis=1)
+        points[float(own[picked].mean())] = ways.at(picked)[0]
+    return sorted(points.items())
 
 
 def upper_hull(points: Sequence[tuple[float, float]]) -> list[int]:
@@ -222,43 +250,6 @@ def upper_hull(points: Sequence[tuple[float, float]]) -> list[int]:
             kept.pop()
         kept.append(place)
     return kept
-
-
-def _by_tap(network: FusionNetwork, seen: Tensor) -> list[tuple[str, Tensor]]:
-    """What a gate sees, divided by the tap that it is of."""
-    assert network.gate is not None
-    reads = network.gate.reads
-    widths = [network.encoder(tap_modality(name)).channels[tap_depth(name)] for name in reads]
-    return list(zip(reads, seen.split(widths, dim=1), strict=True))
-
-
-def train_gate(like: Gate, seen: Mapping[str, Tensor], prices: Tensor, generator: torch.Generator) -> Gate:
-    """A fresh gate that learns by two thirds of the samples, as it is in the epoch that the last third likes best.
-
-    Args:
-        like: Of the same shape.
-        seen: Tap to what is read of it, (n, 1, channels), on the CPU.
-        prices: What every route comes to, (n, routes).
-        generator: Of the order.
-    """
-    gate = Gate(like.reads, [tap.shape[2] for tap in seen.values()], like.routes)
-    optimizer = torch.optim.AdamW(gate.parameters(), lr=3e-3, weight_decay=1e-2)
-    judges = torch.arange(len(prices)) % JUDGING == 0
-    learners = torch.nonzero(~judges).flatten()
-    best, state = float("inf"), gate.state_dict()
-    for _ in range(GATE_EPOCHS):
-        order = learners[torch.randperm(len(learners), generator=generator)]
-        for rows in order.split(BATCH):
-            optimizer.zero_grad()
-            soft(prices[rows], gate({name: tap[rows] for name, tap in seen.items()})).mean().backward()
-            optimizer.step()
-        with torch.no_grad():
-            picked = gate({name: tap[judges] for name, tap in seen.items()}).argmax(dim=1, keepdim=True)
-        reached = float(prices[judges].gather(1, picked).mean())
-        if reached < best:
-            best, state = reached, copy.deepcopy(gate.state_dict())
-    gate.load_state_dict(state)
-    return gate
 
 
 def with_noise(batch: Batch, name: str, noise: float) -> Batch | None:
@@ -286,13 +277,16 @@ def table(rows: Sequence[Row], data: str) -> str:
         f"| {seed} | {told} | {routed.get(seed, 'no cheaper route')} |"
         for seed, told in zip(static, words, strict=True)
     ]
-    lines += ["", f"Static: {mean_and_margin(static)}.", ""]
-    lines += ["| multiply-adds, of static | gate | random | gate is better by | than static by |", "| --- " * 5 + "|"]
+    lines += ["", f"Static: {mean_and_margin(static)}."]
+    if other := by.get(("pretrained", 1.0), {}):
+        lines[-1] += f" With encoders that were trained alone first: {mean_and_margin(other)}."
+    heads = ["multiply-adds, of static", "cascade", "random", "cascade is better by", "than static by", "informed gate"]
+    lines += ["", f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for share in SHARES:
-        gate, random = by.get(("gate", share), {}), by.get(("random", share), {})
+        gate, random, told_all = (by.get((of, share), {}) for of in ("gate", "random", "informed"))
         if len(gate) == len(static):  # a mean over fewer searches would be one over others
-            told = [mean_and_margin(gate), mean_and_margin(random)]
-            told += [mean_and_margin(gate, random), mean_and_margin(gate, static)]
+            told = [mean_and_margin(gate), mean_and_margin(random), mean_and_margin(gate, random)]
+            told += [mean_and_margin(gate, static), mean_and_margin(told_all)]
             lines.append(f"| {100 * share:.0f} % | {' | '.join(told)} |")
     oracle = [(row.at, row.score) for row in rows if row.data == data and row.of == "oracle"]
     if oracle:
@@ -313,7 +307,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path, help="holds a folder per data set")
-    parser.add_argument("--only", nargs="*", default=["avmnist", "utd_mhad"], help="names of the data sets to run")
+    parser.add_argument(
+        "--only", nargs="*", default=["avmnist", "utd_mhad", "omniglot8"], help="names of the data sets to run"
+    )
     parser.add_argument("--searches", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
     parser.add_argument("--device", default="auto")
@@ -348,9 +344,7 @@ def write(out: Path, rows: Sequence[Row], origin: Mapping[str, object]) -> None:
     for name in dict.fromkeys(row.data for row in rows):
         searches, plan = len({row.seed for row in rows if row.data == name}), PLANS.get(name, Plan())
         draw(out, rows, name)
-        text += f"\n\n## {name}, {searches} searches in `{plan.space}`, dynamic by {' and '.join(plan.dynamic)}"
-        if plan.reads:
-            text += f", a gate on {', '.join(plan.reads)}"
+        text += f"\n\n## {name}, {searches} searches, encoders {plan.encoders}"
         if plan.samples:
             text += f", the first {plan.samples} samples, {plan.epochs} epochs"
         text += f"\n\n![score against multiply-adds, and noise]({name}.png)\n\n{table(rows, name)}"

@@ -39,6 +39,7 @@ from nas.export.check import imported
 from nas.export.formats import FORMATS
 from nas.export.portable import Portable
 from nas.export.verify import TOLERANCE
+from nas.gates import Gate
 from nas.provenance import provenance
 from nas.runs import RunFolder, write_atomically
 from nas.search import make_space
@@ -202,7 +203,7 @@ def balance(run: Path, data: FusionData) -> None:
     """Shifts and scales the logits of a run's gate so that about as many test samples take every route."""
     network = nas.load_run(run).network
     gate = network.gate
-    assert gate is not None
+    assert isinstance(gate, Gate)
     batch = split_batch(data, "test", torch.device("cpu"))
     logits = gate(network.encode(batch.inputs, gate.reads))
     scale = logits.std(dim=0).clamp(min=1e-6)

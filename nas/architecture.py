@@ -84,7 +84,8 @@ class Gating:
     """Which routes there are for a sample, and what the gate that picks one of them looks at.
 
     Attributes:
-        reads: Names of the taps that the gate reads, at least one.
+        reads: Names of the taps that the gate reads. None for a cascade: its routes are run in their order until one is
+            sure of its answer; see `nas.cascade`.
         routes: Of each route one choice per fusion node, in the order of the nodes; two routes or more, all different.
     """
 
@@ -117,7 +118,7 @@ class Architecture:
 
         Args:
             routes: Two or more of one space, all different; the last one lends its choices.
-            reads: Names of the taps that the gate reads.
+            reads: Names of the taps that the gate reads; none for a cascade.
         """
         choices = tuple(tuple(choice for _, choice in route.choices) for route in routes)
         return replace(routes[-1], gating=Gating(tuple(reads), choices))
@@ -146,11 +147,13 @@ class Architecture:
         """For people: "depth 0: nothing; depth 1: image × audio; depth 2: image + audio".
 
         A dynamic one tells what its routes do: "a gate on image@0 picks depth 2: image alone, or depth 2: image +
-        audio".
+        audio", or "a cascade tries depth 2: image alone, then depth 2: image + audio".
         """
         if self.gating is None:
             steps = (f"{node.replace('fusion', 'depth ')}: {choice.in_words()}" for node, choice in self.choices)
             return "; ".join(steps)
+        if not self.gating.reads:
+            return f"a cascade tries {', then '.join(r.in_short() for r in self.routes())}"
         return f"a gate on {', '.join(self.gating.reads)} picks {', or '.join(r.in_short() for r in self.routes())}"
 
     def in_short(self) -> str:
@@ -164,6 +167,8 @@ class Architecture:
         if self.gating is None:
             return self.in_words().split("; ")
         routes = [f"route {number}: {route.in_short()}" for number, route in enumerate(self.routes())]
+        if not self.gating.reads:
+            return ["a cascade tries one route after another, until one is sure of its answer", *routes]
         return [f"a gate on {', '.join(self.gating.reads)} picks one route for every sample", *routes]
 
     def to_dict(self) -> dict[str, Any]:
@@ -221,7 +226,7 @@ def _gating(values: Mapping[str, Any], choices: Sequence[tuple[str, Choice]]) ->
         raise TypeError("routes, each of which decides every node and differs from the others")
     if routes[-1] != tuple(choice for _, choice in choices):
         raise TypeError("nodes, which must be those of the last route")
-    if not values["reads"] or not isinstance(values["reads"], list):
+    if not isinstance(values["reads"], list):
         raise TypeError(f"reads {values['reads']!r}")
     return Gating(tuple(_text(tap) for tap in values["reads"]), routes)
 

@@ -125,6 +125,25 @@ class CostTable:
         )
         return self._encoders(reads) + onward + self.total(route) - self._encoders(route.taps())
 
+    def of_cascade(self, routes: Sequence[Architecture]) -> list[int]:
+        """Multiply-adds of the whole network if it stops after each of these routes, which are run in their order.
+
+        Encoders go on from where the route before has left them, and what is adapted is adapted once.
+        """
+        spent, taps, found = 0, dict[str, None](), []
+        for route in routes:
+            begun, fresh = deepest(taps), [tap for tap in route.taps() if tap not in taps]
+            for name, depth in deepest(fresh).items():
+                first = tap_name(name, begun[name]) if name in begun else None
+                if first is None or depth > begun[name]:
+                    last = tap_name(name, depth)
+                    spent += self.further[first, last] if first else self.encoders[last]
+            spent += sum(self.adapters[tap] for tap in fresh) + self.head
+            spent += sum(self.choice(node, choice) for node, choice in route.choices)
+            taps.update(dict.fromkeys(fresh))
+            found.append(spent)
+        return found
+
     def _encoders(self, taps: Sequence[str]) -> int:
         """Of all encoders, each as deep as its deepest tap."""
         return sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest(taps).items())
@@ -139,5 +158,6 @@ def set_route_costs(network: FusionNetwork, table: CostTable) -> None:
     """
     if network.gate is not None:
         gate, routes = network.gate, network.space.sole().routes()
-        gate.costs.copy_(torch.tensor([table.of_route(route, gate.reads) + gate.multiply_adds() for route in routes]))
+        costs = [table.of_route(route, gate.reads) for route in routes] if gate.reads else table.of_cascade(routes)
+        gate.costs.copy_(torch.tensor(costs) + gate.multiply_adds())
         gate.static_cost.fill_(table.total(routes[-1]))

@@ -28,11 +28,12 @@ from nas.gated_training import price_of_routes, price_of_share
 from nas.gates import what_is_seen
 from nas.graph import FusionNetwork
 from nas.linear_gate import gains
-from nas.metrics import sample_losses
+from nas.metrics import constant_losses, sample_losses
 from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
+from nas.stages import every_stage, steepest
 from nas.strategies.base import Problem
-from nas.training import EVALUATION_BATCH, autocast, evaluation_losses, predict_routed
+from nas.training import EVALUATION_BATCH, Trained, autocast, evaluation_losses, predict_routed
 
 JUDGING = 3
 """Every third sample of the architecture split judges gates that learn by the others.
@@ -90,6 +91,9 @@ LEVELS: Mapping[str, Level] = {
     "operation": operation_level,
 }
 
+CASCADE = "cascade"
+"""The level that has no gate: routes are tried one after another; see `nas.cascade` and `nas.stages`."""
+
 
 def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
     """The levels, each once.
@@ -98,8 +102,8 @@ def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
         UserError: If there is no level of such a name.
     """
     for name in levels:
-        if name not in LEVELS:
-            raise unknown_name("dynamic level", name, LEVELS)
+        if name not in LEVELS and name != CASCADE:
+            raise unknown_name("dynamic level", name, [*LEVELS, CASCADE])
     return tuple(dict.fromkeys(levels))
 
 
@@ -133,9 +137,10 @@ def add_gate(
     """Gives a found architecture routes and a gate, unless its loss with the price of multiply-adds is lower without.
 
     A gate reads the first tap of each modality that is read at all, or, where the routes that are taken share taps,
-    these, which are computed anyway: both are trained, and the one of the lower loss is compared with the static
-    architecture. It is taken if it lies no more than one paired standard error behind, for it is the cheaper one.
-    Gates learn by two thirds of the architecture split here, and are judged by the last one.
+    these, which are computed anyway; a cascade reads the answers of its routes. All that the space asks for are
+    trained, and that of the lowest loss is compared with the static architecture. It is taken if it lies no more than
+    one paired standard error behind, for it is the cheaper one. Gates learn by two thirds of the architecture split
+    here, and are judged by the last one.
 
     Args:
         problem: Of the search.
@@ -144,29 +149,36 @@ def add_gate(
         candidates: All that were scored.
         cost: Multiply-adds of every part of the supernet.
     """
-    price = problem.training.cost_weight
-    shallow = shallow_taps(problem.space, found)
-    seen = seen_by_gate(scored_samples(problem.architecture), network, shallow, problem.device)
-    routes = candidate_routes(problem.space, found, candidates, cost, seen, price=price)
-    if len(routes) < 2:
-        return Gated(architecture=found, static=found)
     judges = torch.arange(len(problem.architecture), device=problem.architecture.targets.device) % JUDGING == 0
     parts = problem.architecture.take(~judges), problem.architecture.take(judges)
     train_on = partial(problem.train_on, network, share=TRAINING_SHARE, parts=parts)
-    first = Architecture.gated(routes, shallow)
-    kept = paying_routes(problem, train_on(first, cost=cost).network, parts[1])
-    if len(kept) < 2:
+
+    def paying(routes: Sequence[Architecture], reads: Sequence[str]) -> list[Architecture]:
+        if len(routes) < 2:
+            return []
+        return paying_routes(problem, train_on(Architecture.gated(routes, reads), cost=cost).network, parts[1], cost)
+
+    tried = []
+    if any(level in LEVELS for level in problem.space.dynamic):
+        shallow = shallow_taps(problem.space, found)
+        seen = seen_by_gate(scored_samples(problem.architecture), network, shallow, problem.device)
+        routes = candidate_routes(problem.space, found, candidates, cost, seen, price=problem.training.cost_weight)
+        kept = paying(routes, shallow)
+        tried += [(kept, reads) for reads in dict.fromkeys((shallow, shared_taps(kept) if kept else ())) if reads]
+    if CASCADE in problem.space.dynamic:
+        tried.append((paying(cascade_routes(problem, found, cost, train_on), ()), ()))
+    architectures = [Architecture.gated(kept, reads) for kept, reads in tried if len(kept) > 1]
+    if not architectures:
         return Gated(architecture=found, static=found)
     static = train_on(found)
-    tried = [Architecture.gated(kept, reads) for reads in dict.fromkeys((shallow, shared_taps(kept))) if reads]
-    gated = [train_on(one, cost=cost) for one in tried]
-    best = min(range(len(tried)), key=lambda number: gated[number].architecture_loss)
+    gated = [train_on(one, cost=cost) for one in architectures]
+    best = min(range(len(gated)), key=lambda number: gated[number].architecture_loss)
     of_static = priced_losses(problem, static.network, parts[1])
     behind = float(standard_errors(priced_losses(problem, gated[best].network, parts[1]) - of_static))
     return Gated(
-        architecture=tried[best] if behind <= 1 else found,
+        architecture=architectures[best] if behind <= 1 else found,
         static=found,
-        tried=tuple(tried),
+        tried=tuple(architectures),
         losses=tuple(one.architecture_loss for one in gated),
         static_loss=float(of_static.mean()),
         behind=behind,
@@ -219,7 +231,7 @@ def candidate_routes(
     costs = torch.tensor([float(cost.of_route(one, reads)) for one in architectures]) / cost.of_route(found, reads)
     own = candidates.losses[architectures.index(found)] + price
     routes: dict[Architecture, float] = {}
-    for level in space.dynamic:
+    for level in (level for level in space.dynamic if level in LEVELS):
         for is_of_kind in LEVELS[level](space, found):
             rows = [r for r, one in enumerate(architectures) if one.taps() and costs[r] < 1 and is_of_kind(one)]
             if rows:
@@ -230,33 +242,63 @@ def candidate_routes(
     return [*sorted(routes, key=routes.__getitem__), found]
 
 
-def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> list[Architecture]:
+def cascade_routes(
+    problem: Problem, found: Architecture, cost: CostTable, train_on: Callable[..., Trained]
+) -> list[Architecture]:
+    """The routes of a cascade as `nas.stages` finds them, the found architecture last.
+
+    What the supernet thinks of a stage says little of what it is worth once it is trained for its own sake, so all of
+    them are, in one network.
+
+    Args:
+        problem: Of the search.
+        found: The static architecture.
+        cost: Multiply-adds of every part of the supernet.
+        train_on: Trains a dynamic architecture, given the cost.
+    """
+    every = every_stage(problem.space, found, cost)
+    if not every:
+        return [found]
+    trained = train_on(Architecture.gated([*every, found], ()), cost=cost).network
+    of_routes = Routes.of(trained, problem.architecture, problem.data, problem.device)
+    losses = dict(zip(every, of_routes.losses(trained.head.scale).T, strict=False))
+    targets = problem.architecture.targets.cpu()
+    nothing = constant_losses(problem.data.task, targets, problem.weights.targets.cpu())
+    return [*steepest(every, losses, nothing, cost), found]
+
+
+def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: CostTable) -> list[Architecture]:
     """The routes that are worth having, and the last one.
 
     As long as there is a route without which the loss with the price of multiply-adds would not be higher by more than
-    one paired standard error, that of the fewest goes, and its samples take what the gate likes second.
+    one paired standard error, that of the fewest goes, and its samples take what the gate likes second, or the next
+    route of a cascade.
 
     Args:
         problem: Of the search.
         network: With a gate, trained.
         batch: By which the gate did not learn.
+        cost: Multiply-adds of every part of the network.
     """
-    assert network.gate is not None
+    gate, routes = network.gate, network.space.sole().routes()
+    assert gate is not None
     of_routes = Routes.of(network, batch, problem.data, problem.device)
-    priced = of_routes.losses(network.head.scale) + network.gate.price.cpu() * network.gate.shares().cpu()
-    logits = torch.from_numpy(of_routes.logits)
+    losses, logits = of_routes.losses(network.head.scale), torch.from_numpy(of_routes.logits)
 
     def with_routes(numbers: list[int]) -> Tensor:
-        return priced[:, numbers].gather(1, logits[:, numbers].argmax(dim=1, keepdim=True)).squeeze(1)
+        costs = gate.costs.cpu()[numbers]
+        if not gate.reads:
+            costs = torch.tensor(cost.of_cascade([routes[number] for number in numbers])).double()
+        priced = losses[:, numbers] + gate.price.cpu() * (costs / gate.static_cost.cpu().clamp(min=1)).float()
+        return priced.gather(1, gate.pick(logits, numbers)[:, None]).squeeze(1)
 
-    kept = list(range(priced.shape[1]))
+    kept = list(range(len(routes)))
     while len(kept) > 1:
         lost = {n: standard_errors(with_routes([k for k in kept if k != n]) - with_routes(kept)) for n in kept[:-1]}
         least = min(lost, key=lambda number: float(lost[number]))
         if lost[least] > 1:
             break
         kept.remove(least)
-    routes = network.space.sole().routes()
     return [routes[number] for number in kept]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
@@ -38,6 +39,7 @@ class Routes:
         costs: Multiply-adds of every route, (routes,).
         targets: (n,) or (n, outputs).
         data: For task and names of classes.
+        pick: From logits (n, routes) to the route of every sample, (n,).
     """
 
     outputs: NDArray[np.float32]
@@ -45,6 +47,7 @@ class Routes:
     costs: NDArray[np.float64]
     targets: NDArray[Any]
     data: FusionData
+    pick: Callable[[Tensor], Tensor]
 
     @classmethod
     @torch.no_grad()
@@ -64,6 +67,7 @@ class Routes:
             costs=network.gate.costs.cpu().numpy(),
             targets=batch.targets.cpu().numpy(),
             data=data,
+            pick=network.gate.pick,
         )
 
     def losses(self, scale: Tensor) -> Tensor:
@@ -82,7 +86,7 @@ class Routes:
 
     def picked(self, bias: float = 0.0) -> NDArray[np.int64]:
         """What the gate picks, (n,), with something taken off each route's logit in proportion to its multiply-adds."""
-        found: NDArray[np.int64] = (self.logits - bias * self.costs / self.costs[-1]).argmax(axis=1)
+        found: NDArray[np.int64] = self.pick(torch.from_numpy(self.logits - bias * self.costs / self.costs[-1])).numpy()
         return found
 
     def alone(self) -> list[float]:
@@ -94,14 +98,18 @@ class Routes:
         points = {cost: reached for reached, cost in (self.at(self.picked(bias)) for bias in BIASES)}
         return sorted(points.items())
 
-    def random(self, cost: float) -> float:
+    def random(self, cost: float, costs: NDArray[np.float64]) -> float:
         """Expected score of the best gate that does not look at the sample and spends so much on average.
 
         Such a gate mixes two routes, so its scores are the upper hull of the routes' own ones over their costs. Beyond
         the dearest and the cheapest route it takes these.
+
+        Args:
+            cost: Multiply-adds.
+            costs: Of every route by itself, with no gate and nothing run before it, (routes,).
         """
         sense = 1.0 if higher_is_better(PRIMARY[self.data.task]) else -1.0
-        own = list(zip(self.costs.tolist(), self.alone(), strict=True))
+        own = list(zip(costs.tolist(), self.alone(), strict=True))
         best = -np.inf
         for cheap, low in own:
             for dear, high in own:
@@ -110,7 +118,7 @@ class Routes:
                     best = max(best, sense * (low + share * (high - low)))
                 elif dear <= cost:
                     best = max(best, sense * high)
-        return sense * best if np.isfinite(best) else own[int(self.costs.argmin())][1]
+        return sense * best if np.isfinite(best) else own[int(costs.argmin())][1]
 
     def oracle(self) -> NDArray[np.int64]:
         """For every sample the cheapest route that is no more wrong than the last one, (n,): a bound of all gates.
@@ -149,6 +157,8 @@ def explain(
     assert network.gate is not None
     routes = Routes.of(network, batch, data, device)
     architectures = network.space.sole().routes()
+    table = CostTable.measure(network, batch.take(slice(0, 1)).to(device).inputs)
+    own_costs = np.array([float(table.total(route)) for route in architectures])
     picked = routes.picked()
     probabilities = np.exp(routes.logits - routes.logits.max(axis=1, keepdims=True))
     fused = (probabilities @ (routes.costs / float(network.gate.static_cost))) / probabilities.sum(axis=1)
@@ -170,7 +180,7 @@ def explain(
         "multiply_adds": routes.at(picked)[1],
         "static_multiply_adds": float(network.gate.static_cost),
         "curve": [list(point) for point in curve],
-        "random": [[cost, routes.random(cost)] for cost, _ in curve],
+        "random": [[cost, routes.random(cost, own_costs)] for cost, _ in curve],
         "oracle": [oracle[1], oracle[0]],
         "most_fused": [_sample(data, routes.targets, fused, number) for number in order[::-1][:EXTREMES]],
         "least_fused": [_sample(data, routes.targets, fused, number) for number in order[:EXTREMES]],

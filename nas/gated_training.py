@@ -11,9 +11,10 @@ included, as a share of those of the static architecture. After Xue and Marcules
 samples that routes were trained on, the dearer one looks better than it is, for it remembers more of them.
 
 As there, every route is trained before the gate is: u is 1 in the first part of a training and falls to 0 in the
-second. With a budget the price is no constant but a dual variable: it rises as long as the gate spends more than the
-budget, and falls, to zero at least, as long as it spends less (Boyd and Vandenberghe 2004, "Convex Optimization",
-section 5.4).
+second. In a cascade it stays 1: every route answers for every sample, if only to say that it is not sure, and on real
+data all are the better for it, the last one included. With a budget the price is no constant but a dual variable: it
+rises as long as the gate spends more than the budget, and falls, to zero at least, as long as it spends less (Boyd and
+Vandenberghe 2004, "Convex Optimization", section 5.4).
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from nas.cascade import Cascade
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.errors import UserError, unknown_name
-from nas.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Schedule, gumbel, reinforce, soft
+from nas.gates import RELAXATIONS, SCHEDULES, Relaxation, Router, Schedule, gumbel, reinforce, soft
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.routing import encode_routes, every_route_from
+from nas.routing import encode_routes, every_route_from, route_logits
 
 ROUTES_ALONE_UNTIL = 0.3
 """Share of a training after which the gate begins to learn."""
@@ -105,29 +107,31 @@ def gated_loss(
     """
     gate = network.gate
     assert gate is not None
-    losses, logits, _ = _losses_of_routes(task, network, batch)
+    losses, outputs, encoded = _losses_of_routes(task, network, batch)
     share = (progress - ROUTES_ALONE_UNTIL) / (GATE_ALONE_FROM - ROUTES_ALONE_UNTIL)
     if share <= 0:
         return losses.mean()
-    share = min(1.0, share)
-    weights_loss = (1 - share) * losses.mean() + share * _relaxed(losses, logits.detach(), config, progress, generator)
+    share = 0.0 if isinstance(gate, Cascade) else min(1.0, share)
+    with torch.no_grad():
+        logits = route_logits(network, outputs, encoded, batch.present).float()
+    weights_loss = (1 - share) * losses.mean() + share * _relaxed(losses, logits, config, progress, generator)
     network.eval()
     with torch.no_grad():
-        losses, _, encoded = _losses_of_routes(task, network, held_out)
+        losses, outputs, encoded = _losses_of_routes(task, network, held_out)
     network.train()
-    logits = gate(encoded, held_out.present).float()
+    logits = route_logits(network, outputs, encoded, held_out.present).float()
     if config.max_multiply_adds:
-        spent = gate.shares()[logits.detach().argmax(dim=1)].mean()
+        spent = gate.shares()[gate.pick(logits.detach())].mean()
         _move_price(gate, float(spent) - config.max_multiply_adds, num_steps)
     return weights_loss + _relaxed(losses + gate.price * gate.shares(), logits, config, progress, generator)
 
 
 def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
-    """The loss of every sample on every route, and the gate's logits, (batch, routes) each; and all encoded taps."""
+    """The loss of every sample on every route, (batch, routes); what the routes put out; and all encoded taps."""
     encoded = encode_routes(network, batch.inputs)
-    outputs, logits = every_route_from(network, encoded, batch.present)
+    outputs, _ = every_route_from(network, encoded, batch.present)
     losses = [sample_losses(task, some, batch.targets, network.head.scale) for some in outputs]
-    return torch.stack(losses, dim=1), logits.float(), encoded
+    return torch.stack(losses, dim=1), outputs, encoded
 
 
 def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float, generator: torch.Generator) -> Tensor:
@@ -141,7 +145,7 @@ def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float
 
 
 @torch.no_grad()
-def _move_price(gate: Gate, overspent: float, num_steps: int) -> None:
+def _move_price(gate: Router, overspent: float, num_steps: int) -> None:
     gate.price.add_(DUAL_RATE / num_steps * overspent).clamp_(min=0)
 
 

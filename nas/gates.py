@@ -8,6 +8,7 @@ return one number per sample whose gradient moves the gate and the routes alike.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal
 
@@ -26,12 +27,11 @@ Relaxation = Literal["soft", "gumbel", "reinforce"]
 Schedule = Literal["exponential", "linear"]
 
 
-class Gate(nn.Module):
-    """Logits of the routes: W2 ReLU(W1 [mean over time of every tap that it reads] + b1) + b2.
+class Router(nn.Module, ABC):
+    """What picks one route for every sample: a gate or a cascade.
 
     Args:
         reads: Names of the taps that it reads.
-        channels: Of these taps, in the same order.
         routes: For every route the modalities that it reads.
 
     Attributes:
@@ -45,15 +45,48 @@ class Gate(nn.Module):
     static_cost: Tensor
     price: Tensor
 
-    def __init__(self, reads: Sequence[str], channels: Sequence[int], routes: Sequence[Sequence[str]]) -> None:
+    def __init__(self, reads: Sequence[str], routes: Sequence[Sequence[str]]) -> None:
         super().__init__()
         self.reads = tuple(reads)
         self.routes = tuple(tuple(modalities) for modalities in routes)
-        self.hidden = nn.Linear(sum(channels), HIDDEN)
-        self.output = nn.Linear(HIDDEN, len(routes))
         self.register_buffer("costs", torch.zeros(len(routes), dtype=torch.float64))
         self.register_buffer("static_cost", torch.zeros((), dtype=torch.float64))
         self.register_buffer("price", torch.zeros(()))
+
+    @abstractmethod
+    def pick(self, logits: Tensor, among: Sequence[int] | None = None) -> Tensor:
+        """The route of every sample by the logits of all routes.
+
+        Args:
+            logits: (batch, routes).
+            among: Numbers of the routes that there are, ascending, the last one with them; None for all.
+
+        Returns:
+            (batch,), the route's place among those.
+        """
+
+    @abstractmethod
+    def multiply_adds(self) -> int:
+        """Of one sample."""
+
+    def shares(self) -> Tensor:
+        """Multiply-adds of every route as a share of the static architecture's, (routes,)."""
+        return (self.costs / self.static_cost.clamp(min=1)).float()
+
+
+class Gate(Router):
+    """Logits of the routes: W2 ReLU(W1 [mean over time of every tap that it reads] + b1) + b2.
+
+    Args:
+        reads: Names of the taps that it reads, at least one.
+        channels: Of these taps, in the same order.
+        routes: For every route the modalities that it reads.
+    """
+
+    def __init__(self, reads: Sequence[str], channels: Sequence[int], routes: Sequence[Sequence[str]]) -> None:
+        super().__init__(reads, routes)
+        self.hidden = nn.Linear(sum(channels), HIDDEN)
+        self.output = nn.Linear(HIDDEN, len(routes))
 
     def forward(self, encoded: Mapping[str, Tensor], present: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits of the routes, (batch, routes); −∞ for a route that reads an absent modality.
@@ -67,13 +100,13 @@ class Gate(nn.Module):
         logits: Tensor = self.output(F.relu(self.hidden(what_is_seen(self.reads, encoded, present))))
         return mask_routes(logits, self.routes, present or {})
 
+    def pick(self, logits: Tensor, among: Sequence[int] | None = None) -> Tensor:
+        """The route of the highest logit; see `Router.pick`."""
+        return (logits if among is None else logits[:, list(among)]).argmax(dim=1)
+
     def multiply_adds(self) -> int:
         """Of one sample."""
         return self.hidden.weight.numel() + self.output.weight.numel()
-
-    def shares(self) -> Tensor:
-        """Multiply-adds of every route as a share of the static architecture's, (routes,)."""
-        return (self.costs / self.static_cost.clamp(min=1)).to(self.hidden.weight.dtype)
 
 
 def what_is_seen(
@@ -104,12 +137,23 @@ def mask_routes(logits: Tensor, routes: Sequence[Sequence[str]], present: Mappin
     """
     if not present:
         return logits
-    allowed = torch.ones_like(logits, dtype=torch.bool)
+    return logits.masked_fill(~allowed_routes(routes, present, like=logits), -torch.inf)
+
+
+def allowed_routes(routes: Sequence[Sequence[str]], present: Mapping[str, Tensor], *, like: Tensor) -> Tensor:
+    """Whether a sample has all that a route reads, (batch, routes) bool; of one that has all of no route, every one.
+
+    Args:
+        routes: For every route the modalities that it reads.
+        present: Modality to (batch,) bool.
+        like: (batch, …), on the device.
+    """
+    allowed = like.new_ones(like.shape[0], len(routes), dtype=torch.bool)
     for number, modalities in enumerate(routes):
         for name in modalities:
             if name in present:
                 allowed[:, number] &= present[name]
-    return logits.masked_fill(~allowed & allowed.any(dim=1, keepdim=True), -torch.inf)
+    return allowed | ~allowed.any(dim=1, keepdim=True)
 
 
 def soft(prices: Tensor, logits: Tensor) -> Tensor:

@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import deepest, tap_depth, tap_modality
+from nas.cascade import Cascade
+from nas.data.fusion_data import Task
 from nas.encoders import Encoder
-from nas.gates import Gate
+from nas.gates import Gate, Router
 from nas.operation import Operation
 from nas.routing import run_routes
 from nas.space import FusionNode, SearchSpace
@@ -126,13 +128,21 @@ class FusionNetwork(nn.Module):
         head: Maps the fused state of the last node to outputs.
         channels: Channels of adapters, nodes and head.
         dropout_rate: In the adapters, 0 to 1.
+        task: What the outputs are; a cascade asks them how sure they are.
 
     Attributes:
         routes: What a sample may run through a derived network: what the gate picks from, or the only choices.
     """
 
     def __init__(
-        self, space: SearchSpace, encoders: Mapping[str, Encoder], head: Head, *, channels: int, dropout_rate: float
+        self,
+        space: SearchSpace,
+        encoders: Mapping[str, Encoder],
+        head: Head,
+        *,
+        channels: int,
+        dropout_rate: float,
+        task: Task = "classification",
     ) -> None:
         super().__init__()
         self.space = space
@@ -162,11 +172,12 @@ class FusionNetwork(nn.Module):
         self.head = head
         self.channels = channels
         self.routes: list[Selection] = [{node.name: 0 for node in space.nodes}]
-        self.gate: Gate | None = None  # built last, so that a static network draws the same random numbers without it
+        self.gate: Router | None = None  # built last, so that a static network draws the same random numbers without it
         if space.gated is not None and space.gated.gating is not None:
             reads, routes = space.gated.gating.reads, space.gated.routes()
+            modalities = [route.modalities() for route in routes]
             read_channels = [self.encoder(tap_modality(tap)).channels[tap_depth(tap)] for tap in reads]
-            self.gate = Gate(reads, read_channels, [route.modalities() for route in routes])
+            self.gate = Gate(reads, read_channels, modalities) if reads else Cascade(modalities, task)
             self.routes = [space.path(route) for route in routes]
 
     def forward(self, inputs: Inputs, present: Presence | None = None, selection: Selection | None = None) -> Tensor:

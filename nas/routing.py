@@ -2,7 +2,8 @@
 
 Routed, the samples of each route are gathered, run by themselves, and scattered back. Dense, every route runs on the
 whole batch and each sample's own one is kept; the outputs are the same, up to the rounding of sums in another order.
-Either way encoders go on from the taps that the gate has read.
+Either way encoders go on from the taps that the gate has read. In a cascade they go on from route to route, with the
+samples that are left.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor
 
 from nas.architecture import deepest, tap_modality, tap_name
+from nas.cascade import Cascade
 from nas.encoders.base import State
+from nas.gates import allowed_routes
 
 if TYPE_CHECKING:
     from nas.graph import FusionNetwork, Inputs, Presence
@@ -51,9 +54,11 @@ def run_routes(
     """
     gate = network.gate
     assert gate is not None
+    if isinstance(gate, Cascade):
+        return _run_cascade(network, gate, inputs, present or {}, route, execution)
     begun = begin(network, inputs, gate.reads)
     logits = gate(begun.taps, present)
-    picked = logits.argmax(dim=1) if route is None else route
+    picked = gate.pick(logits) if route is None else route
     counts = torch.bincount(picked, minlength=len(network.routes)).tolist()
     if (execution or cheaper_execution(network, counts)) == "dense":
         names = taps_of_routes(network)
@@ -74,6 +79,53 @@ def run_routes(
         taps = network.adapt(go_on(network, begun.take(chosen, others), others), others, there)
         taps.update({name: tap[chosen] for name, tap in adapted.items()})
         outputs[chosen] = network.fuse(taps, network.routes[number], batch_size=len(chosen)).to(outputs.dtype)
+    return outputs, picked
+
+
+def _run_cascade(
+    network: FusionNetwork,
+    cascade: Cascade,
+    inputs: Inputs,
+    present: Presence,
+    route: Tensor | None,
+    execution: Execution | None,
+) -> tuple[Tensor, Tensor]:
+    """As `run_routes`: the samples that go on are gathered wherever that is cheaper than to take all of them along."""
+    last = len(network.routes) - 1
+    needed = [network.needed_taps(selection) for selection in network.routes]
+    begun = Begun(inputs, {}, {})
+    adapted: dict[str, Tensor] = {}
+    some = next(iter(inputs.values()))[0]
+    rows = torch.arange(some.shape[0], device=some.device)
+    allowed = allowed_routes(cascade.routes, present, like=some)
+    outputs, picked = network.head.scale.new_zeros(len(rows), len(network.head.scale)), torch.full_like(rows, last)
+    is_open = torch.ones_like(rows, dtype=torch.bool)
+    for number, selection in enumerate(network.routes):
+        begun = advance(network, begun, needed[number])
+        fresh = [name for name in needed[number] if name not in adapted]
+        adapted.update(network.adapt(begun.taps, fresh, present))
+        answers = network.fuse(adapted, selection, batch_size=len(rows))
+        if number == last:
+            stops = is_open
+        elif route is None:
+            stops = is_open & (cascade.stop(number, answers, allowed) > 0)
+        else:
+            stops = is_open & (route[rows] == number)
+        outputs[rows[stops]] = answers[stops].to(outputs.dtype)
+        picked[rows[stops]] = number
+        is_open = is_open & ~stops
+        left = int(is_open.sum())
+        if number == last or (not left and execution != "dense"):
+            break
+        if left < len(rows) and execution != "dense":
+            onward = float(cascade.costs[-1] - cascade.costs[number])
+            if execution == "routed" or not onward or (len(rows) - left) * onward > GATHER_COST:
+                kept = torch.nonzero(is_open).flatten()
+                later = list(dict.fromkeys(name for names in needed[number + 1 :] for name in names))
+                begun = begun.take(kept, later)
+                adapted = {name: tap[kept] for name, tap in adapted.items() if name in later}
+                present = {name: mask[kept] for name, mask in present.items()}
+                rows, allowed, is_open = rows[kept], allowed[kept], is_open[kept]
     return outputs, picked
 
 
@@ -113,26 +165,25 @@ def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> Begun
         inputs: The batch, with all modalities that are read in the end.
         names: Of taps.
     """
-    taps: dict[str, Tensor] = {}
-    states = {}
-    for modality, depth in deepest(names).items():
+    return advance(network, Begun(inputs, {}, {}), names)
+
+
+def advance(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> Begun:
+    """Runs the encoders on, as deep as the named taps need; those that have not begun do so."""
+    taps, states = dict(begun.taps), dict(begun.states)
+    for modality, depth in deepest(name for name in names if name not in taps).items():
         encoder = network.encoder(modality)
-        found, state = encoder.further(encoder.begin(inputs[modality]), 0, depth + 1)
-        taps.update({tap_name(modality, number): tap for number, tap in enumerate(found)})
+        first, state = states[modality] if modality in states else (0, encoder.begin(begun.inputs[modality]))
+        found, state = encoder.further(state, first, depth + 1)
+        taps.update({tap_name(modality, first + number): tap for number, tap in enumerate(found)})
         states[modality] = (depth + 1, state)
-    return Begun(inputs, taps, states)
+    return Begun(begun.inputs, taps, states)
 
 
 def go_on(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> dict[str, Tensor]:
     """The named taps: those that are there, those of encoders that go on, and those of encoders that begin."""
-    missing = [name for name in names if name not in begun.taps]
-    taps = {name: begun.taps[name] for name in names if name in begun.taps}
-    taps.update(network.encode(begun.inputs, [name for name in missing if tap_modality(name) not in begun.states]))
-    for modality, depth in deepest(name for name in missing if tap_modality(name) in begun.states).items():
-        first, state = begun.states[modality]
-        found, _ = network.encoder(modality).further(state, first, depth + 1)
-        taps.update({tap_name(modality, first + number): tap for number, tap in enumerate(found)})
-    return taps
+    taps = advance(network, begun, names).taps
+    return {name: taps[name] for name in names}
 
 
 def every_route(network: FusionNetwork, inputs: Inputs, present: Presence | None = None) -> tuple[Tensor, Tensor]:
@@ -173,10 +224,19 @@ def fuse_routes(
         encoded: Those of the gate, as `FusionNetwork.encode` returns them.
         present: Which samples have which modality.
     """
-    assert network.gate is not None
-    logits: Tensor = network.gate(encoded, present)
-    outputs = [network.fuse(taps, selection, batch_size=len(logits)) for selection in network.routes]
-    return torch.stack(outputs), logits
+    batch_size = len(next(iter(taps.values())))
+    outputs = torch.stack([network.fuse(taps, selection, batch_size=batch_size) for selection in network.routes])
+    return outputs, route_logits(network, outputs, encoded, present)
+
+
+def route_logits(
+    network: FusionNetwork, outputs: Tensor, encoded: Mapping[str, Tensor], present: Presence | None = None
+) -> Tensor:
+    """The gate's logits, (batch, routes), by what it reads: the outputs of the routes in a cascade, or taps."""
+    gate = network.gate
+    assert gate is not None
+    logits: Tensor = gate(outputs, present) if isinstance(gate, Cascade) else gate(encoded, present)
+    return logits
 
 
 def cheaper_execution(network: FusionNetwork, counts: Sequence[int]) -> Execution:

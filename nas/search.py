@@ -19,7 +19,7 @@ from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
-from nas.dynamic import Gated, add_gate, check_levels
+from nas.dynamic import CASCADE, LEVELS, Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard, verdict
@@ -414,8 +414,25 @@ def make_space(
     """The space for a data set: as many depths as each modality's encoder offers taps.
 
     Raises:
-        UserError: If the space is unknown, cannot be built, or was made by hand for other modalities or depths.
+        UserError: If the space is unknown, cannot be built, or was made by hand for other modalities or depths; or if
+            it offers a cascade for regression.
     """
+    made = _make_space(space, data, builders, operations, dynamic)
+    if CASCADE in made.dynamic and data.task == "regression":
+        raise UserError(
+            "a cascade stops where an answer is sure of itself, which those of regression do not tell; take "
+            f"another level of {', '.join(LEVELS)}"
+        )
+    return made
+
+
+def _make_space(
+    space: str | SearchSpace,
+    data: FusionData,
+    builders: Mapping[str, EncoderBuilder] | None,
+    operations: Sequence[str] | None,
+    dynamic: Sequence[str] | None,
+) -> SearchSpace:
     with seeded(0):
         depths = {name: encoder.num_taps for name, encoder in build_encoders(data, builders).items()}
     if isinstance(space, SearchSpace):

@@ -126,7 +126,9 @@ def build_network(
         shift, scale = targets.mean(dim=0), targets.std(dim=0).clamp(min=1e-12)
     head = Head(config.channels, data.num_outputs, shift, scale)
     encoders = build_encoders(data, builders)
-    return FusionNetwork(space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate)
+    return FusionNetwork(
+        space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate, task=data.task
+    )
 
 
 def losses(task: Task, network: FusionNetwork, batch: Batch, selection: Selection | None = None) -> Tensor:

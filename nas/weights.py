@@ -160,7 +160,9 @@ def build_from(metadata: Mapping[str, Any]) -> FusionNetwork:
             raise UserError(f"the architecture decides other nodes than {[node.name for node in whole.nodes]}")
         channels = _count("channels", metadata["channels"])
         head = Head(channels, _count("num_outputs", metadata["num_outputs"]))
-        return FusionNetwork(whole.only(architecture), encoders, head, channels=channels, dropout_rate=0.0)
+        return FusionNetwork(
+            whole.only(architecture), encoders, head, channels=channels, dropout_rate=0.0, task=metadata["task"]
+        )
     except UserError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -113,9 +113,10 @@ def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     sound, sight = (architecture(NOTHING, carry(f"{name}@1")) for name in ("sound", "sight"))
     both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
     built = problem.make_network(problem.space.restrict(Architecture.gated([sound, sight, both], ["sound@0"])))
-    assert built.gate is not None
-    built.gate.costs.copy_(torch.tensor([50.0, 50.0, 100.0]))
-    built.gate.static_cost.fill_(100.0)
+    gate = built.gate
+    assert gate is not None
+    gate.costs.copy_(torch.tensor([50.0, 50.0, 100.0]))
+    gate.static_cost.fill_(100.0)
     batch = problem.architecture.take(torch.arange(60) % len(problem.architecture))
     right, wrong = (torch.nn.functional.one_hot(batch.targets ^ flip, 2).numpy() * 8.0 for flip in (0, 1))
     half = (torch.arange(60) < 30).numpy()[:, None]
@@ -126,12 +127,16 @@ def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> 
         outputs = np.stack([np.where(half, right, wrong), np.where(second, right, wrong), right])
         logits = np.repeat([[2, 0, 1], [0, 2, 1], [0, 0, 1]], [30, 10, 20], axis=0)
         told = Routes(
-            outputs=outputs, logits=logits, costs=np.zeros(3), targets=batch.targets.numpy(), data=problem.data
+            outputs=outputs,
+            logits=logits,
+            costs=np.zeros(3),
+            targets=batch.targets.numpy(),
+            data=problem.data,
+            pick=gate.pick,
         )
         monkeypatch.setattr(Routes, "of", lambda *_arguments: told)
-        assert built.gate is not None
-        built.gate.price.fill_(price)
-        return paying_routes(problem, built, batch)
+        gate.price.fill_(price)
+        return paying_routes(problem, built, batch, CostTable.measure(built, batch.take(slice(0, 1)).inputs))
 
     assert kept(lucky, price=0.1) == [sound, both]
     assert kept(~half, price=0.1) == [sound, sight, both]

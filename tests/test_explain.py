@@ -11,6 +11,7 @@ import torch
 from nas.analysis import Recombined
 from nas.cost import CostTable, set_route_costs
 from nas.explain import Routes, explain, in_words
+from nas.gates import Gate
 from nas.graph import FusionNetwork
 from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
 from tests.helpers import CPU, tiny_batch, tiny_data, tiny_network
@@ -24,6 +25,7 @@ BY_HAND = Routes(
     costs=np.array([10.0, 30.0]),
     targets=np.zeros(4, dtype=np.int64),
     data=tiny_data({"image": "vector", "audio": "vector"}),
+    pick=lambda logits: logits.argmax(dim=1),
 )
 """Four samples of class 0: the cheap route is right on the first and the third, the dear one on the first two."""
 
@@ -46,10 +48,10 @@ def test_the_curve_runs_from_the_cheapest_route_to_the_dearest() -> None:
 def test_random_gating_is_the_straight_line_between_routes() -> None:
     better = Routes(**{**vars(BY_HAND), "targets": np.array([0, 0, 1, 1])})  # 0.5 and 1.0
     assert better.alone() == [0.5, 1.0]
-    assert better.random(10.0) == 0.5
-    assert better.random(25.0) == pytest.approx(0.875)
-    assert better.random(40.0) == 1.0
-    assert better.random(5.0) == 0.5
+    assert better.random(10.0, better.costs) == 0.5
+    assert better.random(25.0, better.costs) == pytest.approx(0.875)
+    assert better.random(40.0, better.costs) == 1.0
+    assert better.random(5.0, better.costs) == 0.5
 
 
 def test_the_oracle_takes_the_cheapest_route_that_is_no_more_wrong_than_the_last() -> None:
@@ -69,7 +71,7 @@ def network() -> FusionNetwork:
     built = tiny_network(SPACE.restrict(GATED), DATA)
     batch = tiny_batch(DATA, "test")
     set_route_costs(built, CostTable.measure(built, batch.take(slice(0, 1)).inputs))
-    assert built.gate is not None
+    assert isinstance(built.gate, Gate)
     with torch.no_grad():
         built.gate.output.bias.sub_(built.gate(built.encode(batch.inputs, built.gate.reads)).mean(dim=0))
     return built

@@ -16,7 +16,7 @@ from nas.checkpoint import Checkpoints, Slot
 from nas.data.batches import Batch
 from nas.errors import UserError
 from nas.gated_training import gate_decides, gated_loss, price_of_share
-from nas.gates import RELAXATIONS
+from nas.gates import RELAXATIONS, Gate
 from nas.graph import FusionNetwork
 from nas.routing import run_routes
 from nas.training import Trained, TrainingConfig, drop_modalities, evaluation_losses, train
@@ -150,7 +150,7 @@ def test_a_budget_moves_the_price_as_far_as_it_is_overspent() -> None:
     config = replace(PROBLEM.training, max_multiply_adds=0.5)
     for favourite, spent in ((1, 1.1), (0, 0.4)):
         built = network()
-        assert built.gate is not None
+        assert isinstance(built.gate, Gate)
         with torch.no_grad():
             built.gate.output.weight.zero_()
             built.gate.output.bias.copy_(torch.nn.functional.one_hot(torch.tensor(favourite), 2).float())

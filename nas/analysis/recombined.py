@@ -58,7 +58,7 @@ class Recombined:
                     parts[name].append(tap)
                 for name in reads:
                     read_parts[name].append(encoded[name])
-        present = {name: mask.to(device) for name, mask in batch.present.items()} if reads else {}
+        present = {name: mask.to(device) for name, mask in batch.present.items()} if network.gate is not None else {}
         return cls(network, _by_modality(parts), len(batch), device, _by_modality(read_parts), present)
 
     @property
@@ -104,7 +104,7 @@ class Recombined:
                     answers = self.network.fuse(block, self.network.routes[0], batch_size=end - start)
                 else:
                     routes, logits = fuse_routes(self.network, block, encoded, self._present(rows, start, end))
-                    answers = routes[logits.argmax(dim=1), torch.arange(end - start, device=self.device)]
+                    answers = routes[self.network.gate.pick(logits), torch.arange(end - start, device=self.device)]
             found.append(answers.float().cpu())
         return torch.cat(found)
 

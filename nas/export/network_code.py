@@ -228,7 +228,7 @@ class _NetworkWriter:
     def routed(self, arguments: Sequence[str]) -> tuple[list[str], list[Method]]:
         """Statements that send every sample to the route that the gate picks, and a method for each route."""
         gate = self.network.gate
-        assert gate is not None
+        assert isinstance(gate, Gate)
         for modality in self.portable.depths:  # before all routes, which share them
             self._encoder_member(modality)
         forward, begun = [], list[str]()

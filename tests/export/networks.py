@@ -15,6 +15,7 @@ from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.export.portable import Portable
+from nas.gates import Gate
 from nas.graph import FusionNetwork
 from nas.routing import every_route
 from nas.training import TrainingConfig, build_network, seeded
@@ -88,7 +89,7 @@ def dynamic(
             every_route(network.train(), batch.inputs)
     network.eval()
     gate = network.gate
-    assert gate is not None
+    assert isinstance(gate, Gate)
     hidden: list[Tensor] = []
     handle = gate.output.register_forward_pre_hook(lambda _layer, given: hidden.append(given[0]))
     with torch.no_grad():

@@ -1,0 +1,111 @@
+"""Which routes a cascade tries, and in which order: those that lower the loss most for what they add."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import product
+
+from torch import Tensor
+
+from nas.architecture import MAX_ROUTES, Architecture, Choice, tap_name
+from nas.cost import CostTable
+from nas.scoring import standard_errors
+from nas.space import FusionNode, SearchSpace
+
+Reach = Mapping[str, int]
+"""Modality to its deepest layer that has been run, −1 for none."""
+
+
+def every_stage(space: SearchSpace, found: Architecture, cost: CostTable) -> dict[Architecture, Reach]:
+    """What a found architecture comes to wherever its encoders may stop, see `within`, but for what costs as much.
+
+    With three modalities of three layers these are up to 62. Where there would be more than `MAX_ROUTES`, encoders stop
+    after their first or last layer alone, and if need be after the last one alone.
+
+    Args:
+        space: That all are of.
+        found: A static architecture.
+        cost: Multiply-adds of every part of the supernet.
+    """
+    end = found.deepest()
+    for depths_of in (lambda last: range(last + 1), lambda last: {0, last}, lambda last: {last}):
+        levels = [[-1, *sorted(depths_of(last))] for last in end.values()]
+        stages: dict[Architecture, Reach] = {}
+        for depths in product(*levels):
+            reach = dict(zip(end, depths, strict=True))
+            one = within(space, found, reach)
+            if one.taps() and cost.total(one) < cost.total(found):
+                stages.setdefault(one, reach)
+        if len(stages) < MAX_ROUTES:
+            break
+    return stages
+
+
+def steepest(
+    stages: Mapping[Architecture, Reach], losses: Mapping[Architecture, Tensor], nothing: Tensor, cost: CostTable
+) -> list[Architecture]:
+    """The routes of a cascade but for the found architecture, the cheapest first.
+
+    Steepest descent from the constant answer: of all that read what the one before has read and more, the next one is
+    that which lowers the loss most per multiply-add, as long as that is by more than one paired standard error. So
+    every route goes on from what is there, and none would be better replaced by a mixture of its neighbours.
+
+    Args:
+        stages: As `every_stage` returns them.
+        losses: Of every stage on the same samples, (samples,).
+        nothing: Of the best constant answer, (samples,).
+        cost: Multiply-adds of every part of the supernet.
+    """
+    chosen: list[Architecture] = []
+    before, spent, reach = nothing, 0.0, dict[str, int]()
+    while True:
+        further = [
+            one
+            for one, some in stages.items()
+            if cost.total(one) > spent and all(some[name] >= last for name, last in reach.items())
+        ]
+        gained = {one: before - losses[one] for one in further}
+        further = [one for one in further if float(standard_errors(gained[one])) > 1]
+        if not further:
+            return chosen
+        best = max(further, key=lambda one: float(gained[one].mean()) / (cost.total(one) - spent))
+        chosen.append(best)
+        before, spent, reach = losses[best], float(cost.total(best)), dict(stages[best])
+
+
+def within(space: SearchSpace, found: Architecture, reach: Reach) -> Architecture:
+    """What a found architecture comes to if its encoders run so far and no further.
+
+    A node that reads deeper taps besides does what it does without them: the same operation on those that are left, or
+    carries the one that is left. A modality that is then read nowhere is added where its deepest tap that is there is
+    read, if that node has nothing else to do.
+
+    Args:
+        space: Of the architecture.
+        found: A static architecture.
+        reach: How far its encoders run.
+    """
+    there = {tap_name(name, depth) for name, last in reach.items() for depth in range(last + 1)}
+    choices = {node.name: _without(node, found[node.name], there) for node in space.nodes}
+    read = {name for choice in choices.values() for name in choice.modalities}
+    for node in space.nodes:
+        taps = [tap_name(name, last) for name, last in reach.items() if name not in read]
+        taps = [tap for tap in node.sources() if tap in taps]
+        if not choices[node.name].inputs:
+            choices[node.name] = _join(node, "additive", taps)
+            read |= set(choices[node.name].modalities)
+    return Architecture(space.name, tuple(choices.items()))
+
+
+def _without(node: FusionNode, choice: Choice, there: set[str]) -> Choice:
+    """What a node does with those of its inputs that are there; earlier nodes are."""
+    left = [name for name in choice.inputs if name in there or "@" not in name]
+    return choice if len(left) == len(choice.inputs) else _join(node, choice.operation, left)
+
+
+def _join(node: FusionNode, operation: str, names: list[str]) -> Choice:
+    """An operation on some inputs, or the best that a node offers in its place: adding them, carrying one, nothing."""
+    offered = set(node.choices)
+    wanted = [Choice(name, tuple(names)) for name in (operation, "additive", "carry")]
+    fallback = [Choice("carry", (name,)) for name in reversed(names)]
+    return next((one for one in [*wanted, *fallback] if one in offered), node.choices[node.idlest()])

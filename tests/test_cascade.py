@@ -1,0 +1,189 @@
+"""Cascades: routes that are run one after another until one is sure of its answer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from nas import UserError
+from nas.architecture import Architecture, Choice
+from nas.cascade import LEVER, Cascade, confidence
+from nas.cost import CostTable, multiply_adds, set_route_costs
+from nas.gated_training import gated_loss
+from nas.graph import FusionNetwork
+from nas.routing import every_route, run_routes
+from nas.search import make_space
+from nas.training import train
+from search_spaces import layerwise
+from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
+from tests.strategies.problems import tiny_problem
+from tests.test_routing import AUDIO, BOTH, DATA, IMAGE, ROUNDING, SPACE, Forced, architecture
+
+NOTHING = Choice("none")
+FIRST = architecture(Choice("carry", ("image@0",)), NOTHING)
+CASCADE = Architecture.gated([FIRST, IMAGE, BOTH], [])
+ROUTES = [["image"], ["image"], ["image", "audio"]]
+
+
+def network(of: Architecture = CASCADE) -> FusionNetwork:
+    built = tiny_network(SPACE.restrict(of), DATA).double()
+    set_route_costs(built, CostTable.measure(built, tiny_batch(DATA).take(slice(0, 1)).inputs))
+    return built
+
+
+def cascade_of(built: FusionNetwork) -> Cascade:
+    assert isinstance(built.gate, Cascade)
+    return built.gate
+
+
+def mixed(built: FusionNetwork) -> Tensor:
+    """Sets the thresholds so that each route keeps about a third of the samples, and says which."""
+    cascade, batch = cascade_of(built), tiny_batch(DATA)
+    with torch.no_grad():
+        outputs, _ = every_route(built, batch.inputs)
+        sure = confidence("classification", outputs[0])
+        cascade.threshold[0] = sure.double().quantile(2 / 3) / LEVER
+        left = confidence("classification", outputs[1])[sure <= LEVER * cascade.threshold[0]]
+        cascade.threshold[1] = left.double().quantile(0.5) / LEVER
+    return torch.bincount(run_routes(built, batch.inputs)[1], minlength=3)
+
+
+def test_confidence_is_the_log_odds_of_the_best_answer() -> None:
+    classes = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]])
+    best = classes.softmax(dim=1).max(dim=1).values
+    torch.testing.assert_close(confidence("classification", classes), torch.logit(best))
+    labels = torch.tensor([[2.0, -1.0], [0.1, -0.1]])
+    right = torch.sigmoid(labels.abs()).prod(dim=1)
+    torch.testing.assert_close(confidence("multilabel", labels), torch.logit(right))
+    assert torch.isfinite(confidence("multilabel", torch.full((1, 3), 1e4))).all()
+    assert torch.isfinite(confidence("classification", torch.tensor([[1e4, 0.0]]))).all()
+
+
+def test_probabilities_are_those_of_stopping_in_turn() -> None:
+    cascade = Cascade(ROUTES, "classification")
+    with torch.no_grad():
+        cascade.slope.copy_(torch.tensor([0.5, 2.0]))
+        cascade.threshold.copy_(torch.tensor([0.1, 0.2]))
+    outputs = torch.randn(3, 200, 4, generator=torch.Generator().manual_seed(0))
+    stops = [
+        torch.sigmoid(slope * confidence("classification", outputs[k]) - LEVER * threshold)
+        for k, (slope, threshold) in enumerate([(0.5, 0.1), (2.0, 0.2)])
+    ]
+    wanted = torch.stack([stops[0], (1 - stops[0]) * stops[1], (1 - stops[0]) * (1 - stops[1])], dim=1)
+    logits = cascade(outputs)
+    torch.testing.assert_close(logits.exp(), wanted)
+    picked = torch.where(stops[0] > 0.5, 0, torch.where(stops[1] > 0.5, 1, 2))
+    assert torch.equal(cascade.pick(logits), picked)
+    assert len(picked.unique()) == 3
+    without_first = cascade.pick(logits, [1, 2])  # as if the first route were not there
+    assert torch.equal(without_first, (stops[1] <= 0.5).long())
+
+
+def test_a_sample_stops_nowhere_where_it_lacks_what_is_read() -> None:
+    cascade = Cascade([["image"], ["image", "audio"], ["audio"]], "classification")
+    outputs = torch.zeros(3, 4, 2)
+    outputs[:, :, 0] = 50.0  # sure at once
+    present = {"image": torch.tensor([True, True, False, False]), "audio": torch.tensor([True, False, True, False])}
+    logits = cascade(outputs, present)
+    assert cascade.pick(logits).tolist() == [0, 0, 2, 0]  # the last one lacks all, so it may stop anywhere
+    with torch.no_grad():
+        cascade.threshold.fill_(100.0)  # never sure
+    assert cascade.pick(cascade(outputs, present)).tolist() == [2, 0, 2, 2]
+    cascade(outputs, present).exp().sum().backward()
+    assert torch.isfinite(cascade.threshold.grad).all()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("size", [1, 2, 18])
+def test_routed_dense_and_as_is_cheaper_put_out_the_same(size: int) -> None:
+    built = network()
+    assert mixed(built).min() > 2
+    batch = tiny_batch(DATA).take(slice(0, size))
+    every, logits = every_route(built, batch.inputs)
+    wanted = cascade_of(built).pick(logits)
+    for execution in ("routed", "dense", None):
+        outputs, picked = run_routes(built, batch.inputs, execution=execution)
+        assert torch.equal(picked, wanted)
+        torch.testing.assert_close(outputs, every[wanted, torch.arange(size)], rtol=0, atol=ROUNDING)
+
+
+def test_a_route_can_be_forced() -> None:
+    built, batch = network(), tiny_batch(DATA)
+    every, _ = every_route(built, batch.inputs)
+    route = torch.arange(len(batch)) % 3
+    outputs, picked = run_routes(built, batch.inputs, route=route, execution="routed")
+    assert torch.equal(picked, route)
+    torch.testing.assert_close(outputs, every[route, torch.arange(len(batch))], rtol=0, atol=ROUNDING)
+
+
+def test_what_comes_after_a_sure_answer_is_not_run() -> None:
+    built, batch = network(), tiny_batch(DATA)
+    with torch.no_grad():
+        cascade_of(built).threshold.fill_(-100.0)
+    with counted_calls(built) as calls:
+        run_routes(built, batch.inputs)
+    assert calls["encoders.image.stages.0.0"] == 1
+    assert calls["encoders.image.stages.1.0"] == 0
+    assert calls["encoders.audio.stages.0.0"] == 0
+
+
+def test_every_layer_runs_once_on_the_samples_that_are_left() -> None:
+    built, batch = network(), tiny_batch(DATA)
+    counts = mixed(built).tolist()
+    lengths: dict[str, list[int]] = {}
+    for name in ("encoders.image.stages.0.0", "encoders.image.stages.1.0", "encoders.audio.stages.0.0"):
+        seen = lengths.setdefault(name, [])
+        built.get_submodule(name).register_forward_pre_hook(lambda _m, given, seen=seen: seen.append(len(given[0])))
+    run_routes(built, batch.inputs, execution="routed")
+    assert list(lengths.values()) == [[18], [18 - counts[0]], [counts[2]]]
+
+
+def test_costs_add_up_over_the_routes_before() -> None:
+    built = network()
+    one = tiny_batch(DATA).take(slice(0, 1)).inputs
+    costs = cascade_of(built).costs.tolist()
+    extra = cascade_of(built).multiply_adds()
+    assert [cost - extra for cost in costs] == [multiply_adds(Forced(built, number), one) for number in range(3)]
+    apart = network(Architecture.gated([FIRST, AUDIO], []))  # nothing shared: the sum of both
+    table = CostTable.measure(apart, one)
+    assert table.of_cascade([FIRST, AUDIO]) == [table.total(FIRST), table.total(FIRST) + table.total(AUDIO)]
+
+
+def test_a_cascade_is_read_back_as_it_was_written() -> None:
+    assert Architecture.from_json(CASCADE.to_json()) == CASCADE
+    assert CASCADE.in_words() == (
+        "a cascade tries depth 0: image alone, then depth 1: image alone, then depth 0: mlp(image, audio), depth 1: "
+        "image + audio"
+    )
+
+
+def test_all_routes_learn_from_all_samples_and_thresholds_by_the_price() -> None:
+    problem = tiny_problem()
+    sound = architecture(NOTHING, Choice("carry", ("sound@1",)))
+    both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
+    space = problem.space.restrict(Architecture.gated([sound, both], []))
+    built = problem.make_network(space)
+    gate = cascade_of(built)
+    gate.costs.copy_(torch.tensor([40.0, 100.0]))
+    gate.static_cost.fill_(100.0)
+    gate.price.fill_(100.0)
+    generator = torch.Generator().manual_seed(0)
+    batch = problem.weights, problem.architecture
+    gated_loss("classification", built, *batch, problem.training, 0.9, 10, generator).backward()
+    assert all(parameter.grad is not None for parameter in built.encoders.parameters())
+    assert gate.threshold.grad is not None
+    assert float(gate.threshold.grad[0]) > 1  # descent lowers it, so that more samples stop
+    config = replace(problem.training, epochs=10, cost_weight=100.0)
+    trained = train(built, "classification", problem.weights, problem.architecture, config, seed=0, device=CPU).network
+    assert run_routes(trained, problem.architecture.inputs)[1].sum() == 0
+
+
+def test_regression_is_refused_in_one_line() -> None:
+    data = tiny_data({"image": "vector", "audio": "vector"}, task="regression")
+    with pytest.raises(UserError, match="a cascade stops where an answer is sure"):
+        make_space("layerwise", data, None, None, ["cascade"])
+    with pytest.raises(UserError, match="sure"):
+        Cascade(ROUTES, "regression")
+    assert layerwise({"image": 2, "audio": 2}, dynamic=["cascade"]).dynamic == ("cascade",)
