@@ -39,6 +39,7 @@ class Additivity:
         samples: That were taken.
         of: So many.
         grid: Recombinations of them that were run, for every network.
+        standard_error: Of what the projections put out, mean over networks; 0 where all recombinations were run.
     """
 
     score: Interval
@@ -47,6 +48,7 @@ class Additivity:
     samples: int
     of: int
     grid: int
+    standard_error: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,7 @@ def _additivity(task: Task, projections: Sequence[Projection], targets: NDArray[
         samples=len(rows),
         of=len(targets),
         grid=projections[0].grid,
+        standard_error=float(np.mean([one.standard_error for one in projections])),
     )
 
 
@@ -134,7 +137,9 @@ def _additivity_in_words(task: Task, found: Additivity, modalities: Sequence[str
         return f"It reads {read}, so that nothing of its score comes from cross-modal interaction"
     part = amount(task, found.gain)
     of = "error" if task == "regression" else {"classification": "accuracy"}.get(task, "F1")
-    taken = "" if found.samples == found.of else f" (measured on {found.samples} of {found.of} test samples)"
+    some = [f"on {found.samples} of {found.of} test samples"] if found.samples < found.of else []
+    some += [f"by {found.grid:,} random recombinations"] if found.grid < found.samples ** len(modalities) else []
+    taken = f" (measured {', '.join(some)})" if some else ""
     if found.gain.low > 0:
         what = "of error are saved by" if task == "regression" else f"of this {of} come from"
         return f"{part} {what} cross-modal interaction{taken}"

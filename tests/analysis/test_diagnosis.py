@@ -44,6 +44,14 @@ def test_a_sum_is_seen_as_a_sum() -> None:
     assert any("contributes (Shapley values): a " in sentence for sentence in found.in_words)
 
 
+def test_of_three_modalities_all_samples_are_taken_and_what_is_drawn_is_told() -> None:
+    found = diagnosed(lambda a, b, c: a * b + c, lambda a, b, c: a * b + c, names="abc")
+    assert (found.additivity.samples, found.additivity.grid) == (COUNT, 250_000)
+    assert found.additivity.standard_error > 0
+    said = "come from cross-modal interaction (measured by 250,000 random recombinations)"
+    assert found.in_words[0].endswith(said)
+
+
 def test_an_interaction_that_buys_nothing_is_said_to_be_needless() -> None:
     found = diagnosed(lambda a, b: a + b + 0.05 * a * b, lambda a, b: a + b)
     assert found.in_words[0].startswith("An additive model would do as well: ")
