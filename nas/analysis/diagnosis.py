@@ -146,7 +146,7 @@ def _additivity_in_words(task: Task, found: Additivity, modalities: Sequence[str
     if found.gain.high < 0:
         return f"Cross-modal interaction does harm: its best additive approximation is better by {_turned(task, found)}"
     if found.gain.margin == 0:
-        return f"All of it is additive: no {of} comes from cross-modal interaction{taken}"
+        return f"An additive function scores the same: no {of} comes from cross-modal interaction{taken}"
     return f"An additive model would do as well: {part} of this {of} come from cross-modal interaction{taken}"
 
 
@@ -159,12 +159,13 @@ def _contributions_in_words(task: Task, found: Sequence[Contribution]) -> list[s
         return []
     parts = ", ".join(f"{one.modality} {amount(task, one.shapley)}" for one in found)
     sentences = [f"Of what it knows about a sample, each modality contributes (Shapley values): {parts}"]
-    sentences += [
-        f"It answers the same in {100 * one.unchanged:.0f} % of all cases when {one.modality} comes from another sample"
-        for one in found
-        if one.unchanged > HEEDLESS
-    ]
-    return sentences
+    if task == "regression":
+        return sentences
+    shares = [f"{100 * one.unchanged:.0f} % of all cases when {one.modality}" for one in found]
+    heedless = [one.modality for one in found if one.unchanged > HEEDLESS]
+    verb = "has" if len(heedless) == 1 else "have"
+    so = f", so that {' and '.join(heedless)} {verb} next to no say" if heedless else ""
+    return [*sentences, f"It answers the same in {', in '.join(shares)} comes from another sample{so}"]
 
 
 def _regression(
@@ -197,12 +198,12 @@ def _regression_in_words(models: Sequence[LinearModel]) -> list[str]:
     names = ", ".join(one.name for one in products)
     verb = "matters" if len(products) == 1 else "matter"
     if last.p < 0.05:
-        return [f"Beyond what modalities say by themselves their product {verb}: {names} ({_p(last.p)})"]
-    return [f"What modalities say by themselves adds up: {names} explains nothing more ({_p(last.p)})"]
+        return [f"Beyond what networks of one modality each say, their product {verb}: {names} ({_p(last.p)})"]
+    return [f"What networks of one modality each say adds up: {names} explains nothing more ({_p(last.p)})"]
 
 
 def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+    return "likelihood ratio, " + ("p < 0.001" if value < 0.001 else f"p = {value:.2g}")
 
 
 def _overfitting_in_words(courses: Mapping[str, Sequence[Overfitting]]) -> list[str]:

@@ -65,8 +65,8 @@ def diagnosis_of(summary: Mapping[str, Any]) -> Told | None:
     metric = str(summary["metric"])
     additivity = found["additivity"]
     bars = [
-        Bar("score on the samples taken", "as trained", _interval(additivity["score"])),
-        Bar("score on the samples taken", "additive projection", _interval(additivity["additive_score"])),
+        Bar("with and without interaction", "as trained", _interval(additivity["score"])),
+        Bar("with and without interaction", "additive projection", _interval(additivity["additive_score"])),
     ]
     kinds = (("shapley", "Shapley value"), ("permuted", "loss if exchanged"), ("left_out", "loss if left out"))
     for key, words in kinds:
