@@ -161,11 +161,13 @@ def _contributions_in_words(task: Task, found: Sequence[Contribution]) -> list[s
     sentences = [f"Of what it knows about a sample, each modality contributes (Shapley values): {parts}"]
     if task == "regression":
         return sentences
-    shares = [f"{100 * one.unchanged:.0f} % of all cases when {one.modality}" for one in found]
     heedless = [one.modality for one in found if one.unchanged > HEEDLESS]
     verb = "has" if len(heedless) == 1 else "have"
     so = f", so that {' and '.join(heedless)} {verb} next to no say" if heedless else ""
-    return [*sentences, f"It answers the same in {', in '.join(shares)} comes from another sample{so}"]
+    first, *others = found
+    shares = f"{100 * first.unchanged:.0f} % of all cases"
+    shares += "".join(f", with {one.modality} in {100 * one.unchanged:.0f} %" for one in others)
+    return [*sentences, f"With {first.modality} from another sample it answers the same in {shares}{so}"]
 
 
 def _regression(
@@ -196,10 +198,12 @@ def _regression_in_words(models: Sequence[LinearModel]) -> list[str]:
     last = models[-1]
     products = [one for one in last.coefficients if "×" in one.name]
     names = ", ".join(one.name for one in products)
-    verb = "matters" if len(products) == 1 else "matter"
+    one = len(products) == 1
     if last.p < 0.05:
-        return [f"Beyond what networks of one modality each say, their product {verb}: {names} ({_p(last.p)})"]
-    return [f"What networks of one modality each say adds up: {names} explains nothing more ({_p(last.p)})"]
+        what = "product matters" if one else "products matter"
+        return [f"Beyond what networks of one modality each say, their {what}: {names} ({_p(last.p)})"]
+    what = "product explains" if one else "products explain"
+    return [f"What networks of one modality each say adds up: their {what} nothing more, {names} ({_p(last.p)})"]
 
 
 def _p(value: float) -> str:

@@ -29,8 +29,8 @@ def test_nested_models_stand_side_by_side(tmp_path: Path) -> None:
     told = diagnosis_of(fabricate_run(tmp_path))
     assert told is not None
     assert [term.name for term in told.terms] == ["constant", "image", "words", "image × words"]
-    assert told.terms[-1].cells == ("", "", "0.5 ± 0.1, p 0.03")
-    assert told.fits == ("R² 0.200", "R² 0.300; χ² 20, p < 0.001", "R² 0.400; χ² 4.5, p 0.034")
+    assert told.terms[-1].cells == (("", ""), ("", ""), ("0.5 ± 0.1", "p 0.03"))
+    assert told.fits == (("R² 0.200", ""), ("R² 0.300", "χ² 20, p < 0.001"), ("R² 0.400", "χ² 4.5, p 0.034"))
 
 
 def test_a_run_without_a_diagnosis_says_nothing_of_it(tmp_path: Path) -> None:
