@@ -138,6 +138,11 @@ def report(result: dict[str, Any]) -> str:
         "",
         f"All: {sum(right)} of {len(right)} right.",
         "",
+        *(
+            f"Not right: {one['task']}, search {one['seed']}, which found {one['in_words']}: “{one['said']}”.\n"
+            for one in result["verdicts"]
+            if not one["is_right"]
+        ),
         f"`{result['command']}`, commit {result['commit']}, {result['started_at']}, {result['hardware']}, load "
         f"{result['load']:.1f}; torch {result['versions']['torch']}.",
         "",

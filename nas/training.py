@@ -36,7 +36,8 @@ class TrainingConfig(GateConfig):
     """How a network is trained, its gate included: AdamW with one-cycle learning rate, the best epoch kept.
 
     Attributes:
-        epochs: Passes over the weights split; 0 chooses by its size, so that small sets get more.
+        epochs: Passes over the weights split, of every stage where an objective has several; 0 chooses by its size, so
+            that small sets get more.
         batch_size: Samples per step, at least 2.
         learning_rate: Highest of the cycle.
         weight_decay: Of AdamW.
@@ -241,12 +242,13 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
     if network.gate is not None:
         network.gate.price.fill_(0.0 if config.max_multiply_adds else config.cost_weight)
     run: Any = torch.compile(network) if config.compile else network
-    num_epochs = config.num_epochs(len(weights))
-    per_epoch = steps_per_epoch(len(weights), config)
-    num_steps = num_epochs * per_epoch
     with seeded(seed):
         objective = make_objective(config.objective, network, task)
-    optimizer, scheduler = make_optimizer(with_objective(network, objective), config, num_steps)
+    epochs_of_stage = config.num_epochs(len(weights))
+    steps_of_stage = epochs_of_stage * steps_per_epoch(len(weights), config)
+    stages = 1 if objective is None else objective.stages
+    num_epochs, num_steps = stages * epochs_of_stage, stages * steps_of_stage
+    optimizer, scheduler = make_optimizer(with_objective(network, objective), config, steps_of_stage)
     rate = config.modality_dropout_rate or dropout_rate(config.objective)
     metric = PRIMARY[task]
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
@@ -277,6 +279,8 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
                     restore_snapshot(found, generator, **parts)
         while not (slot.finished or course.is_over(num_epochs, config.patience)):
             network.train()
+            if course.epochs and course.epochs % epochs_of_stage == 0:
+                parts["scheduler"] = scheduler = one_cycle(optimizer, config, steps_of_stage)
             if objective is not None:
                 objective.begin_epoch(course.epochs, num_epochs, network, weights, fitting(config, seed, device))
             total = torch.zeros((), device=device)
@@ -416,10 +420,16 @@ def make_optimizer(
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
     )
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+    return optimizer, one_cycle(optimizer, config, num_steps)
+
+
+def one_cycle(
+    optimizer: torch.optim.Optimizer, config: TrainingConfig, num_steps: int
+) -> torch.optim.lr_scheduler.OneCycleLR:
+    """A schedule that begins now, whatever the optimizer has done before."""
+    return torch.optim.lr_scheduler.OneCycleLR(
         optimizer, config.learning_rate, total_steps=max(2, num_steps) + 1, pct_start=0.15
     )
-    return optimizer, scheduler
 
 
 def with_objective(network: nn.Module, objective: Objective | None) -> nn.Module:

@@ -39,6 +39,7 @@ class Additivity:
         samples: That were taken.
         of: So many.
         grid: Recombinations of them that were run, for every network.
+        standard_error: Of what the projections put out, mean over networks; 0 where all recombinations were run.
     """
 
     score: Interval
@@ -47,6 +48,7 @@ class Additivity:
     samples: int
     of: int
     grid: int
+    standard_error: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +127,7 @@ def _additivity(task: Task, projections: Sequence[Projection], targets: NDArray[
         samples=len(rows),
         of=len(targets),
         grid=projections[0].grid,
+        standard_error=float(np.mean([one.standard_error for one in projections])),
     )
 
 
@@ -134,14 +137,16 @@ def _additivity_in_words(task: Task, found: Additivity, modalities: Sequence[str
         return f"It reads {read}, so that nothing of its score comes from cross-modal interaction"
     part = amount(task, found.gain)
     of = "error" if task == "regression" else {"classification": "accuracy"}.get(task, "F1")
-    taken = "" if found.samples == found.of else f" (measured on {found.samples} of {found.of} test samples)"
+    some = [f"on {found.samples} of {found.of} test samples"] if found.samples < found.of else []
+    some += [f"by {found.grid:,} random recombinations"] if found.grid < found.samples ** len(modalities) else []
+    taken = f" (measured {', '.join(some)})" if some else ""
     if found.gain.low > 0:
         what = "of error are saved by" if task == "regression" else f"of this {of} come from"
         return f"{part} {what} cross-modal interaction{taken}"
     if found.gain.high < 0:
         return f"Cross-modal interaction does harm: its best additive approximation is better by {_turned(task, found)}"
     if found.gain.margin == 0:
-        return f"All of it is additive: no {of} comes from cross-modal interaction{taken}"
+        return f"An additive function scores the same: no {of} comes from cross-modal interaction{taken}"
     return f"An additive model would do as well: {part} of this {of} come from cross-modal interaction{taken}"
 
 
@@ -154,12 +159,15 @@ def _contributions_in_words(task: Task, found: Sequence[Contribution]) -> list[s
         return []
     parts = ", ".join(f"{one.modality} {amount(task, one.shapley)}" for one in found)
     sentences = [f"Of what it knows about a sample, each modality contributes (Shapley values): {parts}"]
-    sentences += [
-        f"It answers the same in {100 * one.unchanged:.0f} % of all cases when {one.modality} comes from another sample"
-        for one in found
-        if one.unchanged > HEEDLESS
-    ]
-    return sentences
+    if task == "regression":
+        return sentences
+    heedless = [one.modality for one in found if one.unchanged > HEEDLESS]
+    verb = "has" if len(heedless) == 1 else "have"
+    so = f", so that {' and '.join(heedless)} {verb} next to no say" if heedless else ""
+    first, *others = found
+    shares = f"{100 * first.unchanged:.0f} % of all cases"
+    shares += "".join(f", with {one.modality} in {100 * one.unchanged:.0f} %" for one in others)
+    return [*sentences, f"With {first.modality} from another sample it answers the same in {shares}{so}"]
 
 
 def _regression(
@@ -190,14 +198,16 @@ def _regression_in_words(models: Sequence[LinearModel]) -> list[str]:
     last = models[-1]
     products = [one for one in last.coefficients if "×" in one.name]
     names = ", ".join(one.name for one in products)
-    verb = "matters" if len(products) == 1 else "matter"
+    one = len(products) == 1
     if last.p < 0.05:
-        return [f"Beyond what modalities say by themselves their product {verb}: {names} ({_p(last.p)})"]
-    return [f"What modalities say by themselves adds up: {names} explains nothing more ({_p(last.p)})"]
+        what = "product matters" if one else "products matter"
+        return [f"Beyond what networks of one modality each say, their {what}: {names} ({_p(last.p)})"]
+    what = "product explains" if one else "products explain"
+    return [f"What networks of one modality each say adds up: their {what} nothing more, {names} ({_p(last.p)})"]
 
 
 def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
+    return "likelihood ratio, " + ("p < 0.001" if value < 0.001 else f"p = {value:.2g}")
 
 
 def _overfitting_in_words(courses: Mapping[str, Sequence[Overfitting]]) -> list[str]:

@@ -93,7 +93,7 @@ OBJECTIVES: Mapping[str, Known] = {
         trains_paths=True,
     ),
     "residual_sequential": Known(
-        "likewise, one after another, the simpler ones frozen",
+        "likewise, each level trained in full after the one below, which is frozen",
         lambda network, _task, _argument: Residual(network, sequential=True),
         replaces_loss=True,
         trains_paths=True,

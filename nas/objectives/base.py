@@ -86,17 +86,19 @@ class Objective(nn.Module):
     Attributes:
         reads: Names of taps that it needs of every pass.
         replaces_loss: Whether its loss stands in place of the task's, instead of beside it.
+        stages: Trainings that it takes one after another, each of all epochs and a learning-rate cycle of its own.
     """
 
     reads: tuple[str, ...] = ()
     replaces_loss: bool = False
+    stages: int = 1
 
     def begin_epoch(self, epoch: int, num_epochs: int, network: FusionNetwork, samples: Batch, fit: Fit) -> None:
         """Called before every epoch, counted from 0.
 
         Args:
             epoch: Of the training.
-            num_epochs: Of it.
+            num_epochs: Of it, all stages together.
             network: As it is now; to be left as it is.
             samples: The weights split.
             fit: Trains copies.
@@ -109,7 +111,7 @@ class Objective(nn.Module):
 
         Args:
             forward: Of the step.
-            progress: Of the training, 0 to 1.
+            progress: Of the training, all stages together, 0 to 1.
         """
         return None
 
@@ -135,6 +137,7 @@ class Combined(Objective):
         super().__init__()
         self.parts = nn.ModuleList(parts)
         self.reads = tuple(dict.fromkeys(tap for part in parts for tap in part.reads))
+        self.stages = max(part.stages for part in parts)
 
     def _each(self) -> list[Objective]:
         return [part for part in self.parts if isinstance(part, Objective)]

@@ -14,8 +14,9 @@ the nodes of its level add. Nodes that share a level, and networks of a single l
 
 Departures: encoders and the head's weights serve all levels, where the paper has a model for each (the head's bias is
 in y_1). In sequential training, what the levels below read, encoders and head included, is held fixed while a level
-is trained, but for the running statistics of BatchNorm; each level has an equal part of one learning-rate cycle; and an
-epoch may be the best one once the last level is trained.
+is trained, but for the running statistics of BatchNorm. Each level has all epochs of a training and a learning-rate
+cycle of its own, as if it were a network of its own; only the last one may stop early, and only its epochs may be the
+best one.
 """
 
 from __future__ import annotations
@@ -44,13 +45,13 @@ class Residual(Objective):
     def __init__(self, network: FusionNetwork, *, sequential: bool) -> None:
         super().__init__()
         self.sequential = sequential and all(len(node.choices) == 1 for node in network.space.nodes)
-        self._stages = max(1, len(levels(network, only_choices(network)))) if self.sequential else 1
+        self.stages = max(1, len(levels(network, only_choices(network)))) if self.sequential else 1
         self._fixed: list[nn.Parameter] = []
         self._stage = 0
 
     def loss(self, forward: ForwardPass, progress: float) -> Tensor:
         """Mean over the paths."""
-        self._stage = min(self._stages - 1, int(progress * self._stages + 1e-9))
+        self._stage = min(self.stages - 1, int(progress * self.stages + 1e-9))
         self._fixed = []
         return torch.stack([self._loss_of(forward, path) for path in forward.selections]).mean()
 
@@ -73,7 +74,7 @@ class Residual(Objective):
 
     def counts(self, progress: float) -> bool:
         """Whether the last level has been trained for a while."""
-        return self._stages == 1 or progress > (self._stages - 1) / self._stages + 1e-9
+        return self.stages == 1 or progress > (self.stages - 1) / self.stages + 1e-9
 
 
 def _on_residual(now: Tensor, below: Tensor | None) -> Tensor:

@@ -32,10 +32,10 @@ class Bar:
 
 @dataclass(frozen=True)
 class TermRow:
-    """A term of the interaction regression: its estimate with standard error and p in each of the nested models."""
+    """A term of the interaction regression: its estimate with standard error, and p, in each of the nested models."""
 
     name: str
-    cells: tuple[str, ...]
+    cells: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Told:
     sentences: tuple[str, ...]
     bars: tuple[Bar, ...]
     terms: tuple[TermRow, ...]
-    fits: tuple[str, ...]
+    fits: tuple[tuple[str, str], ...]
     unit: str
 
 
@@ -65,8 +65,8 @@ def diagnosis_of(summary: Mapping[str, Any]) -> Told | None:
     metric = str(summary["metric"])
     additivity = found["additivity"]
     bars = [
-        Bar("score on the samples taken", "as trained", _interval(additivity["score"])),
-        Bar("score on the samples taken", "additive projection", _interval(additivity["additive_score"])),
+        Bar("with and without interaction", "as trained", _interval(additivity["score"])),
+        Bar("with and without interaction", "additive projection", _interval(additivity["additive_score"])),
     ]
     kinds = (("shapley", "Shapley value"), ("permuted", "loss if exchanged"), ("left_out", "loss if left out"))
     for key, words in kinds:
@@ -91,17 +91,16 @@ def _interval(values: Mapping[str, Any]) -> Interval:
     return Interval(*(number(values[key]) for key in ("mean", "low", "high")))
 
 
-def _term(coefficients: Sequence[Mapping[str, Any]], place: int) -> str:
+def _term(coefficients: Sequence[Mapping[str, Any]], place: int) -> tuple[str, str]:
     if place >= len(coefficients):
-        return ""
+        return "", ""
     estimate, error, p = (number(coefficients[place][key]) for key in ("estimate", "standard_error", "p"))
-    return f"{estimate:.3g} ± {error:.2g}, {_p(p)}".replace("-", "−")
+    return f"{estimate:.3g} ± {error:.2g}".replace("-", "−"), _p(p).replace("-", "−")
 
 
-def _fit(model: Mapping[str, Any]) -> str:
+def _fit(model: Mapping[str, Any]) -> tuple[str, str]:
     r_squared, ratio, p = (number(model[key]) for key in ("r_squared", "likelihood_ratio", "p"))
-    test = "" if math.isnan(ratio) else f"; χ² {ratio:.3g}, {_p(p)}"
-    return f"R² {r_squared:.3f}{test}"
+    return f"R² {r_squared:.3f}", "" if math.isnan(ratio) else f"χ² {ratio:.3g}, {_p(p)}"
 
 
 def _p(value: float) -> str:

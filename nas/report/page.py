@@ -51,6 +51,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         colours=modality_colours([str(name) for name in summary["depths"]]),
         headline=verdict[0] if verdict else words or "A run of fusenas",
         sentences=verdict[1:],
+        answer=verdict[:1],
         data_name=clean(summary["data"].get("name") or "unnamed data"),
         steps=[clean(step, 400) for step in _steps(summary, words)],
         space_words=_space_words(summary),

@@ -40,8 +40,16 @@ def test_a_product_is_seen_as_interaction() -> None:
 def test_a_sum_is_seen_as_a_sum() -> None:
     found = diagnosed(lambda a, b: a + b, lambda a, b: a + b)
     assert found.additivity.gain.margin == 0
-    assert found.in_words[0] == "All of it is additive: no accuracy comes from cross-modal interaction"
+    assert found.in_words[0] == "An additive function scores the same: no accuracy comes from cross-modal interaction"
     assert any("contributes (Shapley values): a " in sentence for sentence in found.in_words)
+
+
+def test_of_three_modalities_all_samples_are_taken_and_what_is_drawn_is_told() -> None:
+    found = diagnosed(lambda a, b, c: a * b + c, lambda a, b, c: a * b + c, names="abc")
+    assert (found.additivity.samples, found.additivity.grid) == (COUNT, 250_000)
+    assert found.additivity.standard_error > 0
+    said = "come from cross-modal interaction (measured by 250,000 random recombinations)"
+    assert found.in_words[0].endswith(said)
 
 
 def test_an_interaction_that_buys_nothing_is_said_to_be_needless() -> None:
@@ -64,19 +72,23 @@ def test_a_single_modality_cannot_interact() -> None:
 
 def test_a_modality_without_a_say_is_named() -> None:
     found = diagnosed(lambda a, b: a + 0.01 * b, lambda a, b: a)
-    assert any(
-        "It answers the same in " in sentence and "when b comes from another sample" in sentence
-        for sentence in found.in_words
-    )
-    assert not any("when a comes from another sample" in sentence for sentence in found.in_words)
+    a, b = (f"{100 * one.unchanged:.0f} %" for one in found.contributions)
+    said = f"With a from another sample it answers the same in {a} of all cases, with b in {b}"
+    assert f"{said}, so that b has next to no say" in found.in_words
+    both = diagnosed(lambda a, b: a + b, lambda a, b: a + b)
+    assert not any("no say" in sentence for sentence in both.in_words)
 
 
 def test_of_an_error_interaction_saves_something() -> None:
     found = diagnosed(lambda a, b: a * b, lambda a, b: a * b, task="regression")
     assert "of error are saved by cross-modal interaction" in found.in_words[0]
-    assert "Beyond what modalities say by themselves their product matters: a × b (p < 0.001)" in found.in_words
+    assert (
+        "Beyond what networks of one modality each say, their product matters: a × b (likelihood ratio, p < 0.001)"
+        in found.in_words
+    )
     added = diagnosed(lambda a, b: a + b, lambda a, b: a + b + torch.sin(9 * a), task="regression")
-    assert added.in_words[-1].startswith("What modalities say by themselves adds up: a × b explains nothing more (p = ")
+    wanted = "What networks of one modality each say adds up: their product explains nothing more, a × b (likelihood"
+    assert added.in_words[-1].startswith(wanted)
 
 
 def test_what_overfits_faster_is_named() -> None:
@@ -105,5 +117,5 @@ def test_labels_are_judged_too() -> None:
     targets = torch.stack([drawn["a"] > 0, drawn["b"] > 0], dim=1).float().numpy()
     made_up = MadeUp(drawn, lambda a, b: a + b)
     found = diagnose("multilabel", [made_up], targets, alone={}, overfitting={})
-    assert found.in_words[0] == "All of it is additive: no F1 comes from cross-modal interaction"
+    assert found.in_words[0] == "An additive function scores the same: no F1 comes from cross-modal interaction"
     assert found.regression == ()

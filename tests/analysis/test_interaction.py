@@ -63,9 +63,13 @@ def test_it_agrees_with_numpy_and_with_a_formula_of_statsmodels() -> None:
     variance = float(residual[0]) / (REVIEWS - 4)
     errors = np.sqrt(variance * np.diag(np.linalg.inv(design.T @ design)))
     assert [one.standard_error for one in last.coefficients] == pytest.approx(errors.tolist())
-    fit = smf.ols("ratings ~ audio * text", pd.DataFrame({"ratings": ratings, **scores})).fit()
+    table = pd.DataFrame({"ratings": ratings, **scores})
+    fit, sums = (smf.ols(f"ratings ~ {terms}", table).fit() for terms in ("audio * text", "audio + text"))
+    assert (last.likelihood_ratio, last.p) == pytest.approx(fit.compare_lr_test(sums)[:2])
     assert [one.p for one in last.coefficients] == pytest.approx(fit.pvalues.tolist())
     assert last.r_squared == pytest.approx(fit.rsquared)
+    bounds = fit.conf_int().to_numpy()
+    assert [[one.low, one.high] for one in last.coefficients] == [pytest.approx(row) for row in bounds.tolist()]
 
 
 def test_without_interaction_the_products_add_nothing_sure() -> None:

@@ -85,7 +85,7 @@ def test_a_training_goes_on_from_any_step_to_the_same_bits(
 ) -> None:
     with interrupted_at(monkeypatch, NEVER) as taken:
         wanted, records = trained(objective)
-    for number in (taken[0] // 2, taken[0] - 1):
+    for number in (taken[0] // 2, taken[0] // 2 + 1, taken[0] - 1):  # where a second stage begins, and at the end
         checkpoints = Checkpoints(tmp_path / str(number), every_seconds=0)
         checkpoints.__enter__()  # killed, it is not left
         with interrupted_at(monkeypatch, number), pytest.raises(Interrupted):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, Choice
+from nas.data.batches import split_batch
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.objectives.base import ForwardPass, only_choices
 from nas.objectives.residual import Residual, levels, outputs_up_to
-from nas.training import TrainingConfig, build_network, make_optimizer, seeded, step
+from nas.training import TrainingConfig, build_network, make_optimizer, seeded, step, steps_per_epoch, train
 from search_spaces import layerwise
-from tests.helpers import tiny_batch, tiny_data
+from tests.helpers import CPU, tiny_batch, tiny_data
 from tests.objectives.networks import CONFIG, DATA, batch_of, network_of
 
 
@@ -91,6 +95,26 @@ def test_in_sequence_the_first_half_trains_what_adds_and_the_second_the_rest_alo
     assert not moved[0] & moved[1]
     # Epochs of the first half say nothing of the whole.
     assert [objective.counts(progress) for progress in (0.25, 0.5, 0.75, 1.0)] == [False, False, True, True]
+
+
+def test_in_sequence_each_level_has_all_epochs_and_a_learning_rate_cycle_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rates: list[float] = []
+
+    def noted(loss: Tensor, optimizer: torch.optim.Optimizer, *rest: Any, **more: Any) -> None:
+        rates.append(optimizer.param_groups[0]["lr"])
+        step(loss, optimizer, *rest, **more)
+
+    monkeypatch.setattr("nas.training.step", noted)
+    config = replace(CONFIG, objective="residual_sequential", patience=0)
+    batches = split_batch(DATA, "weights", CPU), split_batch(DATA, "architecture", CPU)
+    done = train(network_of("both"), DATA.task, *batches, config, seed=0, device=CPU)
+    assert done.num_epochs == 2 * config.epochs
+    first, second = rates[: len(rates) // 2], rates[len(rates) // 2 :]
+    assert first == second
+    assert len(first) == config.epochs * steps_per_epoch(len(batches[0]), config)
+    assert first[-1] < first[0] < max(first) == pytest.approx(config.learning_rate, rel=0.05)
 
 
 def test_levels_are_what_is_added_then_pairs_then_triples() -> None:

@@ -190,6 +190,7 @@ def _diagnosis(names: Sequence[str]) -> dict[str, Any]:
             "samples": 346,
             "of": 346,
             "grid": 346**2,
+            "standard_error": 0.0,
         },
         "contributions": [
             {
