@@ -4,6 +4,8 @@
 
 Default encoders of several modalities of a kind. Of two, a gate that reads the taps of the first, which every route
 computes, skips the second on half of the samples; of three, a gate that reads the first tap of each takes one of them.
+A cascade of two stops after the first on half of the samples; one of three goes on to the second on two thirds, and to
+the third on one.
 Weights are those of initialisation and the routes are given, for time depends on neither. `dense` runs every route on
 all samples, `static` is the dearest route by itself, without a gate. Rounds alternate between all that is compared, so
 that whatever else the machine does hits all alike; times are medians over rounds; on a CPU with one thread processor
@@ -30,7 +32,7 @@ from torch import Tensor
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
 from nas.architecture import Architecture, Choice
-from nas.cost import CostTable, num_parameters, set_route_costs
+from nas.cost import CostTable, set_route_costs
 from nas.data import FusionData
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
@@ -44,7 +46,7 @@ SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors
 
 BATCHES = (1, 32, 256)
 
-SETUPS = {"second on half": 2, "one of three": 3}
+SETUPS = {"second on half": 2, "one of three": 3, "cascade of two": 2, "cascade of three": 3}
 """What is skipped, to the number of modalities."""
 
 
@@ -62,7 +64,7 @@ class Row:
         before_ms: Of the static one by the calls that its forward pass consists of, without asking for a gate.
         saved_multiply_adds: Share of the static ones that is skipped, gate included.
         saved_time: Share of the static time that routing saves.
-        execution: What the network takes by itself.
+        execution: What the network takes by itself; a cascade decides after every stage.
     """
 
     modalities: str
@@ -78,12 +80,10 @@ class Row:
 
 
 def networks(
-    shape: tuple[int, ...], count: int, device: torch.device
+    shape: tuple[int, ...], setup: str, device: torch.device
 ) -> tuple[FusionNetwork, FusionNetwork, FusionData]:
-    """A dynamic network of so many modalities, the static one of its last route, and data for them.
-
-    Of two, the gate reads the first one's taps and skips the second; of three, the first tap of each and picks one.
-    """
+    """A dynamic network of a setup, the static one of its last route, and data for them."""
+    count = SETUPS[setup]
     generator = np.random.default_rng(0)
     arrays = {name: generator.standard_normal((512, *shape)).astype(np.float32) for name in "abc"[:count]}
     splits = np.repeat([0, 1, 2], [128, 128, 256])
@@ -91,13 +91,17 @@ def networks(
     space = make_space("experts", data)
     deepest = tuple(f"{name}@2" for name in arrays)
     static = Architecture("experts", (("fusion2", Choice("additive", deepest)),))
-    alone = [Architecture("experts", (("fusion2", Choice("carry", (tap,))),)) for tap in deepest]
-    first = [f"{name}@0" for name in arrays]
-    gated = (
-        Architecture.gated([alone[0], static], ["a@0", "a@1", "a@2"])
-        if count == 2
-        else Architecture.gated([*alone, static], first)
-    )
+    names = {1: "carry", 2: "additive", 3: "additive"}
+
+    def late(*taps: str) -> Architecture:
+        return Architecture("experts", (("fusion2", Choice(names[len(taps)], taps)),))
+
+    gated = {
+        "second on half": Architecture.gated([late(deepest[0]), static], ["a@0", "a@1", "a@2"]),
+        "one of three": Architecture.gated([*(late(tap) for tap in deepest), static], [f"{name}@0" for name in arrays]),
+        "cascade of two": Architecture.gated([late(deepest[0]), static], []),
+        "cascade of three": Architecture.gated([late(deepest[0]), late(*deepest[:2]), static], []),
+    }[setup]
     built = []
     for one in (gated, static):
         with seeded(0):
@@ -111,7 +115,7 @@ def networks(
 def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Row]:
     """Times one kind of modality at every batch size; each of the first two or three routes is taken equally often."""
     count = SETUPS[setup]
-    dynamic, static, data = networks(SHAPES[kind], count, device)
+    dynamic, static, data = networks(SHAPES[kind], setup, device)
     # Of one thread the time on the processor is the wall time that it would have the machine to itself.
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
     assert dynamic.gate is not None
@@ -165,10 +169,11 @@ def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Ro
                 before_ms=1000 * median["before"],
                 saved_multiply_adds=1 - float(dynamic.gate.shares()[:count].mean()),
                 saved_time=1 - median["routed"] / median["static"],
-                execution=cheaper_execution(dynamic, torch.bincount(route(), minlength=len(dynamic.routes)).tolist()),
+                execution=cheaper_execution(dynamic, torch.bincount(route(), minlength=len(dynamic.routes)).tolist())
+                if dynamic.gate.reads
+                else "stage by stage",
             )
         )
-    assert num_parameters(static) == num_parameters(dynamic) - num_parameters(dynamic.gate)
     return rows
 
 
