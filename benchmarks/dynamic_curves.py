@@ -2,8 +2,8 @@
 
     python -m benchmarks.dynamic_curves FOLDER --only avmnist --searches 5 --out results/dynamic/curves
 
-Each search, of its own seed, finds a static architecture of three operations and a cascade, whether or not it takes
-that. Both are trained once from scratch. Then the routes are held fixed and cascades are fitted to their answers on the
+Each search, of its own seed, finds a static architecture of three operations and a cascade with a budget of half of its
+multiply-adds, whether or not it takes that. Both are trained once from scratch. Then the routes are held fixed and cascades are fitted to their answers on the
 architecture split at ten prices of multiply-adds. Those of them, and of the gates that always take one route, that lie
 on the upper hull on that split make the curve on the test split; between its points it is a random mixture of both.
 
@@ -56,6 +56,9 @@ OPERATIONS = ("additive", "multiplicative", "mlp")
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.54, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Multiply-adds at which curves are read, as shares of the static architecture's; 0.54 saves 46 %."""
+
+BUDGET = 0.5
+"""Of the cascade that is searched, as a share of the static architecture's multiply-adds."""
 
 PRICES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 """Loss that the static architecture's multiply-adds are worth."""
@@ -114,7 +117,8 @@ class Row:
 def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> list[Row]:
     """Searches once, trains the dynamic and the static network, and reads the test split."""
     space = make_space("layerwise", data, None, OPERATIONS, [CASCADE])
-    setup = Setup(data=data, space=space, training=TrainingConfig(epochs=plan.epochs), device=device, progress=print)
+    training = TrainingConfig(epochs=plan.epochs, max_multiply_adds=BUDGET)
+    setup = Setup(data=data, space=space, training=training, device=device, progress=print)
     result = find(setup, SearchConfig(), "sampled", "one_standard_error", plan.encoders, seed)
     assert result.gated is not None
     found, prepared, tried = result.gated.static, result.prepared, result.gated.tried
