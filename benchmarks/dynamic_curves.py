@@ -3,9 +3,10 @@
     python -m benchmarks.dynamic_curves FOLDER --only avmnist --searches 5 --out results/dynamic/curves
 
 Each search, of its own seed, finds a static architecture of three operations and a cascade with a budget of half of its
-multiply-adds, whether or not it takes that. Both are trained once from scratch. Then the routes are held fixed and cascades are fitted to their answers on the
-architecture split at ten prices of multiply-adds. Those of them, and of the gates that always take one route, that lie
-on the upper hull on that split make the curve on the test split; between its points it is a random mixture of both.
+multiply-adds, whether or not it takes that. Both are trained once from scratch. Then the routes are held fixed and
+cascades are fitted to their answers on the architecture split at ten prices of multiply-adds. Those of them, and of the
+gates that always take one route, that lie on the upper hull on that split make the curve on the test split; between its
+points it is a random mixture of both.
 
 Beside it stand the best gate that does not look at the sample, for which a route costs what it does by itself, and
 which is even told the scores of all routes on the test split; the oracle that takes for every sample the cheapest route

@@ -34,7 +34,8 @@ def every_stage(space: SearchSpace, found: Architecture, cost: CostTable) -> dic
         for depths in product(*levels):
             reach = dict(zip(end, depths, strict=True))
             one = within(space, found, reach)
-            if one.taps() and cost.total(one) < cost.total(found):
+            keeps_to_it = all(last <= reach[name] for name, last in one.deepest().items())
+            if one.taps() and keeps_to_it and cost.total(one) < cost.total(found):
                 stages.setdefault(one, reach)
         if len(stages) < MAX_ROUTES:
             break
