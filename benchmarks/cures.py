@@ -7,8 +7,8 @@
 the data sets in a folder, those of `benchmarks.datasets`. The architecture is fixed, late fusion; `residual`, which
 needs interactions beside a sum, trains late fusion with a nonlinear node one depth before, against plain training of
 the same. Encoders are trained jointly wherever there are any to train, for frozen ones leave the cures but the adapters
-to act on. Of avmnist the first 10,000 samples of the weights split are read. The best epoch is chosen on the architecture
-split, and each network judged once on the test split.
+to act on. Of avmnist the first 10,000 samples of the weights split are read. The best epoch is chosen on the
+architecture split, and each network judged once on the test split.
 
 Rows that are there already are not trained again: a benchmark that was stopped goes on where it was.
 """
