@@ -271,8 +271,8 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: 
     """The routes that are worth having, and the last one.
 
     As long as there is a route without which the loss with the price of multiply-adds would not be higher by more than
-    one paired standard error, that of the fewest goes, and its samples take what the gate likes second, or the next
-    route of a cascade.
+    one paired standard error, that of the fewest goes, and its samples take what the gate likes second. A route of a
+    cascade, which has no samples to learn by heart, goes if it would not be higher at all; its samples go on.
 
     Args:
         problem: Of the search.
@@ -289,14 +289,18 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: 
         costs = gate.costs.cpu()[numbers]
         if not gate.reads:
             costs = torch.tensor(cost.of_cascade([routes[number] for number in numbers])).double()
-        priced = losses[:, numbers] + gate.price.cpu() * (costs / gate.static_cost.cpu().clamp(min=1)).float()
-        return priced.gather(1, gate.pick(logits, numbers)[:, None]).squeeze(1)
+        picked = gate.pick(logits, numbers)
+        spent = (costs / gate.static_cost.cpu().clamp(min=1)).float()[picked]
+        own = losses[:, numbers].gather(1, picked[:, None]).squeeze(1)
+        if problem.training.max_multiply_adds:  # a budget is kept on average, not by each sample
+            return own + price_of_share(float(spent.mean()), problem.training)
+        return own + gate.price.cpu() * spent
 
     kept = list(range(len(routes)))
     while len(kept) > 1:
         lost = {n: standard_errors(with_routes([k for k in kept if k != n]) - with_routes(kept)) for n in kept[:-1]}
         least = min(lost, key=lambda number: float(lost[number]))
-        if lost[least] > 1:
+        if lost[least] > (1 if gate.reads else 0):
             break
         kept.remove(least)
     return [routes[number] for number in kept]
