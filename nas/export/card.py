@@ -80,7 +80,7 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
         task=data["task"].capitalize(),
         outputs=f"{_OUTPUTS[data['task']]} ({', '.join(map(str, data['class_names'])) or data['classes']})",
         depths=_steps(architecture, summary),
-        is_dynamic=architecture.gating is not None,
+        decides="" if architecture.gating is None else "cascade" if architecture.gating.is_cascade else "gate",
         metric=metric_words(metric).capitalize(),
         seeds=len(summary["seeds"]),
         first=score_text(number(found["scores"][0]), metric),
