@@ -92,5 +92,6 @@ def test_a_cascade_is_told_as_one(tmp_path_factory: pytest.TempPathFactory) -> N
     summary["architecture"]["gate"]["reads"] = []
     card = to_card(summary, ["card"], (), "network")
     assert "- a cascade tries one route after another, until one is sure of its answer\n- route 0: " in card
+    assert f"; {100 * summary['dynamic']['routes'][0]['share']:.0f} % of the test samples stop here, after " in card
     assert "it may be sure and wrong" in card
     assert "What the gate" not in card
