@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,35 @@ def test_dense_computes_what_the_network_computes(task: str, present: Any) -> No
         for size in (1, 2, 6):
             some = CascadedDense(portable)(*(tensor[:size] for tensor in inputs))
             torch.testing.assert_close(some, expected[:size], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("task", "present", "builder"),
+    [("classification", LACKING, None), ("classification", None, frozen), ("multilabel", READY | LACKING, None)],
+)
+def test_a_program_computes_what_the_network_computes(
+    task: str, present: Any, builder: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = every_kind(task, present=present)
+    network = all_kinds(data, {name: builder for name in data.modalities if builder and name != "ready"})
+    portable, inputs, expected = with_outputs(network, data)
+    picked = run_routes(network, held_out(data).inputs, held_out(data).present)[1]
+    conditions: list[bool] = []
+
+    def either(condition: Tensor, run: Callable[..., Any], skip: Callable[..., Any], given: tuple[Tensor, ...]) -> Any:
+        conditions.append(bool(condition))
+        found, other = (run if condition else skip)(*given), skip(*given)
+        assert [(one.shape, one.dtype) for one in found] == [(one.shape, one.dtype) for one in other]
+        return found
+
+    monkeypatch.setattr(torch, "cond", either)  # which is not traced here
+    program = Cascaded(portable, inputs)
+    for some in (torch.arange(len(picked)), *torch.arange(len(picked)).split(1), torch.nonzero(picked == 0).flatten()):
+        conditions.clear()
+        with torch.no_grad():
+            found = program(*(tensor[some] for tensor in inputs))
+        torch.testing.assert_close(found, expected[some], rtol=1e-5, atol=1e-5)
+        assert conditions == [bool((picked[some] > number).any()) for number in range(2)]
 
 
 def small(data: FusionData) -> tuple[Portable, tuple[Tensor, ...]]:
