@@ -32,6 +32,11 @@ class Cascaded(nn.Module):
     Args:
         portable: With a cascade.
         inputs: Some samples for it; the shapes of what routes leave are read off them.
+
+    Attributes:
+        needed: For every route the names of its taps.
+        left: For every route what is there for later ones after it.
+        fresh: For every route what of that it has computed itself: shape of one sample, and type.
     """
 
     def __init__(self, portable: Portable, inputs: Sequence[Tensor]) -> None:
@@ -39,9 +44,7 @@ class Cascaded(nn.Module):
         self.portable = portable
         self.needed = [portable.network.needed_taps(selection) for selection in portable.network.routes]
         self.left: list[list[Part]] = []
-        """For every route what is there for later ones after it."""
         self.fresh: list[dict[Part, tuple[torch.Size, torch.dtype]]] = []
-        """What of that the route has computed itself: shape of one sample, and type."""
         parts: dict[Part, Tensor] = {}
         with torch.no_grad():
             arrays, present = portable.named(inputs)
