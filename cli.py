@@ -61,10 +61,14 @@ def search(
     space: Annotated[str, typer.Option(help="Search space.")] = "layerwise",
     operations: Annotated[str, typer.Option(help="Candidate operations, comma-separated; all if absent.")] = "",
     dynamic: Annotated[
-        str, typer.Option(help="What may be decided per sample: modality, fusion, operation, comma-separated.")
+        str,
+        typer.Option(
+            help="What may be decided per sample, comma-separated: modality, fusion, operation, of which a gate picks; "
+            "cascade, where routes are tried in turn until an answer is sure (not for regression)."
+        ),
     ] = "",
     cost_weight: Annotated[
-        float, typer.Option(help="Loss that all multiply-adds of a sample are worth to a gate.")
+        float, typer.Option(help="Loss that all multiply-adds of a sample are worth to a gate or a cascade.")
     ] = 0.1,
     max_multiply_adds: Annotated[
         str, typer.Option(help="Budget of a dynamic network, such as 40% of the static one's; in place of cost-weight.")

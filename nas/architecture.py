@@ -92,6 +92,11 @@ class Gating:
     reads: tuple[str, ...]
     routes: tuple[tuple[Choice, ...], ...]
 
+    @property
+    def is_cascade(self) -> bool:
+        """Whether routes are tried in turn, and none picked by a gate."""
+        return not self.reads
+
 
 @dataclass(frozen=True)
 class Architecture:

@@ -163,7 +163,9 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
         subject = "fusion" if order else "the search"
         sentences.append(f"{_headline(found.architecture, order)}: {_gain(subject, found, alone, against, task)}.")
     if static is not None:
-        sentences.append(f"{capital(_gain('the gate', found, static, 'the same without a gate', task))}.")
+        gating = found.architecture.gating
+        who = "cascade" if gating and gating.is_cascade else "gate"
+        sentences.append(f"{capital(_gain(f'the {who}', found, static, f'the same without a {who}', task))}.")
     if late is not None and late.architecture == found.architecture:
         sentences.append("The found architecture is plain late fusion.")
     elif late is not None:
@@ -189,6 +191,8 @@ _ORDER_NAMES = {
 def _headline(architecture: Architecture, order: int) -> str:
     """When, how and whether to fuse."""
     active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
+    if architecture.gating is not None and architecture.gating.is_cascade:
+        return f"For every sample, until the answer is sure: {'; else '.join(map(_told, architecture.routes()))}"
     if architecture.gating is not None:
         return f"Decide for every sample: {', or '.join(map(_told, architecture.routes()))}"
     if not order:

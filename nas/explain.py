@@ -145,8 +145,9 @@ def explain(
         device: Where the networks are.
 
     Returns:
-        - `reads` of the gate; `routes`: one each with `in_words`, `modalities`, `multiply_adds`, `share` of samples,
-          `shares` per class (empty unless the task is classification), and its `score` if all samples take it;
+        - `reads` of the gate, nothing for a cascade; `routes`: one each with `in_words`, `modalities`, `multiply_adds`,
+          in a cascade of all routes so far, `share` of samples, `shares` per class (empty unless the task is
+          classification), and its `score` if all samples take it;
         - `multiply_adds` and `static_multiply_adds`; `curve`, `random` and `oracle`: points of (multiply-adds, score);
         - `most_fused` and `least_fused`: samples by their number in the split, each with its `target` and `fused`, the
           multiply-adds that the gate's probabilities expect, as a share of the static architecture's;
@@ -190,15 +191,20 @@ def explain(
 
 
 def in_words(explained: Mapping[str, Any]) -> str:
-    """What the gate does, in a sentence: how often which modality is skipped, and what that saves."""
-    names = dict.fromkeys(name for route in explained["routes"] for name in route["modalities"])
+    """What a gate or a cascade does, in a sentence: how often which modality is skipped, and what that saves."""
+    who, routes = "gate" if explained["reads"] else "cascade", explained["routes"]
+    read = [set(route["modalities"]) for route in routes]
+    if who == "cascade":  # what the routes before have read
+        read = [set().union(*read[: number + 1]) for number in range(len(read))]
+    names = dict.fromkeys(name for route in routes for name in route["modalities"])
     skipped = {
-        name: sum(route["share"] for route in explained["routes"] if name not in route["modalities"]) for name in names
+        name: sum(route["share"] for route, some in zip(routes, read, strict=True) if name not in some)
+        for name in names
     }
     told = [f"{name} on {100 * share:.0f} % of the samples" for name, share in skipped.items() if share > 0]
     spent = explained["multiply_adds"] / explained["static_multiply_adds"]
     saved = f"{100 * (1 - spent):.0f} % fewer" if spent <= 1 else f"{100 * (spent - 1):.0f} % more"
-    return f"The gate skips {' and '.join(told) or 'no modality'}; all in all {saved} multiply-adds than without it."
+    return f"The {who} skips {' and '.join(told) or 'no modality'}; all in all {saved} multiply-adds than without it."
 
 
 def _shares_by_class(data: FusionData, takes: NDArray[np.bool_], targets: NDArray[Any]) -> dict[str, float]:

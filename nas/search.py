@@ -133,8 +133,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         task: classification, multilabel or regression.
         space: Name of an installed search space, or one made by hand.
         operations: Candidate operations; None for all that the space knows.
-        dynamic: Levels at which the architecture may decide per sample, names of `nas.dynamic.LEVELS`; None for those
-            of the space, which `layerwise` has none of. Needs a strategy with a supernet.
+        dynamic: Levels at which the architecture may decide per sample, names of `nas.dynamic.LEVELS` or "cascade";
+            None for those of the space, which `layerwise` has none of. Needs a strategy with a supernet.
         strategy: A name of `nas.strategies.STRATEGIES`.
         discretization: A name of `nas.discretize.DISCRETIZATIONS`; strategies without a supernet decide themselves.
         encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.

@@ -14,7 +14,7 @@ class Method:
     Attributes:
         name: An identifier.
         doc: One sentence, or nothing.
-        arguments: Names of what it takes.
+        arguments: Names of what it takes, tensors but for those that name another type, such as "route: int".
         body: Its statements, one a line.
         outputs: How many tensors it returns.
     """

@@ -228,6 +228,25 @@ def test_a_single_operation_that_was_found_is_not_compared_with_itself() -> None
     assert sentences == []
 
 
+@pytest.mark.parametrize(
+    ("reads", "headline", "who"),
+    [
+        (["image@0"], "Decide for every sample: image alone at depth 1, or image + sound at depth 1: ", "gate"),
+        (
+            [],
+            "For every sample, until the answer is sure: image alone at depth 1; else image + sound at depth 1: ",
+            "cascade",
+        ),
+    ],
+)
+def test_what_decides_per_sample_is_named(reads: list[str], headline: str, who: str) -> None:
+    dynamic = Architecture.gated([_IMAGE, _LATE], reads)
+    static = _row("static", gap=-0.02)
+    first, second = _verdict(dynamic, _row("modality", name="image", gap=0.1), static)
+    assert first.startswith(headline)
+    assert second == f"The {who} loses 2.0 ± 1.0 points against the same without a {who}."
+
+
 def test_several_steps_are_told_in_order() -> None:
     both = _architecture(Choice("mlp", ("image@0", "sound@0")), Choice("carry", ("sound@1",)))
     sentences = _verdict(both, _row("modality", name="image", gap=0.1), _row("late", gap=0.1))

@@ -104,12 +104,21 @@ def test_what_is_left_without_a_modality_is_that_of_routes_without_it(dynamic: d
 
 def test_it_is_told_in_a_sentence() -> None:
     routes = [{"modalities": ["a"], "share": 0.38}, {"modalities": ["a", "b"], "share": 0.62}]
-    told = {"routes": routes, "multiply_adds": 75.0, "static_multiply_adds": 100.0}
+    told = {"reads": ["a@0"], "routes": routes, "multiply_adds": 75.0, "static_multiply_adds": 100.0}
     assert in_words(told) == (
         "The gate skips b on 38 % of the samples; all in all 25 % fewer multiply-adds than without it."
     )
     assert "no modality; all in all 10 % more" in in_words(
         {**told, "routes": [{**route, "modalities": ["a"]} for route in routes], "multiply_adds": 110.0}
+    )
+
+
+def test_a_cascade_skips_what_no_route_so_far_has_read() -> None:
+    routes = [{"modalities": [name], "share": share} for name, share in (("a", 0.5), ("b", 0.3), ("c", 0.2))]
+    told = {"reads": [], "routes": routes, "multiply_adds": 75.0, "static_multiply_adds": 100.0}
+    assert in_words(told) == (
+        "The cascade skips b on 50 % of the samples and c on 80 % of the samples; all in all 25 % fewer multiply-adds "
+        "than without it."
     )
 
 

@@ -80,7 +80,7 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
         task=data["task"].capitalize(),
         outputs=f"{_OUTPUTS[data['task']]} ({', '.join(map(str, data['class_names'])) or data['classes']})",
         depths=_steps(architecture, summary),
-        is_dynamic=architecture.gating is not None,
+        decides="" if architecture.gating is None else "cascade" if architecture.gating.is_cascade else "gate",
         metric=metric_words(metric).capitalize(),
         seeds=len(summary["seeds"]),
         first=score_text(number(found["scores"][0]), metric),
@@ -100,9 +100,10 @@ def _steps(architecture: Architecture, summary: Mapping[str, Any]) -> list[str]:
     known = (summary.get("dynamic") or {}).get("routes") or []
     if architecture.gating is None or len(known) != len(routes):
         return [gate, *routes]
+    stop, after = (" stop here", "after ") if architecture.gating.is_cascade else ("", "")
     told = [
-        f"{step}; {100 * number(route['share']):.0f} % of the test samples, "
-        f"{count_text(number(route['multiply_adds']))} multiply-adds each"
+        f"{step}; {100 * number(route['share']):.0f} % of the test samples{stop}, "
+        f"{after}{count_text(number(route['multiply_adds']))} multiply-adds each"
         for step, route in zip(routes, known, strict=True)
     ]
     return [gate, *told]

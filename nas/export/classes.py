@@ -115,7 +115,7 @@ class ClassWriter:
 def _method(method: Method) -> list[str]:
     """Its lines, with an empty one before."""
     returned = "Tensor" if method.outputs == 1 else f"tuple[{', '.join(['Tensor'] * method.outputs)}]"
-    arguments = ", ".join(f"{argument}: Tensor" for argument in method.arguments)
+    arguments = ", ".join(name if ":" in name else f"{name}: Tensor" for name in method.arguments)
     return [
         f"\n    def {method.name}(self, {arguments}) -> {returned}:",
         *([_docstring(method.doc, indent=8)] if method.doc else []),

@@ -1,4 +1,4 @@
-"""A dynamic network as a program: each sample is routed by `torch.cond`, or every route runs on the whole batch."""
+"""A network with a gate as a program: each sample is routed by `torch.cond`, or every route runs on the whole batch."""
 
 from __future__ import annotations
 

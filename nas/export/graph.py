@@ -11,6 +11,7 @@ import networkx as nx
 
 from nas.architecture import Architecture, Choice, tap_name
 from nas.report.architecture import draw_architecture
+from nas.report.cascade import draw_cascade
 from nas.report.gate import draw_gate
 from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
@@ -20,19 +21,23 @@ from nas.space import OUTPUT
 GATE = "gate"
 """Name of the gate's node: no modality's tap, which has an @, and no fusion node of ours."""
 
+SURE = "sure"
+"""Begins the names of a cascade's questions, which a route's number ends."""
+
 
 def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
     """What the derived network computes: encoder layers as deep as they are read, active fusion nodes, the output.
 
-    Of a dynamic architecture that is what all routes compute together, with the gate. What a node does on one route and
-    not on another is a node of its own.
+    Of a dynamic architecture that is what all routes compute together, with the gate; in a cascade a question stands
+    behind every route but the last. What a node does on one route and not on another is a node of its own.
 
     Args:
         summary: Of the run; its `architecture` and the `residual` of its `nodes` are read.
 
     Returns:
         Nodes have `kind` (tap, fusion, gate or output) and `label`, edges have `kind` (encoder, tap, residual, head,
-        gate). Of a dynamic architecture, fusion nodes and their edges have `routes`, such as "0, 2".
+        gate). Of a dynamic architecture, fusion nodes and their edges have `routes`, such as "0, 2". In a cascade edges
+        of kind gate lead from one question to the next.
     """
     architecture = Architecture.from_dict(summary["architecture"])
     residual = {node["name"]: node["residual"] for node in summary["nodes"]}
@@ -44,9 +49,17 @@ def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
                 graph.add_edge(tap_name(modality, depth - 1), tap_name(modality, depth), kind="encoder")
     graph.add_node(OUTPUT, kind="output", label=OUTPUT)
     routes = architecture.routes()
+    is_cascade = architecture.gating is not None and architecture.gating.is_cascade
     for number, route in enumerate(routes):
-        _add_route(graph, route, residual, _names(routes), str(number) if len(routes) > 1 else None)
-    if architecture.gating is not None:
+        answer = OUTPUT
+        if is_cascade and number < len(routes) - 1:
+            answer = f"{SURE}{number}"
+            graph.add_node(answer, kind="gate", label=f"sure of route {number}? if not, route {number + 1}")
+            graph.add_edge(answer, OUTPUT, kind="head", routes=str(number))
+            if number:
+                graph.add_edge(f"{SURE}{number - 1}", answer, kind="gate")
+        _add_route(graph, route, residual, _names(routes), str(number) if len(routes) > 1 else None, answer)
+    if architecture.gating is not None and not is_cascade:
         graph.add_node(GATE, kind="gate", label=f"gate: one of {len(routes)} routes")
         graph.add_edges_from([(tap, GATE) for tap in architecture.gating.reads], kind="gate")
     return graph
@@ -65,8 +78,9 @@ def _add_route(
     residual: Mapping[str, str | None],
     names: Mapping[tuple[str, Choice], str],
     number: str | None,
+    answer: str,
 ) -> None:
-    """Adds the fusion nodes of a route and what goes into them, marked with its number if there is one."""
+    """Adds the fusion nodes of a route, and what goes into them and into its answer, marked with its number if any."""
     state: dict[str, str | None] = {}
     for name, choice in route.choices:
         before = residual[name]
@@ -87,8 +101,8 @@ def _add_route(
         state[name] = own
     last = state[route.choices[-1][0]]
     if last:
-        graph.add_edge(last, OUTPUT, kind="head")
-        _mark(graph.edges[last, OUTPUT], number)
+        graph.add_edge(last, answer, kind="head")
+        _mark(graph.edges[last, answer], number)
 
 
 def _mark(values: dict[str, Any], number: str | None) -> None:
@@ -104,11 +118,11 @@ def to_graphml(summary: Mapping[str, Any]) -> bytes:
 
 
 def to_svg(summary: Mapping[str, Any]) -> bytes:
-    """The graph as the report draws it; of a dynamic architecture the gate and all routes."""
+    """The graph as the report draws it; of a dynamic architecture all routes and what decides on them."""
     colours = modality_colours([str(name) for name in summary["depths"]])
     with figure_style():
-        if summary["architecture"].get("gate"):
-            return save_svg(draw_gate(summary, colours))
+        if gate := summary["architecture"].get("gate"):
+            return save_svg((draw_gate if gate["reads"] else draw_cascade)(summary, colours))
         return save_svg(draw_architecture(layout(summary), colours))
 
 

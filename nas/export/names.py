@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 import re
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -32,7 +33,7 @@ _KEPT = """
     values pixels clock mask scale embedding standardize head shift state
     stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest product products ranks
     features combine forms norm limit attention gather spread rank_weights added multiplied
-    route taken pooled allowed
+    route taken pooled allowed cascade going_on
 """
 """Words that the file, an encoder or an operation uses itself."""
 
@@ -46,3 +47,15 @@ def _is_kept(name: str) -> bool:
 def camel(name: str) -> str:
     """A name as part of a class's: `left_hand` as `LeftHand`."""
     return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def used(names: Sequence[str], statements: Sequence[str]) -> list[str]:
+    """Those variables that some statements read; an attribute of the same name is another thing."""
+    text = "\n".join(statements)
+    return [name for name in names if re.search(rf"(?<![\w.]){re.escape(name)}\b", text)]
+
+
+def assigned(statements: Sequence[str]) -> list[str]:
+    """The variables that some statements assign, each once, in order."""
+    found = [re.match(r"(\w+) = ", statement) for statement in statements]
+    return list(dict.fromkeys(one[1] for one in found if one))

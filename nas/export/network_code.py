@@ -1,21 +1,23 @@
 """The class of the whole network, as somebody would write it by hand for this one architecture.
 
 Its `forward` tells what happens to the inputs, one statement a tap and a node. Where a gate picks among routes each of
-these is a method of its own, and `forward` sends every sample to the one that is picked for it.
+these is a method of its own, and `forward` sends every sample to the one that is picked for it. So it is in a cascade,
+where every route sends on to the next one the samples whose answer is not sure enough.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from nas.architecture import Choice, tap_depth, tap_modality, tap_name
-from nas.export.names import Names, camel
+from nas.architecture import Choice, deepest, tap_depth, tap_modality, tap_name
+from nas.cascade import Cascade
+from nas.export.names import Names, assigned, camel, used
 from nas.export.portable import Portable
+from nas.export.router_code import cascade_source, gate_source
 from nas.gates import Gate
 from nas.graph import Selection
 from nas.source import Method, Source, TapsSource, Term
@@ -40,17 +42,18 @@ def network_source(portable: Portable, inputs: Sequence[Tensor], *, regression: 
     network = portable.network
     arguments = [writer.names[name] for name in portable.names]
     kind = "predictions" if regression else "logits"
+    doc, methods = f"Maps {', '.join(arguments)} to {kind}.", list[Method]()
     if network.gate is None:
-        doc, forward = (
-            f"Maps {', '.join(arguments)} to {kind}.",
-            writer.path(network.routes[0]),
+        needed = network.needed_taps(network.routes[0])
+        forward = writer.path(network.routes[0], needed, needed)
+    elif isinstance(network.gate, Cascade):
+        doc += (
+            f" A cascade tries {len(network.routes)} routes in turn; a sample stops at the first whose answer is sure "
+            "enough, and what comes after is not run."
         )
-        methods: list[Method] = []
+        forward, methods = writer.cascaded(arguments)
     else:
-        doc = (
-            f"Maps {', '.join(arguments)} to {kind}. A gate picks one of {len(network.routes)} routes for every "
-            "sample; what a route skips is not run."
-        )
+        doc += f" A gate picks one of {len(network.routes)} routes for every sample; what a route skips is not run."
         forward, methods = writer.routed(arguments)
     members = {**writer.members, **writer.last}
     source = Source(doc=doc, arguments=arguments, members=members, forward=forward, methods=methods)
@@ -80,51 +83,66 @@ class _NetworkWriter:
         self.begun = self._begun()
 
     def _readings(self) -> dict[str, list[Depths]]:
-        """For every modality the sets of taps that are read together: by the gate, and by a route beyond the gate's."""
+        """For every modality the sets of taps that are read together: by the gate, and by a route beyond those."""
         gate = self.network.gate
-        reads = gate.reads if gate else ()
-        further = [[name for name in self.network.needed_taps(one) if name not in reads] for one in self.network.routes]
+        needed = [self.network.needed_taps(one) for one in self.network.routes]
+        if isinstance(gate, Cascade):
+            groups = read_in_turn(needed)
+        else:
+            reads = list(gate.reads) if gate else []
+            groups = [reads, *([name for name in some if name not in reads] for some in needed)]
         found: dict[str, dict[Depths, None]] = {}
-        for modality, depths in (pair for some in (reads, *further) for pair in by_modality(some).items()):
+        for modality, depths in (pair for some in groups for pair in by_modality(some).items()):
             found.setdefault(modality, {})[depths] = None
         return {modality: list(some) for modality, some in found.items()}
 
-    def _begun(self) -> dict[str, Depths]:
-        """Modality to the taps that the gate reads, for encoders that a route goes on with from there."""
-        found = {}
-        for modality, depths in by_modality(self.network.gate.reads if self.network.gate else ()).items():
-            begun = self._encoder_source(modality, depths).layers
-            others = [self._encoder_source(modality, some).layers for some in self.readings[modality]]
-            if begun and others[1:] and all(some[: len(begun)] == begun[: len(some)] for some in others):
-                found[modality] = depths
+    def _begun(self) -> dict[str, list[Depths]]:
+        """Modality to the readings that its encoder goes on from: the gate's, or all but the last of a cascade."""
+        gate, found = self.network.gate, {}
+        seen = {tap_modality(name) for name in gate.reads} if gate else set()
+        for modality, readings in self.readings.items():
+            first = readings[:-1] if isinstance(gate, Cascade) else readings[: 1 if modality in seen else 0]
+            every = [self._encoder_source(modality, some).layers for some in readings]
+            begun = every[: len(first)]
+            goes_on = all(begun) and all(some[: len(one)] == one[: len(some)] for one in begun for some in every)
+            if first and len(readings) > 1 and goes_on:
+                found[modality] = first
         return found
 
-    def path(self, selection: Selection, ready: Iterable[str] = ()) -> list[str]:
+    def path(self, selection: Selection, read: Iterable[str], adapted: Iterable[str]) -> list[str]:
         """Statements from the inputs to the answer.
 
         Args:
             selection: The choice of every node, by index.
-            ready: Taps whose variables hold what the encoder puts out.
+            read: Taps that are read from their encoders; of others that are needed variables hold something.
+            adapted: Taps that are brought to the channels of the nodes; of others that are needed variables are.
         """
         body: list[str] = []
-        wanted = by_modality(self.network.needed_taps(selection))
+        fresh, wanted = by_modality(read), by_modality(adapted)
         for modality in self.portable.depths:
-            self._taps(modality, wanted.get(modality, ()), set(ready), body)
+            self._taps(modality, fresh.get(modality, ()), wanted.get(modality, ()), body)
         state = self._nodes(selection, body)
         return [*body, self.answer.format(state)]
 
-    def _taps(self, modality: str, depths: Depths, ready: set[str], body: list[str]) -> None:
-        """Adds what brings taps of one modality to the channels of the nodes."""
-        fresh = tuple(depth for depth in depths if tap_name(modality, depth) not in ready)
+    def _taps(self, modality: str, fresh: Depths, wanted: Depths, body: list[str]) -> None:
+        """Adds what reads some taps of one modality, and brings some to the channels of the nodes."""
         encoded = self._encoded(modality, fresh) if fresh else ""
-        if len(fresh) > 1:
-            body.append(f"{', '.join(self.names[tap_name(modality, depth)] for depth in fresh)} = {encoded}")
+        outputs = self._outputs(modality, fresh) if fresh else []
+        is_inline = len(outputs) == 1 and fresh[0] in wanted
+        if outputs and not is_inline:
+            body.append(f"{', '.join(outputs)} = {encoded}")
         mask = self.portable.masks.get(modality)
         masked = f" * {self.names[mask]}[:, None, None]" if mask else ""
-        for depth in depths:
+        for depth in wanted:
             tap = self.names[tap_name(modality, depth)]
             self.members[tap] = f"adapters.{modality}_{depth}.linear"
-            body.append(f"{tap} = F.gelu(self.{tap}({encoded if fresh == (depth,) else tap})){masked}")
+            given = encoded if is_inline and depth == fresh[0] else tap
+            body.append(f"{tap} = F.gelu(self.{tap}({given})){masked}")
+
+    def _outputs(self, modality: str, depths: Depths) -> list[str]:
+        """The variables for what an encoder returns with these taps: what it goes on from, then the taps."""
+        state = [self.names[f"{modality}_{name}"] for name in self._state(modality, depths)]
+        return [*state, *(self.names[tap_name(modality, depth)] for depth in depths)]
 
     def _encoded(self, modality: str, depths: Depths) -> str:
         """An expression for taps as the encoder puts them out."""
@@ -133,7 +151,7 @@ class _NetworkWriter:
             return f"self.{member}({', '.join(self._arrays(modality))})"
         method = self._encoder_method(modality, depths)
         given = method.arguments
-        if depths != self.begun.get(modality, depths):
+        if self._before(modality, depths):
             given = [self.names[f"{modality}_{name}"] for name in given]
         return f"self.{member}.{method.name}({', '.join(given)})"
 
@@ -168,23 +186,32 @@ class _NetworkWriter:
         return self.network.encoder(modality).source(self._arrays(modality), shapes, depths)
 
     def _encoder_method(self, modality: str, depths: Depths) -> Method:
-        """The method of an encoder for taps that are read together; after those of the gate it goes on from there."""
+        """The method of an encoder for taps that are read together; after other readings it goes on from there."""
         name = f"tap{depths[0]}" if len(depths) == 1 else "_".join(["taps", *map(str, depths)])
         source, given = self._encoder_source(modality, depths), self._arrays(modality)
         if modality not in self.begun:
             return source.method(name, used(given, source.method(name, given).body))
-        begun = self._encoder_source(modality, self.begun[modality]).layers
-        if depths == self.begun[modality]:
-            return source.method("begin", given, self._state(modality))
-        onward = replace(source, layers=source.layers[len(begun) :])
-        return onward.method(name, used(assigned(begun), onward.method(name, ()).body))
+        before, state = self._before(modality, depths), self._state(modality, depths)
+        if not before:
+            return source.method("begin", given, state)
+        onward = replace(source, layers=source.layers[len(before) :])
+        return onward.method(name, used(assigned(before), onward.method(name, (), state).body), state)
 
-    def _state(self, modality: str) -> list[str]:
-        """The variables that an encoder goes on from after the gate, in the order in which they are assigned."""
-        begun = self.begun[modality]
-        onward = [self._encoder_method(modality, some) for some in self.readings[modality] if some != begun]
+    def _before(self, modality: str, depths: Depths) -> Sequence[str]:
+        """The statements of an encoder that have run when these taps are read."""
+        begun = self.begun.get(modality, [])
+        earlier = begun[: begun.index(depths)] if depths in begun else begun
+        return max((self._encoder_source(modality, some).layers for some in earlier), key=len, default=[])
+
+    def _state(self, modality: str, depths: Depths) -> list[str]:
+        """The variables of a reading that later ones go on from, in the order in which they are assigned."""
+        if depths not in self.begun.get(modality, []):
+            return []
+        readings = self.readings[modality]
+        onward = [self._encoder_method(modality, some) for some in readings[readings.index(depths) + 1 :]]
         needed = {name for method in onward for name in method.arguments}
-        return [name for name in assigned(self._encoder_source(modality, begun).layers) if name in needed]
+        layers = self._encoder_source(modality, depths).layers[len(self._before(modality, depths)) :]
+        return [name for name in assigned(layers) if name in needed]
 
     def _nodes(self, selection: Selection, body: list[str]) -> str:
         """Adds what the fusion nodes do.
@@ -233,9 +260,8 @@ class _NetworkWriter:
             self._encoder_member(modality)
         forward, begun = [], list[str]()
         for modality, depths in by_modality(gate.reads).items():
-            state = self._state(modality) if modality in self.begun else []
-            begun += [self.names[f"{modality}_{name}"] for name in state]
-            outputs = [*begun[len(begun) - len(state) :], *(self.names[tap_name(modality, depth)] for depth in depths)]
+            outputs = self._outputs(modality, depths)
+            begun += outputs[: -len(depths)]
             forward.append(f"{', '.join(outputs)} = {self._encoded(modality, depths)}")
         taps = [self.names[name] for name in gate.reads]
         source = gate_source(gate, taps, {m: self.names[mask] for m, mask in self.portable.masks.items()})
@@ -247,7 +273,8 @@ class _NetworkWriter:
         ]
         methods = []
         for number, architecture in enumerate(self.network.space.sole().routes()):
-            body = self.path(self.network.routes[number], gate.reads)
+            needed = self.network.needed_taps(self.network.routes[number])
+            body = self.path(self.network.routes[number], [name for name in needed if name not in gate.reads], needed)
             takes = used([*taps, *begun, *arguments], body)
             methods.append(Method(name=f"route{number}", doc=architecture.in_short(), arguments=takes, body=body))
             forward += [
@@ -257,40 +284,56 @@ class _NetworkWriter:
             ]
         return [*forward, "return outputs"], methods
 
+    def cascaded(self, arguments: Sequence[str]) -> tuple[list[str], list[Method]]:
+        """Statements that send all samples to the first route, and a method for each, which sends on to the next."""
+        cascade = self.network.gate
+        assert isinstance(cascade, Cascade)
+        for modality in self.portable.depths:
+            self._encoder_member(modality)
+        masks = {modality: self.names[mask] for modality, mask in self.portable.masks.items()}
+        source, mask_names = cascade_source(cascade, masks)
+        self.members["cascade"] = "gate"
+        self.parts["gate"] = ("Cascade", source)
+        needed = [self.network.needed_taps(selection) for selection in self.network.routes]
+        known, bodies, there = set[str](), [], [[*arguments]]
+        for names, read, selection in zip(needed, read_in_turn(needed), self.network.routes, strict=True):
+            bodies.append(self.path(selection, read, [name for name in names if name not in known]))
+            known |= set(names)
+            outputs = [name for pair in by_modality(read).items() for name in self._outputs(*pair)]
+            there.append([*outputs, *there[-1]])
+        allowed = ["allowed"] if mask_names else []
+        methods: list[Method] = []
+        for number, route in reversed(list(enumerate(self.network.space.sole().routes()))):
+            body = bodies[number]
+            if methods:
+                passed = ", ".join(f"{name}[going_on]" for name in methods[0].arguments)
+                body = [
+                    *body[:-1],
+                    body[-1].replace("return", "outputs =", 1),
+                    f"going_on = self.cascade({', '.join([str(number), 'outputs', *allowed])})",
+                    "if going_on.any():",
+                    f"    outputs[going_on] = self.{methods[0].name}({passed})",
+                    "return outputs",
+                ]
+            takes = used([*dict.fromkeys(there[number]), *allowed], body)
+            methods.insert(0, Method(name=f"route{number}", doc=route.in_short(), arguments=takes, body=body))
+        masked = [f"allowed = self.cascade.allowed({', '.join(mask_names)})"] if mask_names else []
+        return [*masked, f"return self.route0({', '.join(methods[0].arguments)})"], methods
 
-def gate_source(gate: Gate, taps: Sequence[str], masks: Mapping[str, str]) -> Source:
-    """How a gate is written.
+
+def read_in_turn(needed: Sequence[Sequence[str]]) -> list[list[str]]:
+    """What every route of a cascade reads from encoders: taps that it needs, and shallower ones that a later one does.
 
     Args:
-        gate: Of the network.
-        taps: Names of what it reads.
-        masks: Modality to the name of its mask, for those that some samples lack.
+        needed: Names of the taps of every route.
     """
-    pooled = [
-        f"{tap}.mean(dim=1)" + (f" * {masks[tap_modality(name)]}[:, None]" if tap_modality(name) in masks else "")
-        for name, tap in zip(gate.reads, taps, strict=True)
-    ]
-    lacking = [[masks[name] for name in modalities if name in masks] for modalities in gate.routes]
-    body = [
-        f"pooled = {pooled[0]}" if len(pooled) == 1 else f"pooled = torch.cat([{', '.join(pooled)}], dim=1)",
-        "logits = self.output(F.relu(self.hidden(pooled)))",
-    ]
-    if any(lacking):
-        everywhere = f"torch.ones_like({next(iter(masks.values()))})"
-        allowed = [" & ".join(some) or everywhere for some in lacking]
-        body += [
-            "# No route that reads what a sample lacks, unless all do.",
-            f"allowed = torch.stack([{', '.join(allowed)}], dim=1)",
-            "logits = logits.masked_fill(",
-            "    ~allowed & allowed.any(dim=1, keepdim=True), -torch.inf",
-            ")",
-        ]
-    return Source(
-        doc=f"Picks one of {len(gate.routes)} routes for every sample, by means over time of {' and '.join(taps)}.",
-        arguments=[*taps, *used(list(masks.values()), body)],
-        members={"hidden": "hidden", "output": "output"},
-        forward=[*body, "return logits.argmax(dim=1)"],
-    )
+    found, there = [], set[str]()
+    for number, names in enumerate(needed):
+        reach = deepest(name for name in names if name not in there)
+        later = dict.fromkeys(name for some in needed[number:] for name in some)
+        found.append([n for n in later if n not in there and tap_depth(n) <= reach.get(tap_modality(n), -1)])
+        there |= set(found[-1])
+    return found
 
 
 def by_modality(taps: Iterable[str]) -> dict[str, Depths]:
@@ -299,18 +342,6 @@ def by_modality(taps: Iterable[str]) -> dict[str, Depths]:
     for name in taps:
         found.setdefault(tap_modality(name), set()).add(tap_depth(name))
     return {modality: tuple(sorted(depths)) for modality, depths in found.items()}
-
-
-def used(names: Sequence[str], statements: Sequence[str]) -> list[str]:
-    """Those variables that some statements read; an attribute of the same name is another thing."""
-    text = "\n".join(statements)
-    return [name for name in names if re.search(rf"(?<![\w.]){re.escape(name)}\b", text)]
-
-
-def assigned(statements: Sequence[str]) -> list[str]:
-    """The variables that some statements assign, each once, in order."""
-    found = [re.match(r"(\w+) = ", statement) for statement in statements]
-    return list(dict.fromkeys(one[1] for one in found if one))
 
 
 def _wanted(node: FusionNode, choice: Choice) -> str:

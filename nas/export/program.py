@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
+from nas.cascade import Cascade
+from nas.export.cascaded import Cascaded, CascadedDense
 from nas.export.gated import Dense, Routed
 from nas.export.portable import Portable
 
@@ -31,7 +33,7 @@ def write_program(portable: Portable, inputs: Sequence[Tensor], about: Mapping[s
         about: Goes into the archive as JSON, under the extra file `fusenas.json`, with how gates run as `gates`.
         file: To write to.
     """
-    gates, program = _best(portable, lambda network: _traced(network, inputs))
+    gates, program = _best(portable, inputs, lambda network: _traced(network, inputs))
     torch.export.save(program, file, extra_files={"fusenas.json": json.dumps({**about, "gates": gates})})
 
 
@@ -52,19 +54,23 @@ def write_onnx(portable: Portable, inputs: Sequence[Tensor], about: Mapping[str,
         assert found is not None
         return found
 
-    gates, found = _best(portable, translated)
+    gates, found = _best(portable, inputs, translated)
     found.model.metadata_props["fusenas"] = json.dumps({**about, "gates": gates})
     found.save(file, external_data=False)
 
 
-def _best(portable: Portable, make: Callable[[nn.Module], _Program]) -> tuple[Gates, _Program]:
+def _best(
+    portable: Portable, inputs: Sequence[Tensor], make: Callable[[nn.Module], _Program]
+) -> tuple[Gates, _Program]:
     """A program that routes, if there are routes and this torch can trace them."""
-    if portable.network.gate is None:
+    gate = portable.network.gate
+    if gate is None:
         return "none", make(portable)
+    is_cascade = isinstance(gate, Cascade)
     try:
-        return "routed", make(Routed(portable))
+        return "routed", make(Cascaded(portable, inputs) if is_cascade else Routed(portable))
     except RuntimeError:  # what all errors of tracer and translator are; that both fail is another matter
-        return "dense", make(Dense(portable))
+        return "dense", make(CascadedDense(portable) if is_cascade else Dense(portable))
 
 
 def _traced(network: nn.Module, inputs: Sequence[Tensor]) -> torch.export.ExportedProgram:

@@ -50,8 +50,9 @@ def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) 
             "masked": json.dumps(list(portable.masks)),
             "alone": str(alone),
         }
-        # Copies, for two inputs may share memory.
-        save_file({name: x.clone() for name, x in zip(portable.names, inputs, strict=True)}, samples, metadata=order)
+        # Copies, for two inputs may share memory, and a tap may be a transposed view.
+        copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
+        save_file(dict(zip(portable.names, copies, strict=True)), samples, metadata=order)
         script = Path(__file__).with_name("check.py")
         # -P: the modules beside the script would hide others of the same name.
         command = [sys.executable, "-P", str(script), kind, str(file), str(samples), str(outputs)]

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from nas.report.architecture import draw_architecture
+from nas.report.cascade import draw_cascade
 from nas.report.comparison import Group
 from nas.report.cost import draw_cost
 from nas.report.diagnosis import Told, diagnosis_of, draw_contributions, overfitting_panels
@@ -21,7 +22,7 @@ from nas.report.mistakes import Confusion, confusion, draw_confusion, draw_resid
 from nas.report.mixing import draw_mixing
 from nas.report.numbers import clean, count_text, metric_words, scale, score_text
 from nas.report.progress import Panel, draw_progress
-from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
+from nas.report.routes import decider, draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
 from nas.report.space import draw_space, space_graph
 from nas.report.stability import Sureness, stability_table, sureness
 from nas.report.style import figure_style, modality_colours
@@ -161,6 +162,9 @@ def _gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> list[Drawn]
         for place, lane in enumerate(every, start=1)
     ]
     reads = " and ".join(clean(tap) for tap in summary["architecture"]["gate"]["reads"])
+    if not reads:
+        alt = f"A cascade tries {len(every)} routes in turn, and every sample stops at a sure answer. {told}"
+        return [Drawn("cascade", draw_cascade(summary, colours), alt, to_csv(header, table))]
     alt = f"A gate reads {reads} and picks one of {len(every)} routes for every sample. {told}"
     return [Drawn("gate", draw_gate(summary, colours), alt, to_csv(header, table))]
 
@@ -252,7 +256,8 @@ def _cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn
 
 
 def _routes(dynamic: Mapping[str, Any], metric: str, colours: Mapping[str, str]) -> list[Drawn]:
-    """What a gate does, in four figures; the last one for classes alone."""
+    """What a gate or a cascade does, in four figures; the last one for classes alone."""
+    who = decider(dynamic)
     words = [clean(route["in_words"], 200) for route in dynamic["routes"]]
     rows = shares_of_routes(dynamic)
     shares = "; ".join(f"{name} {100 * share:.0f} %" for name, share in zip(words, rows[0][1], strict=True))
@@ -261,7 +266,7 @@ def _routes(dynamic: Mapping[str, Any], metric: str, colours: Mapping[str, str])
         Drawn("routes", draw_routes(dynamic), alt, to_csv(("class", *words), [(name, *some) for name, some in rows]))
     ]
     points = [(kind, *point) for kind in ("curve", "random") for point in dynamic[kind]]
-    alt = f"{metric_words(metric)} against multiply-adds of the gate, of one that does not look, and of an oracle."
+    alt = f"{metric_words(metric)} against multiply-adds of the {who}, of a gate that does not look, and of an oracle."
     csv = to_csv(("of", "multiply_adds", "score"), [*points, ("oracle", *dynamic["oracle"])])
     drawn.append(Drawn("trade", draw_trade(dynamic, metric), alt, csv))
     some = [
@@ -269,12 +274,12 @@ def _routes(dynamic: Mapping[str, Any], metric: str, colours: Mapping[str, str])
         for kind in ("most_fused", "least_fused")
         for one in dynamic[kind]
     ]
-    alt = "The ten samples that the gate spends most multiply-adds on, and the ten that it spends least on."
+    alt = f"The ten samples that the {who} spends most multiply-adds on, and the ten that it spends least on."
     drawn.append(Drawn("extremes", draw_extremes(dynamic), alt, to_csv(("of", "target", "sample", "fused"), some)))
     if dynamic["confidence"].get("alone"):
         alone = dynamic["confidence"]["alone"]
         table = list(zip(dynamic["confidence"]["fused"], *alone.values(), strict=True))
-        alt = "Multiply-adds that the gate expects to spend on a sample, against the confidence of single modalities."
+        alt = f"Multiply-adds that the {who} is expected to spend on a sample, against the confidence of one modality."
         figure = draw_confidence(dynamic["confidence"], colours)
         drawn.append(Drawn("confidence", figure, alt, to_csv(("fused", *map(clean, alone)), table)))
     return drawn

@@ -1,4 +1,7 @@
-"""Draws a dynamic architecture: the gate as a diamond, every route of which it picks one, and what each route skips."""
+"""Draws a dynamic architecture: the gate as a diamond, every route of which it picks one, and what each route skips.
+
+The routes of a cascade are laid out and drawn here too; how they follow one another is in `nas.report.cascade`.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ SCALE_Y = 0.46
 TITLE = 0.55
 GAP = 0.16
 
-LayerState = Literal["gate", "run", "skipped"]
+LayerState = Literal["gate", "there", "run", "skipped"]
 
 
 @dataclass(frozen=True)
@@ -33,12 +36,13 @@ class Lane:
 
     Attributes:
         plan: Its own architecture, laid out.
-        states: Modality to what becomes of each of its layers: run for the gate, which reads a tap at or behind it; run
-            for this route; or skipped.
-        share: Of the samples that take it, 0 to 1; NaN if unknown.
-        multiply_adds: Of one of them, gate included; NaN if unknown.
+        states: Modality to what becomes of each of its layers: run for the gate, which reads a tap at or behind it; in
+            a cascade there already, since an earlier route has run it; run for this route; or skipped.
+        share: Of the samples that take it, or stop after it, 0 to 1; NaN if unknown.
+        multiply_adds: Of one of them, gate or earlier routes included; NaN if unknown.
         part: The same as a share of the static architecture's; NaN if unknown.
         skips: What other routes run and this one does not, in words; "" if nothing.
+        is_tried: Whether it is one of a cascade, after which some samples stop; if not, a gate picks it.
     """
 
     plan: Layout
@@ -47,6 +51,7 @@ class Lane:
     multiply_adds: float
     part: float
     skips: str
+    is_tried: bool
 
     @property
     def nodes(self) -> str:
@@ -65,10 +70,10 @@ class Lane:
         """Who takes it and what it costs."""
         words = []
         if not math.isnan(self.share):
-            words.append(f"{100 * self.share:.0f} % of the samples")
+            words.append(f"{100 * self.share:.0f} % of the samples{' stop here' if self.is_tried else ''}")
         if not math.isnan(self.multiply_adds):
             part = "" if math.isnan(self.part) else f", {100 * self.part:.0f} % of the static ones"
-            words.append(f"{count_text(self.multiply_adds)} multiply-adds{part}")
+            words.append(f"{count_text(self.multiply_adds)} multiply-adds{' by then' if self.is_tried else ''}{part}")
         return "; ".join(words)
 
 
@@ -82,7 +87,7 @@ def lanes(summary: Mapping[str, Any]) -> list[Lane]:
     told = summary.get("dynamic") or {}
     static = number(told.get("static_multiply_adds"))
     found: Sequence[Mapping[str, Any]] = told.get("routes") or [{}] * len(gate["routes"])
-    seen = {name: _reached(name, gate["reads"]) for name in map(str, summary["depths"])}
+    before = [gate["reads"] or _read_by(gate["routes"][:number]) for number in range(len(gate["routes"]))]
     plans = [
         layout(
             {
@@ -97,11 +102,12 @@ def lanes(summary: Mapping[str, Any]) -> list[Lane]:
     states = [
         {
             stream.modality: tuple(
-                _state(depth < seen[stream.modality], runs=layer.runs) for depth, layer in enumerate(stream.layers)
+                _state(depth < _reached(stream.modality, taps), runs=layer.runs, is_tried=not gate["reads"])
+                for depth, layer in enumerate(stream.layers)
             )
             for stream in plan.streams
         }
-        for plan in plans
+        for plan, taps in zip(plans, before, strict=True)
     ]
     lanes_of = []
     for plan, own, route in zip(plans, states, found, strict=True):
@@ -111,8 +117,14 @@ def lanes(summary: Mapping[str, Any]) -> list[Lane]:
             for name, layers in own.items()
             if (words := _skipped(name, layers, [other[name] for other in states]))
         ]
-        lanes_of.append(Lane(plan, own, number(route.get("share")), cost, cost / static, ", ".join(skips)))
+        share, is_tried = number(route.get("share")), not gate["reads"]
+        lanes_of.append(Lane(plan, own, share, cost, cost / static, ", ".join(skips), is_tried))
     return lanes_of
+
+
+def _read_by(routes: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
+    """Names of the taps that some routes read."""
+    return [str(name) for route in routes for choice in route for name in choice["inputs"] if "@" in str(name)]
 
 
 def _reached(modality: str, taps: Sequence[Any]) -> int:
@@ -122,8 +134,10 @@ def _reached(modality: str, taps: Sequence[Any]) -> int:
     )
 
 
-def _state(is_seen: bool, *, runs: bool) -> LayerState:
-    return "gate" if is_seen else "run" if runs else "skipped"
+def _state(has_run: bool, *, runs: bool, is_tried: bool) -> LayerState:
+    if has_run:
+        return "there" if is_tried else "gate"
+    return "run" if runs else "skipped"
 
 
 def _skipped(name: str, own: Sequence[LayerState], others: Sequence[Sequence[LayerState]]) -> str:
@@ -143,7 +157,7 @@ def draw_gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
         colours: Modality to colour.
     """
     every = lanes(summary)
-    tall = (FIRST_STREAM_Y + STREAM_PITCH * (len(every[0].plan.streams) - 1) - STATE_Y + 0.55) * SCALE_Y + TITLE + 0.2
+    tall = lane_height(every[0])
     height = len(every) * (tall + GAP) + GAP
     figure = Figure(figsize=(WIDTH, height))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -153,7 +167,7 @@ def draw_gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
     for place, lane in enumerate(every):
         bottom = height - (place + 1) * (tall + GAP)
         _way(axes, middle, bottom + tall / 2, lane, route_colour(place))
-        _lane(axes, lane, bottom, tall, route_colour(place), colours)
+        draw_lane(axes, lane, bottom, tall, route_colour(place), colours)
     _gate(axes, middle, [str(tap) for tap in summary["architecture"]["gate"]["reads"]], colours)
     return figure
 
@@ -181,7 +195,13 @@ def _way(axes: Axes, start: float, end: float, lane: Lane, colour: str) -> None:
     axes.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, lw=1.0 + 9.0 * share, ls=style, zorder=3))
 
 
-def _lane(axes: Axes, lane: Lane, bottom: float, tall: float, edge: str, colours: Mapping[str, str]) -> None:
+def lane_height(lane: Lane) -> float:
+    """How tall the frame of a route is, in inches."""
+    streams = STREAM_PITCH * (len(lane.plan.streams) - 1)
+    return (FIRST_STREAM_Y + streams - STATE_Y + 0.55) * SCALE_Y + TITLE + 0.2
+
+
+def draw_lane(axes: Axes, lane: Lane, bottom: float, tall: float, edge: str, colours: Mapping[str, str]) -> None:
     """A route in a frame: its streams, junctions and head, small."""
     shape = "round,pad=0,rounding_size=0.12"
     frame = FancyBboxPatch((LANE_X, bottom), WIDTH - LANE_X - 0.15, tall, shape, facecolor="white", edgecolor=edge)
@@ -227,7 +247,7 @@ def _lane(axes: Axes, lane: Lane, bottom: float, tall: float, edge: str, colours
 
 
 def _stream(axes: Axes, lane: Lane, modality: str, colour: str, x_of: Any, y_of: Any) -> None:
-    """One modality's layers: filled if run for the gate, framed if run for this route, dashed if skipped."""
+    """One modality's layers: filled if they have run before, framed if run for this route, dashed if skipped."""
     stream = next(some for some in lane.plan.streams if some.modality == modality)
     states = lane.states[modality]
     y, previous = y_of(stream.y), x_of(LEFT - 0.32)
@@ -240,12 +260,12 @@ def _stream(axes: Axes, lane: Lane, modality: str, colour: str, x_of: Any, y_of:
         axes.plot([previous, x_of(layer.tap_x)], [y, y], zorder=6, **line)
         left, right = x_of(layer.x), x_of(layer.x + LAYER_WIDTH)
         box = FancyBboxPatch((left, y - 0.1), right - left, 0.2, "round,pad=0,rounding_size=0.05", zorder=7)
-        box.set(facecolor=colour if state == "gate" else "white", edgecolor=colour if runs else PALE, linewidth=1.3)
+        box.set(facecolor=colour if state in ("gate", "there") else "white", edgecolor=colour if runs else PALE)
+        box.set_linewidth(1.3)
         box.set_linestyle("-" if runs else "--")
         axes.add_patch(box)
-        words = {"gate": "gate", "run": "run", "skipped": "skipped"}[state]
-        ink = {"gate": "white", "run": INK, "skipped": "#8a90a3"}[state]
-        axes.text((left + right) / 2, y, words, fontsize=6.5, ha="center", va="center", color=ink, zorder=8)
+        ink = {"run": INK, "skipped": "#8a90a3"}.get(state, "white")
+        axes.text((left + right) / 2, y, state, fontsize=6.5, ha="center", va="center", color=ink, zorder=8)
         face = colour if layer.read else "white"
         tap = Circle((x_of(layer.tap_x), y), 0.05, facecolor=face, edgecolor=colour if runs else PALE, lw=1.2, zorder=8)
         axes.add_patch(tap)

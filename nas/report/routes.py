@@ -1,4 +1,4 @@
-"""Draws what a gate does: who takes which route, which samples are fused most, and what it gives for what it spends."""
+"""Draws what a gate or a cascade does: who takes which route, which samples are fused most, what it gives and costs."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def shares_of_routes(dynamic: Mapping[str, Any]) -> list[tuple[str, list[float]]
     return [("all samples", [number(one["share"]) for one in routes]), *of_classes]
 
 
+def decider(dynamic: Mapping[str, Any]) -> str:
+    """What decides on the routes, in a word: a gate or a cascade."""
+    return "gate" if dynamic["reads"] else "cascade"
+
+
 def draw_routes(dynamic: Mapping[str, Any]) -> Figure:
     """A bar for all samples and one for every class, divided by route."""
     rows = shares_of_routes(dynamic)[: MAX_CLASSES + 1]
@@ -54,7 +59,7 @@ def draw_routes(dynamic: Mapping[str, Any]) -> Figure:
 
 
 def draw_extremes(dynamic: Mapping[str, Any]) -> Figure:
-    """The samples that the gate spends most on, and those that it spends least on, by what it expects to spend."""
+    """The samples that most is spent on, and those that least is spent on, by what the probabilities expect."""
     panels = (("most fused", dynamic["most_fused"]), ("least fused", dynamic["least_fused"]))
     rows = max(len(some) for _, some in panels)
     height = 0.9 + ROW * rows
@@ -75,7 +80,7 @@ def draw_extremes(dynamic: Mapping[str, Any]) -> Figure:
 
 
 def draw_confidence(confidence: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
-    """What the gate expects to spend on a sample, against how sure each modality's own network is of it."""
+    """What is expected to be spent on a sample, against how sure each modality's own network is of it."""
     alone = confidence["alone"]
     figure = Figure(figsize=(WIDTH, 3.4))
     axes: Sequence[Axes] = figure.subplots(1, len(alone), sharey=True, squeeze=False)[0]
@@ -89,18 +94,19 @@ def draw_confidence(confidence: Mapping[str, Any], colours: Mapping[str, str]) -
 
 
 def draw_trade(dynamic: Mapping[str, Any], metric: str) -> Figure:
-    """Score against multiply-adds as the gate is biased, beside gates that do not look and the oracle."""
+    """Score against multiply-adds as gate or cascade is biased, beside gates that do not look and the oracle."""
+    who = decider(dynamic)
     by = scale(metric)
     figure = Figure(figsize=(WIDTH, 4.0))
     axes = figure.add_axes((0.085, 0.16, 0.89, 0.8))
     for points, colour, words in (
-        (dynamic["curve"], ACCENT, "the gate, biased from cheap to dear"),
+        (dynamic["curve"], ACCENT, f"the {who}, biased from cheap to dear"),
         (dynamic["random"], SOFT, "the best gate that does not look at the sample"),
     ):
         axes.plot([x for x, _ in points], [by * y for _, y in points], "o-", color=colour, ms=4, lw=1.5, label=words)
     x, y = dynamic["oracle"]
     axes.plot(x, by * y, "*", color=INK, ms=12, label="an oracle: the cheapest route no worse than the dearest")
-    axes.axvline(dynamic["static_multiply_adds"], color=PALE, lw=1.2, ls=(0, (4, 3)), label="without a gate")
+    axes.axvline(dynamic["static_multiply_adds"], color=PALE, lw=1.2, ls=(0, (4, 3)), label=f"without a {who}")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: count_text(value)))
     axes.set_xlabel("multiply-adds of one sample", fontsize=9)
     axes.set_ylabel(metric_words(metric), fontsize=9)

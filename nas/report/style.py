@@ -24,7 +24,7 @@ _MODALITY_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56
 # kind of a leaderboard row: (colour, marker, words). The greys leave the colours to the modalities.
 KINDS: Mapping[str, tuple[str, str, str]] = {
     "found": (ACCENT, "o", "found by the search"),
-    "static": (INK, "P", "the same without a gate"),
+    "static": (INK, "P", "the same for all samples"),
     "modality": (SOFT, "s", "one modality alone"),
     "late": (INK, "D", "late fusion"),
     "early": (INK, "^", "early fusion"),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture, Choice
+from nas.cascade import LEVER, Cascade, confidence
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder
@@ -78,16 +79,7 @@ def dynamic(
     builders: Mapping[str, EncoderBuilder] | None = None,
 ) -> FusionNetwork:
     """Likewise of a gate and routes, of which the samples of the test split take one after another."""
-    space = layerwise(dict.fromkeys(data.modalities, 3))
-    names = [node.name for node in space.nodes]
-    static = [Architecture("layerwise", tuple(zip(names, route, strict=True))) for route in routes]
-    with seeded(0):
-        space = space.only(Architecture.gated(static, reads))
-        network = build_network(space, data, TrainingConfig(channels=8), builders)
-        batch = split_batch(data, "weights", CPU)
-        for _ in range(5):
-            every_route(network.train(), batch.inputs)
-    network.eval()
+    network = _with_routes(data, reads, routes, builders)
     gate = network.gate
     assert isinstance(gate, Gate)
     hidden: list[Tensor] = []
@@ -101,6 +93,42 @@ def dynamic(
         gate.output.weight.copy_(solved[:-1].T)
         gate.output.bias.copy_(solved[-1])
     return network
+
+
+def cascaded(
+    data: FusionData, *routes: Sequence[Choice], builders: Mapping[str, EncoderBuilder] | None = None
+) -> FusionNetwork:
+    """Likewise of a cascade, each route of which is sure of as many samples of the test split as any other."""
+    network = _with_routes(data, (), routes, builders)
+    cascade = network.gate
+    assert isinstance(cascade, Cascade)
+    with torch.no_grad():
+        outputs, _ = every_route(network, held_out(data).inputs)
+        left = torch.arange(outputs.shape[1])
+        for number in range(len(routes) - 1):
+            sure = confidence(data.task, outputs[number, left])
+            share = 1 / (len(routes) - number)
+            cascade.threshold[number] = sure.quantile(1 - share) / LEVER
+            left = left[sure <= LEVER * cascade.threshold[number]]
+    return network
+
+
+def _with_routes(
+    data: FusionData,
+    reads: Sequence[str],
+    routes: Sequence[Sequence[Choice]],
+    builders: Mapping[str, EncoderBuilder] | None,
+) -> FusionNetwork:
+    space = layerwise(dict.fromkeys(data.modalities, 3))
+    names = [node.name for node in space.nodes]
+    static = [Architecture("layerwise", tuple(zip(names, route, strict=True))) for route in routes]
+    with seeded(0):
+        space = space.only(Architecture.gated(static, reads))
+        network = build_network(space, data, TrainingConfig(channels=8), builders)
+        batch = split_batch(data, "weights", CPU)
+        for _ in range(5):
+            every_route(network.train(), batch.inputs)
+    return network.eval()
 
 
 def frozen(data: FusionData, name: str) -> Encoder:

@@ -85,3 +85,13 @@ def test_a_gate_is_told_route_by_route(tmp_path_factory: pytest.TempPathFactory)
     shares = [route["share"] for route in summary["dynamic"]["routes"]]
     assert [f"; {100 * share:.0f} % of the test samples, " in line for share, line in zip(shares, routes, strict=True)]
     assert "may skip what is needed" in card
+
+
+def test_a_cascade_is_told_as_one(tmp_path_factory: pytest.TempPathFactory) -> None:
+    summary = RunFolder(dynamic_run(tmp_path_factory)).read_summary()
+    summary["architecture"]["gate"]["reads"] = []
+    card = to_card(summary, ["card"], (), "network")
+    assert "- a cascade tries one route after another, until one is sure of its answer\n- route 0: " in card
+    assert f"; {100 * summary['dynamic']['routes'][0]['share']:.0f} % of the test samples stop here, after " in card
+    assert "it may be sure and wrong" in card
+    assert "What the gate" not in card

@@ -190,3 +190,24 @@ def test_routes_share_what_they_have_in_common_and_bear_their_numbers() -> None:
     assert dict(read.nodes(data=True)) == dict(graph.nodes(data=True))
     assert '"image@0" -> "gate" [style=dotted];' in to_dot(_dynamic())
     assert f'"{product}" -> "fusion1" [style=solid, label="2"];' in to_dot(_dynamic())
+
+
+def test_in_a_cascade_a_question_stands_behind_every_route_but_the_last() -> None:
+    told = _dynamic()
+    told["architecture"]["gate"]["reads"] = []
+    graph = architecture_graph(told)
+    assert graph.nodes["sure0"] == {"kind": "gate", "label": "sure of route 0? if not, route 1"}
+    assert "gate" not in graph
+    of_kind = {kind: [(a, b) for a, b, k in graph.edges(data="kind") if k == kind] for kind in ("gate", "head")}
+    assert of_kind["gate"] == [("sure0", "sure1")]
+    assert set(of_kind["head"]) == {
+        ("fusion0:carry__image_0", "sure0"),
+        ("fusion1", "sure1"),
+        ("fusion1", "output"),
+        ("sure0", "output"),
+        ("sure1", "output"),
+    }
+    assert graph.edges["fusion1", "output"]["routes"] == "2"
+    read = nx.read_graphml(io.BytesIO(to_graphml(told)))
+    assert dict(read.nodes(data=True)) == dict(graph.nodes(data=True))
+    assert '"sure0" -> "sure1" [style=dotted];' in to_dot(told)

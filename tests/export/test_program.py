@@ -62,3 +62,14 @@ def test_an_onnx_model_names_its_inputs_and_takes_batches_of_any_size(
         with torch.no_grad():
             expected = portable(*some).numpy()
         assert np.allclose(session.run(None, given)[0], expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_an_archive_of_taps_that_are_views_is_tried_too(tmp_path: Path) -> None:
+    data = every_kind()
+    whole, inputs, _ = with_outputs(derived(data, Choice("none"), Choice("none"), Choice("carry", ("pulse@2",))), data)
+    with torch.no_grad():
+        given = Portable(whole.network, encoders=False).eval(), whole.taps(*inputs)
+    assert not given[1][0].is_contiguous()  # of a convolution, transposed
+    write_program(*given, {}, tmp_path / "fusion.pt2")
+    assert verify("torch", tmp_path / "fusion.pt2", *given)[0] < 1e-5
