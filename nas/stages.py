@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 
 from torch import Tensor
 
@@ -20,26 +21,31 @@ def every_stage(space: SearchSpace, found: Architecture, cost: CostTable) -> dic
     """What a found architecture comes to wherever its encoders may stop, see `within`, but for what costs as much.
 
     With three modalities of three layers these are up to 62. Where there would be more than `MAX_ROUTES`, encoders stop
-    after their first or last layer alone, and if need be after the last one alone.
+    after their first or last layer alone, or after the last one alone; of seven modalities and more, the cheapest ones
+    are taken together, one more in every stage.
 
     Args:
         space: That all are of.
         found: A static architecture.
         cost: Multiply-adds of every part of the supernet.
     """
-    end = found.deepest()
-    for depths_of in (lambda last: range(last + 1), lambda last: {0, last}, lambda last: {last}):
-        levels = [[-1, *sorted(depths_of(last))] for last in end.values()]
-        stages: dict[Architecture, Reach] = {}
-        for depths in product(*levels):
-            reach = dict(zip(end, depths, strict=True))
-            one = within(space, found, reach)
-            keeps_to_it = all(last <= reach[name] for name, last in one.deepest().items())
-            if one.taps() and keeps_to_it and cost.total(one) < cost.total(found):
-                stages.setdefault(one, reach)
-        if len(stages) < MAX_ROUTES:
-            break
+    stages: dict[Architecture, Reach] = {}
+    for reach in _reaches(found.deepest(), cost):
+        one = within(space, found, reach)
+        keeps_to_it = all(last <= reach[name] for name, last in one.deepest().items())
+        if one.taps() and keeps_to_it and cost.total(one) < cost.total(found):
+            stages.setdefault(one, reach)
     return stages
+
+
+def _reaches(end: Reach, cost: CostTable) -> Iterator[Reach]:
+    every = [range(last + 1) for last in end.values()]
+    for depths in (every, [{0, last} for last in end.values()], [{last} for last in end.values()]):
+        levels = [(-1, *sorted(some)) for some in depths]
+        if prod(map(len, levels)) <= MAX_ROUTES:
+            return (dict(zip(end, some, strict=True)) for some in product(*levels))
+    order = sorted(end, key=lambda name: cost.encoders[tap_name(name, end[name])])
+    return ({name: end[name] if name in order[:count] else -1 for name in end} for count in range(1, len(order)))
 
 
 def steepest(

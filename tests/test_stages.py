@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from nas.architecture import Architecture, Choice
@@ -70,16 +71,19 @@ def test_every_stage_is_cheaper_than_what_was_found_and_there_once() -> None:
     assert sorted(reads) == [("audio",), ("image",)]
 
 
-def test_with_many_modalities_encoders_stop_in_fewer_places() -> None:
-    names = ["a", "b", "c", "d"]
+@pytest.mark.parametrize(("count", "stages"), [(4, 2**4 - 2), (6, 2**6 - 2), (8, 7)])
+def test_with_many_modalities_encoders_stop_in_fewer_places(count: int, stages: int) -> None:
+    names = "abcdefgh"[:count]
     space = layerwise(dict.fromkeys(names, 3), operations=["additive"])
     taps = [f"{name}@{depth}" for name in names for depth in range(3)]
     cost = CostTable({tap: 1 + int(tap[-1]) for tap in taps}, {}, dict.fromkeys(taps, 0), {}, 0)
-    found = Architecture(
-        "layerwise",
-        (("fusion0", NOTHING), ("fusion1", NOTHING), ("fusion2", Choice("additive", tuple(f"{n}@2" for n in names)))),
-    )
-    assert len(every_stage(space, found, cost)) == 2**4 - 2
+    last = Choice("additive", tuple(f"{name}@2" for name in names))
+    found = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", NOTHING), ("fusion2", last)))
+    every = every_stage(space, found, cost)
+    assert all(one.taps() for one in every)
+    if count == 4:  # every subset can be added, so that each is a stage of its own
+        assert len(every) == stages
+    assert 1 <= len(every) <= stages
 
 
 def test_the_steepest_way_down_goes_on_from_what_is_there() -> None:
