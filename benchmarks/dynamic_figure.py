@@ -77,11 +77,11 @@ def mean_and_margin(scores: Mapping[int, float], others: Mapping[int, float] | N
 def draw(out: Path, rows: Sequence[Number], data: str) -> None:
     """Writes `DATA.png`, `DATA.svg` and the numbers behind them, `DATA.csv`."""
     by = series(rows, data)
-    noisy = list(dict.fromkeys(of.split("/")[0] for of, _ in by if "/" in of))
+    whole = len(by["static", 1.0])  # of a modality that some search does not read there is no mean to draw
+    noisy = list(dict.fromkeys(of.split("/")[0] for (of, _), some in by.items() if "/" in of and len(some) == whole))
     figure = Figure(figsize=(5.2 + 3.2 * len(noisy), 4.0), layout="constrained")
     axes = figure.subplots(1, 1 + len(noisy), squeeze=False, width_ratios=[1.6, *[1] * len(noisy)])[0]
     lines = [("what", "at", "mean", "half_interval")]
-    whole = len(by["static", 1.0])
 
     def curve(place: int, of: str, label: str, colour: str) -> None:
         points = [(at, *interval(scores)) for (name, at), scores in by.items() if name == of and len(scores) == whole]
@@ -109,8 +109,7 @@ def draw(out: Path, rows: Sequence[Number], data: str) -> None:
         curve(place, f"{name}/gate", "dynamic", COLOURS["gate"])
         curve(place, f"{name}/static", "static", COLOURS["static"])
         axes[place].set(xlabel="deviation of the noise", title=f"noise on {name}")
-        if axes[place].lines:  # a modality that some search does not read has no curve
-            axes[place].legend(fontsize=8)
+        axes[place].legend(fontsize=8)
     for each in axes:
         each.grid(alpha=0.25)
         each.spines[["top", "right"]].set_visible(False)
