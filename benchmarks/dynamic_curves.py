@@ -12,7 +12,7 @@ Beside it stand the best gate that does not look at the sample, for which a rout
 which is even told the scores of all routes on the test split; the oracle that takes for every sample the cheapest route
 no more wrong than the last one: no gate that is never worse than that route on a sample spends less; and the informed
 gate, which is told the answers of all routes but the last one for nothing, and has forests that predict from them which
-routes are right. Where that cannot save, a gate that has to pay for what it sees will not.
+routes are right.
 
 Noise is normal, in units of each feature's deviation, on the first 2000 samples of the test split. Of larger sets the
 first samples of the weights split are taken, as the table says. Rows that are there already are not measured again.
@@ -344,7 +344,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def write(out: Path, rows: Sequence[Row], origin: Mapping[str, object]) -> None:
     """Draws every data set and writes the tables."""
-    text = "# curves: score against multiply-adds of gates on real data\n\n"
+    text = "# curves: score against multiply-adds of cascades on real data\n\n"
     text += about(__doc__)
     for name in dict.fromkeys(row.data for row in rows):
         searches, plan = len({row.seed for row in rows if row.data == name}), PLANS.get(name, Plan())
