@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import combinations
 
 import torch
@@ -24,7 +24,7 @@ from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
 from nas.errors import unknown_name
 from nas.explain import Routes
-from nas.gated_training import price_of_routes, price_of_share
+from nas.gated_training import GateConfig, price_of_share
 from nas.gates import what_is_seen
 from nas.graph import FusionNetwork
 from nas.linear_gate import gains
@@ -153,10 +153,14 @@ def add_gate(
     parts = problem.architecture.take(~judges), problem.architecture.take(judges)
     train_on = partial(problem.train_on, network, share=TRAINING_SHARE, parts=parts)
 
+    @cache  # where all routes pay, what was trained to see that is what is compared
+    def train_dynamic(one: Architecture) -> Trained:
+        return train_on(one, cost=cost)
+
     def paying(routes: Sequence[Architecture], reads: Sequence[str]) -> list[Architecture]:
         if len(routes) < 2:
             return []
-        return paying_routes(problem, train_on(Architecture.gated(routes, reads), cost=cost).network, parts[1], cost)
+        return paying_routes(problem, train_dynamic(Architecture.gated(routes, reads)).network, parts[1], cost)
 
     tried = []
     if any(level in LEVELS for level in problem.space.dynamic):
@@ -166,12 +170,12 @@ def add_gate(
         kept = paying(routes, shallow)
         tried += [(kept, reads) for reads in dict.fromkeys((shallow, shared_taps(kept) if kept else ())) if reads]
     if CASCADE in problem.space.dynamic:
-        tried.append((paying(cascade_routes(problem, found, cost, train_on), ()), ()))
+        tried.append((paying(cascade_routes(problem, found, cost, train_dynamic), ()), ()))
     architectures = [Architecture.gated(kept, reads) for kept, reads in tried if len(kept) > 1]
     if not architectures:
         return Gated(architecture=found, static=found)
     static = train_on(found)
-    gated = [train_on(one, cost=cost) for one in architectures]
+    gated = [train_dynamic(one) for one in architectures]
     best = min(range(len(gated)), key=lambda number: gated[number].architecture_loss)
     of_static = priced_losses(problem, static.network, parts[1])
     behind = float(standard_errors(priced_losses(problem, gated[best].network, parts[1]) - of_static))
@@ -193,9 +197,14 @@ def priced_losses(problem: Problem, network: FusionNetwork, batch: Batch) -> Ten
         return losses + price_of_share(1.0, training)
     outputs, picked = predict_routed(network, batch, problem.device)
     losses = sample_losses(task, outputs, batch.targets.cpu(), network.head.scale.cpu())
-    if training.max_multiply_adds:  # a budget is kept on average, not by each sample
-        return losses + price_of_routes(network, picked, training)
-    return losses + training.cost_weight * network.gate.shares().cpu()[picked]
+    return _priced(losses, network.gate.shares().cpu()[picked], training.cost_weight, training)
+
+
+def _priced(losses: Tensor, spent: Tensor, price: Tensor | float, config: GateConfig) -> Tensor:
+    """Losses with the price of what each sample spends, as a share of the static multiply-adds, (n,) each."""
+    if config.max_multiply_adds:  # a budget is kept on average, not by each sample
+        return losses + price_of_share(float(spent.mean()), config)
+    return losses + price * spent
 
 
 @torch.no_grad()
@@ -243,7 +252,7 @@ def candidate_routes(
 
 
 def cascade_routes(
-    problem: Problem, found: Architecture, cost: CostTable, train_on: Callable[..., Trained]
+    problem: Problem, found: Architecture, cost: CostTable, train_dynamic: Callable[[Architecture], Trained]
 ) -> list[Architecture]:
     """The routes of a cascade as `nas.stages` finds them, the found architecture last.
 
@@ -254,12 +263,12 @@ def cascade_routes(
         problem: Of the search.
         found: The static architecture.
         cost: Multiply-adds of every part of the supernet.
-        train_on: Trains a dynamic architecture, given the cost.
+        train_dynamic: Trains a dynamic architecture.
     """
     every = every_stage(problem.space, found, cost)
     if not every:
         return [found]
-    trained = train_on(Architecture.gated([*every, found], ()), cost=cost).network
+    trained = train_dynamic(Architecture.gated([*every, found], ())).network
     of_routes = Routes.of(trained, problem.architecture, problem.data, problem.device)
     losses = dict(zip(every, of_routes.losses(trained.head.scale).T, strict=False))
     targets = problem.architecture.targets.cpu()
@@ -292,9 +301,7 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: 
         picked = gate.pick(logits, numbers)
         spent = (costs / gate.static_cost.cpu().clamp(min=1)).float()[picked]
         own = losses[:, numbers].gather(1, picked[:, None]).squeeze(1)
-        if problem.training.max_multiply_adds:  # a budget is kept on average, not by each sample
-            return own + price_of_share(float(spent.mean()), problem.training)
-        return own + gate.price.cpu() * spent
+        return _priced(own, spent, gate.price.cpu(), problem.training)
 
     kept = list(range(len(routes)))
     while len(kept) > 1:

@@ -32,7 +32,7 @@ class Routed(nn.Module):
         assert gate is not None
         arrays, present = self.portable.named(inputs)
         begun = begin(network, arrays, gate.reads)
-        picked = gate(begun.taps, present).argmax(dim=1)
+        picked = gate.pick(gate(begun.taps, present))
         outputs = network.head.linear.weight.new_zeros(picked.shape[0], network.head.scale.numel())
         # Copies, for a branch must not take one tensor twice: taps may be inputs, or views of what is gone on from.
         parts = [

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 
-from nas.report.gate import GAP, LANE_X, WIDTH, draw_lane, lane_height, lanes
+from nas.report.gate import GAP, LANE_X, blank_figure, draw_lane, lanes
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK
 
@@ -34,12 +34,7 @@ def draw_cascade(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figu
         colours: Modality to colour.
     """
     every = lanes(summary)
-    tall = lane_height(every[0])
-    height = len(every) * (tall + GAP) + GAP
-    figure = Figure(figsize=(WIDTH, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDTH), ylim=(0, height))
-    axes.set_axis_off()
+    figure, axes, tall, height = blank_figure(every)
     start, left = height - GAP - 0.2, 1.0
     axes.text(COLUMN, start + 0.11, "every sample", ha="center", va="center", fontsize=8.5)
     for place, lane in enumerate(every):

@@ -157,12 +157,7 @@ def draw_gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
         colours: Modality to colour.
     """
     every = lanes(summary)
-    tall = lane_height(every[0])
-    height = len(every) * (tall + GAP) + GAP
-    figure = Figure(figsize=(WIDTH, height))
-    axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(0, WIDTH), ylim=(0, height))
-    axes.set_axis_off()
+    figure, axes, tall, height = blank_figure(every)
     middle = height / 2
     for place, lane in enumerate(every):
         bottom = height - (place + 1) * (tall + GAP)
@@ -170,6 +165,17 @@ def draw_gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
         draw_lane(axes, lane, bottom, tall, route_colour(place), colours)
     _gate(axes, middle, [str(tap) for tap in summary["architecture"]["gate"]["reads"]], colours)
     return figure
+
+
+def blank_figure(every: Sequence[Lane]) -> tuple[Figure, Axes, float, float]:
+    """A figure with room for lanes one under the other: it, its axes, the height of a lane, and its own, in inches."""
+    tall = lane_height(every[0])
+    height = len(every) * (tall + GAP) + GAP
+    figure = Figure(figsize=(WIDTH, height))
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(0, WIDTH), ylim=(0, height))
+    axes.set_axis_off()
+    return figure, axes, tall, height
 
 
 def _gate(axes: Axes, y: float, reads: Sequence[str], colours: Mapping[str, str]) -> None:
