@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,8 +19,15 @@ from nas.source import TapsSource
 MAX_TIME = 16
 """Taps are averaged down to this many time steps at most: enough to align in time, cheap enough to attend over."""
 
-MAP_GRID = 2
-"""A map's tap is its average on a grid of this many rows and columns, laid out along the channels."""
+MAP_NUMBERS = 256
+"""A map's tap is its average on a grid, laid out along the channels: as fine a one as gives about so many numbers.
+
+Shallow layers have few channels and tell by where things are what deep ones tell by their channels. On the same coarse
+grid at every depth, what is fused early, and the answer of a route that stops early, would know little of a picture.
+"""
+
+MIN_MAP_GRID = 2
+"""Rows and columns of that grid at least, for a trace of where things are."""
 
 
 State = tuple[Tensor, ...]
@@ -175,19 +183,25 @@ def sequence_tap_source(sequence: str, time: int) -> str:
 def tap_from_map(feature_map: Tensor) -> Tensor:
     """(batch, channels, height, width) to a tap of one time step, (batch, 1, channels · rows · columns).
 
-    Averages over a grid keep a trace of where things are, which an average over the whole map would lose.
+    The grid is that of `map_grid`.
     """
-    rows, columns = min(MAP_GRID, feature_map.shape[2]), min(MAP_GRID, feature_map.shape[3])
-    return F.adaptive_avg_pool2d(feature_map, (rows, columns)).flatten(1).unsqueeze(1)
+    grid = map_grid(*feature_map.shape[1:])
+    return F.adaptive_avg_pool2d(feature_map, grid).flatten(1).unsqueeze(1)
 
 
-def map_tap_source(feature_map: str, height: int, width: int) -> str:
+def map_grid(channels: int, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of the grid on which a map is averaged for its tap."""
+    size = max(MIN_MAP_GRID, round(math.sqrt(MAP_NUMBERS / channels)))
+    return min(size, height), min(size, width)
+
+
+def map_tap_source(feature_map: str, channels: int, height: int, width: int) -> str:
     """Code of `tap_from_map` for an expression of (batch, channels, height, width)."""
-    rows, columns = min(MAP_GRID, height), min(MAP_GRID, width)
+    rows, columns = map_grid(channels, height, width)
     grid = f"{rows}" if rows == columns else f"({rows}, {columns})"
     return f"F.adaptive_avg_pool2d({feature_map}, {grid}).flatten(1).unsqueeze(1)"
 
 
 def map_tap_channels(channels: int, height: int, width: int) -> int:
     """Channels of `tap_from_map` for a map of this shape."""
-    return channels * min(MAP_GRID, height) * min(MAP_GRID, width)
+    return channels * math.prod(map_grid(channels, height, width))

@@ -76,7 +76,7 @@ class FeaturesEncoder(Encoder):
         def tap(depth: int) -> str:
             standardized, shape = f"self.standardize{depth}({inputs[depth]})", shapes[depth]
             if len(shape) == 3:
-                return map_tap_source(standardized, *shape[1:])
+                return map_tap_source(standardized, *shape)
             if len(shape) == 1:
                 return f"{standardized}.unsqueeze(1)"
             return sequence_tap_source(standardized, shape[0])

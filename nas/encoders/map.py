@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import MAP_GRID, Encoder, Standardize, State, map_tap_channels, map_tap_source, tap_from_map
+from nas.encoders.base import Encoder, Standardize, State, map_tap_channels, map_tap_source, tap_from_map
 from nas.source import TapsSource, layers, stages
 
 
@@ -47,13 +47,13 @@ class MapEncoder(Encoder):
             # Pooling first leaves norm and ReLU a quarter of the work; with ReLU it commutes anyway.
             stages.append(nn.Sequential(*layers, nn.BatchNorm2d(after), nn.ReLU(), nn.Dropout2d(dropout_rate)))
             tap_channels.append(map_tap_channels(after, height, width))
-            sizes.append((height, width))
+            sizes.append((after, height, width))
         self.sizes = tuple(sizes)
         self.stages = nn.ModuleList(stages)
         self.channels = tuple(tap_channels)
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
-        """Maps ((batch, channels, height, width),) to taps (batch, 1, width · grid)."""
+        """Maps ((batch, channels, height, width),) to taps (batch, 1, width · rows · columns)."""
         return self.further(self.begin(inputs), 0, num_taps)[0]
 
     def begin(self, inputs: Sequence[Tensor]) -> State:
@@ -79,7 +79,7 @@ class MapEncoder(Encoder):
         """One Sequential a layer."""
         count = depths[-1] + 1
         return TapsSource(
-            doc=f"Convolution network for {inputs[0]}; a tap holds means on a grid of {MAP_GRID} × {MAP_GRID}.",
+            doc=f"Convolution network for {inputs[0]}; a tap holds means on a grid.",
             members=stages(count),
             layers=[
                 "# Channels last, convolution and pooling take about half the time.",

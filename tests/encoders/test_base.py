@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, build_encoders
-from nas.encoders.base import Standardize, map_tap_channels, tap_from_map, tap_from_sequence, tap_from_vector
+from nas.encoders.base import Standardize, map_grid, map_tap_channels, tap_from_map, tap_from_sequence, tap_from_vector
 from tests.helpers import tiny_builder, tiny_data
 
 
@@ -119,10 +119,22 @@ def test_short_sequences_are_kept_and_long_ones_averaged() -> None:
     assert tap_from_sequence(long).flatten().tolist() == [0.5 + 2 * i for i in range(16)]
 
 
-def test_a_map_is_averaged_in_four_quarters() -> None:
-    feature_map = torch.tensor([[[[1.0, 3, 0, 0], [5, 7, 0, 8]], [[1, 1, 2, 2], [3, 3, 4, 4]]]])
+def test_a_map_of_many_channels_is_averaged_in_four_quarters() -> None:
+    feature_map = torch.tensor([[[[1.0, 3, 0, 0], [5, 7, 0, 8]], [[1, 1, 2, 2], [3, 3, 4, 4]]]]).repeat(1, 32, 1, 1)
     # Two rows of one each; columns in pairs: channel 0 first, row by row.
-    assert tap_from_map(feature_map).tolist() == [[[2, 0, 6, 4, 1, 2, 3, 4]]]
+    assert tap_from_map(feature_map).tolist() == [[[2, 0, 6, 4, 1, 2, 3, 4] * 32]]
+
+
+@pytest.mark.parametrize(("channels", "grid"), [(1, 16), (3, 9), (16, 4), (32, 3), (64, 2), (512, 2)])
+def test_a_map_of_few_channels_keeps_more_of_where_things_are(channels: int, grid: int) -> None:
+    assert map_grid(channels, 40, 40) == (grid, grid)
+    assert map_grid(channels, 1, 3) == (1, min(grid, 3))
+    size = 4 * grid
+    rows = torch.arange(size).float()[:, None].expand(size, size)
+    (tap,) = tap_from_map(rows.expand(1, channels, size, size))
+    # Every cell is the mean of four rows.
+    wanted = (4 * torch.arange(grid) + 1.5)[:, None].expand(grid, grid).flatten()
+    assert torch.equal(tap.view(channels, grid * grid), wanted.expand(channels, -1))
 
 
 @pytest.mark.parametrize("shape", [(3, 1, 1), (3, 1, 5), (3, 4, 1), (3, 5, 7)])

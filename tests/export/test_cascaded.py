@@ -28,7 +28,7 @@ from tests.export.test_code import assert_same, written
 from tests.helpers import counted_calls
 
 NONE = Choice("none")
-LACKING = {"pulse": [number % 3 > 0 for number in range(30)]}
+LACKING = {"pulse": [number % 4 > 0 for number in range(30)]}
 FIRST = Choice("additive", ("scan@0", "blood@0"))
 READY = {"ready": [number % 2 > 0 for number in range(30)]}
 FEW = {"pulse": [number % 8 > 0 for number in range(30)]}
