@@ -12,7 +12,10 @@ from nas.source import TapsSource, layers, stages
 
 
 class SequenceEncoder(Encoder):
-    """Layers of Conv1d (stride 2), BatchNorm, ReLU and dropout.
+    """Layers of convolution over time (stride 2), BatchNorm, ReLU and dropout.
+
+    A sequence is run as a map of one row, (batch, channels, 1, time) with channels last in memory: that is how it comes
+    in and how taps go out, and convolutions take two thirds of the time of Conv1d on a CPU.
 
     The input gains one channel that runs from −1 to 1 over the sequence, so that features can tell early from late
     although the head averages over time (Liu et al. 2018, "An intriguing failing of convolutional neural networks
@@ -47,8 +50,8 @@ class SequenceEncoder(Encoder):
         self.standardize = standardize
         self.stages = nn.ModuleList(
             nn.Sequential(
-                nn.Conv1d(before, after, kernel_size, stride=2, padding=kernel_size // 2),
-                nn.BatchNorm1d(after),
+                nn.Conv2d(before, after, (1, kernel_size), stride=(1, 2), padding=(0, kernel_size // 2)),
+                nn.BatchNorm2d(after),
                 nn.ReLU(),
                 nn.Dropout(dropout_rate),
             )
@@ -60,10 +63,11 @@ class SequenceEncoder(Encoder):
         return self.further(self.begin(inputs), 0, num_taps)[0]
 
     def begin(self, inputs: Sequence[Tensor]) -> State:
-        """The standardized sequence with the channel that tells the time, (batch, features + 1, time)."""
+        """The standardized sequence with the channel that tells the time, (batch, features + 1, 1, time)."""
         values = self.standardize(inputs[0])
         clock = torch.linspace(-1, 1, values.shape[1], device=values.device, dtype=values.dtype)
-        return (torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2).transpose(1, 2),)
+        values = torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2)
+        return (values.transpose(1, 2).unsqueeze(2),)
 
     def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output."""
@@ -71,7 +75,7 @@ class SequenceEncoder(Encoder):
         taps = []
         for stage in self.stages[first:num_taps]:
             hidden = stage(hidden)
-            taps.append(tap_from_sequence(hidden.transpose(1, 2)))
+            taps.append(tap_from_sequence(hidden.squeeze(2).transpose(1, 2)))
         return taps, (hidden,)
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
@@ -81,13 +85,15 @@ class SequenceEncoder(Encoder):
             doc=f"Temporal convolution network for {name}; a tap has at most {MAX_TIME} steps.",
             members=stages(count),
             layers=[
-                f"values = self.standardize({name}).transpose(1, 2)",
+                f"values = self.standardize({name})",
                 f"clock = torch.linspace(-1, 1, {length}, device=values.device)",
-                "values = torch.cat([values, clock.expand(values.shape[0], 1, -1)], dim=1)",
+                "values = torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2)",
+                "values = values.transpose(1, 2).unsqueeze(2)  # a map of one row, with channels last in memory",
                 *layers("values", count),
             ],
             # Every layer halves the time, a half rounded up.
             taps={
-                depth: sequence_tap_source(f"layer{depth}.transpose(1, 2)", -(-length >> depth + 1)) for depth in depths
+                depth: sequence_tap_source(f"layer{depth}.squeeze(2).transpose(1, 2)", -(-length >> depth + 1))
+                for depth in depths
             },
         )

@@ -180,7 +180,7 @@ def test_an_archive_goes_on_from_route_to_route_and_says_so(tmp_path: Path) -> N
     # Of three layers of blood and the adapters of four taps each once, of both operations all, the head on every route.
     of_operations = sum(isinstance(part, nn.Linear) for part in portable.network.nodes.modules())
     assert calls["aten.linear.default"] == 3 + 4 + of_operations + 3
-    assert calls["aten.conv1d.default"] == 1
+    assert calls["aten.conv2d.default"] == 1
 
 
 @pytest.mark.slow
