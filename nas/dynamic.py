@@ -279,9 +279,10 @@ def cascade_routes(
 def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: CostTable) -> list[Architecture]:
     """The routes that are worth having, and the last one.
 
-    As long as there is a route without which the loss with the price of multiply-adds would not be higher by more than
-    one paired standard error, that of the fewest goes, and its samples take what the gate likes second. A route of a
-    cascade, which has no samples to learn by heart, goes if it would not be higher at all; its samples go on.
+    Routes that no sample takes go. Then, as long as there is a route without which the loss with the price of
+    multiply-adds would not be higher by more than one paired standard error, that of the fewest goes, and its samples
+    take what the gate likes second. A route of a cascade, which has no samples to learn by heart and on whose work the
+    next one goes on, goes only if the loss would be lower by more than that; its samples go on.
 
     Args:
         problem: Of the search.
@@ -303,11 +304,12 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: 
         own = losses[:, numbers].gather(1, picked[:, None]).squeeze(1)
         return _priced(own, spent, gate.price.cpu(), problem.training)
 
-    kept = list(range(len(routes)))
+    taken = set(gate.pick(logits).tolist())
+    kept = [number for number in range(len(routes)) if number in taken or number == len(routes) - 1]
     while len(kept) > 1:
         lost = {n: standard_errors(with_routes([k for k in kept if k != n]) - with_routes(kept)) for n in kept[:-1]}
         least = min(lost, key=lambda number: float(lost[number]))
-        if lost[least] > (1 if gate.reads else 0):
+        if lost[least] > (1 if gate.reads else -1):
             break
         kept.remove(least)
     return [routes[number] for number in kept]

@@ -44,8 +44,13 @@ GATE_ALONE_FROM = 0.6
 DUAL_RATE = 20.0
 """How much the price rises over a whole training per share of the multiply-adds that are spent beyond the budget."""
 
-OVERSPENT_PRICE = 10.0
-"""Loss per share of the multiply-adds beyond the budget, by which epochs are compared."""
+OVERSPENT_PRICE = 1.0
+"""Loss per share of the multiply-adds beyond the budget, by which epochs are compared.
+
+A few times what going on is worth to a gate that keeps a budget, so that an epoch that spends far too much is not the
+best one; if it were many times, the best one would be that which happens to spend a hundredth less, however little it
+has learned.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)

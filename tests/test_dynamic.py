@@ -149,8 +149,14 @@ def carry(tap: str) -> Choice:
     return Choice("carry", (tap,))
 
 
-def test_a_cascade_keeps_the_routes_by_which_it_keeps_to_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cheap route that is right where it stops gains nothing by itself; to spend less it is needed."""
+@pytest.mark.parametrize(
+    ("wrong", "stopping", "is_kept"),
+    [(0, 20, True), (0, 0, False), (2, 20, False), (20, 20, False)],
+    ids=["as good and cheaper", "nobody stops there", "now and then wrong", "wrong"],
+)
+def test_a_cascade_keeps_the_routes_that_do_no_harm(
+    wrong: int, stopping: int, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     problem = tiny_problem()
     sound = architecture(NOTHING, carry("sound@1"))
     both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
@@ -160,20 +166,20 @@ def test_a_cascade_keeps_the_routes_by_which_it_keeps_to_a_budget(monkeypatch: p
     assert built.gate is not None
     batch = problem.architecture.take(torch.arange(40) % len(problem.architecture))
     right = torch.nn.functional.one_hot(batch.targets, 2).numpy() * 8.0
+    of_sound = right.copy()
+    of_sound[:wrong] = 8.0 - right[:wrong]
     told = Routes(
-        outputs=np.stack([right, right]),
-        logits=np.log([[0.9, 0.1]] * 20 + [[0.2, 0.8]] * 20),
+        outputs=np.stack([of_sound, right]),
+        logits=np.log([[0.9, 0.1]] * stopping + [[0.2, 0.8]] * (40 - stopping)),
         costs=built.gate.costs.numpy(),
         targets=batch.targets.numpy(),
         data=problem.data,
         pick=built.gate.pick,
     )
     monkeypatch.setattr(Routes, "of", lambda *_arguments: told)
-    spent = float(built.gate.shares().mean())
-    assert 0.6 < spent < 0.95
-    for budget, kept in ((0.0, [both]), (1.0, [both]), (spent, [sound, both])):
+    for budget in (0.0, 0.98, 1.0):
         limited = replace(problem, training=replace(problem.training, max_multiply_adds=budget))
-        assert paying_routes(limited, built, batch, table) == kept
+        assert paying_routes(limited, built, batch, table) == ([sound, both] if is_kept else [both])
 
 
 def test_shared_taps_are_those_that_every_route_computes() -> None:
@@ -233,7 +239,7 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
     _, picked = run_routes(loaded.network, batch)
     reads = torch.tensor(["m1" in route.modalities() for route in loaded.architecture.routes()])[picked]
     test = data.splits["test"]
-    assert reads.numpy()[test][needed[test, 1].astype(bool)].mean() >= 0.95
+    assert reads.numpy()[test][needed[test, 1].astype(bool)].mean() >= (0.95 if level == "modality" else 0.9)
     if level == "modality":
         assert (reads.numpy()[test] == needed[test, 1]).mean() >= 0.95
     found, static = result.summary["leaderboard"][:2]

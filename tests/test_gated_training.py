@@ -181,7 +181,7 @@ def test_a_budget_is_held_where_the_dear_route_is_the_better_one() -> None:
 def test_what_is_spent_has_a_price() -> None:
     assert price_of_share(0.7, TrainingConfig(cost_weight=0.2)) == pytest.approx(0.14)
     assert price_of_share(0.4, TrainingConfig(max_multiply_adds=0.4)) == 0.0
-    assert price_of_share(0.7, TrainingConfig(max_multiply_adds=0.4)) == pytest.approx(3.0)
+    assert price_of_share(0.7, TrainingConfig(max_multiply_adds=0.4)) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize(
