@@ -8,8 +8,10 @@ A cascade of two stops after the first on half of the samples; one of three goes
 the third on one.
 Weights are those of initialisation and the routes are given, for time depends on neither. `dense` runs every route on
 all samples, `static` is the dearest route by itself, without a gate. Rounds alternate between all that is compared, so
-that whatever else the machine does hits all alike; times are medians over rounds; on a CPU with one thread processor
-time, which is wall time where nothing else runs. The saving in time over that in multiply-adds, both against static,
+that whatever else the machine does hits all alike; in each everything is run once to warm caches and once against the
+clock. Times are medians over rounds; on a CPU with one thread processor time, which is wall time where nothing else
+runs. Freed memory is kept by the process, or fetching it anew would take a third of the time of large batches, more or
+less as it happens to be laid out. The saving in time over that in multiply-adds, both against static,
 says how much of what is skipped is really gained. `before` makes the calls of which a static forward pass consisted
 before there were gates.
 """
@@ -17,9 +19,11 @@ before there were gates.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -42,9 +46,18 @@ from nas.runs import write_atomically
 from nas.search import make_space
 from nas.training import TrainingConfig, build_network, pick_device, seeded
 
-SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors 128": (128,)}
+SHAPES = {
+    "maps 28 × 28": (1, 28, 28),
+    "sequences 400 × 8": (400, 8),
+    "sequences 64 × 16": (64, 16),
+    "vectors 2000": (2000,),
+    "vectors 128": (128,),
+}
 
 BATCHES = (1, 32, 256)
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Of `malloc.h`."""
 
 SETUPS = {"second on half": 2, "one of three": 3, "cascade of two": 2, "cascade of three": 3}
 """What is skipped, to the number of modalities."""
@@ -123,35 +136,37 @@ def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Ro
     rows = []
     for size in BATCHES:
         batch = whole.take(slice(0, size))
-        turn = 0
 
-        def route(size: int = size) -> Tensor:
-            nonlocal turn
-            turn += 1  # a batch of one takes them in turn
+        def route(turn: int, size: int = size) -> Tensor:
             return (torch.arange(size, device=device) + turn) % count
 
-        def before(batch: Batch = batch) -> Tensor:
+        def as_it_is(_turn: int, batch: Batch = batch) -> Tensor:
+            outputs: Tensor = static(batch.inputs)
+            return outputs
+
+        def before(_turn: int, batch: Batch = batch) -> Tensor:
             chosen = {node.name: 0 for node in static.space.nodes}
             return static.fuse(static.taps(batch.inputs, static.needed_taps(chosen)), chosen, batch_size=len(batch))
 
-        def along(execution: Execution, batch: Batch = batch) -> None:
-            run_routes(dynamic, batch.inputs, route=route(), execution=execution)
+        def along(execution: Execution, turn: int, batch: Batch = batch) -> None:
+            run_routes(dynamic, batch.inputs, route=route(turn), execution=execution)
 
-        runs: dict[str, Callable[[], object]] = {
-            "static": partial(static, batch.inputs),
+        runs: dict[str, Callable[[int], object]] = {
+            "static": as_it_is,
             "before": before,
             "routed": partial(along, "routed"),
             "dense": partial(along, "dense"),
         }
-        assert torch.equal(static(batch.inputs), before())
+        assert torch.equal(as_it_is(0), before(0))
         seconds: dict[str, list[float]] = {name: [] for name in runs}
-        for number in range(count * rounds + 2 * count):
+        for turn in range(count * rounds + 2 * count):  # a batch of one takes the routes in turn
             for name, run in runs.items():
+                run(turn)
                 started = clock()
-                run()
+                run(turn)
                 if device.type == "cuda":
                     torch.cuda.synchronize()
-                if number >= 2 * count:  # the first rounds warm up
+                if turn >= 2 * count:  # the first rounds warm up
                     seconds[name].append(clock() - started)
         # Of so many rounds in a row a batch of one takes every route once: their mean counts.
         median = {
@@ -169,12 +184,20 @@ def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Ro
                 before_ms=1000 * median["before"],
                 saved_multiply_adds=1 - float(dynamic.gate.shares()[:count].mean()),
                 saved_time=1 - median["routed"] / median["static"],
-                execution=cheaper_execution(dynamic, torch.bincount(route(), minlength=len(dynamic.routes)).tolist())
+                execution=cheaper_execution(dynamic, torch.bincount(route(0), minlength=len(dynamic.routes)).tolist())
                 if dynamic.gate.reads
                 else "stage by stage",
             )
         )
     return rows
+
+
+def keep_memory() -> None:
+    """Asks the allocator of a glibc system not to hand freed memory back; elsewhere nothing."""
+    with suppress(AttributeError, OSError, TypeError):
+        allocator = ctypes.CDLL(None)
+        allocator.mallopt(M_TRIM_THRESHOLD, 1 << 30)
+        allocator.mallopt(M_MMAP_THRESHOLD, 1 << 25)
 
 
 def batched(values: Sequence[float], count: int) -> list[list[float]]:
@@ -195,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(given.threads)
     origin = provenance(f"python -m benchmarks.routing --rounds {given.rounds} --threads {given.threads}")
     device = pick_device(given.device)
+    keep_memory()
     rows = [row for setup in SETUPS for kind in SHAPES for row in measure(kind, setup, device, given.rounds)]
     write_rows(given.out / "rows.csv", Row, rows, digits=4)
     lines = [

@@ -77,7 +77,7 @@ def run_routes(
         chosen = torch.nonzero(picked == number).flatten()
         there = {name: mask[chosen] for name, mask in (present or {}).items()}
         taps = network.adapt(go_on(network, begun.take(chosen, others), others), others, there)
-        taps.update({name: tap[chosen] for name, tap in adapted.items()})
+        taps.update({name: gather(tap, chosen) for name, tap in adapted.items()})
         outputs[chosen] = network.fuse(taps, network.routes[number], batch_size=len(chosen)).to(outputs.dtype)
     return outputs, picked
 
@@ -123,7 +123,7 @@ def _run_cascade(
                 kept = torch.nonzero(is_open).flatten()
                 later = list(dict.fromkeys(name for names in needed[number + 1 :] for name in names))
                 begun = begun.take(kept, later)
-                adapted = {name: tap[kept] for name, tap in adapted.items() if name in later}
+                adapted = {name: gather(tap, kept) for name, tap in adapted.items() if name in later}
                 present = {name: mask[kept] for name, mask in present.items()}
                 rows, allowed, is_open = rows[kept], allowed[kept], is_open[kept]
     return outputs, picked
@@ -147,14 +147,21 @@ class Begun:
         """Some of the samples, (rows,), and of them what it takes to compute the named taps."""
         further = {tap_modality(name) for name in names if name not in self.taps}
         return Begun(
-            {name: tuple(a[rows] for a in self.inputs[name]) for name in further if name not in self.states},
-            {name: self.taps[name][rows] for name in names if name in self.taps},
+            {name: tuple(gather(a, rows) for a in self.inputs[name]) for name in further if name not in self.states},
+            {name: gather(self.taps[name], rows) for name in names if name in self.taps},
             {
-                name: (count, tuple(part[rows] for part in state))
+                name: (count, tuple(gather(part, rows) for part in state))
                 for name, (count, state) in self.states.items()
                 if name in further
             },
         )
+
+
+def gather(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Some samples of (batch, …), in the same order in memory; on a CPU several times as fast as `tensor[rows]`."""
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
+    return tensor.index_select(0, rows)
 
 
 def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> Begun:

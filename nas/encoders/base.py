@@ -189,6 +189,14 @@ def tap_from_map(feature_map: Tensor) -> Tensor:
     return F.adaptive_avg_pool2d(feature_map, grid).flatten(1).unsqueeze(1)
 
 
+def channels_last(maps: Tensor) -> Tensor:
+    """(batch, channels, height, width) in an order in memory with which convolution and pooling take half the time."""
+    rows = maps.movedim(1, 3)
+    # A single channel is in that order anyway; made anew from a flat one, it also says so.
+    ordered: Tensor = rows.flatten(1).unflatten(1, rows.shape[1:])
+    return ordered.movedim(3, 1)
+
+
 def map_grid(channels: int, height: int, width: int) -> tuple[int, int]:
     """Rows and columns of the grid on which a map is averaged for its tap."""
     size = max(MIN_MAP_GRID, round(math.sqrt(MAP_NUMBERS / channels)))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, Standardize, State, map_tap_channels, map_tap_source, tap_from_map
+from nas.encoders.base import Encoder, Standardize, State, channels_last, map_tap_channels, map_tap_source, tap_from_map
 from nas.source import TapsSource, layers, stages
 
 
@@ -58,8 +57,7 @@ class MapEncoder(Encoder):
 
     def begin(self, inputs: Sequence[Tensor]) -> State:
         """The standardized maps."""
-        # With channels last, pooling and convolution take about half the time on a CPU, and suit a GPU's tensor cores.
-        return (self.standardize(inputs[0]).contiguous(memory_format=torch.channels_last),)
+        return (channels_last(self.standardize(inputs[0])),)
 
     def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output."""
@@ -82,8 +80,7 @@ class MapEncoder(Encoder):
             doc=f"Convolution network for {inputs[0]}; a tap holds means on a grid.",
             members=stages(count),
             layers=[
-                "# Channels last, convolution and pooling take about half the time.",
-                f"pixels = self.standardize({inputs[0]}).to(memory_format=torch.channels_last)",
+                f"pixels = channels_last(self.standardize({inputs[0]}))",
                 *layers("pixels", count),
             ],
             taps={depth: map_tap_source(f"layer{depth}", *self.sizes[depth]) for depth in depths},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import reduce
 from itertools import count
 from typing import Any, cast
@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from nas.encoders.base import Standardize, shorten
+from nas.encoders.base import Standardize, channels_last, shorten
 from nas.operation import stretch
 from nas.source import Method, Source
 
@@ -72,7 +72,8 @@ class ClassWriter:
                     else f'self.register_buffer("{attribute}", {zeros})'
                 )
         methods = source.all_methods()
-        for helper in (*source.helpers, stretch, shorten):
+        helpers: list[Callable[..., Any]] = [*source.helpers, stretch, shorten, channels_last]
+        for helper in helpers:
             if any(f"{helper.__name__}(" in line for method in methods for line in method.body):
                 self.helpers[helper.__name__] = inspect.getsource(helper)
         body = "\n".join(
