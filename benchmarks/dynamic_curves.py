@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
-from torch import Tensor
 
 from benchmarks.datasets import SOURCES
 from benchmarks.dynamic_figure import draw, mean_and_margin, series
@@ -42,7 +41,6 @@ from nas.data import FusionData, load_data
 from nas.data.batches import Batch, split_batch
 from nas.dynamic import CASCADE
 from nas.explain import Routes
-from nas.gates import soft
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better, sample_errors, score
 from nas.preparation import EncoderMode, Setup, prepare
@@ -51,6 +49,7 @@ from nas.retrain import train_all
 from nas.runs import write_atomically
 from nas.search import find, make_space
 from nas.strategies import SearchConfig
+from nas.thresholds import fitted
 from nas.training import TrainingConfig, pick_device, predict
 
 OPERATIONS = ("additive", "multiplicative", "mlp")
@@ -63,8 +62,6 @@ BUDGET = 0.5
 
 PRICES = (0.0, 0.01, 0.03, 0.1, 0.2, 0.3, 0.5, 0.8, 1.2, 2.0)
 """Loss that the static architecture's multiply-adds are worth."""
-
-FIT_STEPS, FIT_RATE = 400, 0.03
 
 NOISES = (0.0, 0.5, 1.0, 2.0)
 
@@ -189,28 +186,12 @@ def points_of_cascades(network: FusionNetwork, held_out: Routes, ways: Routes) -
     asked = torch.from_numpy(held_out.outputs), torch.from_numpy(ways.outputs)
     picked = [tuple(np.full(len(some.targets), number) for some in (held_out, ways)) for number in range(len(shares))]
     for price in PRICES:
-        cascade = fit(Cascade(gate.routes, gate.task), asked[0], losses + price * shares)
+        cascade = fitted(gate, asked[0], losses + price * shares)
         with torch.no_grad():
             picked.append(tuple(cascade.pick(cascade(some)).numpy() for some in asked))
     judged = [held_out.at(some)[::-1] for some, _ in picked]
     sense = 1.0 if higher_is_better(PRIMARY[ways.data.task]) else -1.0
     return [ways.at(picked[place][1])[::-1] for place in upper_hull([(cost, sense * own) for cost, own in judged])]
-
-
-def fit(cascade: Cascade, outputs: Tensor, prices: Tensor) -> Cascade:
-    """Fits slopes and thresholds alone.
-
-    Args:
-        cascade: Fresh.
-        outputs: Of the routes, (routes, n, outputs).
-        prices: What every route comes to, (n, routes).
-    """
-    optimizer = torch.optim.Adam(cascade.parameters(), lr=FIT_RATE)
-    for _ in range(FIT_STEPS):
-        optimizer.zero_grad()
-        soft(prices, cascade(outputs)).mean().backward()
-        optimizer.step()
-    return cascade
 
 
 def informed(held_out: Routes, ways: Routes, own: NDArray[np.float64]) -> list[tuple[float, float]]:

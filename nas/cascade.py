@@ -30,7 +30,7 @@ class Cascade(Router):
     Teerapittayanon et al. 2016, "BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks", stop where
     the entropy of an answer is below a threshold that is set by hand, and exits differ in depth. Departures: exits are
     routes, which differ in the modalities that they read as well; the thresholds are learned, by what an answer loses
-    and by what going on costs; and confidence is the log-odds of the most probable answer.
+    and by what going on costs, see `nas.thresholds`; and confidence is the log-odds of the most probable answer.
 
     Args:
         routes: For every route the modalities that it reads.
@@ -60,23 +60,25 @@ class Cascade(Router):
             outputs: Of every route, (routes, batch, outputs).
             present: Modality to (batch,) bool; modalities that all samples have are left out.
         """
-        allowed = allowed_routes(self.routes, present or {}, like=outputs[0])
-        stops = torch.stack(
-            [self.stop(number, outputs[number], allowed) for number in range(len(self.routes) - 1)], dim=1
-        )
+        sure = torch.stack([confidence(self.task, some) for some in outputs[:-1]], dim=1)
+        return self.log_probabilities(sure, allowed_routes(self.routes, present or {}, like=outputs[0]))
+
+    def log_probabilities(self, sure: Tensor, allowed: Tensor) -> Tensor:
+        """Likewise from how sure the answers of all routes but the last one are, (batch, routes − 1)."""
+        stops = torch.stack([self.stop(number, sure[:, number], allowed) for number in range(sure.shape[1])], dim=1)
         going_on = F.logsigmoid(-stops).cumsum(dim=1)
         until = F.pad(going_on, (1, 0))
         return torch.cat([until[:, :-1] + F.logsigmoid(stops), until[:, -1:]], dim=1)
 
-    def stop(self, number: int, outputs: Tensor, allowed: Tensor) -> Tensor:
+    def stop(self, number: int, sure: Tensor, allowed: Tensor) -> Tensor:
         """Logit of stopping after a route, (batch,): positive where it does so in evaluation mode.
 
         Args:
             number: Of the route, not the last one.
-            outputs: What it puts out, (batch, outputs).
+            sure: The `confidence` of its answers, (batch,).
             allowed: Of `nas.gates.allowed_routes`, (batch, routes).
         """
-        logit = self.slope[number] * confidence(self.task, outputs) - LEVER * self.threshold[number]
+        logit = self.slope[number] * sure - LEVER * self.threshold[number]
         logit = logit.masked_fill(~allowed[:, number], -CERTAIN)
         is_last = allowed[:, number] & ~allowed[:, number + 1 :].any(dim=1)
         return logit.masked_fill(is_last, CERTAIN)

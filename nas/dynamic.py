@@ -160,7 +160,7 @@ def add_gate(
     def paying(routes: Sequence[Architecture], reads: Sequence[str]) -> list[Architecture]:
         if len(routes) < 2:
             return []
-        return paying_routes(problem, train_dynamic(Architecture.gated(routes, reads)).network, parts[1], cost)
+        return paying_routes(problem, train_dynamic(Architecture.gated(routes, reads)).network, parts[1])
 
     tried = []
     if any(level in LEVELS for level in problem.space.dynamic):
@@ -276,19 +276,17 @@ def cascade_routes(
     return [*steepest(every, losses, nothing, cost), found]
 
 
-def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: CostTable) -> list[Architecture]:
+def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> list[Architecture]:
     """The routes that are worth having, and the last one.
 
-    Routes that no sample takes go. Then, as long as there is a route without which the loss with the price of
-    multiply-adds would not be higher by more than one paired standard error, that of the fewest goes, and its samples
-    take what the gate likes second. A route of a cascade, which has no samples to learn by heart and on whose work the
-    next one goes on, goes only if the loss would be lower by more than that; its samples go on.
+    Routes that no sample takes go; of a cascade, which has no samples to learn by heart, these are all. Of a gate, as
+    long as there is a route without which the loss with the price of multiply-adds would not be higher by more than one
+    paired standard error, that of the fewest goes, and its samples take what the gate likes second.
 
     Args:
         problem: Of the search.
         network: With a gate, trained.
         batch: By which the gate did not learn.
-        cost: Multiply-adds of every part of the network.
     """
     gate, routes = network.gate, network.space.sole().routes()
     assert gate is not None
@@ -296,20 +294,17 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch, cost: 
     losses, logits = of_routes.losses(network.head.scale), torch.from_numpy(of_routes.logits)
 
     def with_routes(numbers: list[int]) -> Tensor:
-        costs = gate.costs.cpu()[numbers]
-        if not gate.reads:
-            costs = torch.tensor(cost.of_cascade([routes[number] for number in numbers])).double()
         picked = gate.pick(logits, numbers)
-        spent = (costs / gate.static_cost.cpu().clamp(min=1)).float()[picked]
+        spent = gate.shares().cpu()[numbers][picked]
         own = losses[:, numbers].gather(1, picked[:, None]).squeeze(1)
         return _priced(own, spent, gate.price.cpu(), problem.training)
 
     taken = set(gate.pick(logits).tolist())
     kept = [number for number in range(len(routes)) if number in taken or number == len(routes) - 1]
-    while len(kept) > 1:
+    while len(kept) > 1 and gate.reads:
         lost = {n: standard_errors(with_routes([k for k in kept if k != n]) - with_routes(kept)) for n in kept[:-1]}
         least = min(lost, key=lambda number: float(lost[number]))
-        if lost[least] > (1 if gate.reads else -1):
+        if lost[least] > 1:
             break
         kept.remove(least)
     return [routes[number] for number in kept]

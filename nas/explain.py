@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.cost import CostTable
-from nas.data.batches import Batch, in_order
+from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better, sample_errors, sample_losses, score
-from nas.routing import every_route
-from nas.training import EVALUATION_BATCH, autocast, predict, predict_routed
+from nas.training import predict, predict_routed, predict_routes
 
 EXTREMES = 10
 """How many samples are named that are fused most, and least."""
@@ -50,20 +49,13 @@ class Routes:
     pick: Callable[[Tensor], Tensor]
 
     @classmethod
-    @torch.no_grad()
     def of(cls, network: FusionNetwork, batch: Batch, data: FusionData, device: torch.device) -> Routes:
         """Runs every route over a split, in evaluation mode."""
-        network.eval()
         assert network.gate is not None
-        outputs, logits = [], []
-        for part in in_order(batch, EVALUATION_BATCH, device):
-            with autocast(device):
-                some, gate = every_route(network, part.inputs, part.present)
-            outputs.append(some.float().cpu())
-            logits.append(gate.float().cpu())
+        outputs, logits = predict_routes(network, batch, device)
         return cls(
-            outputs=torch.cat(outputs, dim=1).numpy(),
-            logits=torch.cat(logits).numpy(),
+            outputs=outputs.numpy(),
+            logits=logits.numpy(),
             costs=network.gate.costs.cpu().numpy(),
             targets=batch.targets.cpu().numpy(),
             data=data,

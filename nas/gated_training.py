@@ -12,9 +12,10 @@ samples that routes were trained on, the dearer one looks better than it is, for
 
 As there, every route is trained before the gate is: u is 1 in the first part of a training and falls to 0 in the
 second. In a cascade it stays 1: every route answers for every sample, if only to say that it is not sure, and on real
-data all are the better for it, the last one included. With a budget the price is no constant but a dual variable: it
-rises as long as the gate spends more than the budget, and falls, to zero at least, as long as it spends less (Boyd and
-Vandenberghe 2004, "Convex Optimization", section 5.4).
+data all are the better for it, the last one included; where it stops is left to `nas.thresholds`.
+
+With a budget the price is no constant but a dual variable: it rises as long as the gate spends more than the budget,
+and falls, to zero at least, as long as it spends less (Boyd and Vandenberghe 2004, "Convex Optimization", section 5.4).
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.cascade import Cascade
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.errors import UserError, unknown_name
@@ -58,7 +58,7 @@ class GateConfig:
     """How a gate learns, if there is one.
 
     Attributes:
-        gate: A name of `nas.gates.RELAXATIONS`.
+        gate: A name of `nas.gates.RELAXATIONS`. A cascade, which is fitted to what its routes answer, needs none.
         gate_temperature: How the temperature of `gumbel` falls: a name of `nas.gates.SCHEDULES`.
         cost_weight: Loss that the static architecture's multiply-adds are worth to the gate that skips some of them.
         max_multiply_adds: Budget of a dynamic network as a share of the static one's, up to 1, held by a dual variable
@@ -116,7 +116,7 @@ def gated_loss(
     share = (progress - ROUTES_ALONE_UNTIL) / (GATE_ALONE_FROM - ROUTES_ALONE_UNTIL)
     if share <= 0:
         return losses.mean()
-    share = 0.0 if isinstance(gate, Cascade) else min(1.0, share)
+    share = min(1.0, share)
     with torch.no_grad():
         logits = route_logits(network, outputs, encoded, batch.present).float()
     weights_loss = (1 - share) * losses.mean() + share * _relaxed(losses, logits, config, progress, generator)
@@ -129,6 +129,11 @@ def gated_loss(
         spent = gate.shares()[gate.pick(logits.detach())].mean()
         _move_price(gate, float(spent) - config.max_multiply_adds, num_steps)
     return weights_loss + _relaxed(losses + gate.price * gate.shares(), logits, config, progress, generator)
+
+
+def routes_loss(task: Task, network: FusionNetwork, batch: Batch) -> Tensor:
+    """The mean loss of all routes, (): by this the weights of a cascade learn."""
+    return _losses_of_routes(task, network, batch)[0].mean()
 
 
 def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:

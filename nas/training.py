@@ -12,18 +12,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.cascade import Cascade
 from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, Endless, in_order, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError
-from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes
+from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes, routes_loss
 from nas.graph import FusionNetwork, Head, Selection
 from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
 from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
-from nas.routing import run_routes
+from nas.routing import every_route, run_routes
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.space import SearchSpace
+from nas.thresholds import fitted_to
 
 EVALUATION_BATCH = 512
 
@@ -172,6 +174,28 @@ def predict_routed(network: FusionNetwork, batch: Batch, device: torch.device) -
     return torch.cat(outputs).cpu(), torch.cat(picked).cpu()
 
 
+def predict_routes(network: FusionNetwork, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Runs every route of a dynamic network over a split in evaluation mode.
+
+    Returns:
+        Outputs (routes, n, outputs) and logits of the gate (n, routes), in float32 on the CPU.
+    """
+    network.eval()
+    outputs, logits = [], []
+    for part in in_order(batch, EVALUATION_BATCH, device):
+        with torch.no_grad(), autocast(device):
+            some, gate = every_route(network, part.inputs, part.present)
+        outputs.append(some.float().cpu())
+        logits.append(gate.float().cpu())
+    return torch.cat(outputs, dim=1), torch.cat(logits)
+
+
+def losses_of_outputs(task: Task, network: FusionNetwork, outputs: Tensor, batch: Batch) -> Tensor:
+    """The loss of every sample on every route, (n, routes), on the CPU, from what `predict_routes` returns."""
+    targets, scale = batch.targets.cpu(), network.head.scale.cpu()
+    return torch.stack([sample_losses(task, some, targets, scale) for some in outputs], dim=1)
+
+
 def evaluation_losses(
     task: Task, network: FusionNetwork, batch: Batch, device: torch.device, selection: Selection | None = None
 ) -> Tensor:
@@ -216,9 +240,10 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
 ) -> Trained:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
-    The gate of a dynamic network learns on the architecture split, see `nas.gated_training`. The best epoch of a static
-    network is that of the best score, of a dynamic one that of the lowest loss with the price of its multiply-adds,
-    among those in which the gate decides alone.
+    The gate of a dynamic network learns on the architecture split, see `nas.gated_training`; a cascade does so when its
+    routes are trained, see `nas.thresholds`. The best epoch of a static network is that of the best score; of a cascade
+    that of the lowest mean loss of its routes; of another dynamic one that of the lowest loss with the price of its
+    multiply-adds, among those in which the gate decides alone.
 
     Args:
         network: Built from a restricted space; moved to the device and changed in place.
@@ -251,11 +276,12 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
     optimizer, scheduler = make_optimizer(with_objective(network, objective), config, steps_of_stage)
     rate = config.modality_dropout_rate or dropout_rate(config.objective)
     metric = PRIMARY[task]
+    is_cascade = isinstance(network.gate, Cascade)
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
     with seeded(seed) as generator:
         held_out = Endless(gate_split or architecture, config.batch_size, generator, device)
         parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
-        if network.gate is not None:
+        if network.gate is not None and not is_cascade:
             parts["held_out"] = held_out
         if objective is not None:
             parts["objective"] = objective
@@ -268,8 +294,9 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
                 return objective.loss(ForwardPass.run(task, network, batch, more_taps=objective.reads), progress)
             if network.gate is None:
                 return losses(task, run, batch).mean()
-            judged = next(held_out)
-            return gated_loss(task, network, batch, judged, config, progress, num_steps, generator)
+            if is_cascade:
+                return routes_loss(task, network, batch)
+            return gated_loss(task, network, batch, next(held_out), config, progress, num_steps, generator)
 
         if (found := slot.restore()) is not None:
             with slot.fitting():
@@ -292,7 +319,10 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
                 total += loss.detach() * len(batch)
             train_loss = float(total) / len(weights)
             check_finite(train_loss, course.epochs, config)
-            score_now, loss_now = _judge(task, network, architecture, config, device)
+            if is_cascade:
+                score_now, loss_now = _judge_routes(task, network, architecture, device)
+            else:
+                score_now, loss_now = _judge(task, network, architecture, config, device)
             log(
                 {
                     "epoch": course.epochs,
@@ -304,6 +334,8 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
             if network.gate is None:
                 is_best = _better(metric, score_now, course.best_score)
                 is_best = is_best or (score_now == course.best_score and loss_now < course.best_loss)
+            elif is_cascade:
+                is_best = loss_now < course.best_loss
             else:
                 is_best = loss_now < course.best_loss and gate_decides((course.epochs + 1) / num_epochs)
                 if math.isinf(course.best_loss):
@@ -319,10 +351,14 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
     network.load_state_dict(course.best_state)
     network.eval()
     slot.finish(lambda: {"course": vars(course)})
+    reached = course.best_score, course.best_loss
+    if isinstance(network.gate, Cascade):
+        _learn_where_to_stop(task, network.gate, network, gate_split or architecture, config, device)
+        reached = _judge(task, network, architecture, config, device)
     return Trained(
         network=network,
-        architecture_score=course.best_score,
-        architecture_loss=course.best_loss,
+        architecture_score=reached[0],
+        architecture_loss=reached[1],
         train_seconds=slot.seconds(),
         num_epochs=course.epochs,
         course=tuple(course.losses),
@@ -341,6 +377,22 @@ def _judge(
         price = price_of_routes(network, picked, config)
     loss = float(sample_losses(task, outputs, targets, network.head.scale.cpu()).mean())
     return score(PRIMARY[task], outputs.numpy(), targets.numpy()), loss + price
+
+
+def _judge_routes(task: Task, network: FusionNetwork, architecture: Batch, device: torch.device) -> tuple[float, float]:
+    """Score of the last route and mean loss of all routes on the architecture split."""
+    outputs, _ = predict_routes(network, architecture, device)
+    loss = float(losses_of_outputs(task, network, outputs, architecture).mean())
+    return score(PRIMARY[task], outputs[-1].numpy(), architecture.targets.cpu().numpy()), loss
+
+
+def _learn_where_to_stop(
+    task: Task, cascade: Cascade, network: FusionNetwork, batch: Batch, config: TrainingConfig, device: torch.device
+) -> None:
+    outputs, _ = predict_routes(network, batch, device)
+    present = {name: mask.cpu() for name, mask in batch.present.items()}
+    found = fitted_to(cascade, outputs, losses_of_outputs(task, network, outputs, batch), config, present)
+    cascade.load_state_dict(found.state_dict())
 
 
 @dataclass

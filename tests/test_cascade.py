@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +14,11 @@ from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.cascade import LEVER, Cascade, confidence
 from nas.cost import CostTable, multiply_adds, set_route_costs
-from nas.gated_training import gated_loss
+from nas.gated_training import routes_loss
 from nas.graph import FusionNetwork
 from nas.routing import every_route, run_routes
 from nas.search import make_space
-from nas.training import train
+from nas.training import losses_of_outputs, predict_routes, train
 from search_spaces import layerwise
 from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem
@@ -159,7 +161,7 @@ def test_a_cascade_is_read_back_as_it_was_written() -> None:
     )
 
 
-def test_all_routes_learn_from_all_samples_and_thresholds_by_the_price() -> None:
+def test_all_routes_learn_from_all_samples_and_then_where_to_stop() -> None:
     problem = tiny_problem()
     sound = architecture(NOTHING, Choice("carry", ("sound@1",)))
     both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
@@ -168,16 +170,21 @@ def test_all_routes_learn_from_all_samples_and_thresholds_by_the_price() -> None
     gate = cascade_of(built)
     gate.costs.copy_(torch.tensor([40.0, 100.0]))
     gate.static_cost.fill_(100.0)
-    gate.price.fill_(100.0)
-    generator = torch.Generator().manual_seed(0)
-    batch = problem.weights, problem.architecture
-    gated_loss("classification", built, *batch, problem.training, 0.9, 10, generator).backward()
+    routes_loss("classification", built, problem.weights).backward()
     assert all(parameter.grad is not None for parameter in built.encoders.parameters())
-    assert gate.threshold.grad is not None
-    assert float(gate.threshold.grad[0]) > 1  # descent lowers it, so that more samples stop
+    assert gate.threshold.grad is None
     config = replace(problem.training, epochs=10, cost_weight=100.0)
-    trained = train(built, "classification", problem.weights, problem.architecture, config, seed=0, device=CPU).network
-    assert run_routes(trained, problem.architecture.inputs)[1].sum() == 0
+    records: list[Mapping[str, Any]] = []
+    parts: tuple[Any, ...] = ("classification", problem.weights, problem.architecture, config)
+    trained = train(built, *parts, seed=0, device=CPU, log=records.append)
+    assert run_routes(trained.network, problem.architecture.inputs)[1].sum() == 0
+    told = predict_routes(trained.network, problem.architecture, CPU)[0]
+    losses = losses_of_outputs("classification", trained.network, told, problem.architecture)
+    assert float(losses.mean()) == pytest.approx(min(record["architecture_loss"] for record in records), rel=1e-5)
+    assert trained.architecture_loss == pytest.approx(float(losses[:, 0].mean()) + 100 * 0.4, rel=1e-5)
+    assert trained.architecture_score == pytest.approx(
+        (told[0].argmax(1) == problem.architecture.targets).float().mean()
+    )
 
 
 def test_regression_is_refused_in_one_line() -> None:
