@@ -73,7 +73,9 @@ def search(
     max_multiply_adds: Annotated[
         str, typer.Option(help="Budget of a dynamic network, such as 40% of the static one's; in place of cost-weight.")
     ] = "",
-    gate: Annotated[str, typer.Option(help="How a gate learns: soft, gumbel or reinforce.")] = "soft",
+    gate: Annotated[
+        str, typer.Option(help="How a gate learns: soft, gumbel or reinforce. Says nothing to a cascade.")
+    ] = "soft",
     gate_temperature: Annotated[
         str, typer.Option(help="How the temperature of gumbel falls: exponential or linear.")
     ] = "exponential",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 
 import pytest
@@ -12,10 +13,11 @@ from torch import Tensor
 from nas.architecture import Architecture, Choice
 from nas.cost import CostTable, multiply_adds, set_route_costs
 from nas.encoders import Encoder
+from nas.encoders.base import channels_last
 from nas.errors import UserError
 from nas.gates import Gate
 from nas.graph import FusionNetwork, Inputs
-from nas.routing import Execution, cheaper_execution, every_route, run_routes
+from nas.routing import Execution, cheaper_execution, every_route, gather, run_routes
 from search_spaces import layerwise
 from tests.helpers import counted_calls, tiny_batch, tiny_data, tiny_network
 
@@ -265,3 +267,16 @@ def test_what_a_dynamic_architecture_reads_is_the_union() -> None:
     assert SPACE.interaction_order(GATED) == 3
     assert SPACE.interaction_order(Architecture.gated([AUDIO, IMAGE], ["image@0"])) == 0
     assert GATED.in_words().startswith("a gate on image@0 picks depth 1: image alone, or depth 1: audio alone, or ")
+
+
+@pytest.mark.parametrize("shape", [(9, 5), (9, 4, 3), (9, 1, 6, 6), (9, 3, 6, 6)])
+@pytest.mark.parametrize("is_last", [False, True])
+def test_samples_are_gathered_as_they_lie_in_memory(shape: tuple[int, ...], is_last: bool) -> None:
+    tensor = torch.arange(math.prod(shape)).view(shape)
+    if is_last and len(shape) == 4:
+        tensor = channels_last(tensor)
+    rows = torch.tensor([7, 0, 3])
+    found = gather(tensor, rows)
+    assert torch.equal(found, tensor[rows])
+    lies_last = len(shape) == 4 and tensor.is_contiguous(memory_format=torch.channels_last)
+    assert not lies_last or found.is_contiguous(memory_format=torch.channels_last)

@@ -6,10 +6,19 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, build_encoders
-from nas.encoders.base import Standardize, map_grid, map_tap_channels, tap_from_map, tap_from_sequence, tap_from_vector
+from nas.encoders.base import (
+    Standardize,
+    channels_last,
+    map_grid,
+    map_tap_channels,
+    tap_from_map,
+    tap_from_sequence,
+    tap_from_vector,
+)
 from tests.helpers import tiny_builder, tiny_data
 
 
@@ -140,3 +149,13 @@ def test_a_map_of_few_channels_keeps_more_of_where_things_are(channels: int, gri
 @pytest.mark.parametrize("shape", [(3, 1, 1), (3, 1, 5), (3, 4, 1), (3, 5, 7)])
 def test_channels_of_a_maps_tap_are_known_beforehand(shape: tuple[int, int, int]) -> None:
     assert tap_from_map(torch.zeros(2, *shape)).shape == (2, 1, map_tap_channels(*shape))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_channels_are_last_in_memory_and_a_single_one_says_so(channels: int) -> None:
+    maps = torch.randn(4, channels, 5, 6)
+    ordered = channels_last(maps)
+    assert torch.equal(ordered, maps)
+    assert ordered.stride() == (30 * channels, 1, 6 * channels, channels)
+    # What a convolution puts out tells how it was run.
+    assert nn.Conv2d(channels, 2, 3, padding=1)(ordered).stride()[1] == 1
