@@ -15,7 +15,7 @@ from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, sample_errors, sample_losses, score
+from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_errors, score
 from nas.training import predict, predict_routed, predict_routes
 
 EXTREMES = 10
@@ -68,8 +68,8 @@ class Routes:
         Args:
             scale: Of the network's head.
         """
-        targets, every = torch.from_numpy(self.targets), map(torch.from_numpy, self.outputs)
-        return torch.stack([sample_losses(self.data.task, some, targets, scale.cpu()) for some in every], dim=1)
+        outputs, targets = torch.from_numpy(self.outputs), torch.from_numpy(self.targets)
+        return losses_of_routes(self.data.task, outputs, targets, scale.cpu())
 
     def at(self, picked: NDArray[np.int64]) -> tuple[float, float]:
         """Score and mean multiply-adds if every sample takes these routes, (n,)."""

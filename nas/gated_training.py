@@ -32,7 +32,7 @@ from nas.data.fusion_data import Task
 from nas.errors import UserError, unknown_name
 from nas.gates import RELAXATIONS, SCHEDULES, Relaxation, Router, Schedule, gumbel, reinforce, soft
 from nas.graph import FusionNetwork
-from nas.metrics import sample_losses
+from nas.metrics import losses_of_routes
 from nas.routing import encode_routes, every_route_from, route_logits
 
 ROUTES_ALONE_UNTIL = 0.3
@@ -140,8 +140,7 @@ def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple
     """The loss of every sample on every route, (batch, routes); what the routes put out; and all encoded taps."""
     encoded = encode_routes(network, batch.inputs)
     outputs, _ = every_route_from(network, encoded, batch.present)
-    losses = [sample_losses(task, some, batch.targets, network.head.scale) for some in outputs]
-    return torch.stack(losses, dim=1), outputs, encoded
+    return losses_of_routes(task, outputs, batch.targets, network.head.scale), outputs, encoded
 
 
 def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float, generator: torch.Generator) -> Tensor:

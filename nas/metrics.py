@@ -42,6 +42,18 @@ def sample_losses(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | 
     return (errors if scale is None else errors / scale).square().mean(dim=1)
 
 
+def losses_of_routes(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+    """The `sample_losses` of what several routes put out for the same samples, (n, routes).
+
+    Args:
+        task: What the target is.
+        outputs: Of every route, (routes, n, outputs).
+        targets: (n,) or (n, outputs).
+        scale: Of the network's head.
+    """
+    return torch.stack([sample_losses(task, some, targets, scale) for some in outputs], dim=1)
+
+
 def score(metric: str, outputs: NDArray[np.floating], targets: NDArray[np.generic]) -> float:
     """One number for a whole split.
 

@@ -20,7 +20,7 @@ from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError
 from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes, routes_loss
 from nas.graph import FusionNetwork, Head, Selection
-from nas.metrics import PRIMARY, higher_is_better, sample_losses, score
+from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_losses, score
 from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
 from nas.routing import every_route, run_routes
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
@@ -188,12 +188,6 @@ def predict_routes(network: FusionNetwork, batch: Batch, device: torch.device) -
         outputs.append(some.float().cpu())
         logits.append(gate.float().cpu())
     return torch.cat(outputs, dim=1), torch.cat(logits)
-
-
-def losses_of_outputs(task: Task, network: FusionNetwork, outputs: Tensor, batch: Batch) -> Tensor:
-    """The loss of every sample on every route, (n, routes), on the CPU, from what `predict_routes` returns."""
-    targets, scale = batch.targets.cpu(), network.head.scale.cpu()
-    return torch.stack([sample_losses(task, some, targets, scale) for some in outputs], dim=1)
 
 
 def evaluation_losses(
@@ -381,17 +375,17 @@ def _judge(
 
 def _judge_routes(task: Task, network: FusionNetwork, architecture: Batch, device: torch.device) -> tuple[float, float]:
     """Score of the last route and mean loss of all routes on the architecture split."""
-    outputs, _ = predict_routes(network, architecture, device)
-    loss = float(losses_of_outputs(task, network, outputs, architecture).mean())
-    return score(PRIMARY[task], outputs[-1].numpy(), architecture.targets.cpu().numpy()), loss
+    outputs, targets = predict_routes(network, architecture, device)[0], architecture.targets.cpu()
+    loss = float(losses_of_routes(task, outputs, targets, network.head.scale.cpu()).mean())
+    return score(PRIMARY[task], outputs[-1].numpy(), targets.numpy()), loss
 
 
 def _learn_where_to_stop(
     task: Task, cascade: Cascade, network: FusionNetwork, batch: Batch, config: TrainingConfig, device: torch.device
 ) -> None:
-    outputs, _ = predict_routes(network, batch, device)
-    present = {name: mask.cpu() for name, mask in batch.present.items()}
-    found = fitted_to(cascade, outputs, losses_of_outputs(task, network, outputs, batch), config, present)
+    outputs, present = predict_routes(network, batch, device)[0], {name: m.cpu() for name, m in batch.present.items()}
+    losses = losses_of_routes(task, outputs, batch.targets.cpu(), network.head.scale.cpu())
+    found = fitted_to(cascade, outputs, losses, config, present)
     cascade.load_state_dict(found.state_dict())
 
 

@@ -16,9 +16,10 @@ from nas.cascade import LEVER, Cascade, confidence
 from nas.cost import CostTable, multiply_adds, set_route_costs
 from nas.gated_training import routes_loss
 from nas.graph import FusionNetwork
+from nas.metrics import losses_of_routes
 from nas.routing import every_route, run_routes
 from nas.search import make_space
-from nas.training import losses_of_outputs, predict_routes, train
+from nas.training import predict_routes, train
 from search_spaces import layerwise
 from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem
@@ -179,7 +180,7 @@ def test_all_routes_learn_from_all_samples_and_then_where_to_stop() -> None:
     trained = train(built, *parts, seed=0, device=CPU, log=records.append)
     assert run_routes(trained.network, problem.architecture.inputs)[1].sum() == 0
     told = predict_routes(trained.network, problem.architecture, CPU)[0]
-    losses = losses_of_outputs("classification", trained.network, told, problem.architecture)
+    losses = losses_of_routes("classification", told, problem.architecture.targets, torch.ones(2))
     assert float(losses.mean()) == pytest.approx(min(record["architecture_loss"] for record in records), rel=1e-5)
     assert trained.architecture_loss == pytest.approx(float(losses[:, 0].mean()) + 100 * 0.4, rel=1e-5)
     assert trained.architecture_score == pytest.approx(

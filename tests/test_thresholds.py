@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.cascade import Cascade
-from nas.metrics import sample_losses
+from nas.metrics import losses_of_routes
 from nas.thresholds import fitted, fitted_to
 from nas.training import TrainingConfig
 
@@ -34,7 +34,7 @@ def answers(unsure: float = 0.2, sure: float = 4.0) -> tuple[Tensor, Tensor]:
     coin = torch.randint(0, 2, (3, COUNT), generator=torch.Generator().manual_seed(1)) * 2.0 - 1
     margin = torch.stack([torch.where(number >= EASE, sure * sign, unsure * coin[number]) for number in range(3)])
     outputs = torch.stack([-margin / 2, margin / 2], dim=2)
-    return outputs, torch.stack([sample_losses("classification", some, TARGETS) for some in outputs], dim=1)
+    return outputs, losses_of_routes("classification", outputs, TARGETS, torch.ones(2))
 
 
 def picked(found: Cascade, outputs: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ def test_a_budget_is_spent_on_those_who_need_it(budget: float) -> None:
     outputs, losses = answers()
     scale = 0.5 + torch.rand(1, COUNT, 1, generator=torch.Generator().manual_seed(2))  # some are surer than others
     outputs = outputs * scale
-    losses = torch.stack([sample_losses("classification", some, TARGETS) for some in outputs], dim=1)
+    losses = losses_of_routes("classification", outputs, TARGETS, torch.ones(2))
     found = fitted_to(cascade(), outputs, losses, TrainingConfig(max_multiply_adds=budget))
     routes = picked(found, outputs)
     spent = float(SHARES[routes].mean())
