@@ -24,7 +24,7 @@ from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
-from nas.metrics import constant_losses
+from nas.metrics import constant_losses, constant_outputs, sample_errors, sample_losses
 from nas.scoring import standard_errors
 from nas.space import SearchSpace
 from nas.training import (
@@ -34,7 +34,7 @@ from nas.training import (
     TrainingConfig,
     autocast,
     build_network,
-    evaluation_losses,
+    predict,
     seeded,
     train,
 )
@@ -208,11 +208,16 @@ def train_alone(setup: Setup, modality: str, weights: Batch, architecture: Batch
 
 
 def informative(setup: Setup, network: FusionNetwork, weights: Batch, architecture: Batch) -> bool:
-    """Whether a network's loss on the architecture split lies two standard errors below the best constant's."""
-    task = setup.data.task
-    learned = evaluation_losses(task, network, architecture, setup.device)
-    gained = constant_losses(task, architecture.targets.cpu(), weights.targets.cpu()) - learned
-    return float(standard_errors(gained)) > 2
+    """Whether a network's loss or its error on the architecture split lies two standard errors below a constant's.
+
+    What tells some of the samples and nothing of the others may be surely wrong on these, at a loss like a constant's.
+    """
+    task, fitted_on = setup.data.task, weights.targets.cpu()
+    outputs, targets = predict(network, architecture, setup.device)
+    gained = constant_losses(task, targets, fitted_on) - sample_losses(task, outputs, targets, network.head.scale.cpu())
+    constant = constant_outputs(task, targets, fitted_on)
+    righter = sample_errors(task, constant, targets) - sample_errors(task, outputs, targets)
+    return max(float(standard_errors(gained)), float(standard_errors(righter))) > 2
 
 
 @torch.no_grad()

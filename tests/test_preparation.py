@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from nas.graph import FusionNetwork
 from nas.preparation import EncoderMode, Prepared, Setup, informative, prepare
 from nas.retrain import train_from_scratch
 from nas.search import make_space
-from nas.training import TrainingConfig
+from nas.training import TrainingConfig, evaluation_losses
 from tests.helpers import CPU, tiny_data
 from tests.tiny_runs import OPERATIONS, as_data, tiny_arrays
 
@@ -80,6 +81,22 @@ def test_what_is_informative_beats_the_best_constant_by_two_standard_errors() ->
         prepared, _ = prepare(setup, "pretrained", seed=0)
         batches = split_batch(data, "weights", CPU), split_batch(data, "architecture", CPU)
         assert [informative(setup, trained.network, *batches) for trained in prepared.alone.values()] == expected
+
+
+def test_what_is_right_more_often_is_informative_however_sure_it_is_where_it_is_wrong() -> None:
+    data = informative_data()
+    setup = setup_of(data)
+    prepared, _ = prepare(setup, "pretrained", seed=0)
+    network = prepared.alone["sight"].network
+    with torch.no_grad():
+        network.head.linear.weight.mul_(50)
+    architecture = split_batch(data, "architecture", CPU)
+    wrong = torch.arange(len(architecture)) % 3 == 0  # of a third the label is another one
+    others = (architecture.targets + 1) % 3
+    architecture = replace(architecture, targets=torch.where(wrong, others, architecture.targets))
+    losses = evaluation_losses("classification", network, architecture, CPU)
+    assert losses.mean() > 2  # a constant has log 3, which is 1.1
+    assert informative(setup, network, split_batch(data, "weights", CPU), architecture)
 
 
 @pytest.mark.parametrize("mode", ["auto", "pretrained"])
