@@ -65,23 +65,22 @@ class Cascade(Router):
 
     def log_probabilities(self, sure: Tensor, allowed: Tensor) -> Tensor:
         """Likewise from how sure the answers of all routes but the last one are, (batch, routes − 1)."""
-        stops = torch.stack([self.stop(number, sure[:, number], allowed) for number in range(sure.shape[1])], dim=1)
+        later = allowed[:, 1:].flip(1).int().cummax(dim=1).values.flip(1).bool()  # whether it may stop after that one
+        stops = _where_allowed(self.slope * sure - LEVER * self.threshold, allowed[:, :-1], later)
         going_on = F.logsigmoid(-stops).cumsum(dim=1)
         until = F.pad(going_on, (1, 0))
         return torch.cat([until[:, :-1] + F.logsigmoid(stops), until[:, -1:]], dim=1)
 
-    def stop(self, number: int, sure: Tensor, allowed: Tensor) -> Tensor:
+    def stop(self, number: int, outputs: Tensor, allowed: Tensor) -> Tensor:
         """Logit of stopping after a route, (batch,): positive where it does so in evaluation mode.
 
         Args:
             number: Of the route, not the last one.
-            sure: The `confidence` of its answers, (batch,).
+            outputs: What it puts out, (batch, outputs).
             allowed: Of `nas.gates.allowed_routes`, (batch, routes).
         """
-        logit = self.slope[number] * sure - LEVER * self.threshold[number]
-        logit = logit.masked_fill(~allowed[:, number], -CERTAIN)
-        is_last = allowed[:, number] & ~allowed[:, number + 1 :].any(dim=1)
-        return logit.masked_fill(is_last, CERTAIN)
+        logit = self.slope[number] * confidence(self.task, outputs) - LEVER * self.threshold[number]
+        return _where_allowed(logit, allowed[:, number], allowed[:, number + 1 :].any(dim=1))
 
     def pick(self, logits: Tensor, among: Sequence[int] | None = None) -> Tensor:
         """The first route where stopping is more probable than going on; see `Router.pick`."""
@@ -94,6 +93,11 @@ class Cascade(Router):
     def multiply_adds(self) -> int:
         """Of one sample that runs through all routes."""
         return self.slope.numel()
+
+
+def _where_allowed(logits: Tensor, here: Tensor, later: Tensor) -> Tensor:
+    """Logits of stopping, certain where a sample may not stop here, or may not stop later."""
+    return logits.masked_fill(~here, -CERTAIN).masked_fill(here & ~later, CERTAIN)
 
 
 def confidence(task: Task, outputs: Tensor) -> Tensor:

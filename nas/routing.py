@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from nas.architecture import deepest, tap_modality, tap_name
-from nas.cascade import Cascade, confidence
+from nas.cascade import Cascade
 from nas.encoders.base import State
 from nas.gates import allowed_routes
 
@@ -108,7 +108,7 @@ def _run_cascade(
         if number == last:
             stops = is_open
         elif route is None:
-            stops = is_open & (cascade.stop(number, confidence(cascade.task, answers), allowed) > 0)
+            stops = is_open & (cascade.stop(number, answers, allowed) > 0)
         else:
             stops = is_open & (route[rows] == number)
         outputs[rows[stops]] = answers[stops].to(outputs.dtype)

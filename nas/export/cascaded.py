@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import deepest, tap_modality
-from nas.cascade import Cascade, confidence
+from nas.cascade import Cascade
 from nas.encoders.base import State
 from nas.export.portable import Portable
 from nas.gates import allowed_routes
@@ -63,7 +63,7 @@ class Cascaded(nn.Module):
         # Copies, for a branch must not take one tensor twice: taps may be inputs, or views of what is gone on from.
         outputs, parts = outputs.clone(), {key: part.clone() for key, part in found.items()}
         allowed = allowed_routes(cascade.routes, present, like=outputs)
-        is_open = ~(cascade.stop(0, confidence(cascade.task, outputs), allowed) > 0)
+        is_open = ~(cascade.stop(0, outputs, allowed) > 0)
         for number in range(1, len(self.needed)):
             given = (outputs, is_open, allowed, *inputs, *parts.values())
             outputs, is_open, *fresh = torch.cond(
@@ -87,7 +87,7 @@ class Cascaded(nn.Module):
             answers, found = self._stage(number, arrays, present, parts, count)
             is_sure = torch.ones_like(rows, dtype=torch.bool)
             if number < len(self.needed) - 1:
-                is_sure = cascade.stop(number, confidence(cascade.task, answers), allowed[rows]) > 0
+                is_sure = cascade.stop(number, answers, allowed[rows]) > 0
             return (
                 outputs.index_copy(0, rows, answers),
                 is_open.index_copy(0, rows, ~is_sure),
@@ -150,7 +150,7 @@ class CascadedDense(nn.Module):
         allowed = allowed_routes(cascade.routes, present, like=every[0])
         outputs = every[-1]
         for number in reversed(range(len(every) - 1)):
-            is_sure = cascade.stop(number, confidence(cascade.task, every[number]), allowed) > 0
+            is_sure = cascade.stop(number, every[number], allowed) > 0
             outputs = torch.where(is_sure[:, None], every[number], outputs)
         return outputs
 
