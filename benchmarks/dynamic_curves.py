@@ -84,7 +84,7 @@ class Plan:
 
 
 PLANS = {
-    "avmnist": Plan(encoders="joint", samples=10_000, epochs=8),
+    "avmnist": Plan(encoders="joint", samples=10_000, epochs=16),
     "omniglot8": Plan(encoders="joint"),
 }
 """By data set; others go by the defaults."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations
 
@@ -157,21 +157,17 @@ def add_gate(
     def train_dynamic(one: Architecture) -> Trained:
         return train_on(one, cost=cost)
 
-    def paying(routes: Sequence[Architecture], reads: Sequence[str]) -> list[Architecture]:
-        if len(routes) < 2:
-            return []
-        return paying_routes(problem, train_dynamic(Architecture.gated(routes, reads)).network, parts[1])
-
-    tried = []
+    tried: list[tuple[list[Architecture], tuple[str, ...]]] = []
     if any(level in LEVELS for level in problem.space.dynamic):
         shallow = shallow_taps(problem.space, found)
         seen = seen_by_gate(scored_samples(problem.architecture), network, shallow, problem.device)
         routes = candidate_routes(problem.space, found, candidates, cost, seen, price=problem.training.cost_weight)
-        kept = paying(routes, shallow)
-        tried += [(kept, reads) for reads in dict.fromkeys((shallow, shared_taps(kept) if kept else ())) if reads]
+        if len(routes) > 1:
+            routes = paying_routes(problem, train_dynamic(Architecture.gated(routes, shallow)).network, parts[1])
+        tried += [(routes, reads) for reads in dict.fromkeys((shallow, shared_taps(routes))) if reads]
     if CASCADE in problem.space.dynamic:
-        tried.append((paying(cascade_routes(problem, found, cost, train_dynamic), ()), ()))
-    architectures = [Architecture.gated(kept, reads) for kept, reads in tried if len(kept) > 1]
+        tried.append((cascade_routes(problem, network, found, cost, parts), ()))
+    architectures = [Architecture.gated(routes, reads) for routes, reads in tried if len(routes) > 1]
     if not architectures:
         return Gated(architecture=found, static=found)
     static = train_on(found)
@@ -252,23 +248,26 @@ def candidate_routes(
 
 
 def cascade_routes(
-    problem: Problem, found: Architecture, cost: CostTable, train_dynamic: Callable[[Architecture], Trained]
+    problem: Problem, network: FusionNetwork, found: Architecture, cost: CostTable, parts: tuple[Batch, Batch]
 ) -> list[Architecture]:
     """The routes of a cascade as `nas.stages` finds them, the found architecture last.
 
     What the supernet thinks of a stage says little of what it is worth once it is trained for its own sake, so all of
-    them are, in one network.
+    them are, in one network. A budget is left to the cascade that is made of the best.
 
     Args:
         problem: Of the search.
+        network: The trained supernet.
         found: The static architecture.
         cost: Multiply-adds of every part of the supernet.
-        train_dynamic: Trains a dynamic architecture.
+        parts: As `Problem.train_on` takes them.
     """
     every = every_stage(problem.space, found, cost)
     if not every:
         return [found]
-    trained = train_dynamic(Architecture.gated([*every, found], ())).network
+    unlimited = replace(problem, training=replace(problem.training, max_multiply_adds=0.0))
+    whole = Architecture.gated([*every, found], ())
+    trained = unlimited.train_on(network, whole, share=TRAINING_SHARE, cost=cost, parts=parts).network
     of_routes = Routes.of(trained, problem.architecture, problem.data, problem.device)
     losses = dict(zip(every, of_routes.losses(trained.head.scale).T, strict=False))
     targets = problem.architecture.targets.cpu()
@@ -277,11 +276,11 @@ def cascade_routes(
 
 
 def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> list[Architecture]:
-    """The routes that are worth having, and the last one.
+    """The routes of a gate that are worth having, and the last one.
 
-    Routes that no sample takes go; of a cascade, which has no samples to learn by heart, these are all. Of a gate, as
-    long as there is a route without which the loss with the price of multiply-adds would not be higher by more than one
-    paired standard error, that of the fewest goes, and its samples take what the gate likes second.
+    Routes that no sample takes go. Then, as long as there is a route without which the loss with the price of
+    multiply-adds would not be higher by more than one paired standard error, that of the fewest goes, and its samples
+    take what the gate likes second.
 
     Args:
         problem: Of the search.
@@ -301,7 +300,7 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> lis
 
     taken = set(gate.pick(logits).tolist())
     kept = [number for number in range(len(routes)) if number in taken or number == len(routes) - 1]
-    while len(kept) > 1 and gate.reads:
+    while len(kept) > 1:
         lost = {n: standard_errors(with_routes([k for k in kept if k != n]) - with_routes(kept)) for n in kept[:-1]}
         least = min(lost, key=lambda number: float(lost[number]))
         if lost[least] > 1:

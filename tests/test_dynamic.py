@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ import nas
 from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
-from nas.cost import CostTable, set_route_costs
+from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
 from nas.dynamic import LEVELS, candidate_routes, check_levels, paying_routes, shared_taps
 from nas.explain import Routes
@@ -147,31 +146,6 @@ def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> 
 
 def carry(tap: str) -> Choice:
     return Choice("carry", (tap,))
-
-
-@pytest.mark.parametrize("stopping", [0, 1, 20])
-def test_a_cascade_keeps_the_routes_where_somebody_stops(stopping: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = tiny_problem()
-    sound = architecture(NOTHING, carry("sound@1"))
-    both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
-    built = problem.make_network(problem.space.restrict(Architecture.gated([sound, both], [])))
-    table = CostTable.measure(built, problem.architecture.take(slice(0, 1)).inputs)
-    set_route_costs(built, table)
-    assert built.gate is not None
-    batch = problem.architecture.take(torch.arange(40) % len(problem.architecture))
-    right = torch.nn.functional.one_hot(batch.targets, 2).numpy() * 8.0
-    told = Routes(
-        outputs=np.stack([right, right]),
-        logits=np.log([[0.9, 0.1]] * stopping + [[0.2, 0.8]] * (40 - stopping)),
-        costs=built.gate.costs.numpy(),
-        targets=batch.targets.numpy(),
-        data=problem.data,
-        pick=built.gate.pick,
-    )
-    monkeypatch.setattr(Routes, "of", lambda *_arguments: told)
-    for budget in (0.0, 0.98, 1.0):
-        limited = replace(problem, training=replace(problem.training, max_multiply_adds=budget))
-        assert paying_routes(limited, built, batch) == ([sound, both] if stopping else [both])
 
 
 def test_shared_taps_are_those_that_every_route_computes() -> None:
