@@ -27,11 +27,11 @@ from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask, known_tasks
 from nas.discretize import discretize
 from nas.metrics import score
+from nas.prediction import predict
 from nas.provenance import provenance
 from nas.report.style import ACCENT, INK, figure_style, to_png
 from nas.runs import write_atomically
 from nas.strategies import STRATEGIES, Problem, SearchConfig
-from nas.training import predict
 
 TASKS = ("staged-d1-m2-t1-n0.4-s0", "bilinear-d1-m2-t1-n0.4-s0")
 

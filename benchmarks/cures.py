@@ -33,12 +33,13 @@ from nas.architecture import Architecture, Choice
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.data.failure_tasks import FailureKind, FailureTask
+from nas.prediction import predict
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
 from nas.statistics import Interval, interval, paired_interval
-from nas.training import TrainingConfig, build_network, predict, seeded, train
+from nas.training import TrainingConfig, build_network, seeded, train
 
 CPU = torch.device("cpu")
 

@@ -43,6 +43,7 @@ from nas.dynamic import CASCADE
 from nas.explain import Routes
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better, sample_errors, score
+from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup, prepare
 from nas.provenance import provenance
 from nas.retrain import train_all
@@ -50,7 +51,7 @@ from nas.runs import write_atomically
 from nas.search import find, make_space
 from nas.strategies import SearchConfig
 from nas.thresholds import fitted
-from nas.training import TrainingConfig, pick_device, predict
+from nas.training import TrainingConfig, pick_device
 
 OPERATIONS = ("additive", "multiplicative", "mlp")
 

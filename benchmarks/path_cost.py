@@ -26,12 +26,13 @@ import torch
 from benchmarks.pages import origin_told
 from nas.data import FusionData
 from nas.data.batches import split_batch
+from nas.prediction import losses
 from nas.provenance import provenance
 from nas.relaxation import fair_paths, softmax
 from nas.runs import write_atomically
 from nas.search import make_space
 from nas.strategies.sampled import losses_of_paths
-from nas.training import TrainingConfig, build_network, losses, make_optimizer, pick_device, seeded, step
+from nas.training import TrainingConfig, build_network, make_optimizer, pick_device, seeded, step
 from search_spaces import OPERATIONS
 
 FUSING = [name for name in OPERATIONS if name not in ("none", "carry")]

@@ -26,6 +26,7 @@ from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.evaluate import leaderboard, verdict
 from nas.metrics import PRIMARY, higher_is_better, score
+from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup
 from nas.provenance import provenance
 from nas.resume import begin, what_decides
@@ -34,7 +35,7 @@ from nas.runs import RunFolder, plain, write_atomically
 from nas.search import find, make_space, scorer_of
 from nas.statistics import Interval, amount
 from nas.strategies import SearchConfig
-from nas.training import TrainingConfig, pick_device, predict
+from nas.training import TrainingConfig, pick_device
 
 
 def repeat(

@@ -36,10 +36,11 @@ from nas.architecture import Architecture, Choice
 from nas.cost import multiply_adds, num_parameters
 from nas.data import FusionData
 from nas.data.batches import split_batch
+from nas.prediction import losses
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
-from nas.training import TrainingConfig, build_network, losses, make_optimizer, seeded, step, train
+from nas.training import TrainingConfig, build_network, make_optimizer, seeded, step, train
 
 SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors 128": (128,)}
 

@@ -14,17 +14,10 @@ from nas.cost import CostTable
 from nas.data.batches import shuffled
 from nas.graph import FusionNetwork, Selection
 from nas.one_standard_error import one_standard_error
+from nas.prediction import autocast, evaluation_losses, losses
 from nas.scoring import PathScorer
 from nas.strategies.base import Explored, Problem
-from nas.training import (
-    autocast,
-    evaluation_losses,
-    losses,
-    make_optimizer,
-    seeded,
-    step,
-    steps_per_epoch,
-)
+from nas.training import make_optimizer, seeded, step, steps_per_epoch
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -29,11 +29,12 @@ from nas.gates import what_is_seen
 from nas.graph import FusionNetwork
 from nas.linear_gate import gains
 from nas.metrics import constant_losses, sample_losses
+from nas.prediction import EVALUATION_BATCH, autocast, evaluation_losses, predict_routed
 from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
 from nas.stages import every_stage, steepest
 from nas.strategies.base import Problem
-from nas.training import EVALUATION_BATCH, Trained, autocast, evaluation_losses, predict_routed
+from nas.training import Trained
 
 JUDGING = 3
 """Every third sample of the architecture split judges gates that learn by the others.

@@ -16,7 +16,7 @@ from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_errors, score
-from nas.training import predict, predict_routed, predict_routes
+from nas.prediction import predict, predict_routed, predict_routes
 
 EXTREMES = 10
 """How many samples are named that are fused most, and least."""

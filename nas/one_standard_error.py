@@ -15,9 +15,9 @@ from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses, constant_outputs, sample_errors, sample_losses
+from nas.prediction import predict
 from nas.scoring import paired_z, scored_samples, standard_errors
 from nas.strategies.base import Explored, Problem
-from nas.training import predict
 
 
 def one_standard_error(

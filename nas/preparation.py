@@ -25,19 +25,10 @@ from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses, constant_outputs, sample_errors, sample_losses
+from nas.prediction import EVALUATION_BATCH, autocast, predict
 from nas.scoring import standard_errors
 from nas.space import SearchSpace
-from nas.training import (
-    EVALUATION_BATCH,
-    Log,
-    Trained,
-    TrainingConfig,
-    autocast,
-    build_network,
-    predict,
-    seeded,
-    train,
-)
+from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
 
 EncoderMode = Literal["auto", "pretrained", "joint"]
 

@@ -19,12 +19,13 @@ from nas.load import contestants_of, data_of, load_run, refuse_other_form
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
+from nas.prediction import predict
 from nas.preparation import Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.runs import RunFolder
 from nas.search import RunResult, check_seeds, finished_run, ignore, make_space, retrain_and_judge, write_run
-from nas.training import Log, TrainingConfig, pick_device, predict
+from nas.training import Log, TrainingConfig, pick_device
 
 
 def evaluate(

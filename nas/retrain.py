@@ -14,8 +14,9 @@ from nas.baselines import Contestant, random_architectures
 from nas.cost import multiply_adds, num_parameters, set_route_costs
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
+from nas.prediction import predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
-from nas.training import Trained, build_network, predict, predict_routed, seeded, train
+from nas.training import Trained, build_network, seeded, train
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

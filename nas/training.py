@@ -1,4 +1,4 @@
-"""Training a derived network from scratch, and running a network over a split."""
+"""Training a derived network from scratch."""
 
 from __future__ import annotations
 
@@ -14,20 +14,17 @@ from torch import Tensor, nn
 
 from nas.cascade import Cascade
 from nas.checkpoint import NOWHERE, Slot
-from nas.data.batches import Batch, Endless, in_order, shuffled
+from nas.data.batches import Batch, Endless, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError
-from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes, routes_loss
-from nas.graph import FusionNetwork, Head, Selection
-from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_losses, score
+from nas.gated_training import GateConfig
+from nas.graph import FusionNetwork, Head
 from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
-from nas.routing import every_route, run_routes
+from nas.prediction import autocast
+from nas.regimes import CascadeRegime, GatedRegime, Reached, Regime, StaticRegime
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.space import SearchSpace
-from nas.thresholds import fitted_to
-
-EVALUATION_BATCH = 512
 
 Log = Callable[[Mapping[str, Any]], None]
 """Takes a record of how a search or a training goes."""
@@ -104,11 +101,6 @@ def seeded(seed: int) -> Iterator[torch.Generator]:
         yield torch.Generator().manual_seed(seed)
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """bf16 arithmetic on a GPU, plain float32 elsewhere."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
-
-
 def build_network(
     space: SearchSpace,
     data: FusionData,
@@ -134,70 +126,6 @@ def build_network(
     )
 
 
-def losses(task: Task, network: FusionNetwork, batch: Batch, selection: Selection | None = None) -> Tensor:
-    """The loss of every sample of a batch, (batch,)."""
-    outputs = network(batch.inputs, batch.present, selection)
-    return sample_losses(task, outputs, batch.targets, network.head.scale)
-
-
-@torch.no_grad()
-def predict(
-    network: nn.Module, batch: Batch, device: torch.device, selection: Selection | None = None
-) -> tuple[Tensor, Tensor]:
-    """Runs a network over a split in evaluation mode.
-
-    Returns:
-        Outputs (n, outputs) in float32 and targets, both on the CPU.
-    """
-    network.eval()
-    outputs = []
-    for part in in_order(batch, EVALUATION_BATCH, device):
-        with autocast(device):
-            outputs.append(network(part.inputs, part.present, selection).float())
-    return torch.cat(outputs).cpu(), batch.targets.cpu()
-
-
-@torch.no_grad()
-def predict_routed(network: FusionNetwork, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Runs a dynamic network over a split in evaluation mode.
-
-    Returns:
-        Outputs (n, outputs) in float32 and the route of every sample (n,), both on the CPU.
-    """
-    network.eval()
-    outputs, picked = [], []
-    for part in in_order(batch, EVALUATION_BATCH, device):
-        with autocast(device):
-            some, routes = run_routes(network, part.inputs, part.present)
-        outputs.append(some.float())
-        picked.append(routes)
-    return torch.cat(outputs).cpu(), torch.cat(picked).cpu()
-
-
-def predict_routes(network: FusionNetwork, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Runs every route of a dynamic network over a split in evaluation mode.
-
-    Returns:
-        Outputs (routes, n, outputs) and logits of the gate (n, routes), in float32 on the CPU.
-    """
-    network.eval()
-    outputs, logits = [], []
-    for part in in_order(batch, EVALUATION_BATCH, device):
-        with torch.no_grad(), autocast(device):
-            some, gate = every_route(network, part.inputs, part.present)
-        outputs.append(some.float().cpu())
-        logits.append(gate.float().cpu())
-    return torch.cat(outputs, dim=1), torch.cat(logits)
-
-
-def evaluation_losses(
-    task: Task, network: FusionNetwork, batch: Batch, device: torch.device, selection: Selection | None = None
-) -> Tensor:
-    """The loss of every sample of a split in evaluation mode, (n,), on the CPU."""
-    outputs, targets = predict(network, batch, device, selection)
-    return sample_losses(task, outputs, targets, network.head.scale.cpu())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Trained:
     """A trained network and how it came about.
@@ -219,7 +147,7 @@ class Trained:
     course: tuple[tuple[float, float], ...]
 
 
-def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
+def train(  # noqa: PLR0915  # a training loop, told in order
     network: FusionNetwork,
     task: Task,
     weights: Batch,
@@ -234,10 +162,8 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
 ) -> Trained:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
-    The gate of a dynamic network learns on the architecture split, see `nas.gated_training`; a cascade does so when its
-    routes are trained, see `nas.thresholds`. The best epoch of a static network is that of the best score; of a cascade
-    that of the lowest mean loss of its routes; of another dynamic one that of the lowest loss with the price of its
-    multiply-adds, among those in which the gate decides alone.
+    By which loss, and which epoch is the best one, is up to the regime of its kind, see `nas.regimes`; or the loss is
+    that of an objective. What decides per sample learns on the architecture split.
 
     Args:
         network: Built from a restricted space; moved to the device and changed in place.
@@ -258,9 +184,6 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
     slot = slot or NOWHERE.slot("training")
     log = slot.keep(log)
     network.to(device)
-    if network.gate is not None:
-        network.gate.price.fill_(0.0 if config.max_multiply_adds else config.cost_weight)
-    run: Any = torch.compile(network) if config.compile else network
     with seeded(seed):
         objective = make_objective(config.objective, network, task)
     epochs_of_stage = config.num_epochs(len(weights))
@@ -269,14 +192,15 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
     num_epochs, num_steps = stages * epochs_of_stage, stages * steps_of_stage
     optimizer, scheduler = make_optimizer(with_objective(network, objective), config, steps_of_stage)
     rate = config.modality_dropout_rate or dropout_rate(config.objective)
-    metric = PRIMARY[task]
-    is_cascade = isinstance(network.gate, Cascade)
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
     with seeded(seed) as generator:
-        held_out = Endless(gate_split or architecture, config.batch_size, generator, device)
-        parts: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "scheduler": scheduler}
-        if network.gate is not None and not is_cascade:
-            parts["held_out"] = held_out
+        regime = _regime(network, task, architecture, gate_split or architecture, config, num_steps, generator, device)
+        parts: dict[str, Stateful] = {
+            "network": network,
+            "optimizer": optimizer,
+            "scheduler": scheduler,
+            **regime.parts(),
+        }
         if objective is not None:
             parts["objective"] = objective
 
@@ -284,13 +208,9 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
             return {"course": vars(course), **take_snapshot(generator, **parts)}
 
         def loss_of(batch: Batch, progress: float) -> Tensor:
-            if objective is not None:
-                return objective.loss(ForwardPass.run(task, network, batch, more_taps=objective.reads), progress)
-            if network.gate is None:
-                return losses(task, run, batch).mean()
-            if is_cascade:
-                return routes_loss(task, network, batch)
-            return gated_loss(task, network, batch, next(held_out), config, progress, num_steps, generator)
+            if objective is None:
+                return regime.loss(batch, progress)
+            return objective.loss(ForwardPass.run(task, network, batch, more_taps=objective.reads), progress)
 
         if (found := slot.restore()) is not None:
             with slot.fitting():
@@ -313,80 +233,56 @@ def train(  # noqa: PLR0912, PLR0915  # a training loop, told in order
                 total += loss.detach() * len(batch)
             train_loss = float(total) / len(weights)
             check_finite(train_loss, course.epochs, config)
-            if is_cascade:
-                score_now, loss_now = _judge_routes(task, network, architecture, device)
-            else:
-                score_now, loss_now = _judge(task, network, architecture, config, device)
+            now = regime.judge()
             log(
                 {
                     "epoch": course.epochs,
                     "train_loss": train_loss,
-                    "architecture_loss": loss_now,
-                    "architecture_score": score_now,
+                    "architecture_loss": now.loss,
+                    "architecture_score": now.score,
                 }
             )
-            if network.gate is None:
-                is_best = _better(metric, score_now, course.best_score)
-                is_best = is_best or (score_now == course.best_score and loss_now < course.best_loss)
-            elif is_cascade:
-                is_best = loss_now < course.best_loss
-            else:
-                is_best = loss_now < course.best_loss and gate_decides((course.epochs + 1) / num_epochs)
-                if math.isinf(course.best_loss):
-                    course.best_epoch = course.epochs  # patience begins when the gate decides
-            if objective is not None and not objective.counts((course.epochs + 1) / num_epochs):
-                is_best, course.best_epoch = False, course.epochs
-            if is_best:
-                course.best_loss, course.best_score, course.best_epoch = loss_now, score_now, course.epochs
-                course.best_state = copy.deepcopy(network.state_dict())
-            course.losses.append((train_loss, loss_now))
+            progress = (course.epochs + 1) / num_epochs
+            if not regime.counts(progress) or (objective is not None and not objective.counts(progress)):
+                course.best_epoch = course.epochs  # patience begins with the first epoch that counts
+            elif regime.is_better(now, course.best):
+                course.best_score, course.best_loss = now
+                course.best_epoch, course.best_state = course.epochs, copy.deepcopy(network.state_dict())
+            course.losses.append((train_loss, now.loss))
             course.epochs += 1
             slot.offer(state)
     network.load_state_dict(course.best_state)
     network.eval()
     slot.finish(lambda: {"course": vars(course)})
-    reached = course.best_score, course.best_loss
-    if isinstance(network.gate, Cascade):
-        _learn_where_to_stop(task, network.gate, network, gate_split or architecture, config, device)
-        reached = _judge(task, network, architecture, config, device)
+    reached = regime.finish(course.best)
     return Trained(
         network=network,
-        architecture_score=reached[0],
-        architecture_loss=reached[1],
+        architecture_score=reached.score,
+        architecture_loss=reached.loss,
         train_seconds=slot.seconds(),
         num_epochs=course.epochs,
         course=tuple(course.losses),
     )
 
 
-def _judge(
-    task: Task, network: FusionNetwork, architecture: Batch, config: TrainingConfig, device: torch.device
-) -> tuple[float, float]:
-    """Score and mean loss on the architecture split, the latter with the price of what a gate spends."""
-    targets, price = architecture.targets.cpu(), 0.0
+def _regime(
+    network: FusionNetwork,
+    task: Task,
+    architecture: Batch,
+    held_out: Batch,
+    config: TrainingConfig,
+    num_steps: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Regime:
+    """That of a network's kind, at the beginning of a training."""
+    common: dict[str, Any] = {"task": task, "network": network, "architecture": architecture, "device": device}
     if network.gate is None:
-        outputs, _ = predict(network, architecture, device)
-    else:
-        outputs, picked = predict_routed(network, architecture, device)
-        price = price_of_routes(network, picked, config)
-    loss = float(sample_losses(task, outputs, targets, network.head.scale.cpu()).mean())
-    return score(PRIMARY[task], outputs.numpy(), targets.numpy()), loss + price
-
-
-def _judge_routes(task: Task, network: FusionNetwork, architecture: Batch, device: torch.device) -> tuple[float, float]:
-    """Score of the last route and mean loss of all routes on the architecture split."""
-    outputs, targets = predict_routes(network, architecture, device)[0], architecture.targets.cpu()
-    loss = float(losses_of_routes(task, outputs, targets, network.head.scale.cpu()).mean())
-    return score(PRIMARY[task], outputs[-1].numpy(), targets.numpy()), loss
-
-
-def _learn_where_to_stop(
-    task: Task, cascade: Cascade, network: FusionNetwork, batch: Batch, config: TrainingConfig, device: torch.device
-) -> None:
-    outputs, present = predict_routes(network, batch, device)[0], {name: m.cpu() for name, m in batch.present.items()}
-    losses = losses_of_routes(task, outputs, batch.targets.cpu(), network.head.scale.cpu())
-    found = fitted_to(cascade, outputs, losses, config, present)
-    cascade.load_state_dict(found.state_dict())
+        return StaticRegime(run=torch.compile(network) if config.compile else network, **common)
+    if isinstance(network.gate, Cascade):
+        return CascadeRegime(held_out=held_out, config=config, **common)
+    batches = Endless(held_out, config.batch_size, generator, device)
+    return GatedRegime(held_out=batches, config=config, num_steps=num_steps, generator=generator, **common)
 
 
 @dataclass
@@ -405,6 +301,11 @@ class _Course:
         numbers = (self.best_epoch, self.epochs, self.best_score, self.best_loss)
         if [type(number) for number in numbers] != [int, int, float, float] or not -1 <= self.best_epoch <= self.epochs:
             raise ValueError(f"epochs and scores cannot be {numbers}")
+
+    @property
+    def best(self) -> Reached:
+        """What the best epoch has come to."""
+        return Reached(self.best_score, self.best_loss)
 
     def is_over(self, num_epochs: int, patience: int) -> bool:
         """Whether all epochs are done, or too many since the best one."""
@@ -446,12 +347,6 @@ def check_finite(train_loss: float, epoch: int, config: TrainingConfig) -> None:
             f"training diverged in epoch {epoch + 1}: its loss is {train_loss}; lower the learning_rate of "
             f"{config.learning_rate}, or look for huge values in the data"
         )
-
-
-def _better(metric: str, now: float, best: float) -> bool:
-    if math.isnan(best):  # nothing yet
-        return True
-    return now > best if higher_is_better(metric) else now < best
 
 
 def steps_per_epoch(num_samples: int, config: TrainingConfig) -> int:

@@ -17,9 +17,10 @@ from nas.cost import CostTable, multiply_adds, set_route_costs
 from nas.gated_training import routes_loss
 from nas.graph import FusionNetwork
 from nas.metrics import losses_of_routes
+from nas.prediction import predict_routes
 from nas.routing import every_route, run_routes
 from nas.search import make_space
-from nas.training import predict_routes, train
+from nas.training import train
 from search_spaces import layerwise
 from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem

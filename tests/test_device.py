@@ -14,11 +14,11 @@ from nas.data.batches import Batch, in_order, shuffled, split_batch
 from nas.data.fusion_data import TASKS, FusionData, Task
 from nas.encoders import Encoder
 from nas.graph import FusionNetwork, Selection, StraightThrough
+from nas.prediction import losses
 from nas.relaxation import softmax
 from nas.strategies.pc_darts import mixture
 from nas.strategies.pc_darts import select as select_channels
 from nas.supernet import Supernet
-from nas.training import losses
 from search_spaces import OPERATIONS, layerwise
 from tests.contracts import input_counts, times_of
 from tests.encoders.test_contract import ENCODERS

@@ -21,10 +21,11 @@ from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
 from nas.graph import FusionNetwork, Head
 from nas.one_standard_error import one_standard_error
+from nas.prediction import losses, predict
 from nas.scoring import PathScorer
 from nas.space import SearchSpace
 from nas.strategies import Explored, Problem
-from nas.training import losses, predict, train
+from nas.training import train
 from search_spaces import layerwise
 from tests.strategies.problems import CPU, TRAINING, tiny_problem, tiny_space
 

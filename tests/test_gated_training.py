@@ -18,8 +18,9 @@ from nas.errors import UserError
 from nas.gated_training import gate_decides, gated_loss, price_of_share
 from nas.gates import RELAXATIONS, Gate
 from nas.graph import FusionNetwork
+from nas.prediction import evaluation_losses
 from nas.routing import run_routes
-from nas.training import Trained, TrainingConfig, drop_modalities, evaluation_losses, train
+from nas.training import Trained, TrainingConfig, drop_modalities, train
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 

@@ -23,12 +23,12 @@ from nas.guards import (
     judge,
     suspect,
 )
+from nas.prediction import losses
 from nas.relaxation import softmax
 from nas.scoring import standard_errors
 from nas.strategies import STRATEGIES, Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order, plain_softmax
 from nas.supernet import Supernet
-from nas.training import losses
 from tests.strategies.problems import CPU, SEARCH, TRAINING, same_tensors, state_of, tiny_problem, tiny_supernet
 
 _HEALTHY = Look(

@@ -14,10 +14,11 @@ from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
 from nas.graph import FusionNetwork
+from nas.prediction import evaluation_losses
 from nas.preparation import EncoderMode, Prepared, Setup, informative, prepare
 from nas.retrain import train_from_scratch
 from nas.search import make_space
-from nas.training import TrainingConfig, evaluation_losses
+from nas.training import TrainingConfig
 from tests.helpers import CPU, tiny_data
 from tests.tiny_runs import OPERATIONS, as_data, tiny_arrays
 

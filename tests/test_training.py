@@ -19,15 +19,13 @@ from nas.data.fusion_data import FusionData
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
+from nas.prediction import evaluation_losses, losses, predict
 from nas.training import (
     Trained,
     TrainingConfig,
     build_network,
-    evaluation_losses,
-    losses,
     make_optimizer,
     pick_device,
-    predict,
     seeded,
     step,
     steps_per_epoch,
@@ -196,7 +194,7 @@ def test_evaluation_losses_are_those_of_evaluation_mode_batch_by_batch(monkeypat
     network, batch = network_of(data).train(), split_batch(data, "architecture", CPU)
     with torch.no_grad():
         expected = losses("regression", copy.deepcopy(network).eval(), batch)
-    monkeypatch.setattr("nas.training.EVALUATION_BATCH", 7)
+    monkeypatch.setattr("nas.prediction.EVALUATION_BATCH", 7)
     torch.testing.assert_close(evaluation_losses("regression", network, batch, CPU), expected)
 
 

@@ -23,8 +23,9 @@ from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
+from nas.prediction import predict
 from nas.runs import RunFolder
-from nas.training import TrainingConfig, build_network, predict, seeded
+from nas.training import TrainingConfig, build_network, seeded
 from nas.weights import architecture_hash, describe_network, load_weights, save_weights, weights_hash
 from search_spaces import layerwise
 

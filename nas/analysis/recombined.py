@@ -11,8 +11,8 @@ from torch import Tensor
 from nas.architecture import tap_modality
 from nas.data.batches import Batch, in_order
 from nas.graph import FusionNetwork
+from nas.prediction import EVALUATION_BATCH, autocast
 from nas.routing import fuse_routes, taps_of_routes
-from nas.training import EVALUATION_BATCH, autocast
 
 BLOCK = 4096
 """Recombined samples that the head answers at once."""

@@ -22,9 +22,10 @@ from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.guards import Guarded
+from nas.prediction import evaluation_losses
 from nas.relaxation import entropy
 from nas.space import SearchSpace
-from nas.training import Log, Trained, TrainingConfig, build_network, evaluation_losses, seeded, train
+from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
 
 
 @dataclass(frozen=True, kw_only=True)

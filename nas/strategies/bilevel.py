@@ -20,17 +20,15 @@ from nas.data.batches import Batch, Endless, shuffled
 from nas.graph import Selection
 from nas.guards import LOOKS, Guards
 from nas.objectives import ForwardPass, dropout_rate, make_objective
+from nas.prediction import autocast, evaluation_losses, losses
 from nas.relaxation import softmax
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
 from nas.training import (
-    autocast,
     check_finite,
     drop_modalities,
-    evaluation_losses,
     fitting,
-    losses,
     make_optimizer,
     seeded,
     step,

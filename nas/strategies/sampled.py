@@ -25,12 +25,12 @@ from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
 from nas.objectives import ForwardPass, dropout_rate, make_objective
+from nas.prediction import autocast
 from nas.relaxation import fair_paths
 from nas.scoring import PathScorer
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
 from nas.strategies.base import Explored, Problem, encoders_train
 from nas.training import (
-    autocast,
     check_finite,
     drop_modalities,
     fitting,

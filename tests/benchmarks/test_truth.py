@@ -12,7 +12,8 @@ from benchmarks import truth
 from benchmarks.truth import Job, Row, Truth, enumerated, signature, space_of, taps_of, trained
 from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask
-from nas.training import TrainingConfig, build_network, evaluation_losses, seeded, train
+from nas.prediction import evaluation_losses
+from nas.training import TrainingConfig, build_network, seeded, train
 
 CPU = torch.device("cpu")
 TWO = KnownTask(kind="additive", depth=0, samples=130, test_samples=100)

@@ -25,9 +25,9 @@ from nas.errors import UserError
 from nas.export import FORMATS, export
 from nas.export.record import to_json
 from nas.export.subject import Subject
+from nas.prediction import predict
 from nas.routing import run_routes
 from nas.runs import RunFolder
-from nas.training import predict
 from nas.weights import load_weights
 from tests.helpers import CPU, tiny_batch
 from tests.tiny_runs import as_data, dynamic_run, finished_run, tiny_arrays

@@ -12,7 +12,8 @@ from torch import nn
 from nas.objectives.base import ForwardPass
 from nas.objectives.gradient_modulation import GradientModulation, modulation, unimodal_scores
 from nas.objectives.steps import parameters_of
-from nas.training import losses, make_optimizer, step
+from nas.prediction import losses
+from nas.training import make_optimizer, step
 from tests.objectives.networks import CONFIG, DATA, batch_of, network_of
 
 

@@ -16,8 +16,9 @@ from nas.data.batches import shuffled, split_batch
 from nas.errors import UserError
 from nas.objectives import OBJECTIVES, check_objective, dropout_rate, make_objective, parse
 from nas.objectives.base import deepest_taps
+from nas.prediction import losses
 from nas.strategies import STRATEGIES
-from nas.training import TrainingConfig, losses, seeded, train
+from nas.training import TrainingConfig, seeded, train
 from tests.helpers import CPU
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.objectives.networks import CONFIG, DATA, network_of

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.graph import StraightThrough
+from nas.prediction import losses
 from nas.relaxation import gumbel
 from nas.strategies import STRATEGIES
 from nas.strategies.gdas import temperature
-from nas.training import losses
 from search_spaces import OPERATIONS
 from tests.strategies.problems import TRAINING, tiny_problem, tiny_supernet
 

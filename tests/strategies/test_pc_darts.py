@@ -9,11 +9,12 @@ import torch
 
 from nas.architecture import Choice
 from nas.graph import PartialChannels
+from nas.prediction import losses
 from nas.relaxation import edge_normalised, partial_channels
 from nas.space import FusionNode, SearchSpace
 from nas.strategies.pc_darts import beliefs, mixture, sampled_channels, select
 from nas.supernet import Supernet
-from nas.training import losses, seeded
+from nas.training import seeded
 from search_spaces import OPERATIONS
 from tests.helpers import tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem, tiny_supernet

@@ -16,8 +16,9 @@ from torch import Tensor
 from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
 from nas.gated_training import GateConfig
+from nas.prediction import evaluation_losses
 from nas.strategies import STRATEGIES, Explored, SearchConfig
-from nas.training import Trained, TrainingConfig, evaluation_losses
+from nas.training import Trained, TrainingConfig
 from tests.strategies.problems import (
     CPU,
     SEARCH,

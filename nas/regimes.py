@@ -1,0 +1,192 @@
+"""How a network learns and is judged: one regime for static networks, one for those with a gate, one for cascades.
+
+What all trainings have in common, their steps and epochs, is `nas.training.train`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from nas.cascade import Cascade
+from nas.data.batches import Batch, Endless
+from nas.data.fusion_data import Task
+from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes, routes_loss
+from nas.graph import FusionNetwork
+from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_losses, score
+from nas.prediction import losses, predict, predict_routed, predict_routes
+from nas.snapshot import Stateful
+from nas.thresholds import fitted_to
+
+
+class Reached(NamedTuple):
+    """What a network comes to on the architecture split: its primary metric and its loss."""
+
+    score: float = math.nan
+    loss: float = math.inf
+
+
+@dataclass(kw_only=True)
+class Regime(ABC):
+    """What is particular about the training of one kind of network.
+
+    Attributes:
+        task: What the target is.
+        network: That learns, on the device.
+        architecture: The architecture split, which chooses the epoch.
+        device: Of the network.
+    """
+
+    task: Task
+    network: FusionNetwork
+    architecture: Batch
+    device: torch.device
+
+    @abstractmethod
+    def loss(self, batch: Batch, progress: float) -> Tensor:
+        """What a step descends on, ().
+
+        Args:
+            batch: Of the weights split.
+            progress: Of the training, 0 to 1.
+        """
+
+    @abstractmethod
+    def judge(self) -> Reached:
+        """What the network comes to as it is."""
+
+    def is_better(self, now: Reached, best: Reached) -> bool:
+        """Whether an epoch is better than the best one so far: here that of the lower loss."""
+        return now.loss < best.loss
+
+    def counts(self, progress: float) -> bool:  # noqa: ARG002  # as all regimes
+        """Whether an epoch that ends there may be the best one."""
+        return True
+
+    def parts(self) -> Mapping[str, Stateful]:
+        """What else changes with a step, by name."""
+        return {}
+
+    def finish(self, best: Reached) -> Reached:
+        """Learns what is left to be learned in the best epoch, and tells what the network comes to then."""
+        return best
+
+
+@dataclass(kw_only=True)
+class StaticRegime(Regime):
+    """Every sample runs through all of the network; the best epoch is that of the best score, then of the lowest loss.
+
+    Attributes:
+        run: The network, or what it was compiled to.
+    """
+
+    run: Any
+
+    def loss(self, batch: Batch, progress: float) -> Tensor:  # noqa: ARG002
+        """The task's."""
+        return losses(self.task, self.run, batch).mean()
+
+    def judge(self) -> Reached:
+        """By the task's loss."""
+        return _reached(self, predict(self.network, self.architecture, self.device)[0])
+
+    def is_better(self, now: Reached, best: Reached) -> bool:
+        """Whether the score is better, or as good with a lower loss."""
+        sense = 1 if higher_is_better(PRIMARY[self.task]) else -1
+        return math.isnan(best.score) or (sense * now.score, -now.loss) > (sense * best.score, -best.loss)
+
+
+@dataclass(kw_only=True)
+class GatedRegime(Regime):
+    """The gate learns along with its routes, see `nas.gated_training`.
+
+    The best epoch is that of the lowest loss with the price of its multiply-adds, among those in which the gate decides
+    alone.
+
+    Attributes:
+        held_out: By which the gate learns.
+        config: How.
+        num_steps: Of the whole training.
+        generator: On the CPU, of draws of the relaxation.
+    """
+
+    held_out: Endless
+    config: GateConfig
+    num_steps: int
+    generator: torch.Generator
+
+    def __post_init__(self) -> None:
+        """Sets the price that it begins with."""
+        assert self.network.gate is not None
+        self.network.gate.price.fill_(0.0 if self.config.max_multiply_adds else self.config.cost_weight)
+
+    def loss(self, batch: Batch, progress: float) -> Tensor:
+        """That of `nas.gated_training`."""
+        held_out = next(self.held_out)
+        return gated_loss(
+            self.task, self.network, batch, held_out, self.config, progress, self.num_steps, self.generator
+        )
+
+    def judge(self) -> Reached:
+        """With the price of what samples spend."""
+        return judge_routed(self, self.config)
+
+    def counts(self, progress: float) -> bool:
+        """Whether the gate decides alone."""
+        return gate_decides(progress)
+
+    def parts(self) -> Mapping[str, Stateful]:
+        """How far the held-out samples have been gone through."""
+        return {"held_out": self.held_out}
+
+
+@dataclass(kw_only=True)
+class CascadeRegime(Regime):
+    """All routes learn from all samples; the best epoch is that of their lowest mean loss; then it learns to stop.
+
+    Attributes:
+        held_out: By which it learns where to stop, see `nas.thresholds`.
+        config: With price or budget.
+    """
+
+    held_out: Batch
+    config: GateConfig
+
+    def loss(self, batch: Batch, progress: float) -> Tensor:  # noqa: ARG002
+        """The mean of all routes."""
+        return routes_loss(self.task, self.network, batch)
+
+    def judge(self) -> Reached:
+        """The score of the last route, and the mean loss of all."""
+        outputs, targets = predict_routes(self.network, self.architecture, self.device)[0], self.architecture.targets
+        lost = losses_of_routes(self.task, outputs, targets.cpu(), self.network.head.scale.cpu())
+        return Reached(score(PRIMARY[self.task], outputs[-1].numpy(), targets.cpu().numpy()), float(lost.mean()))
+
+    def finish(self, best: Reached) -> Reached:  # noqa: ARG002
+        """Fits where it stops; what it comes to has the price of what samples spend."""
+        cascade = self.network.gate
+        assert isinstance(cascade, Cascade)
+        outputs = predict_routes(self.network, self.held_out, self.device)[0]
+        lost = losses_of_routes(self.task, outputs, self.held_out.targets.cpu(), self.network.head.scale.cpu())
+        present = {name: mask.cpu() for name, mask in self.held_out.present.items()}
+        cascade.load_state_dict(fitted_to(cascade, outputs, lost, self.config, present).state_dict())
+        return judge_routed(self, self.config)
+
+
+def judge_routed(regime: Regime, config: GateConfig) -> Reached:
+    """What a dynamic network comes to as it decides now, its loss with the price of what samples spend."""
+    outputs, picked = predict_routed(regime.network, regime.architecture, regime.device)
+    reached = _reached(regime, outputs)
+    return reached._replace(loss=reached.loss + price_of_routes(regime.network, picked, config))
+
+
+def _reached(regime: Regime, outputs: Tensor) -> Reached:
+    targets = regime.architecture.targets.cpu()
+    lost = sample_losses(regime.task, outputs, targets, regime.network.head.scale.cpu())
+    return Reached(score(PRIMARY[regime.task], outputs.numpy(), targets.numpy()), float(lost.mean()))
