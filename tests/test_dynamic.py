@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ import nas
 from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
+from nas.cascade import Cascade
 from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
-from nas.dynamic import LEVELS, candidate_routes, check_levels, paying_routes, shared_taps
+from nas.dynamic import LEVELS, add_gate, candidate_routes, check_levels, paying_routes, shared_taps
 from nas.explain import Routes
 from nas.linear_gate import gains
 from nas.routing import run_routes
@@ -146,6 +148,26 @@ def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> 
 
 def carry(tap: str) -> Choice:
     return Choice("carry", (tap,))
+
+
+def test_a_cascade_keeps_every_stage_that_lowers_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Even if nobody stops there at the price of the search: at another one, or on other samples, somebody may."""
+    problem = tiny_problem()
+    problem = replace(problem, space=replace(problem.space, dynamic=("cascade",)))
+    both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
+    sound, sight = (architecture(NOTHING, carry(f"{name}@1")) for name in ("sound", "sight"))
+    supernet = problem.make_network(problem.space)
+    cost = CostTable.measure(supernet, problem.architecture.take(slice(0, 1)).inputs)
+
+    def never(cascade: Cascade, *_arguments: object) -> Cascade:
+        cascade.threshold.data.fill_(100.0)
+        return cascade
+
+    monkeypatch.setattr("nas.regimes.fitted_to", never)
+    monkeypatch.setattr("nas.dynamic.steepest", lambda *_arguments: [sound, sight])
+    candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
+    gated = add_gate(problem, supernet, both, candidates, cost)
+    assert [one.routes() for one in gated.tried] == [(sound, sight, both)]
 
 
 def test_shared_taps_are_those_that_every_route_computes() -> None:
