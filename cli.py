@@ -63,12 +63,12 @@ def search(
     dynamic: Annotated[
         str,
         typer.Option(
-            help="What may be decided per sample, comma-separated: modality, fusion, operation, of which a gate picks; "
-            "cascade, where routes are tried in turn until an answer is sure (not for regression)."
+            help="What to decide per sample, comma-separated: modality (which to read), fusion (how deep), operation "
+            "(which), by a learned gate; cascade: cheap answers first, on while unsure (not for regression); none."
         ),
     ] = "",
     cost_weight: Annotated[
-        float, typer.Option(help="Loss that all multiply-adds of a sample are worth to a gate or a cascade.")
+        float, typer.Option(help="Loss worth taking to skip all multiply-adds of a sample; higher saves more.")
     ] = 0.1,
     max_multiply_adds: Annotated[
         str, typer.Option(help="Budget of a dynamic network, such as 40% of the static one's; in place of cost-weight.")
@@ -100,7 +100,9 @@ def search(
     seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
     searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
     epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
-    budget: Annotated[str, typer.Option(help="Time of each search proper, such as 90s, 10m or 1h.")] = "",
+    budget: Annotated[
+        str, typer.Option(help="Time of each search proper, such as 90s, 10m or 1h; reading out comes on top.")
+    ] = "",
     trainings: Annotated[
         int, typer.Option(help="Architectures that a search without a supernet trains; 0 chooses by strategy.")
     ] = 0,
@@ -129,7 +131,7 @@ def search(
             task=task or None,
             space=space,
             operations=[part.strip() for part in operations.split(",")] if operations else None,
-            dynamic=[part.strip() for part in dynamic.split(",")] if dynamic else None,
+            dynamic=_levels(dynamic),
             strategy=strategy,
             discretization=discretization,
             encoders=cast(Any, encoders),  # names are checked there
@@ -324,23 +326,28 @@ def compare(
 
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
-    """List data sets, spaces, operations, strategies, discretizations, objectives and formats.
+    """List data sets, spaces, operations, strategies, dynamic levels, discretizations, objectives and formats.
 
     Example: fusenas list --json
     """
+    from nas import cascade  # noqa: PLC0415
     from nas.data import EMBEDDED  # noqa: PLC0415
     from nas.discretize import DISCRETIZATIONS  # noqa: PLC0415
+    from nas.dynamic import CASCADE, LEVELS  # noqa: PLC0415
     from nas.export import FORMATS  # noqa: PLC0415
+    from nas.gates import RELAXATIONS  # noqa: PLC0415
     from nas.objectives import OBJECTIVES  # noqa: PLC0415
     from nas.space import space_names  # noqa: PLC0415
     from nas.strategies import STRATEGIES  # noqa: PLC0415
     from search_spaces import OPERATIONS  # noqa: PLC0415
 
-    found = {
+    found: dict[str, dict[str, str]] = {
         "data": {name: _first_line(builder) for name, builder in EMBEDDED.items()},
         "spaces": dict.fromkeys(space_names(), ""),
         "operations": {name: f"order {op.order}: {op.formula}" for name, op in OPERATIONS.items()},
         "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
+        "dynamic": {name: _first_line(level) for name, level in LEVELS.items()} | {CASCADE: _first_line(cascade)},
+        "gates": dict.fromkeys(map(str, RELAXATIONS), ""),
         "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
         "objectives": {f"{name}{known.takes}": known.words for name, known in OBJECTIVES.items()},
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
@@ -352,6 +359,13 @@ def list_(as_json: AsJson = False) -> None:
         print(f"{kind}:")
         for name, words in names.items():
             print(f"  {name:28}{words}".rstrip())
+
+
+def _levels(text: str) -> list[str] | None:
+    """Those that are asked for; None where it is left to the space."""
+    if text.strip() == "none":
+        return []
+    return [part.strip() for part in text.split(",")] if text else None
 
 
 def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:

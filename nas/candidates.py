@@ -38,6 +38,12 @@ class Candidates:
         """Some of them, (rows,)."""
         return Candidates(self.indices[rows], self.losses[torch.from_numpy(rows)])
 
+    def including(self, index: tuple[int, ...], scorer: PathScorer) -> Candidates:
+        """These and one more, with its index of every node, if it is not among them."""
+        if (self.indices == np.array(index)).all(axis=1).any():
+            return self
+        return Candidates(np.vstack([self.indices, index]), torch.cat([self.losses, scorer.losses([index])]))
+
     def z(self) -> Tensor:
         """Paired standard errors above the best, (architectures,)."""
         return paired_z(self.losses, self.losses[self.best()])

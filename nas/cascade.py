@@ -82,13 +82,13 @@ class Cascade(Router):
         logit = self.slope[number] * confidence(self.task, outputs) - LEVER * self.threshold[number]
         return _where_allowed(logit, allowed[:, number], allowed[:, number + 1 :].any(dim=1))
 
-    def pick(self, logits: Tensor, among: Sequence[int] | None = None) -> Tensor:
+    def pick(self, logits: Tensor) -> Tensor:
         """The first route where stopping is more probable than going on; see `Router.pick`."""
         probabilities = logits.softmax(dim=1)
         later = probabilities.flip(1).cumsum(dim=1).flip(1) - probabilities
         stops = probabilities > later
         stops[:, -1] = True
-        return (stops if among is None else stops[:, list(among)]).int().argmax(dim=1)
+        return stops.int().argmax(dim=1)
 
     def multiply_adds(self) -> int:
         """Of one sample that runs through all routes."""

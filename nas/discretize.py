@@ -125,11 +125,12 @@ def discretize(problem: Problem, explored: Explored, method: str) -> Discretized
         problem.space, PathScorer(network, problem.data.task, problem.architecture, problem.device)
     )
     architecture = DISCRETIZATIONS[method](problem, network, explored, candidates, cost)
-    after = PathScorer(network, problem.data.task, problem.architecture, problem.device).loss(architecture)
+    # Anew, for deciding may have changed the weights.
+    scorer = PathScorer(network, problem.data.task, problem.architecture, problem.device)
     return Discretized(
         architecture=architecture,
         loss_before=explored.loss,
-        loss_after=after,
-        candidates=candidates,
+        loss_after=scorer.loss(architecture),
+        candidates=candidates.including(problem.space.index(architecture), scorer),
         cost=cost,
     )

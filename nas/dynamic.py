@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,10 +23,10 @@ from nas.architecture import Architecture, tap_name
 from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
-from nas.errors import unknown_name
+from nas.errors import UserError, unknown_name
 from nas.explain import Routes
-from nas.gated_training import GateConfig, price_of_share
-from nas.gates import what_is_seen
+from nas.gated_training import priced
+from nas.gates import Gate, what_is_seen
 from nas.graph import FusionNetwork
 from nas.linear_gate import gains
 from nas.metrics import constant_losses, sample_losses
@@ -34,7 +35,7 @@ from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
 from nas.stages import every_stage, steepest
 from nas.strategies.base import Problem
-from nas.training import Trained
+from nas.training import Trained, drop_modalities
 
 JUDGING = 3
 """Every third sample of the architecture split judges gates that learn by the others.
@@ -45,6 +46,9 @@ is, and so would routes that nobody needs.
 
 TRAINING_SHARE = 1.0
 """Length of the training of a gate in the search, as a share of one from scratch."""
+
+PRICES_OF_BUDGETS = (0.0, *(0.05 * 2**number for number in range(12)))
+"""Of the found architecture's multiply-adds, in loss, at which routes are looked for if there is a budget."""
 
 MAX_MODALITIES = 4
 """Up to so many modalities every subset is a route of the modality level; of more, only each alone."""
@@ -100,8 +104,10 @@ def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
     """The levels, each once.
 
     Raises:
-        UserError: If there is no level of such a name.
+        UserError: If there is no level of such a name, or what should be a list of names is one.
     """
+    if isinstance(levels, str):
+        raise UserError(f"dynamic levels are a list of names such as [{levels!r}], got {levels!r}")
     for name in levels:
         if name not in LEVELS and name != CASCADE:
             raise unknown_name("dynamic level", name, [*LEVELS, CASCADE])
@@ -131,6 +137,28 @@ class Gated:
     static_loss: float = math.nan
     behind: float = math.nan
 
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values: whether it was taken, and against what; no numbers where there was nothing to compare."""
+        compared = {"static_loss": self.static_loss, "behind": self.behind} if self.tried else {}
+        tried = zip(self.tried, self.losses, strict=True)
+        return {
+            "taken": self.architecture.gating is not None,
+            "tried": [{"in_words": one.in_words(), "loss": loss} for one, loss in tried],
+            **compared,
+            "in_words": self.in_words(),
+        }
+
+    def in_words(self) -> str:
+        """Why nothing is decided per sample, in a sentence; "" if something is."""
+        if self.architecture.gating is not None:
+            return ""
+        if not self.tried:
+            return "Nothing is decided per sample: no cheaper route was worth having."
+        return (
+            "Nothing is decided per sample: with the price of multiply-adds, the best that was tried lies "
+            f"{self.behind:.1f} standard errors behind the static architecture."
+        )
+
 
 def add_gate(
     problem: Problem, network: FusionNetwork, found: Architecture, candidates: Candidates, cost: CostTable
@@ -141,7 +169,7 @@ def add_gate(
     these, which are computed anyway; a cascade reads the answers of its routes. All that the space asks for are
     trained, and that of the lowest loss is compared with the static architecture. It is taken if it lies no more than
     one paired standard error behind, for it is the cheaper one. Gates learn by two thirds of the architecture split
-    here, and are judged by the last one.
+    here, and are judged by the last one; with modality dropout, routes are judged on samples that lack something, too.
 
     Args:
         problem: Of the search.
@@ -150,8 +178,11 @@ def add_gate(
         candidates: All that were scored.
         cost: Multiply-adds of every part of the supernet.
     """
+    if not found.taps():  # a constant has nothing to skip
+        return Gated(architecture=found, static=found)
     judges = torch.arange(len(problem.architecture), device=problem.architecture.targets.device) % JUDGING == 0
     parts = problem.architecture.take(~judges), problem.architecture.take(judges)
+    judging = drop_modalities(parts[1], problem.training.dropped, torch.Generator().manual_seed(problem.seed))
     train_on = partial(problem.train_on, network, share=TRAINING_SHARE, parts=parts)
 
     @cache  # where all routes pay, what was trained to see that is what is compared
@@ -162,9 +193,9 @@ def add_gate(
     if any(level in LEVELS for level in problem.space.dynamic):
         shallow = shallow_taps(problem.space, found)
         seen = seen_by_gate(scored_samples(problem.architecture), network, shallow, problem.device)
-        routes = candidate_routes(problem.space, found, candidates, cost, seen, price=problem.training.cost_weight)
+        routes = affordable_routes(problem, found, candidates, cost, seen)
         if len(routes) > 1:
-            routes = paying_routes(problem, train_dynamic(Architecture.gated(routes, shallow)).network, parts[1])
+            routes = paying_routes(problem, train_dynamic(Architecture.gated(routes, shallow)).network, judging)
         tried += [(routes, reads) for reads in dict.fromkeys((shallow, shared_taps(routes))) if reads]
     if CASCADE in problem.space.dynamic:
         tried.append((cascade_routes(problem, network, found, cost, parts), ()))
@@ -174,8 +205,8 @@ def add_gate(
     static = train_on(found)
     gated = [train_dynamic(one) for one in architectures]
     best = min(range(len(gated)), key=lambda number: gated[number].architecture_loss)
-    of_static = priced_losses(problem, static.network, parts[1])
-    behind = float(standard_errors(priced_losses(problem, gated[best].network, parts[1]) - of_static))
+    of_static = priced_losses(problem, static.network, judging)
+    behind = float(standard_errors(priced_losses(problem, gated[best].network, judging) - of_static))
     return Gated(
         architecture=architectures[best] if behind <= 1 else found,
         static=found,
@@ -188,20 +219,12 @@ def add_gate(
 
 def priced_losses(problem: Problem, network: FusionNetwork, batch: Batch) -> Tensor:
     """The loss of every sample of a batch, with the price of its multiply-adds, (n,)."""
-    task, training = problem.data.task, problem.training
     if network.gate is None:
-        losses = evaluation_losses(task, network, batch, problem.device)
-        return losses + price_of_share(1.0, training)
+        losses = evaluation_losses(problem.data.task, network, batch, problem.device)
+        return priced(losses, torch.ones_like(losses), problem.training)
     outputs, picked = predict_routed(network, batch, problem.device)
-    losses = sample_losses(task, outputs, batch.targets.cpu(), network.head.scale.cpu())
-    return _priced(losses, network.gate.shares().cpu()[picked], training.cost_weight, training)
-
-
-def _priced(losses: Tensor, spent: Tensor, price: Tensor | float, config: GateConfig) -> Tensor:
-    """Losses with the price of what each sample spends, as a share of the static multiply-adds, (n,) each."""
-    if config.max_multiply_adds:  # a budget is kept on average, not by each sample
-        return losses + price_of_share(float(spent.mean()), config)
-    return losses + price * spent
+    losses = sample_losses(problem.data.task, outputs, batch.targets.cpu(), network.head.scale.cpu())
+    return priced(losses, network.gate.shares().cpu()[picked], problem.training)
 
 
 @torch.no_grad()
@@ -213,6 +236,32 @@ def seen_by_gate(batch: Batch, network: FusionNetwork, reads: Sequence[str], dev
         with autocast(device):
             parts.append(what_is_seen(reads, network.encode(part.inputs, reads), part.present).float().cpu())
     return torch.cat(parts)
+
+
+def affordable_routes(
+    problem: Problem, found: Architecture, candidates: Candidates, cost: CostTable, seen: Tensor
+) -> list[Architecture]:
+    """Those of `candidate_routes` at the price of multiply-adds; or, with a budget, at the lowest price that keeps it.
+
+    A budget can be kept if the cheapest route does so; where not even that of the highest price does, that is taken.
+
+    Args:
+        problem: Of the search, with price or budget.
+        found: As in `candidate_routes`.
+        candidates: As in `candidate_routes`.
+        cost: As in `candidate_routes`.
+        seen: As in `candidate_routes`.
+    """
+    routes_at = partial(candidate_routes, problem.space, found, candidates, cost, seen)
+    budget = problem.training.max_multiply_adds
+    if not budget:
+        return routes_at(price=problem.training.cost_weight)
+    reads = shallow_taps(problem.space, found)
+    for price in PRICES_OF_BUDGETS:
+        routes = routes_at(price=price)
+        if cost.of_route(routes[0], reads) <= budget * cost.total(found):
+            break
+    return routes
 
 
 def candidate_routes(
@@ -289,15 +338,14 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> lis
         batch: By which the gate did not learn.
     """
     gate, routes = network.gate, network.space.sole().routes()
-    assert gate is not None
+    assert isinstance(gate, Gate)
     of_routes = Routes.of(network, batch, problem.data, problem.device)
     losses, logits = of_routes.losses(network.head.scale), torch.from_numpy(of_routes.logits)
 
     def with_routes(numbers: list[int]) -> Tensor:
-        picked = gate.pick(logits, numbers)
-        spent = gate.shares().cpu()[numbers][picked]
+        picked = gate.pick(logits[:, numbers])
         own = losses[:, numbers].gather(1, picked[:, None]).squeeze(1)
-        return _priced(own, spent, gate.price.cpu(), problem.training)
+        return priced(own, gate.shares().cpu()[numbers][picked], problem.training)
 
     taken = set(gate.pick(logits).tolist())
     kept = [number for number in range(len(routes)) if number in taken or number == len(routes) - 1]

@@ -165,7 +165,8 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
     if static is not None:
         gating = found.architecture.gating
         who = "cascade" if gating and gating.is_cascade else "gate"
-        sentences.append(f"{capital(_gain(f'the {who}', found, static, f'the same without a {who}', task))}.")
+        gain = capital(_gain(f"the {who}", found, static, f"the same without a {who}", task))
+        sentences.append(f"{gain.replace('adds nothing measurable over', 'changes nothing measurable against')}.")
     if late is not None and late.architecture == found.architecture:
         sentences.append("The found architecture is plain late fusion.")
     elif late is not None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.architecture import deepest
 from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
@@ -140,12 +141,15 @@ def explain(
         - `reads` of the gate, nothing for a cascade; `routes`: one each with `in_words`, `modalities`, `multiply_adds`,
           in a cascade of all routes so far, `share` of samples, `shares` per class (empty unless the task is
           classification), and its `score` if all samples take it;
+        - `lacking`: share of samples that lack a modality, by which the gate is forced;
         - `multiply_adds` and `static_multiply_adds`; `curve`, `random` and `oracle`: points of (multiply-adds, score);
-        - `most_fused` and `least_fused`: samples by their number in the split, each with its `target` and `fused`, the
-          multiply-adds that the gate's probabilities expect, as a share of the static architecture's;
+        - `most_fused` and `least_fused`: samples that lack nothing, if there are any, by their number in the split,
+          each with its `target` and `fused`, the multiply-adds that the probabilities expect, as a share of the static
+          architecture's;
         - `confidence`: for some samples `fused`, and per modality in `alone` the largest probability that its own
           network gives to a class; empty unless the task is classification;
-        - `missing`: per modality the `score` and the `multiply_adds` if no sample has it.
+        - `missing`: per modality the `score` and the `multiply_adds` if no sample has it, and whether a route
+          `does_without` it.
     """
     assert network.gate is not None
     routes = Routes.of(network, batch, data, device)
@@ -155,7 +159,10 @@ def explain(
     picked = routes.picked()
     probabilities = np.exp(routes.logits - routes.logits.max(axis=1, keepdims=True))
     fused = (probabilities @ (routes.costs / float(network.gate.static_cost))) / probabilities.sum(axis=1)
+    lacking = _lacking(network, batch)
     order = np.argsort(fused, kind="stable")
+    if not lacking.all():  # of a sample that lacks something, not the gate decides alone
+        order = order[~lacking[order]]
     curve, oracle = routes.curve(), routes.at(routes.oracle())
     return {
         "reads": list(network.gate.reads),
@@ -170,6 +177,7 @@ def explain(
             }
             for number, (route, own) in enumerate(zip(architectures, routes.alone(), strict=True))
         ],
+        "lacking": float(lacking.mean()),
         "multiply_adds": routes.at(picked)[1],
         "static_multiply_adds": float(network.gate.static_cost),
         "curve": [list(point) for point in curve],
@@ -183,20 +191,43 @@ def explain(
 
 
 def in_words(explained: Mapping[str, Any]) -> str:
-    """What a gate or a cascade does, in a sentence: how often which modality is skipped, and what that saves."""
+    """What a gate or a cascade does: how often which modality is skipped, what that saves, whether a budget is kept."""
     who, routes = "gate" if explained["reads"] else "cascade", explained["routes"]
     read = [set(route["modalities"]) for route in routes]
     if who == "cascade":  # what the routes before have read
         read = [set().union(*read[: number + 1]) for number in range(len(read))]
+    begun = {name: depth + 1 for name, depth in deepest(explained["reads"]).items()}  # layers that the gate has run
     names = dict.fromkeys(name for route in routes for name in route["modalities"])
     skipped = {
         name: sum(route["share"] for route, some in zip(routes, read, strict=True) if name not in some)
         for name in names
     }
-    told = [f"{name} on {100 * share:.0f} % of the samples" for name, share in skipped.items() if share > 0]
+    told = [
+        f"{name}{f' beyond layer {begun[name]}' if name in begun else ''} on {100 * share:.0f} % of the samples"
+        for name, share in skipped.items()
+        if share > 0
+    ]
     spent = explained["multiply_adds"] / explained["static_multiply_adds"]
     saved = f"{100 * (1 - spent):.0f} % fewer" if spent <= 1 else f"{100 * (spent - 1):.0f} % more"
-    return f"The {who} skips {' and '.join(told) or 'no modality'}; all in all {saved} multiply-adds than without it."
+    sentence = (
+        f"The {who} skips {' and '.join(told) or 'no modality'}; all in all {saved} multiply-adds than without it."
+    )
+    if (alike := [route for route in routes if route["share"] == 1]) and len(routes) > 1:
+        sentence += f" It decides nothing: all samples take one route, {alike[0]['in_words']}."
+    if lacking := explained.get("lacking"):
+        sentence += f" {100 * lacking:.0f} % of the samples lack a modality, which forces it."
+    budget = explained.get("budget")
+    if budget and spent > budget + 0.005:
+        least = min(route["multiply_adds"] for route in routes) / explained["static_multiply_adds"]
+        why = f"the cheapest route takes {100 * least:.0f} %" if least > budget else "other samples need more"
+        sentence += f" Its budget was {100 * budget:.0f} %, it spends {100 * spent:.0f} %: {why}."
+    return sentence
+
+
+def _lacking(network: FusionNetwork, batch: Batch) -> NDArray[np.bool_]:
+    """Which samples lack a modality that some route reads, (n,)."""
+    masks = [~mask.cpu().numpy() for name, mask in batch.present.items() if name in network.encoders]
+    return np.any(masks, axis=0) if masks else np.zeros(len(batch), dtype=np.bool_)
 
 
 def _shares_by_class(data: FusionData, takes: NDArray[np.bool_], targets: NDArray[Any]) -> dict[str, float]:
@@ -231,9 +262,7 @@ def _confidence(
     return {"fused": fused[some].tolist(), "alone": confidences}
 
 
-def _without(
-    network: FusionNetwork, name: str, batch: Batch, data: FusionData, device: torch.device
-) -> dict[str, float]:
+def _without(network: FusionNetwork, name: str, batch: Batch, data: FusionData, device: torch.device) -> dict[str, Any]:
     """Score and multiply-adds where a modality is absent for all samples; the network does not get to see it."""
     absent = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
     blank = {key: _zeros(arrays) if key == name else arrays for key, arrays in batch.inputs.items()}
@@ -241,7 +270,11 @@ def _without(
     outputs, picked = predict_routed(network, replace(batch, inputs=blank, present=present), device)
     assert network.gate is not None
     reached = score(PRIMARY[data.task], outputs.numpy(), batch.targets.cpu().numpy())
-    return {"score": reached, "multiply_adds": float(network.gate.costs.cpu()[picked].mean())}
+    return {
+        "score": reached,
+        "multiply_adds": float(network.gate.costs.cpu()[picked].mean()),
+        "does_without": any(name not in route for route in network.gate.routes),
+    }
 
 
 def _zeros(arrays: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -30,10 +30,10 @@ from torch import Tensor
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
 from nas.errors import UserError, unknown_name
-from nas.gates import RELAXATIONS, SCHEDULES, Relaxation, Router, Schedule, gumbel, reinforce, soft
+from nas.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Router, Schedule, gumbel, reinforce, soft
 from nas.graph import FusionNetwork
 from nas.metrics import losses_of_routes
-from nas.routing import encode_routes, every_route_from, route_logits
+from nas.routing import encode_routes, fuse_routes, route_logits, taps_of_routes
 
 ROUTES_ALONE_UNTIL = 0.3
 """Share of a training after which the gate begins to learn."""
@@ -45,12 +45,13 @@ DUAL_RATE = 20.0
 """How much the price rises over a whole training per share of the multiply-adds that are spent beyond the budget."""
 
 OVERSPENT_PRICE = 1.0
-"""Loss per share of the multiply-adds beyond the budget, by which epochs are compared.
+"""Loss per share of the multiply-adds beyond the budget, by which networks are compared.
 
-A few times what going on is worth to a gate that keeps a budget, so that an epoch that spends far too much is not the
-best one; if it were many times, the best one would be that which happens to spend a hundredth less, however little it
-has learned.
+A few times what going on is worth to a gate that keeps a budget, so that one that cannot keep it does not win by that.
 """
+
+FIRST_OFFSET, LAST_OFFSET, OFFSET_STEP = 1.0, 1e4, 1e-4
+"""Logits per share of the multiply-adds: where the search for what keeps a budget begins, ends, and its precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ def routes_loss(task: Task, network: FusionNetwork, batch: Batch) -> Tensor:
 def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
     """The loss of every sample on every route, (batch, routes); what the routes put out; and all encoded taps."""
     encoded = encode_routes(network, batch.inputs)
-    outputs, _ = every_route_from(network, encoded, batch.present)
+    outputs = fuse_routes(network, network.adapt(encoded, taps_of_routes(network), batch.present))
     return losses_of_routes(task, outputs, batch.targets, network.head.scale), outputs, encoded
 
 
@@ -163,22 +164,43 @@ def gate_decides(progress: float) -> bool:
     return progress >= GATE_ALONE_FROM
 
 
-def price_of_routes(network: FusionNetwork, picked: Tensor, config: GateConfig) -> float:
-    """What is added to the mean loss of a dynamic network for its multiply-adds, so that epochs can be compared.
+def priced(losses: Tensor, spent: Tensor, config: GateConfig) -> Tensor:
+    """Losses with the price of multiply-adds, so that networks and epochs can be compared, (n,).
 
-    The price of what is spent; with a budget, a steep one of what is spent beyond it.
+    That of what each sample spends; with a budget, which is kept on average, of what all spend beyond it.
 
     Args:
-        network: With a gate.
-        picked: Route of every sample, (n,).
+        losses: Of samples, (n,).
+        spent: Multiply-adds of each as a share of the static architecture's, which itself has no choice but to spend 1.
         config: With price or budget.
     """
-    assert network.gate is not None
-    return price_of_share(float(network.gate.shares().cpu()[picked.cpu()].mean()), config)
-
-
-def price_of_share(spent: float, config: GateConfig) -> float:
-    """Likewise of multiply-adds as a share of the static architecture's, which itself has no choice but to spend 1."""
     if config.max_multiply_adds:
-        return OVERSPENT_PRICE * max(0.0, spent - config.max_multiply_adds)
-    return config.cost_weight * spent
+        return losses + OVERSPENT_PRICE * (spent.mean() - config.max_multiply_adds).clamp(min=0)
+    return losses + config.cost_weight * spent
+
+
+@torch.no_grad()
+def hold_budget(gate: Gate, logits: Tensor, budget: float) -> None:
+    """Makes a gate dearer to itself until samples spend no more than a budget, if that can be.
+
+    The price that a training has found by its end is a guess, made of batches, and the samples that pay it have not
+    been asked again. Here all are: price · cost is taken off every route's bias, at the lowest price that keeps the
+    budget.
+
+    Args:
+        gate: Changed in place, if it spends too much.
+        logits: Of its samples, (n, routes).
+        budget: As a share of the static architecture's multiply-adds.
+    """
+    shares = gate.shares().to(logits)
+
+    def keeps(price: float) -> bool:
+        return float(shares[gate.pick(logits - price * shares)].mean()) <= budget
+
+    low, high = 0.0, 0.0 if keeps(0.0) else FIRST_OFFSET
+    while not keeps(high) and high < LAST_OFFSET:
+        low, high = high, 2 * high
+    while high - low > OFFSET_STEP * high:
+        between = (low + high) / 2
+        low, high = (low, between) if keeps(between) else (between, high)
+    gate.output.bias.sub_(high * gate.shares())

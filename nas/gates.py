@@ -54,16 +54,8 @@ class Router(nn.Module, ABC):
         self.register_buffer("price", torch.zeros(()))
 
     @abstractmethod
-    def pick(self, logits: Tensor, among: Sequence[int] | None = None) -> Tensor:
-        """The route of every sample by the logits of all routes.
-
-        Args:
-            logits: (batch, routes).
-            among: Numbers of the routes that there are, ascending, the last one with them; None for all.
-
-        Returns:
-            (batch,), the route's place among those.
-        """
+    def pick(self, logits: Tensor) -> Tensor:
+        """The route of every sample, (batch,), by the logits of all routes, (batch, routes)."""
 
     @abstractmethod
     def multiply_adds(self) -> int:
@@ -100,9 +92,9 @@ class Gate(Router):
         logits: Tensor = self.output(F.relu(self.hidden(what_is_seen(self.reads, encoded, present))))
         return mask_routes(logits, self.routes, present or {})
 
-    def pick(self, logits: Tensor, among: Sequence[int] | None = None) -> Tensor:
+    def pick(self, logits: Tensor) -> Tensor:
         """The route of the highest logit; see `Router.pick`."""
-        return (logits if among is None else logits[:, list(among)]).argmax(dim=1)
+        return logits.argmax(dim=1)
 
     def multiply_adds(self) -> int:
         """Of one sample."""

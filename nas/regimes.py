@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -17,7 +17,8 @@ from torch import Tensor
 from nas.cascade import Cascade
 from nas.data.batches import Batch, Endless
 from nas.data.fusion_data import Task
-from nas.gated_training import GateConfig, gate_decides, gated_loss, price_of_routes, routes_loss
+from nas.gated_training import GateConfig, gate_decides, gated_loss, hold_budget, priced, routes_loss
+from nas.gates import Gate
 from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_losses, score
 from nas.prediction import losses, predict, predict_routed, predict_routes
@@ -107,35 +108,55 @@ class GatedRegime(Regime):
     """The gate learns along with its routes, see `nas.gated_training`.
 
     The best epoch is that of the lowest loss with the price of its multiply-adds, among those in which the gate decides
-    alone.
+    alone; with a budget, of the loss of a gate that was made to keep it.
 
     Attributes:
         held_out: By which the gate learns.
+        batches: Of these samples.
         config: How.
         num_steps: Of the whole training.
         generator: On the CPU, of draws of the relaxation.
     """
 
-    held_out: Endless
+    held_out: Batch
+    batches: Endless
     config: GateConfig
     num_steps: int
     generator: torch.Generator
 
     def __post_init__(self) -> None:
         """Sets the price that it begins with."""
-        assert self.network.gate is not None
-        self.network.gate.price.fill_(0.0 if self.config.max_multiply_adds else self.config.cost_weight)
+        self._gate.price.fill_(0.0 if self.config.max_multiply_adds else self.config.cost_weight)
 
     def loss(self, batch: Batch, progress: float) -> Tensor:
         """That of `nas.gated_training`."""
-        held_out = next(self.held_out)
+        held_out = next(self.batches)
         return gated_loss(
             self.task, self.network, batch, held_out, self.config, progress, self.num_steps, self.generator
         )
 
     def judge(self) -> Reached:
-        """With the price of what samples spend."""
-        return judge_routed(self, self.config)
+        """With the price of what samples spend, or within the budget."""
+        learned = self._gate.output.bias.detach().clone()
+        self._hold_budget()
+        reached = judge_routed(self, self.config)
+        self._gate.output.bias.data.copy_(learned)
+        return reached
+
+    def finish(self, best: Reached) -> Reached:
+        """Keeps to the budget."""
+        self._hold_budget()
+        return best
+
+    @property
+    def _gate(self) -> Gate:
+        assert isinstance(self.network.gate, Gate)
+        return self.network.gate
+
+    def _hold_budget(self) -> None:
+        if self.config.max_multiply_adds:
+            _, logits = predict_routes(self.network, self.held_out, self.device)
+            hold_budget(self._gate, logits.to(self.device), self.config.max_multiply_adds)
 
     def counts(self, progress: float) -> bool:
         """Whether the gate decides alone."""
@@ -143,7 +164,7 @@ class GatedRegime(Regime):
 
     def parts(self) -> Mapping[str, Stateful]:
         """How far the held-out samples have been gone through."""
-        return {"held_out": self.held_out}
+        return {"held_out": self.batches}
 
 
 @dataclass(kw_only=True)
@@ -182,11 +203,12 @@ class CascadeRegime(Regime):
 def judge_routed(regime: Regime, config: GateConfig) -> Reached:
     """What a dynamic network comes to as it decides now, its loss with the price of what samples spend."""
     outputs, picked = predict_routed(regime.network, regime.architecture, regime.device)
-    reached = _reached(regime, outputs)
-    return reached._replace(loss=reached.loss + price_of_routes(regime.network, picked, config))
+    assert regime.network.gate is not None
+    spent = regime.network.gate.shares().cpu()[picked]
+    return _reached(regime, outputs, lambda losses: priced(losses, spent, config))
 
 
-def _reached(regime: Regime, outputs: Tensor) -> Reached:
+def _reached(regime: Regime, outputs: Tensor, price: Callable[[Tensor], Tensor] = lambda losses: losses) -> Reached:
     targets = regime.architecture.targets.cpu()
-    lost = sample_losses(regime.task, outputs, targets, regime.network.head.scale.cpu())
+    lost = price(sample_losses(regime.task, outputs, targets, regime.network.head.scale.cpu()))
     return Reached(score(PRIMARY[regime.task], outputs.numpy(), targets.numpy()), float(lost.mean()))

@@ -199,14 +199,9 @@ def every_route(network: FusionNetwork, inputs: Inputs, present: Presence | None
     Returns:
         Outputs (routes, batch, outputs), and the gate's logits (batch, routes).
     """
-    return every_route_from(network, encode_routes(network, inputs), present)
-
-
-def every_route_from(
-    network: FusionNetwork, encoded: Mapping[str, Tensor], present: Presence | None = None
-) -> tuple[Tensor, Tensor]:
-    """The same from taps that `encode_routes` has returned."""
-    return fuse_routes(network, network.adapt(encoded, taps_of_routes(network), present), encoded, present)
+    encoded = encode_routes(network, inputs)
+    outputs = fuse_routes(network, network.adapt(encoded, taps_of_routes(network), present))
+    return outputs, route_logits(network, outputs, encoded, present)
 
 
 def encode_routes(network: FusionNetwork, inputs: Inputs) -> dict[str, Tensor]:
@@ -220,20 +215,15 @@ def taps_of_routes(network: FusionNetwork) -> list[str]:
     return list(dict.fromkeys(name for selection in network.routes for name in network.needed_taps(selection)))
 
 
-def fuse_routes(
-    network: FusionNetwork, taps: Mapping[str, Tensor], encoded: Mapping[str, Tensor], present: Presence | None = None
-) -> tuple[Tensor, Tensor]:
-    """What comes after the encoders and adapters on every route; see `every_route`.
+def fuse_routes(network: FusionNetwork, taps: Mapping[str, Tensor]) -> Tensor:
+    """What comes after the encoders and adapters on every route, (routes, batch, outputs).
 
     Args:
         network: With a gate.
         taps: Those of all routes, as `FusionNetwork.adapt` returns them.
-        encoded: Those of the gate, as `FusionNetwork.encode` returns them.
-        present: Which samples have which modality.
     """
     batch_size = len(next(iter(taps.values())))
-    outputs = torch.stack([network.fuse(taps, selection, batch_size=batch_size) for selection in network.routes])
-    return outputs, route_logits(network, outputs, encoded, present)
+    return torch.stack([network.fuse(taps, selection, batch_size=batch_size) for selection in network.routes])
 
 
 def route_logits(

@@ -185,10 +185,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     found_space = make_space(space, data, builders, operations, dynamic)
     check_objective(training.objective, data.task, found_space.modalities, dynamic=bool(found_space.dynamic))
     refuse_mixtures(training.objective, strategy)
-    if found_space.dynamic and strategy not in WITH_SUPERNET:
-        raise UserError(
-            f"strategy {strategy!r} has no supernet, which gates are made from; take sampled, or no dynamic"
-        )
+    _check_dynamic(found_space, training, strategy)
     if strategy == "exhaustive":  # at once, and not after encoders were trained
         check_size(found_space, config)
     resolved = {
@@ -269,6 +266,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             budget_seconds=config.budget_seconds,
         )
         one_training = _one_training_seconds(first)
+        if gated := decision.told["gated"]:
+            judged["verdict"] += [gated["in_words"]] if gated["in_words"] else []
         summary = {
             "format_version": 1,
             **judged,
@@ -291,6 +290,17 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     )
 
 
+def _check_dynamic(space: SearchSpace, training: TrainingConfig, strategy: str) -> None:
+    if training.max_multiply_adds and not space.dynamic:
+        raise UserError(
+            "max_multiply_adds is a budget of networks that decide per sample; ask for dynamic, such as cascade"
+        )
+    if space.dynamic and strategy not in WITH_SUPERNET:
+        raise UserError(
+            f"strategy {strategy!r} has no supernet, which gates are made from; take sampled, or dynamic none"
+        )
+
+
 def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decision:
     """What the rest of a run needs of a search, so that its supernet and cached taps can go."""
     discretized = result.discretized
@@ -304,6 +314,7 @@ def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decis
         "discretization": result.discretization,
         "discretization_loss": discretized.loss if discretized else None,
         "guards": _summary_of_guards(result),
+        "gated": result.gated.to_dict() if result.gated else None,
         "candidates": len(discretized.candidates.indices) if discretized else None,
         "pareto": [
             {
@@ -440,7 +451,9 @@ def _make_space(
             raise UserError(
                 f"space {space.name!r} is made for taps {dict(space.depths)}, the encoders of the data offer {depths}"
             )
-        return space
+        if operations:
+            raise UserError(f"space {space.name!r} brings its own operations; leave operations out")
+        return space if dynamic is None else replace(space, dynamic=check_levels(dynamic))
     options = {"operations": list(operations)} if operations else {}
     if dynamic is not None:
         options["dynamic"] = list(check_levels(dynamic))
@@ -480,6 +493,8 @@ def find(
         setup.progress(f"letting it decide per sample: {architecture.in_words()}")
         gated = add_gate(problem, explored.network, architecture, discretized.candidates, discretized.cost)
         architecture = gated.architecture
+        if refused := gated.in_words():
+            setup.progress(refused)
     seconds = setup.checkpoints.now() - started
     setup.progress(f"found in {seconds:.1f} s: {architecture.in_words()}")
     return SearchResult(
@@ -548,12 +563,12 @@ def retrain_and_judge(
     dynamic = {}
     if found.gating is not None:
         alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
-        dynamic = {"dynamic": explain(entries[0][0].network, alone, batch, setup.data, setup.device)}
+        told = explain(entries[0][0].network, alone, batch, setup.data, setup.device)
+        dynamic = {"dynamic": {**told, "budget": setup.training.max_multiply_adds}}
     cures = {}
     if tried:
         outputs = [[judge_one(setup, entry, batch) for entry in one.entries] for one in tried]
-        told = told_of_tried(setup, tried, outputs, judged[0][1], chosen=chosen, left_out=left_out)
-        cures = {"objectives": told}
+        cures = {"objectives": told_of_tried(setup, tried, outputs, judged[0][1], chosen=chosen, left_out=left_out)}
     setup.progress("diagnosing what fusion does")
     return {
         "architecture": found.to_dict(),

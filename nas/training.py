@@ -78,10 +78,17 @@ class TrainingConfig(GateConfig):
             raise UserError(f"channels must be at least 1, got {self.channels}; 48 is the default")
         if not 0 <= self.dropout_rate < 1:
             raise UserError(f"dropout_rate must be at least 0 and below 1, got {self.dropout_rate}")
+        if self.modality_dropout_rate and dropout_rate(self.objective):
+            raise UserError("modality dropout is asked for twice, as an option and as an objective; leave one out")
         if parse(self.objective) and self.compile:
             raise UserError(
                 f"objective {self.objective!r} runs networks in parts, which are not compiled; leave one out"
             )
+
+    @property
+    def dropped(self) -> float:
+        """How often a training sample is shown without a modality, whichever way that is asked for, 0 to 1."""
+        return self.modality_dropout_rate or dropout_rate(self.objective)
 
     def num_epochs(self, num_samples: int) -> int:
         """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to 40 passes."""
@@ -191,7 +198,6 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     stages = 1 if objective is None else objective.stages
     num_epochs, num_steps = stages * epochs_of_stage, stages * steps_of_stage
     optimizer, scheduler = make_optimizer(with_objective(network, objective), config, steps_of_stage)
-    rate = config.modality_dropout_rate or dropout_rate(config.objective)
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
     with seeded(seed) as generator:
         regime = _regime(network, task, architecture, gate_split or architecture, config, num_steps, generator, device)
@@ -226,7 +232,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
                 objective.begin_epoch(course.epochs, num_epochs, network, weights, fitting(config, seed, device))
             total = torch.zeros((), device=device)
             for number, whole in enumerate(shuffled(weights, config.batch_size, generator, device)):
-                batch = drop_modalities(whole, rate, generator)
+                batch = drop_modalities(whole, config.dropped, generator)
                 with autocast(device):
                     loss = loss_of(batch, course.epochs / num_epochs + number / num_steps)
                 step(loss, optimizer, scheduler, config, objective=objective, network=network)
@@ -281,8 +287,11 @@ def _regime(
         return StaticRegime(run=torch.compile(network) if config.compile else network, **common)
     if isinstance(network.gate, Cascade):
         return CascadeRegime(held_out=held_out, config=config, **common)
-    batches = Endless(held_out, config.batch_size, generator, device)
-    return GatedRegime(held_out=batches, config=config, num_steps=num_steps, generator=generator, **common)
+    shown = drop_modalities(held_out, config.dropped, generator)  # what decides meets such samples, too
+    batches = Endless(shown, config.batch_size, generator, device)
+    return GatedRegime(
+        held_out=held_out, batches=batches, config=config, num_steps=num_steps, generator=generator, **common
+    )
 
 
 @dataclass

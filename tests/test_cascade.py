@@ -82,8 +82,6 @@ def test_probabilities_are_those_of_stopping_in_turn() -> None:
     picked = torch.where(stops[0] > 0.5, 0, torch.where(stops[1] > 0.5, 1, 2))
     assert torch.equal(cascade.pick(logits), picked)
     assert len(picked.unique()) == 3
-    without_first = cascade.pick(logits, [1, 2])  # as if the first route were not there
-    assert torch.equal(without_first, (stops[1] <= 0.5).long())
 
 
 def test_a_sample_stops_nowhere_where_it_lacks_what_is_read() -> None:

@@ -19,7 +19,7 @@ from nas.candidates import Candidates
 from nas.cascade import Cascade
 from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
-from nas.dynamic import LEVELS, add_gate, candidate_routes, check_levels, paying_routes, shared_taps
+from nas.dynamic import LEVELS, add_gate, affordable_routes, candidate_routes, check_levels, paying_routes, shared_taps
 from nas.explain import Routes
 from nas.linear_gate import gains
 from nas.routing import run_routes
@@ -137,8 +137,8 @@ def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> 
             pick=gate.pick,
         )
         monkeypatch.setattr(Routes, "of", lambda *_arguments: told)
-        gate.price.fill_(price)
-        return paying_routes(problem, built, batch)
+        priced = replace(problem, training=replace(problem.training, cost_weight=price))
+        return paying_routes(priced, built, batch)
 
     assert kept(lucky, price=0.1) == [sound, both]
     assert kept(~half, price=0.1) == [sound, sight, both]
@@ -168,6 +168,41 @@ def test_a_cascade_keeps_every_stage_that_lowers_the_loss(monkeypatch: pytest.Mo
     candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, both, candidates, cost)
     assert [one.routes() for one in gated.tried] == [(sound, sight, both)]
+
+
+def test_what_reads_nothing_has_nothing_to_decide() -> None:
+    problem = tiny_problem()
+    problem = replace(problem, space=replace(problem.space, dynamic=("modality", "cascade")))
+    nothing = architecture(NOTHING, NOTHING)
+    supernet = problem.make_network(problem.space)
+    cost = CostTable.measure(supernet, problem.architecture.take(slice(0, 1)).inputs)
+    candidates = Candidates(np.array([problem.space.index(nothing)]), torch.zeros(1, len(problem.architecture)))
+    gated = add_gate(problem, supernet, nothing, candidates, cost)
+    assert gated.architecture == nothing
+    assert gated.to_dict() == {"taken": False, "tried": [], "in_words": gated.in_words()}
+    assert "no cheaper route" in gated.in_words()
+
+
+def test_with_a_budget_routes_are_looked_for_at_a_price_that_can_keep_it() -> None:
+    """At no price the dear complement is the best one; where the budget asks for it, a cheaper one is taken."""
+    data, reads = tiny_data({"image": "vector", "audio": "sequence"}), ("image@0", "audio@0")
+    cost = CostTable.measure(tiny_network(SPACE, data), tiny_batch(data).take(slice(0, 1)).inputs)
+    found, deep = architecture(NOTHING, DEEP_MLP), architecture(NOTHING, carry("audio@1"))
+    shallow = architecture(carry("audio@0"), NOTHING)
+    generator = torch.Generator().manual_seed(0)
+    losses = torch.tensor([[0.5], [0.55], [1.0]]) + 0.01 * torch.randn(3, 200, generator=generator)
+    every = Candidates(np.array([SPACE.index(one) for one in (found, deep, shallow)]), losses)
+    cheap, dear = (float(cost.of_route(one, reads) / cost.total(found)) for one in (shallow, deep))
+    assert cheap < dear < 0.9
+
+    def routes(budget: float) -> list[Architecture]:
+        problem = tiny_problem()
+        problem = replace(problem, space=SPACE, training=replace(problem.training, max_multiply_adds=budget))
+        return affordable_routes(problem, found, every, cost, torch.zeros(200, 1))
+
+    assert routes(0.9) == [deep, found]
+    assert routes((cheap + dear) / 2) == [shallow, found]
+    assert routes(cheap / 2) == [shallow, found]  # as near as can be
 
 
 def test_shared_taps_are_those_that_every_route_computes() -> None:

@@ -99,6 +99,7 @@ def test_what_is_left_without_a_modality_is_that_of_routes_without_it(dynamic: d
     for missing, left in (("audio", ("image",)), ("image", ("audio",))):
         told = dynamic["missing"][missing]
         assert told["multiply_adds"] == routes[left]["multiply_adds"]
+        assert told["does_without"]
     assert dynamic["missing"]["audio"]["score"] == routes[("image",)]["score"]
 
 
@@ -111,6 +112,29 @@ def test_it_is_told_in_a_sentence() -> None:
     assert "no modality; all in all 10 % more" in in_words(
         {**told, "routes": [{**route, "modalities": ["a"]} for route in routes], "multiply_adds": 110.0}
     )
+
+
+def test_it_is_told_what_the_gate_has_run_and_what_was_not_decided() -> None:
+    routes = [
+        {"modalities": ["a"], "share": 1.0, "multiply_adds": 60.0, "in_words": "depth 1: a alone"},
+        {"modalities": ["a", "b"], "share": 0.0, "multiply_adds": 101.0, "in_words": "depth 1: a + b"},
+    ]
+    told = {"reads": ["a@0", "b@0", "b@1"], "routes": routes, "multiply_adds": 60.0, "static_multiply_adds": 100.0}
+    assert in_words({**told, "lacking": 0.25, "budget": 0.5}) == (
+        "The gate skips b beyond layer 2 on 100 % of the samples; all in all 40 % fewer multiply-adds than without it. "
+        "It decides nothing: all samples take one route, depth 1: a alone. "
+        "25 % of the samples lack a modality, which forces it. "
+        "Its budget was 50 %, it spends 60 %: the cheapest route takes 60 %."
+    )
+    assert "budget" not in in_words({**told, "budget": 0.6})
+
+
+def test_samples_that_lack_something_are_not_among_the_most_and_least_fused() -> None:
+    batch = tiny_batch(DATA, "test")
+    lacks = torch.arange(len(batch)) % 2 == 0
+    told = explain(network(), {}, replace(batch, present={"audio": ~lacks}), DATA, CPU)
+    assert told["lacking"] == pytest.approx(float(lacks.float().mean()))
+    assert all(one["sample"] % 2 for kind in ("most_fused", "least_fused") for one in told[kind])
 
 
 def test_a_cascade_skips_what_no_route_so_far_has_read() -> None:

@@ -15,7 +15,7 @@ from nas.architecture import Architecture, Choice
 from nas.checkpoint import Checkpoints, Slot
 from nas.data.batches import Batch
 from nas.errors import UserError
-from nas.gated_training import gate_decides, gated_loss, price_of_share
+from nas.gated_training import gate_decides, gated_loss, hold_budget, priced
 from nas.gates import RELAXATIONS, Gate
 from nas.graph import FusionNetwork
 from nas.prediction import evaluation_losses
@@ -179,10 +179,57 @@ def test_a_budget_is_held_where_the_dear_route_is_the_better_one() -> None:
     assert 0.4 < spent[1] <= 0.7
 
 
+@pytest.mark.parametrize("budget", [0.5, 0.8, 1.05])
+def test_a_gate_is_made_to_keep_its_budget_and_spends_all_of_it(budget: float) -> None:
+    gate = network().gate
+    assert isinstance(gate, Gate)
+    learned, shares = gate.output.bias.detach().clone(), gate.shares()  # 0.4 and 1.1
+    logits = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)) + torch.tensor([0.0, 1.0])
+    hold_budget(gate, logits, budget)
+    spent = float(shares[gate.pick(logits + gate.output.bias - learned)].mean())
+    assert budget - 0.002 < spent <= budget or torch.equal(gate.output.bias, learned)
+    assert torch.equal(gate.output.bias, learned) == (float(shares[gate.pick(logits)].mean()) <= budget)
+
+
+def test_a_budget_below_the_cheapest_route_leaves_that_alone() -> None:
+    gate = network().gate
+    assert isinstance(gate, Gate)
+    logits = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
+    learned = gate.output.bias.detach().clone()
+    hold_budget(gate, logits, 0.1)
+    assert (gate.pick(logits + gate.output.bias - learned) == 0).all()
+
+
+@pytest.mark.parametrize("budget", [0.5, 0.6])
+def test_a_trained_gate_keeps_its_budget_on_the_split_that_it_learned_by(budget: float) -> None:
+    trained = train_dynamic(config=replace(PROBLEM.training, max_multiply_adds=budget))
+    assert trained.network.gate is not None
+    _, picked = run_routes(trained.network, PROBLEM.architecture.inputs)
+    assert float(trained.network.gate.shares()[picked].mean()) <= budget
+
+
+def test_with_modality_dropout_what_decides_meets_absent_modalities(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Batch] = []
+
+    def noted(*arguments: Any) -> Tensor:
+        seen.append(arguments[3])
+        return gated_loss(*arguments)
+
+    monkeypatch.setattr("nas.regimes.gated_loss", noted)
+    train_dynamic(config=replace(PROBLEM.training, modality_dropout_rate=0.5))
+    there = torch.cat([torch.stack([batch.present[name] for name in ("sound", "sight")]) for batch in seen], dim=1)
+    assert there.any(dim=0).all()
+    assert 0.2 < float((~there).float().mean()) < 0.55
+    seen.clear()
+    train_dynamic()
+    assert not any(batch.present for batch in seen)
+
+
 def test_what_is_spent_has_a_price() -> None:
-    assert price_of_share(0.7, TrainingConfig(cost_weight=0.2)) == pytest.approx(0.14)
-    assert price_of_share(0.4, TrainingConfig(max_multiply_adds=0.4)) == 0.0
-    assert price_of_share(0.7, TrainingConfig(max_multiply_adds=0.4)) == pytest.approx(0.3)
+    losses, spent = torch.tensor([1.0, 2.0]), torch.tensor([0.4, 1.0])
+    assert priced(losses, spent, TrainingConfig(cost_weight=0.2)).tolist() == pytest.approx([1.08, 2.2])
+    assert priced(losses, spent, TrainingConfig(max_multiply_adds=0.7)).tolist() == pytest.approx([1.0, 2.0])
+    assert priced(losses, spent, TrainingConfig(max_multiply_adds=0.4)).tolist() == pytest.approx([1.3, 2.3])
 
 
 @pytest.mark.parametrize(
@@ -193,6 +240,7 @@ def test_what_is_spent_has_a_price() -> None:
         ({"cost_weight": -1.0}, "cost_weight must be 0 or more"),
         ({"max_multiply_adds": 40.0}, "max_multiply_adds must be from 0"),
         ({"modality_dropout_rate": 1.0}, "modality_dropout_rate must be at least 0"),
+        ({"modality_dropout_rate": 0.2, "objective": "modality_dropout:0.3"}, "asked for twice"),
     ],
 )
 def test_contradictions_are_refused(options: dict[str, Any], words: str) -> None:

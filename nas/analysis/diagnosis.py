@@ -141,7 +141,7 @@ def _additivity_in_words(task: Task, found: Additivity, modalities: Sequence[str
     some += [f"by {found.grid:,} random recombinations"] if found.grid < found.samples ** len(modalities) else []
     taken = f" (measured {', '.join(some)})" if some else ""
     if found.gain.low > 0:
-        what = "of error are saved by" if task == "regression" else f"of this {of} come from"
+        what = "are saved by" if task == "regression" else f"of this {of} come from"
         return f"{part} {what} cross-modal interaction{taken}"
     if found.gain.high < 0:
         return f"Cross-modal interaction does harm: its best additive approximation is better by {_turned(task, found)}"

@@ -12,7 +12,7 @@ from nas.architecture import tap_modality
 from nas.data.batches import Batch, in_order
 from nas.graph import FusionNetwork
 from nas.prediction import EVALUATION_BATCH, autocast
-from nas.routing import fuse_routes, taps_of_routes
+from nas.routing import fuse_routes, route_logits, taps_of_routes
 
 BLOCK = 4096
 """Recombined samples that the head answers at once."""
@@ -103,7 +103,8 @@ class Recombined:
                 if self.network.gate is None:
                     answers = self.network.fuse(block, self.network.routes[0], batch_size=end - start)
                 else:
-                    routes, logits = fuse_routes(self.network, block, encoded, self._present(rows, start, end))
+                    routes = fuse_routes(self.network, block)
+                    logits = route_logits(self.network, routes, encoded, self._present(rows, start, end))
                     answers = routes[self.network.gate.pick(logits), torch.arange(end - start, device=self.device)]
             found.append(answers.float().cpu())
         return torch.cat(found)

@@ -7,7 +7,7 @@ sample; its quartiles are four classes, so chance is 25 %.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -100,4 +100,19 @@ class DynamicTask:
         return from_arrays(arrays, labels, splits=splits, name=name), needed
 
 
-__all__ = ["DynamicKind", "DynamicTask"]
+def dynamic_half(seed: int = 0) -> FusionData:
+    """Made sequences: the second modality is needed by half of the samples, which the first one names."""
+    return replace(DynamicTask(kind="half", seed=seed).make()[0], name="dynamic_half")
+
+
+def dynamic_corrupted(seed: int = 0) -> FusionData:
+    """Made sequences: the second modality is corrupted in 40 % of the samples, and shows it."""
+    return replace(DynamicTask(kind="corrupted", seed=seed).make()[0], name="dynamic_corrupted")
+
+
+def dynamic_one_of_three(seed: int = 0) -> FusionData:
+    """Made sequences: of three modalities each sample needs one, which bears a mark."""
+    return replace(DynamicTask(kind="one_of_three", seed=seed).make()[0], name="dynamic_one_of_three")
+
+
+__all__ = ["DynamicKind", "DynamicTask", "dynamic_corrupted", "dynamic_half", "dynamic_one_of_three"]

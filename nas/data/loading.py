@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nas.data.digits import digits_halves, digits_mixed, digits_sum
+from nas.data.dynamic_tasks import dynamic_corrupted, dynamic_half, dynamic_one_of_three
 from nas.data.emoji import emoji
 from nas.data.from_arrays import check_name
 from nas.data.fusion_data import FusionData, Split
@@ -29,8 +30,11 @@ EMBEDDED: Mapping[str, Callable[[int], FusionData]] = {
     "digits_halves": digits_halves,
     "digits_mixed": digits_mixed,
     "digits_sum": digits_sum,
+    "dynamic_half": dynamic_half,
+    "dynamic_corrupted": dynamic_corrupted,
+    "dynamic_one_of_three": dynamic_one_of_three,
 }
-"""Embedded data sets: name to a function of the seed that draws splits and pairs, where there is anything to draw."""
+"""Embedded and made data sets: name to a function of the seed of all that is drawn, splits and pairs or the samples."""
 
 DESCRIPTION = "data.toml"
 

@@ -42,7 +42,9 @@ import onnxruntime
 }
 
 
-def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence[str], stem: str) -> str:
+def to_card(
+    summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence[str], stem: str, *, dropped: float = 0.0
+) -> str:
     """The card as Markdown.
 
     Args:
@@ -50,6 +52,7 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
         formats: What is exported beside it.
         inputs: Names of the exported network's inputs, in order.
         stem: Of the names of the exported programs.
+        dropped: How often samples were shown without a modality in training, 0 to 1.
     """
     architecture, data, metric = Architecture.from_dict(summary["architecture"]), summary["data"], summary["metric"]
     given = {
@@ -77,6 +80,7 @@ def to_card(summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence
             for name, modality in data["modalities"].items()
         ],
         masked=", ".join(name for name in deepest if data["modalities"][name]["present_share"] < 1),
+        dropped=f"{100 * dropped:.0f} %" if dropped else "",
         task=data["task"].capitalize(),
         outputs=f"{_OUTPUTS[data['task']]} ({', '.join(map(str, data['class_names'])) or data['classes']})",
         depths=_steps(architecture, summary),

@@ -76,7 +76,7 @@ def _graph(subject: Subject, folder: Path) -> None:
 def _card(subject: Subject, folder: Path) -> None:
     held = any(FORMATS[name].holds_network for name in subject.formats)
     inputs = subject.program[0].names if held else ()
-    card = to_card(subject.summary, subject.formats, inputs, subject.stem)
+    card = to_card(subject.summary, subject.formats, inputs, subject.stem, dropped=subject.dropped)
     (folder / "card.md").write_text(card, encoding="utf-8", errors="backslashreplace")
 
 

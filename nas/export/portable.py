@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from nas.architecture import tap_depth, tap_modality, tap_name
@@ -23,7 +24,7 @@ class Portable(nn.Module):
 
     Args:
         network: Its space holds one architecture.
-        masked: Modalities that some samples lack.
+        masked: Modalities that samples may lack.
         encoders: Whether raw arrays go in; if not, the encoders' taps that are read, each (batch, time, channels).
 
     Attributes:
@@ -73,7 +74,9 @@ class Portable(nn.Module):
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """The inputs for some samples, in the order of `names`; raw arrays, so only for one with encoders."""
         arrays = [batch.inputs[modality][: len(names)] for modality, names in self.arrays.items()]
-        return (*(array for some in arrays for array in some), *(batch.present[modality] for modality in self.masks))
+        all_there = torch.ones(len(batch), dtype=torch.bool)
+        masks = [batch.present.get(modality, all_there) for modality in self.masks]
+        return (*(array for some in arrays for array in some), *masks)
 
     def taps(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What `inputs` become behind the encoders: the inputs of the same network without them."""

@@ -16,6 +16,7 @@ from nas.export.portable import Portable
 from nas.load import Run, data_of, load_run, refuse_other_form
 from nas.routing import run_routes
 from nas.runs import RunFolder
+from nas.training import TrainingConfig
 from nas.weights import describe_network
 
 SAMPLES = 64
@@ -58,9 +59,15 @@ class Subject:
         return found
 
     @cached_property
+    def dropped(self) -> float:
+        """How often samples were shown without a modality in training, 0 to 1."""
+        return TrainingConfig(**self.run_folder.read_config()["training"]).dropped
+
+    @cached_property
     def network(self) -> Portable:
-        """The network with its encoders, in evaluation mode on the CPU."""
-        masked = [name for name, modality in self.data.modalities.items() if modality.present is not None]
+        """The network with its encoders, in evaluation mode on the CPU; with masks if it has met absent modalities."""
+        modalities = self.data.modalities.items()
+        masked = [name for name, modality in modalities if self.dropped or modality.present is not None]
         return Portable(self.run.network, masked).eval()
 
     @cached_property

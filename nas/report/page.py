@@ -131,8 +131,10 @@ def _missing(summary: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
     found = (summary.get("dynamic") or {}).get("missing") or {}
     told = []
     for name, one in found.items():
-        reached = f"{metric_words(metric)} {score_text(number(one['score']), metric)}"
-        told.append((f"without {clean(name)}", f"{reached}, {count_text(number(one['multiply_adds']))} multiply-adds"))
+        reached = f"{score_text(number(one['score']), metric)} {metric_words(metric)}"
+        cost = f"{count_text(number(one['multiply_adds']))} multiply-adds"
+        forced = "" if one.get("does_without", True) else "; no route does without it, so zeros are read in its place"
+        told.append((f"without {clean(name)}", f"{reached}, {cost}{forced}"))
     return told
 
 

@@ -88,7 +88,7 @@ def draw_confidence(confidence: Mapping[str, Any], colours: Mapping[str, str]) -
         each.plot(values, confidence["fused"], "o", ms=3, mew=0, alpha=0.5, color=colours.get(name, SOFT))
         each.set_xlabel(f"confidence of {cut(clean(name), 24)} alone", fontsize=9)
         each.yaxis.set_major_formatter(PercentFormatter(1.0))
-    axes[0].set_ylabel("expected multiply-adds", fontsize=9)
+    axes[0].set_ylabel("expected share of multiply-adds", fontsize=9)
     figure.subplots_adjust(left=0.08, right=0.985, top=0.96, bottom=0.16, wspace=0.08)
     return figure
 
