@@ -19,6 +19,7 @@ from rich.console import Console
 from cli import _print_objectives, duration, main, share
 from nas import RunResult, UserError, load_run
 from nas.discretize import DISCRETIZATIONS
+from nas.dynamic import LEVELS
 from nas.export import FORMATS
 from nas.strategies import STRATEGIES
 from search_spaces import OPERATIONS
@@ -100,7 +101,19 @@ def test_list_tells_every_name_in_a_line(run: Run) -> None:
 
 def test_list_as_json_says_the_same(run: Run) -> None:
     found = json.loads(run("list", "--json").out)
-    assert list(found) == ["data", "spaces", "operations", "strategies", "discretizations", "objectives", "formats"]
+    kinds = [
+        "data",
+        "spaces",
+        "operations",
+        "strategies",
+        "dynamic",
+        "gates",
+        "discretizations",
+        "objectives",
+        "formats",
+    ]
+    assert list(found) == kinds
+    assert list(found["dynamic"]) == [*LEVELS, "cascade"]
     assert set(found["operations"]) == set(OPERATIONS)
     assert found["operations"]["additive"].startswith("order 1: ")
     assert all(found["strategies"].values())

@@ -7,6 +7,7 @@ import random
 import tomllib
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 
 from nas import RunResult, SearchConfig, UserError, load_run
 from nas.architecture import Architecture
+from nas.candidates import score_candidates
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
 from nas.runs import plain
@@ -439,7 +441,12 @@ def test_a_run_with_a_module_of_ones_own_is_written_whole(tmp_path: Path, encode
     space = make_space("layerwise", data, {"sound": own_module})
     late = next(reference.architecture for reference in space.references if reference.kind == "late")
     result = tiny_search(
-        data, space=space.only(late), builders={"sound": own_module}, encoders=encoders, out=tmp_path / "run"
+        data,
+        space=space.only(late),
+        operations=None,
+        builders={"sound": own_module},
+        encoders=encoders,
+        out=tmp_path / "run",
     )
     assert result.report is not None
     assert result.report.is_file()
@@ -462,3 +469,52 @@ def test_a_run_in_a_space_of_ones_own_is_written_whole(tmp_path: Path, monkeypat
     assert {row["kind"] for row in result.summary["leaderboard"]} == {"found", "random"}
     with pytest.raises(UserError, match="space 'mine' names no reference of kind 'modality' for 'sound'"):
         tiny_search(as_data(tiny_arrays()), space=mine, operations=None, encoders="pretrained")
+
+
+def test_a_space_of_ones_own_keeps_its_operations_and_takes_levels() -> None:
+    data = as_data(tiny_arrays())
+    mine = layerwise({"sound": 3, "sight": 3}, operations=["additive"])
+    with pytest.raises(UserError, match="brings its own operations"):
+        tiny_search(data, space=mine)
+    assert make_space(mine, data, None, None, ["modality"]).dynamic == ("modality",)
+    assert make_space(mine, data, None, None, None).dynamic == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"training": replace(TRAINING, max_multiply_adds=0.4)}, "budget of networks that decide per sample"),
+        ({"dynamic": "modality"}, "a list of names such as"),
+        ({"dynamic": ["modality"], "strategy": "random"}, "dynamic none"),
+    ],
+)
+def test_what_cannot_be_decided_per_sample_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        tiny_search(as_data(tiny_arrays()), **options)
+
+
+@pytest.mark.parametrize(("discretization", "strategy"), [("argmax", "gdas"), ("one_standard_error", "sampled")])
+def test_where_no_gate_pays_the_run_says_so(discretization: str, strategy: str) -> None:
+    """At no price nothing is saved by a cheaper route that is not as good."""
+    told: list[str] = []
+    result = tiny_search(
+        as_data(tiny_arrays()),
+        dynamic=["operation"],
+        operations=["additive"],
+        strategy=strategy,
+        discretization=discretization,
+        progress=told.append,
+    )
+    gated = result.summary["gated"]
+    assert not gated["taken"]
+    assert gated["in_words"] in told
+    assert gated["in_words"] == result.summary["verdict"][-1]
+    assert gated["in_words"].startswith("Nothing is decided per sample")
+
+
+def test_a_found_architecture_that_was_not_scored_gets_routes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a large space a beam scores some architectures, and a discretization may find another one."""
+    monkeypatch.setattr("nas.discretize.score_candidates", partial(score_candidates, limit=5))
+    monkeypatch.setattr("nas.candidates.BEAM_WIDTH", 1)
+    result = tiny_search(as_data(tiny_arrays()), dynamic=["modality"], strategy="gdas", discretization="argmax", seed=1)
+    assert result.summary["gated"] is not None

@@ -81,7 +81,7 @@ def test_a_modality_without_a_say_is_named() -> None:
 
 def test_of_an_error_interaction_saves_something() -> None:
     found = diagnosed(lambda a, b: a * b, lambda a, b: a * b, task="regression")
-    assert "of error are saved by cross-modal interaction" in found.in_words[0]
+    assert "of mean absolute error are saved by cross-modal interaction" in found.in_words[0]
     assert (
         "Beyond what networks of one modality each say, their product matters: a × b (likelihood ratio, p < 0.001)"
         in found.in_words
