@@ -53,6 +53,7 @@ def test_samples_that_lack_a_modality_are_told(summary: dict[str, Any]) -> None:
     for modality in changed["data"]["modalities"].values():
         modality["present_share"] = 0.5
     assert "Samples may lack " in to_card(changed, [], (), "network")
+    assert "in training 20 % of them were shown without each" in to_card(summary, [], (), "network", dropped=0.2)
 
 
 def test_names_break_neither_table_nor_page(summary: dict[str, Any]) -> None:

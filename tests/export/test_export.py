@@ -287,3 +287,28 @@ def test_a_dynamic_run_is_exported_with_a_sample_of_every_route(
         network, {name: (tensor[:2],) for name, tensor in zip(subject.network.names, subject.inputs, strict=True)}
     )
     assert first[1].tolist() == [0, 1]
+
+
+@pytest.mark.slow
+def test_a_network_that_has_met_absent_modalities_takes_masks(run: RunFolder, tmp_path: Path) -> None:
+    """By modality dropout: no sample of the data lacks one."""
+    config = run.path / "config.toml"
+    text = config.read_text().replace("modality_dropout_rate = 0.0", "modality_dropout_rate = 0.2")
+    config.write_text(text)
+    assert "modality_dropout_rate = 0.2" in text
+    network = nas.load_run(run.path).network
+    read = list(network.encoders)
+    export(run.path, out=tmp_path / "out", formats=["python", "onnx", "card"])
+    session = onnxruntime.InferenceSession(tmp_path / "out" / "network.onnx")
+    assert [given.name for given in session.get_inputs()] == [*read, *(f"{name}_present" for name in read)]
+    inputs = tiny_batch(as_data(tiny_arrays()), "test").inputs
+    fed = {name: inputs[name][0].numpy() for name in read}
+    masks = {f"{name}_present": np.ones(len(array), dtype=np.bool_) for name, array in fed.items()}
+    whole, lacking = (
+        session.run(None, {**fed, **masks, f"{read[0]}_present": np.full(len(fed[read[0]]), there)})[0]
+        for there in (True, False)
+    )
+    absent = {read[0]: torch.zeros(len(fed[read[0]]), dtype=torch.bool)}
+    with torch.no_grad():
+        np.testing.assert_allclose(whole, network(inputs), atol=1e-5)
+        np.testing.assert_allclose(lacking, network(inputs, absent), atol=1e-5)
