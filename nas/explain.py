@@ -196,14 +196,14 @@ def in_words(explained: Mapping[str, Any]) -> str:
     read = [set(route["modalities"]) for route in routes]
     if who == "cascade":  # what the routes before have read
         read = [set().union(*read[: number + 1]) for number in range(len(read))]
-    begun = {name: depth + 1 for name, depth in deepest(explained["reads"]).items()}  # layers that the gate has run
+    begun = deepest(explained["reads"])  # the gate has run layers up to there
     names = dict.fromkeys(name for route in routes for name in route["modalities"])
     skipped = {
         name: sum(route["share"] for route, some in zip(routes, read, strict=True) if name not in some)
         for name in names
     }
     told = [
-        f"{name}{f' beyond layer {begun[name]}' if name in begun else ''} on {100 * share:.0f} % of the samples"
+        f"{name}{f' after layer {begun[name]}' if name in begun else ''} on {100 * share:.0f} % of the samples"
         for name, share in skipped.items()
         if share > 0
     ]
@@ -217,9 +217,13 @@ def in_words(explained: Mapping[str, Any]) -> str:
     if lacking := explained.get("lacking"):
         sentence += f" {100 * lacking:.0f} % of the samples lack a modality, which forces it."
     budget = explained.get("budget")
-    if budget and spent > budget + 0.005:
+    if budget and spent > budget + 0.01:
         least = min(route["multiply_adds"] for route in routes) / explained["static_multiply_adds"]
-        why = f"the cheapest route takes {100 * least:.0f} %" if least > budget else "other samples need more"
+        why = (
+            f"the cheapest route takes {100 * least:.0f} %"
+            if least > budget
+            else "more of these samples need dear routes than of those that it learned by"
+        )
         sentence += f" Its budget was {100 * budget:.0f} %, it spends {100 * spent:.0f} %: {why}."
     return sentence
 

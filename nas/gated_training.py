@@ -16,6 +16,7 @@ data all are the better for it, the last one included; where it stops is left to
 
 With a budget the price is no constant but a dual variable: it rises as long as the gate spends more than the budget,
 and falls, to zero at least, as long as it spends less (Boyd and Vandenberghe 2004, "Convex Optimization", section 5.4).
+That comes near; in the end `hold_budget` makes the gate keep it.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def test_it_is_told_what_the_gate_has_run_and_what_was_not_decided() -> None:
     ]
     told = {"reads": ["a@0", "b@0", "b@1"], "routes": routes, "multiply_adds": 60.0, "static_multiply_adds": 100.0}
     assert in_words({**told, "lacking": 0.25, "budget": 0.5}) == (
-        "The gate skips b beyond layer 2 on 100 % of the samples; all in all 40 % fewer multiply-adds than without it. "
+        "The gate skips b after layer 1 on 100 % of the samples; all in all 40 % fewer multiply-adds than without it. "
         "It decides nothing: all samples take one route, depth 1: a alone. "
         "25 % of the samples lack a modality, which forces it. "
         "Its budget was 50 %, it spends 60 %: the cheapest route takes 60 %."
