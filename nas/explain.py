@@ -219,11 +219,9 @@ def in_words(explained: Mapping[str, Any]) -> str:
     budget = explained.get("budget")
     if budget and spent > budget + 0.01:
         least = min(route["multiply_adds"] for route in routes) / explained["static_multiply_adds"]
-        why = (
-            f"the cheapest route takes {100 * least:.0f} %"
-            if least > budget
-            else "more of these samples need dear routes than of those that it learned by"
-        )
+        why = "more samples need dear routes than among those that it learned by"
+        if least > budget:
+            why = f"the cheapest route takes {100 * least:.0f} %"
         sentence += f" Its budget was {100 * budget:.0f} %, it spends {100 * spent:.0f} %: {why}."
     return sentence
 
