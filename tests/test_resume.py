@@ -142,13 +142,11 @@ def test_a_run_is_bound_to_all_that_decides_it(tmp_path: Path, monkeypatch: pyte
     before = contents(tmp_path)
     other_labels = tiny_arrays()
     other_labels["label"] = other_labels["label"][::-1].copy()
-    mine = replace(layerwise({"sound": 3, "sight": 3}, operations=["additive", "multiplicative"]), warm_up=None)
     for options, told in (
         ({"seed": 1}, r"search\.seed 0, now it is 1"),
         ({"budget_seconds": 5.0}, r"search\.budget_seconds 0\.0, now it is 5\.0"),
         ({"training": replace(TRAINING, dropout_rate=0.3)}, r"training\.dropout_rate 0\.2, now it is 0\.3"),
         ({"data": as_data(other_labels)}, r"data '\w+', now it is '\w+'"),
-        ({"space": mine, "operations": ["additive", "multiplicative"]}, r"space '\w+', now it is '\w+'"),
         ({"builders": {"sound": own_encoder}}, r"builders \[\], now it is \['sound'\]"),
     ):
         given: dict[str, Any] = {"data": as_data(tiny_arrays()), **options}
@@ -157,6 +155,13 @@ def test_a_run_is_bound_to_all_that_decides_it(tmp_path: Path, monkeypatch: pyte
         assert "\n" not in str(caught.value)
     assert contents(tmp_path) == before
     search(tmp_path / "run", resume=True)
+
+
+def test_a_run_is_bound_to_a_space_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = layerwise({"sound": 3, "sight": 3}, operations=["additive", "multiplicative"])
+    stop(monkeypatch, 12, tmp_path / "run", space=mine, operations=None)
+    with pytest.raises(UserError, match=r"was begun with space '\w+', now it is '\w+'"):
+        search(tmp_path / "run", space=replace(mine, warm_up=None), operations=None, resume=True)
 
 
 @pytest.mark.parametrize(
