@@ -79,8 +79,8 @@ def stability(space: SearchSpace, architectures: Sequence[Architecture]) -> Stab
 
     Chance deals out the choices that were made without regard to the node, so κ tells whether the searches agree on
     *where* something is done: searches that do one thing each, anywhere, agree at most nodes, for most nodes of all of
-    them do nothing, but their κ is near 0. A choice is told by its operation and the taps that it reads. Of what decides
-    per sample the last route counts, the static architecture that was found; gates and other routes are not compared.
+    them do nothing, but their κ is near 0. A choice is told by its operation and the taps that it reads. Of what
+    decides per sample the last route counts, the static architecture that was found; gates and other routes do not.
 
     κ is undefined, and NaN, for fewer than two searches, and where one choice is made everywhere, for then chance
     agrees as well. Departing from the paper, so it is in a space of a single node: there is no other place to deal a
