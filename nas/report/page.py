@@ -131,7 +131,8 @@ def _missing(summary: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
     found = (summary.get("dynamic") or {}).get("missing") or {}
     told = []
     for name, one in found.items():
-        reached = f"{score_text(number(one['score']), metric)} {metric_words(metric)}"
+        name_of_score, *unit = metric_words(metric).split(", ")
+        reached = f"{name_of_score} {' '.join([score_text(number(one['score']), metric), *unit])}"
         cost = f"{count_text(number(one['multiply_adds']))} multiply-adds"
         forced = "" if one.get("does_without", True) else "; no route does without it, so zeros are read in its place"
         told.append((f"without {clean(name)}", f"{reached}, {cost}{forced}"))

@@ -10,6 +10,7 @@ from matplotlib.patches import Polygon
 
 from nas.report.figures import draw_all
 from nas.report.gate import draw_gate, lanes
+from nas.report.page import _missing
 from tests.report.fabricate import fabricate_run
 
 NOTHING = {"operation": "none", "inputs": []}
@@ -79,3 +80,18 @@ def test_a_report_has_it_with_its_words_and_numbers(summary: dict[str, Any]) -> 
         "A gate reads image@0 and image@1 and picks one of 3 routes for every sample. Route 1: "
     )
     assert len(drawn.csv.splitlines()) == 4
+
+
+def test_it_is_told_what_is_left_without_a_modality(summary: dict[str, Any]) -> None:
+    missing = {
+        "image": {"score": 0.39, "multiply_adds": 54_800.0, "does_without": False},
+        "words": {"score": 0.7, "multiply_adds": 1e6, "does_without": True},
+    }
+    assert _missing({**summary, "dynamic": {"missing": missing}}, "accuracy") == [
+        (
+            "without image",
+            "accuracy 39.0 %, 54.8 k multiply-adds; no route does without it, so zeros are read in its place",
+        ),
+        ("without words", "accuracy 70.0 %, 1 M multiply-adds"),
+    ]
+    assert _missing({"dynamic": {"missing": missing}}, "mae")[1][1] == "mean absolute error 0.7, 1 M multiply-adds"
