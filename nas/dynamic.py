@@ -29,8 +29,8 @@ from nas.gated_training import priced
 from nas.gates import Gate, what_is_seen
 from nas.graph import FusionNetwork
 from nas.linear_gate import gains
-from nas.metrics import constant_losses, sample_losses
-from nas.prediction import EVALUATION_BATCH, autocast, evaluation_losses, predict_routed
+from nas.metrics import constant_losses
+from nas.prediction import EVALUATION_BATCH, answers, autocast
 from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
 from nas.stages import every_stage, steepest
@@ -219,12 +219,8 @@ def add_gate(
 
 def priced_losses(problem: Problem, network: FusionNetwork, batch: Batch) -> Tensor:
     """The loss of every sample of a batch, with the price of its multiply-adds, (n,)."""
-    if network.gate is None:
-        losses = evaluation_losses(problem.data.task, network, batch, problem.device)
-        return priced(losses, torch.ones_like(losses), problem.training)
-    outputs, picked = predict_routed(network, batch, problem.device)
-    losses = sample_losses(problem.data.task, outputs, batch.targets.cpu(), network.head.scale.cpu())
-    return priced(losses, network.gate.shares().cpu()[picked], problem.training)
+    _, losses, spent = answers(problem.data.task, network, batch, problem.device)
+    return priced(losses, spent, problem.training)
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from nas.data.batches import Batch, in_order
 from nas.data.fusion_data import Task
+from nas.gates import Gate
 from nas.graph import FusionNetwork, Selection
 from nas.metrics import sample_losses
 from nas.routing import every_route, run_routes
@@ -73,6 +74,35 @@ def predict_routes(network: FusionNetwork, batch: Batch, device: torch.device) -
         outputs.append(some.float().cpu())
         logits.append(gate.float().cpu())
     return torch.cat(outputs, dim=1), torch.cat(logits)
+
+
+@torch.no_grad()
+def predict_gate(network: FusionNetwork, batch: Batch, device: torch.device) -> Tensor:
+    """The logits of a gate over a split in evaluation mode, (n, routes), on the device; no route is run for them."""
+    gate = network.gate
+    assert isinstance(gate, Gate)
+    network.eval()
+    logits = []
+    for part in in_order(batch, EVALUATION_BATCH, device):
+        with autocast(device):
+            logits.append(gate(network.encode(part.inputs, gate.reads), part.present).float())
+    return torch.cat(logits)
+
+
+def answers(task: Task, network: FusionNetwork, batch: Batch, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """What a network comes to over a split in evaluation mode, as it decides by itself.
+
+    Returns:
+        Outputs (n, outputs); the loss of every sample (n,); and its multiply-adds as a share of the static
+        architecture's, (n,), ones for a static network; all on the CPU.
+    """
+    if network.gate is None:
+        outputs, _ = predict(network, batch, device)
+        spent = torch.ones(len(batch))
+    else:
+        outputs, picked = predict_routed(network, batch, device)
+        spent = network.gate.shares().cpu()[picked]
+    return outputs, sample_losses(task, outputs, batch.targets.cpu(), network.head.scale.cpu()), spent
 
 
 def evaluation_losses(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -20,8 +20,8 @@ from nas.data.fusion_data import Task
 from nas.gated_training import GateConfig, gate_decides, gated_loss, hold_budget, priced, routes_loss
 from nas.gates import Gate
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_losses, score
-from nas.prediction import losses, predict, predict_routed, predict_routes
+from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, score
+from nas.prediction import answers, losses, predict_gate, predict_routes
 from nas.snapshot import Stateful
 from nas.thresholds import fitted_to
 
@@ -78,6 +78,15 @@ class Regime(ABC):
         """Learns what is left to be learned in the best epoch, and tells what the network comes to then."""
         return best
 
+    def _reached(self, outputs: Tensor, lost: Tensor) -> Reached:
+        targets = self.architecture.targets.cpu()
+        return Reached(score(PRIMARY[self.task], outputs.numpy(), targets.numpy()), float(lost.mean()))
+
+    def _priced(self, config: GateConfig) -> Reached:
+        """What a network comes to as it decides now, its loss with the price of what samples spend."""
+        outputs, lost, spent = answers(self.task, self.network, self.architecture, self.device)
+        return self._reached(outputs, priced(lost, spent, config))
+
 
 @dataclass(kw_only=True)
 class StaticRegime(Regime):
@@ -95,7 +104,8 @@ class StaticRegime(Regime):
 
     def judge(self) -> Reached:
         """By the task's loss."""
-        return _reached(self, predict(self.network, self.architecture, self.device)[0])
+        outputs, lost, _ = answers(self.task, self.network, self.architecture, self.device)
+        return self._reached(outputs, lost)
 
     def is_better(self, now: Reached, best: Reached) -> bool:
         """Whether the score is better, or as good with a lower loss."""
@@ -139,7 +149,7 @@ class GatedRegime(Regime):
         """With the price of what samples spend, or within the budget."""
         learned = self._gate.output.bias.detach().clone()
         self._hold_budget()
-        reached = judge_routed(self, self.config)
+        reached = self._priced(self.config)
         self._gate.output.bias.data.copy_(learned)
         return reached
 
@@ -155,8 +165,8 @@ class GatedRegime(Regime):
 
     def _hold_budget(self) -> None:
         if self.config.max_multiply_adds:
-            _, logits = predict_routes(self.network, self.held_out, self.device)
-            hold_budget(self._gate, logits.to(self.device), self.config.max_multiply_adds)
+            logits = predict_gate(self.network, self.held_out, self.device)
+            hold_budget(self._gate, logits, self.config.max_multiply_adds)
 
     def counts(self, progress: float) -> bool:
         """Whether the gate decides alone."""
@@ -185,30 +195,19 @@ class CascadeRegime(Regime):
 
     def judge(self) -> Reached:
         """The score of the last route, and the mean loss of all."""
-        outputs, targets = predict_routes(self.network, self.architecture, self.device)[0], self.architecture.targets
-        lost = losses_of_routes(self.task, outputs, targets.cpu(), self.network.head.scale.cpu())
-        return Reached(score(PRIMARY[self.task], outputs[-1].numpy(), targets.cpu().numpy()), float(lost.mean()))
+        outputs, lost = self._routes(self.architecture)
+        return self._reached(outputs[-1], lost)
 
     def finish(self, best: Reached) -> Reached:  # noqa: ARG002
         """Fits where it stops; what it comes to has the price of what samples spend."""
         cascade = self.network.gate
         assert isinstance(cascade, Cascade)
-        outputs = predict_routes(self.network, self.held_out, self.device)[0]
-        lost = losses_of_routes(self.task, outputs, self.held_out.targets.cpu(), self.network.head.scale.cpu())
+        outputs, lost = self._routes(self.held_out)
         present = {name: mask.cpu() for name, mask in self.held_out.present.items()}
         cascade.load_state_dict(fitted_to(cascade, outputs, lost, self.config, present).state_dict())
-        return judge_routed(self, self.config)
+        return self._priced(self.config)
 
-
-def judge_routed(regime: Regime, config: GateConfig) -> Reached:
-    """What a dynamic network comes to as it decides now, its loss with the price of what samples spend."""
-    outputs, picked = predict_routed(regime.network, regime.architecture, regime.device)
-    assert regime.network.gate is not None
-    spent = regime.network.gate.shares().cpu()[picked]
-    return _reached(regime, outputs, lambda losses: priced(losses, spent, config))
-
-
-def _reached(regime: Regime, outputs: Tensor, price: Callable[[Tensor], Tensor] = lambda losses: losses) -> Reached:
-    targets = regime.architecture.targets.cpu()
-    lost = price(sample_losses(regime.task, outputs, targets, regime.network.head.scale.cpu()))
-    return Reached(score(PRIMARY[regime.task], outputs.numpy(), targets.numpy()), float(lost.mean()))
+    def _routes(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What every route puts out, (routes, n, outputs), and loses, (n, routes)."""
+        outputs, _ = predict_routes(self.network, batch, self.device)
+        return outputs, losses_of_routes(self.task, outputs, batch.targets.cpu(), self.network.head.scale.cpu())
