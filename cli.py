@@ -130,8 +130,8 @@ def search(
             split=split or None,
             task=task or None,
             space=space,
-            operations=[part.strip() for part in operations.split(",")] if operations else None,
-            dynamic=_levels(dynamic),
+            operations=_names(operations),
+            dynamic=[] if dynamic.strip() == "none" else _names(dynamic),
             strategy=strategy,
             discretization=discretization,
             encoders=cast(Any, encoders),  # names are checked there
@@ -361,10 +361,8 @@ def list_(as_json: AsJson = False) -> None:
             print(f"  {name:28}{words}".rstrip())
 
 
-def _levels(text: str) -> list[str] | None:
-    """Those that are asked for; None where it is left to the space."""
-    if text.strip() == "none":
-        return []
+def _names(text: str) -> list[str] | None:
+    """Those that are asked for, comma-separated; None where it is left to the space."""
     return [part.strip() for part in text.split(",")] if text else None
 
 

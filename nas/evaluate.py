@@ -165,8 +165,9 @@ def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
     if static is not None:
         gating = found.architecture.gating
         who = "cascade" if gating and gating.is_cascade else "gate"
-        gain = capital(_gain(f"the {who}", found, static, f"the same without a {who}", task))
-        sentences.append(f"{gain.replace('adds nothing measurable over', 'changes nothing measurable against')}.")
+        against = f"the same without a {who}"
+        gain = _gain(f"the {who}", found, static, against, task, nothing="changes nothing measurable against")
+        sentences.append(f"{capital(gain)}.")
     if late is not None and late.architecture == found.architecture:
         sentences.append("The found architecture is plain late fusion.")
     elif late is not None:
@@ -208,7 +209,15 @@ def _told(architecture: Architecture) -> str:
     return ", then ".join(steps) or "nothing"
 
 
-def _gain(subject: str, found: Row, other: Row, against: str, task: Task) -> str:
+def _gain(
+    subject: str,
+    found: Row,
+    other: Row,
+    against: str,
+    task: Task,
+    *,
+    nothing: str = "adds nothing measurable over",
+) -> str:
     """Such as "fusion adds 2.1 ± 0.6 points over audio alone, the best single modality"."""
     difference = found.difference if other is found else other.difference
     assert difference is not None
@@ -218,7 +227,7 @@ def _gain(subject: str, found: Row, other: Row, against: str, task: Task) -> str
     if difference.high < 0:
         turned = Interval(-difference.mean, -difference.high, -difference.low)
         return f"{subject} {worse} {amount(task, turned)} against {against}"
-    return f"{subject} adds nothing measurable over {against} ({amount(task, difference)})"
+    return f"{subject} {nothing} {against} ({amount(task, difference)})"
 
 
 def capital(sentence: str) -> str:

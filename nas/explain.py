@@ -212,7 +212,7 @@ def in_words(explained: Mapping[str, Any]) -> str:
     sentence = (
         f"The {who} skips {' and '.join(told) or 'no modality'}; all in all {saved} multiply-adds than without it."
     )
-    if (alike := [route for route in routes if route["share"] == 1]) and len(routes) > 1:
+    if alike := [route for route in routes if route["share"] == 1]:
         sentence += f" It decides nothing: all samples take one route, {alike[0]['in_words']}."
     if lacking := explained.get("lacking"):
         sentence += f" {100 * lacking:.0f} % of the samples lack a modality, which forces it."

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.pareto import pareto_front
-from nas.report.numbers import clean, metric_words, number, score_text
+from nas.report.numbers import clean, metric_name, number, score_text, with_unit
 from nas.report.tables import Row, leaderboard_rows
 from nas.statistics import Interval
 
@@ -50,10 +50,10 @@ class Group:
     def in_words(self) -> str:
         """Which run scores best, and which ones these intervals do not set apart from it."""
         best, *others = self.runs
-        unit = " %" if metric_words(self.metric).endswith("%") else ""
         score = best.row.score
         low, mean, high = (score_text(value, self.metric) for value in (score.low, score.mean, score.high))
-        told = f"{best.row.name} has the best {metric_words(self.metric).split(',')[0]}, {mean}{unit} ({low} to {high})"
+        reached = f"{with_unit(mean, self.metric)} ({low} to {high})"
+        told = f"{best.row.name} has the best {metric_name(self.metric)}, {reached}"
         alike = [run.row.name for run in others if run.row.score.low <= score.high and score.low <= run.row.score.high]
         if not others:
             return f"{told}; no other run is of the same data and metric."

@@ -35,6 +35,16 @@ def metric_words(metric: str) -> str:
     return words.get(metric, metric.replace("_", " "))
 
 
+def metric_name(metric: str) -> str:
+    """Likewise without its unit."""
+    return metric_words(metric).split(",")[0]
+
+
+def with_unit(text: str, metric: str) -> str:
+    """A score as `score_text` has it, such as "91.2 %"."""
+    return f"{text} %" if metric in PERCENT_METRICS else text
+
+
 def scale(metric: str) -> float:
     """What a score is multiplied with before it is shown."""
     return 100.0 if metric in PERCENT_METRICS else 1.0

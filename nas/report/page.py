@@ -15,15 +15,18 @@ from nas.report.film import Film
 from nas.report.frame import fill
 from nas.report.mistakes import confusion
 from nas.report.numbers import (
+    PERCENT_METRICS,
     active_words,
     clean,
     count_text,
+    metric_name,
     metric_words,
     number,
     range_text,
     score_text,
     seconds_text,
     tone,
+    with_unit,
 )
 from nas.report.stability import Sureness, sureness
 from nas.report.style import GROUPS, modality_colours
@@ -57,8 +60,8 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         space_words=_space_words(summary),
         facts=_facts(summary, rows, metric, sure),
         metric_words=metric_words(metric),
-        metric_name=metric_words(metric).split(",")[0],
-        difference_unit="points" if metric_words(metric).endswith("%") else metric_words(metric),
+        metric_name=metric_name(metric),
+        difference_unit="points" if metric in PERCENT_METRICS else metric_words(metric),
         groups=_groups(rows, metric),
         told=diagnosis_of(summary),
         cures=cures_of(summary),
@@ -94,12 +97,9 @@ def _facts(
     """The few numbers to remember: (what, number, how sure or of what)."""
     facts = []
     found = next((row for row in rows if row.kind == "found"), None)
-    unit = " %" if metric_words(metric).endswith("%") else ""
     if found is not None and not math.isnan(found.score.mean):
         low, high = score_text(found.score.low, metric), score_text(found.score.high, metric)
-        facts.append(
-            (metric_words(metric).split(",")[0], score_text(found.score.mean, metric) + unit, f"{low} to {high}")
-        )
+        facts.append((metric_name(metric), with_unit(score_text(found.score.mean, metric), metric), f"{low} to {high}"))
     # The best one by the architecture split, as in the verdict: the test split chooses nothing.
     sense = 1 if summary["higher_is_better"] else -1
     alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
@@ -108,7 +108,13 @@ def _facts(
         gap = modality.difference
         low, high = (score_text(value, metric, signed=True) for value in (gap.low, gap.high))
         gain = score_text(gap.mean, metric, signed=True)
-        facts.append((f"over {modality.name} alone", f"{gain}{' points' if unit else ''}", f"{low} to {high}"))
+        facts.append(
+            (
+                f"over {modality.name} alone",
+                f"{gain}{' points' if metric in PERCENT_METRICS else ''}",
+                f"{low} to {high}",
+            )
+        )
     if found is not None and found.multiply_adds > 0:
         facts.append(("multiply-adds", count_text(found.multiply_adds), f"{count_text(found.parameters)} parameters"))
     cost = number(summary.get("search_cost"))
@@ -131,8 +137,7 @@ def _missing(summary: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
     found = (summary.get("dynamic") or {}).get("missing") or {}
     told = []
     for name, one in found.items():
-        name_of_score, *unit = metric_words(metric).split(", ")
-        reached = f"{name_of_score} {' '.join([score_text(number(one['score']), metric), *unit])}"
+        reached = f"{metric_name(metric)} {with_unit(score_text(number(one['score']), metric), metric)}"
         cost = f"{count_text(number(one['multiply_adds']))} multiply-adds"
         forced = "" if one.get("does_without", True) else "; no route does without it, so zeros are read in its place"
         told.append((f"without {clean(name)}", f"{reached}, {cost}{forced}"))
@@ -201,8 +206,8 @@ def _sure(sure: Sureness) -> dict[str, Any]:
         "kappa": "" if math.isnan(sure.kappa) else f"{sure.kappa:.2f}".replace("-", "−"),
         "consensus_seed": sure.consensus_seed,
         "metric_words": metric_words(metric),
-        "metric_name": metric_words(metric).split(",")[0],
-        "is_percent": metric_words(metric).endswith("%"),
+        "metric_name": metric_name(metric),
+        "is_percent": metric in PERCENT_METRICS,
         "spreads": spreads,
         "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
         "difference_interval": "" if gap is None else range_text(gap.low, gap.high, metric, signed=True),
