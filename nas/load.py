@@ -86,6 +86,7 @@ def _refuse_gaps(
         dict(summary["depths"])
         list(config["search"]["operations"])
         TrainingConfig(**config["training"])
+        why_static(summary)
         if not summary["seeds"] or not all(isinstance(text, str) for text in found):
             raise TypeError("an entry of another type")
         if not all(isinstance(number, int | float) for number in numbers):
@@ -94,6 +95,11 @@ def _refuse_gaps(
         raise UserError(
             f"summary.json or config.toml of {str(folder.path)!r} lacks or garbles {error}; run the search again"
         ) from error
+
+
+def why_static(summary: Mapping[str, Any]) -> str:
+    """Why nothing is decided per sample although it was asked for, in a sentence; "" if that is not so."""
+    return str((summary.get("gated") or {}).get("in_words", ""))
 
 
 def contestants_of(summary: Mapping[str, Any]) -> list[Contestant]:

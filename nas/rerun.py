@@ -15,7 +15,7 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.load import contestants_of, data_of, load_run, refuse_other_form
+from nas.load import contestants_of, data_of, load_run, refuse_other_form, why_static
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
@@ -191,7 +191,9 @@ def retrain(
             checkpoints=checkpoints,
         )
         prepared, mode = prepare(setup, old["encoders"], first_seed)
-        fresh, entries = retrain_and_judge(setup, prepared, mode, contestants_of(old), seeds_of_all)
+        fresh, entries = retrain_and_judge(
+            setup, prepared, mode, contestants_of(old), seeds_of_all, why_static=why_static(old)
+        )
         summary = {
             **old,
             **fresh,

@@ -27,6 +27,7 @@ from nas.explain import explain, in_words
 from nas.export import export
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
+from nas.load import why_static
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
@@ -264,10 +265,9 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             decision.rows,
             range(seed, seed + seeds),
             budget_seconds=config.budget_seconds,
+            why_static=why_static(decision.told),
         )
         one_training = _one_training_seconds(first)
-        if gated := decision.told["gated"]:
-            judged["verdict"] += [gated["in_words"]] if gated["in_words"] else []
         summary = {
             "format_version": 1,
             **judged,
@@ -526,6 +526,7 @@ def retrain_and_judge(
     seeds: Sequence[int],
     *,
     budget_seconds: float = 0.0,
+    why_static: str = "",
 ) -> tuple[dict[str, Any], list[Entry]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
@@ -536,6 +537,7 @@ def retrain_and_judge(
         rows: The contestants, the found one first.
         seeds: Of initialisation, order and dropout.
         budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
+        why_static: The last sentence of the verdict, see `nas.load.why_static`; "" for none.
 
     Returns:
         The part of the summary that tells about it, and the entries of the first seed.
@@ -573,7 +575,11 @@ def retrain_and_judge(
     return {
         "architecture": found.to_dict(),
         "in_words": found.in_words(),
-        "verdict": verdict(setup.space, setup.data.task, board) + [in_words(told) for told in dynamic.values()],
+        "verdict": [
+            *verdict(setup.space, setup.data.task, board),
+            *map(in_words, dynamic.values()),
+            *([why_static] if why_static else []),
+        ],
         "interaction_order": setup.space.interaction_order(found),
         "encoders": encoders,
         "metric": metric,

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+import nas
 from nas import RunResult, SearchConfig, UserError, load_run
 from nas.architecture import Architecture
 from nas.candidates import score_candidates
@@ -494,7 +495,7 @@ def test_what_cannot_be_decided_per_sample_is_refused(options: dict[str, Any], w
 
 
 @pytest.mark.parametrize(("discretization", "strategy"), [("argmax", "gdas"), ("one_standard_error", "sampled")])
-def test_where_no_gate_pays_the_run_says_so(discretization: str, strategy: str) -> None:
+def test_where_no_gate_pays_the_run_says_so(discretization: str, strategy: str, tmp_path: Path) -> None:
     """At no price nothing is saved by a cheaper route that is not as good."""
     told: list[str] = []
     result = tiny_search(
@@ -504,12 +505,15 @@ def test_where_no_gate_pays_the_run_says_so(discretization: str, strategy: str) 
         strategy=strategy,
         discretization=discretization,
         progress=told.append,
+        out=tmp_path / "run",
     )
     gated = result.summary["gated"]
     assert not gated["taken"]
     assert gated["in_words"] in told
     assert gated["in_words"] == result.summary["verdict"][-1]
     assert gated["in_words"].startswith("Nothing is decided per sample")
+    again = nas.retrain(tmp_path / "run", data=as_data(tiny_arrays()), out=tmp_path / "again", epochs=1)
+    assert again.summary["verdict"][-1] == gated["in_words"]
 
 
 def test_a_found_architecture_that_was_not_scored_gets_routes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,13 +108,8 @@ def _facts(
         gap = modality.difference
         low, high = (score_text(value, metric, signed=True) for value in (gap.low, gap.high))
         gain = score_text(gap.mean, metric, signed=True)
-        facts.append(
-            (
-                f"over {modality.name} alone",
-                f"{gain}{' points' if metric in PERCENT_METRICS else ''}",
-                f"{low} to {high}",
-            )
-        )
+        points = " points" if metric in PERCENT_METRICS else ""
+        facts.append((f"over {modality.name} alone", f"{gain}{points}", f"{low} to {high}"))
     if found is not None and found.multiply_adds > 0:
         facts.append(("multiply-adds", count_text(found.multiply_adds), f"{count_text(found.parameters)} parameters"))
     cost = number(summary.get("search_cost"))
