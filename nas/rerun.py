@@ -151,28 +151,26 @@ def retrain(
         raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
     dynamic = loaded.architecture.gating is not None
     check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
-    folder = RunFolder.open(run) if out is None else RunFolder.create(out, overwrite=overwrite, resume=resume)
     config = {**loaded.config, "training": asdict(training)}
     seeds_of_all = range(first_seed, first_seed + count)
-    checkpoints = begin(
-        folder,
-        {
-            "kind": "retrain",
-            "training": config["training"],
-            "seeds": list(seeds_of_all),
-            "encoders": old["encoders"],
-            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
-            **what_decides(found, space, where, builders),
-        },
-        resume=resume,
-        every_seconds=checkpoint_seconds,
-        in_place=out is None,
-    )
-    if checkpoints.finished:
-        return finished_run(folder, progress)
-    if checkpoints.kept():
-        progress(going_on(checkpoints))
+    told = {
+        "kind": "retrain",
+        "training": config["training"],
+        "seeds": list(seeds_of_all),
+        "encoders": old["encoders"],
+        "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
+        **what_decides(found, space, where, builders),
+    }
     with ExitStack() as stack:
+        if out is None:
+            folder = stack.enter_context(RunFolder.claimed(run))
+        else:
+            folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
+        checkpoints = begin(folder, told, resume=resume, every_seconds=checkpoint_seconds, in_place=out is None)
+        if checkpoints.finished:
+            return finished_run(folder, progress)
+        if checkpoints.kept():
+            progress(going_on(checkpoints))
         log: Log = ignore
         if out is not None:  # in place, the old one stays until there is something to go with the new one
             folder.write_config(config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -24,7 +23,7 @@ from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard, verdict
 from nas.explain import explain, in_words
-from nas.export import export
+from nas.export import write_exports
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
 from nas.load import why_static
@@ -34,7 +33,7 @@ from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.repeated import Decision, Repeated, judge_searches, repeat
-from nas.report import report
+from nas.report import draw_report
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
 from nas.runs import RunFolder
@@ -214,20 +213,20 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         },
         "training": asdict(training),
     }
-    folder, checkpoints = None, NOWHERE
-    if out is not None:
-        run = {
-            "kind": "search",
-            **{part: resolved[part] for part in ("search", "training")},
-            **what_decides(data, found_space, where, builders),
-        }
-        folder = RunFolder.create(out, overwrite=overwrite, resume=resume)
-        checkpoints = begin(folder, run, resume=resume, every_seconds=checkpoint_seconds)
-        if checkpoints.finished:
-            return finished_run(folder, progress)
-    if checkpoints.kept():
-        progress(going_on(checkpoints))
     with ExitStack() as stack:
+        folder, checkpoints = None, NOWHERE
+        if out is not None:
+            run = {
+                "kind": "search",
+                **{part: resolved[part] for part in ("search", "training")},
+                **what_decides(data, found_space, where, builders),
+            }
+            folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
+            checkpoints = begin(folder, run, resume=resume, every_seconds=checkpoint_seconds)
+            if checkpoints.finished:
+                return finished_run(folder, progress)
+        if checkpoints.kept():
+            progress(going_on(checkpoints))
         log: Log = ignore
         if folder is not None:
             folder.write_config(resolved)  # first, for it marks the folder as one of ours
@@ -351,7 +350,7 @@ def write_run(
     """Writes what a run came to, and draws its report.
 
     Args:
-        folder: Of the run.
+        folder: Of the run; the caller owns it.
         config: Resolved, for `config.toml`.
         summary: For `summary.json`.
         network: The found architecture, trained with the first seed.
@@ -360,13 +359,14 @@ def write_run(
     Returns:
         The page to look at.
     """
-    shutil.rmtree(folder.exports, ignore_errors=True)  # of a network that this one replaces
+    folder.remove("exports")  # of a network that this one replaces
     folder.write_config(config)
     folder.write_json("architecture.json", summary["architecture"])
     save_weights(folder, network, data)
     folder.write_json("summary.json", summary)
-    export(folder.path, ["json", "graph", "card"])  # what takes no time; networks are exported when they are wanted
-    return report(folder.path)
+    # What takes no time; networks are exported when they are wanted.
+    write_exports(folder, folder.inner("exports"), ["json", "graph", "card"])
+    return draw_report(folder, folder)
 
 
 def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
@@ -397,7 +397,7 @@ def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
         network=loaded.network,
         summary=summary,
         folder=folder.path,
-        report=folder.report if folder.report.exists() else None,
+        report=folder.report if folder.is_file("report.html") else None,
     )
 
 
