@@ -121,13 +121,14 @@ class Folder:
         """A file to read from, whose size has been checked; see `read_bytes` for errors."""
         path = self.file(name)
         try:
-            with self._at(name) as place, os.fdopen(place.open(_READ), "rb") as file:
-                found = os.fstat(file.fileno())
+            with self._at(name) as place, _handle(place.open(_READ)) as handle:
+                found = os.fstat(handle)
                 if not stat.S_ISREG(found.st_mode):
                     raise UserError(f"{str(path)!r} is no regular file, which no run of ours writes")
                 if found.st_size > max_bytes:
                     raise UserError(f"{str(path)!r} is larger than {max_bytes} bytes, which no run of ours writes")
-                yield file
+                with os.fdopen(handle, "rb", closefd=False) as file:
+                    yield file
         except FileNotFoundError as error:
             raise UserError(f"{str(path)!r} is missing; was the run finished?") from error
         except OSError as error:
@@ -258,6 +259,15 @@ def folder_to_write(path: str | Path) -> Folder:
     if found.is_symlink() or (found.exists() and not found.is_dir()):
         raise UserError(f"{str(found)!r} is not a folder; choose another with --out")
     return Folder(found)
+
+
+@contextmanager
+def _handle(handle: int) -> Iterator[int]:
+    """Closes a handle after the block."""
+    try:
+        yield handle
+    finally:
+        os.close(handle)
 
 
 class _Place:

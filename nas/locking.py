@@ -32,17 +32,20 @@ _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 @contextmanager
 def owned(folder: Folder) -> Iterator[None]:
-    """Owns a folder for as long as the block runs; it is made if it is not there.
+    """Owns a folder for as long as the block runs; it is made if it is not there, and removed if it stays empty.
 
     Raises:
         UserError: If another process, or another part of this one, owns it, or it cannot be written to.
     """
+    was_there = folder.is_folder()
     handle = _acquire(folder)
     try:
         yield
     finally:
         with suppress(OSError, UserError):  # while it is still ours: who opened it meanwhile sees that it has gone
             folder.remove(LOCK)
+            if not was_there:
+                folder.path.rmdir()  # refused if there is anything in it
         if handle is not None:
             os.close(handle)
 

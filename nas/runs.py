@@ -102,7 +102,7 @@ class RunFolder(Folder):
         if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
             raise UserError(f"{str(self.path)!r} is not a folder; choose another with --out")
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            self.make()
             holds_anything = self._holds_anything()
         except OSError as error:
             raise UserError(f"cannot make {str(self.path)!r}: {error.strerror}; choose another with --out") from error

@@ -86,8 +86,8 @@ def write_exports(
     files: list[ExportedFile] = []
     with TemporaryDirectory() as temporary:
         for name in names:
+            Folder(temporary).make(name)
             staged = Path(temporary, name)
-            staged.mkdir()
             difference = _write(subject, name, staged)
             files += [
                 ExportedFile(path=file, format=name, difference=difference)
