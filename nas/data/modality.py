@@ -13,7 +13,7 @@ from nas.data.fusion_data import KINDS, Kind, Modality
 from nas.errors import UserError, unknown_name
 
 MAX_TOKEN_ID = 1_000_000
-"""A larger id would be given an embedding table that no memory holds; such numbers are hashes or codes, not ids."""
+"""The table from ids to rows of the embedding takes 4 MB up to here; larger numbers are hashes or codes, not ids."""
 
 _COMPACT = (np.uint8, np.int8, np.int16, np.float16, np.float32)
 """Number types kept as they are, to save memory; encoders convert batch by batch."""
