@@ -33,8 +33,7 @@ def _sequence(data: FusionData, name: str) -> Encoder:
 
 
 def _tokens(data: FusionData, name: str) -> Encoder:
-    # Ids beyond those of the weights split would have an untrained embedding: they are read as padding.
-    return TokenEncoder(int(_weights_arrays(data, name)[0].max()) + 1)
+    return TokenEncoder.fit(_weights_arrays(data, name)[0])
 
 
 def _map(data: FusionData, name: str) -> Encoder:
