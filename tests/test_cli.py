@@ -164,7 +164,10 @@ def test_search_prints_the_leaderboard_and_the_verdict(
     summary = json.loads((out / "summary.json").read_text())
     for row in summary["leaderboard"]:
         assert re.search(rf"{re.escape(row['name'])}\s.*{100 * row['mean']:.1f} \[", printed.out)
-    assert summary["verdict"][0] in " ".join(printed.out.split())
+    said = " ".join(printed.out.split())
+    assert said.index(summary["verdict"]["headline"]) < said.index("found is better by")
+    for sentence in summary["verdict"]["sentences"]:
+        assert sentence in said
     assert summary["guards"] is None
     assert f"report: {out / 'report.html'}" in printed.out
     assert load_run(out).config["search"]["budget_seconds"] == 600

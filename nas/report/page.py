@@ -31,6 +31,7 @@ from nas.report.numbers import (
 from nas.report.stability import Sureness, sureness
 from nas.report.style import GROUPS, modality_colours
 from nas.report.tables import Row, leaderboard_rows
+from nas.report.verdict import recorded_verdict
 
 
 def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film | None = None) -> str:
@@ -43,7 +44,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
     """
     metric = str(summary["metric"])
     rows = leaderboard_rows(summary)
-    verdict = [clean(sentence, 1000).replace("(-", "(−") for sentence in summary.get("verdict") or []]
+    verdict = recorded_verdict(summary)
     words = clean(summary.get("in_words") or "", 2000)
     sure = sureness(summary)
     return fill(
@@ -52,9 +53,8 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         figures=figures,
         film=film,
         colours=modality_colours([str(name) for name in summary["depths"]]),
-        headline=verdict[0] if verdict else words or "A run of fusenas",
-        sentences=verdict[1:],
-        answer=verdict[:1],
+        headline=verdict.headline if verdict else words or "A run of fusenas",
+        sentences=verdict.sentences if verdict else (),
         data_name=clean(summary["data"].get("name") or "unnamed data"),
         steps=[clean(step, 400) for step in _steps(summary, words)],
         space_words=_space_words(summary),
