@@ -563,6 +563,8 @@ def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: 
 
 def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
+    from nas.report.numbers import node_words  # noqa: PLC0415
+
     percent = stability["metric"] != "mae"
     count = len(stability["seeds"])
     table = Table(
@@ -579,7 +581,7 @@ def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     console.print(table)
     for node in stability["choices"]:
         made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
-        console.print(f"{escape(node['node'])}, of {count}: {made}")
+        console.print(f"{escape(node_words(node['node']))}, of {count}: {made}")
     kappa, distinct = stability["kappa"], stability["num_distinct"]
     found = "all found the same architecture" if distinct == 1 else f"they found {distinct} different architectures"
     beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"

@@ -187,7 +187,7 @@ def test_several_searches_print_how_far_they_agree(
     assert re.search(rf"late fusion\s.*{100 * told['difference']['mean']:.1f} \[", printed.out)
     for node in told["choices"]:
         made = ", ".join(f"{choice['label']} {choice['count']}" for choice in node["choices"])
-        assert f"{node['node']}, of 2: {made}" in printed.out
+        assert f"{node['node'].replace('fusion', 'depth ')}, of 2: {made}" in printed.out
     assert f"two agree on {100 * told['agreement']:.0f} % of the nodes" in printed.out
     assert f"that of seed {told['consensus_seed']}" in printed.out
     assert "2 searches " in printed.out

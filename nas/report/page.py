@@ -100,10 +100,7 @@ def _facts(
     if found is not None and not math.isnan(found.score.mean):
         low, high = score_text(found.score.low, metric), score_text(found.score.high, metric)
         facts.append((metric_name(metric), with_unit(score_text(found.score.mean, metric), metric), f"{low} to {high}"))
-    # The best one by the architecture split, as in the verdict: the test split chooses nothing.
-    sense = 1 if summary["higher_is_better"] else -1
-    alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
-    modality = max(alone, key=lambda row: sense * row.architecture_score, default=None)
+    modality = _best_modality(summary, rows)
     if modality is not None and modality.difference is not None:
         gap = modality.difference
         low, high = (score_text(value, metric, signed=True) for value in (gap.low, gap.high))
@@ -125,6 +122,15 @@ def _facts(
             )
         )
     return facts
+
+
+def _best_modality(summary: Mapping[str, Any], rows: Sequence[Row]) -> Row | None:
+    """The one that the verdict compares with, or else the best one on the architecture split."""
+    told = summary.get("verdict")
+    against = told["against"] if isinstance(told, Mapping) else ""
+    sense = 1 if summary["higher_is_better"] else -1
+    alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
+    return max(alone, key=lambda row: (row.name == against, sense * row.architecture_score), default=None)
 
 
 def _missing(summary: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
