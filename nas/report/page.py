@@ -99,14 +99,15 @@ def _facts(
     found = next((row for row in rows if row.kind == "found"), None)
     if found is not None and not math.isnan(found.score.mean):
         low, high = score_text(found.score.low, metric), score_text(found.score.high, metric)
-        facts.append((metric_name(metric), with_unit(score_text(found.score.mean, metric), metric), f"{low} to {high}"))
+        what = f"{metric_name(metric)} of the found network"
+        facts.append((what, with_unit(score_text(found.score.mean, metric), metric), f"{low} to {high}"))
     modality = _best_modality(summary, rows)
     if modality is not None and modality.difference is not None:
         gap = modality.difference
         low, high = (score_text(value, metric, signed=True) for value in (gap.low, gap.high))
         gain = score_text(gap.mean, metric, signed=True)
         points = " points" if metric in PERCENT_METRICS else ""
-        facts.append((f"over {modality.name} alone", f"{gain}{points}", f"{low} to {high}"))
+        facts.append((f"gain over {modality.name} alone", f"{gain}{points}", f"{low} to {high}"))
     if found is not None and found.multiply_adds > 0:
         facts.append(("multiply-adds", count_text(found.multiply_adds), f"{count_text(found.parameters)} parameters"))
     cost = number(summary.get("search_cost"))

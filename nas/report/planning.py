@@ -65,7 +65,7 @@ def plan(gap: Interval, differences: Sequence[float], num_samples: int, *, score
     for more in range(seeds + 1, MOST_SEEDS + 1):
         if is_enough(more, num_samples):
             return Plan(halves=halves, seeds=more, samples=num_samples)
-    for trained in (seeds, MOST_SEEDS):
+    for trained in (seeds, *(more for more in (5, 10, MOST_SEEDS) if more > seeds)):
         for tenths in range(11, 10 * MOST_TIMES + 1):
             if is_enough(trained, num_samples * tenths // 10):
                 return Plan(halves=halves, seeds=trained, samples=_rounded(num_samples * tenths // 10))

@@ -24,14 +24,12 @@ from nas.statistics import Interval
 
 Answer = Literal["fuse", "dont_fuse", "cant_tell"]
 
-SMALL_POINTS = 0.03
-"""Of accuracy or F1: a single modality is called as good as fusion if the interval rules out a larger gain."""
+SMALL = 0.05
+"""Scores are called about the same if the interval rules out a larger difference, in accuracy or F1, or as a share of
+the found architecture's error."""
 
-SMALL_SHARE = 0.05
-"""Likewise of an error, as a share of that of the found architecture."""
-
-ABOUT = 2
-"""Scores are called about the same if the interval reaches at most so many times the smallest gain that counts."""
+TINY = 0.01
+"""A gain of less is not worth a fusion, however likely it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,8 +124,7 @@ class _Board:
         others = [one for one in self.entries[1:] if one.row.difference is not None]
         self.others = [one for one in others if not math.isnan(one.row.score.mean)]
         self.singles = [one for one in self.others if one.row.kind == "modality"]
-        share = SMALL_SHARE * abs(self.found.row.score.mean)
-        self.small = SMALL_POINTS if self.metric in PERCENT_METRICS else share
+        self.unit = 1.0 if self.metric in PERCENT_METRICS else abs(self.found.row.score.mean)
         self.better = sorted((one for one in self.others if self.gain(one, self.found).low > 0), key=self._rank)
 
     def _entry(self, values: Mapping[str, Any]) -> _Entry:
@@ -209,7 +206,7 @@ class _Board:
         low, high = (format(round(value, 9) + 0.0, form).replace("-", "−") for value in bounds)
         return f"95 % interval {low} to {high}"
 
-    def compare(self, subject: str, gap: Interval, other: str, *, also: str = "") -> str:
+    def compare(self, subject: str, gap: Interval, other: str, *, also: str = "", is_open: bool = False) -> str:
         """A sentence on how much better the subject is, with its interval.
 
         Args:
@@ -217,6 +214,7 @@ class _Board:
             gap: How much better it is.
             other: Than what.
             also: Added behind that, such as what it costs.
+            is_open: Whether it is not called the same unless it is measurably so.
         """
         told = gap if gap.mean >= 0 else Interval(-gap.mean, -gap.high, -gap.low)
         up = (self.sense > 0) == (gap.mean > 0)
@@ -227,7 +225,7 @@ class _Board:
             verb = f"scores {amount}" if is_percent else f"has a {name} that is {amount}"
             return f"{capital(subject)} {verb} than {other} ({self.interval(told)}){also}."
         is_zero = not any(digit in "123456789" for digit in amount)
-        if max(abs(gap.low), abs(gap.high)) <= ABOUT * self.small:
+        if max(abs(gap.low), abs(gap.high)) <= SMALL * self.unit and not is_open:
             same = "scores about the same as" if is_percent else f"has about the same {name} as"
             by = self.interval(told) if is_zero else f"{amount}, {self.interval(told)}"
             return f"{capital(subject)} {same} {other} ({by}){also}."
@@ -349,7 +347,7 @@ def _decide(board: _Board, contender: _Entry | None, alone: _Entry | None, gain:
         subject = "This" if contender is board.found else board.label(contender)
         first = board.compare(subject, gain, against, also=board.cost(contender, alone))
         return "fuse", _fuse_headline(board, contender), contender, [first]
-    if gain.high <= board.small and not _is_beaten(board, alone):
+    if _is_as_good(board, gain) and not _is_beaten(board, alone):
         better = "is better" if gain.high < 0 else "is as good"
         more = [board.compare(_described(board, contender), gain, f"{_named(alone)} alone")]
         if gain.high > 0:
@@ -358,7 +356,7 @@ def _decide(board: _Board, contender: _Entry | None, alone: _Entry | None, gain:
             more.append(f"So fusing {gains}{_simpler(board, alone, contender)}.")
         return "dont_fuse", f"Don't fuse: {_use(board, alone)} {better}.", alone, more
     told = [
-        board.compare(_described(board, contender), gain, against, also=board.cost(contender, alone)),
+        board.compare(_described(board, contender), gain, against, also=board.cost(contender, alone), is_open=True),
         *_what_would_tell(board, contender, alone, gain),
     ]
     return "cant_tell", f"Can't tell yet whether fusing {names} beats {_named(alone)} alone.", None, told
@@ -388,7 +386,7 @@ def _nothing(board: _Board) -> _Decided | None:
         gaps = [Interval(s.mean - constant, s.low - constant, s.high - constant) for s in scores]
     best = max(gaps, key=lambda gap: gap.mean, default=None)
     told = [] if best is None else [board.compare("the best row", best, "a constant answer")]
-    if best is None or max(gap.high for gap in gaps) <= board.small:
+    if all(_is_as_good(board, gap) for gap in gaps):
         nothing = "Don't fuse: nothing here predicts the target better than a constant answer."
         return "dont_fuse", nothing, board.found if board.found.read == () else None, told
     return (
@@ -406,6 +404,12 @@ def _constant(summary: Mapping[str, Any]) -> float:
         return math.nan
     rows = [sum(map(number, row)) for row in counted["counts"]]
     return max(rows) / sum(rows) if sum(rows) > 0 else math.nan
+
+
+def _is_as_good(board: _Board, gain: Interval) -> bool:
+    """Whether a gain is ruled out, or so small that it does not count; one that is nearly measured is neither."""
+    is_near_zero = gain.high <= SMALL * board.unit and 2 * gain.mean <= gain.margin
+    return is_near_zero or gain.high <= TINY * board.unit
 
 
 def _is_beaten(board: _Board, alone: _Entry) -> bool:
@@ -550,7 +554,7 @@ def _what_would_tell(board: _Board, contender: _Entry, alone: _Entry, gain: Inte
     told = []
     scores = contender.row.scores
     spread = max(scores, default=0.0) - min(scores, default=0.0)
-    if spread > 2 * board.small:
+    if spread > SMALL * board.unit:
         told.append(f"The {len(scores)} trainings of {board.label(contender)} lie {board.size(spread)} apart.")
     pairs = zip(scores, alone.row.scores, strict=False)
     differences = [one - other for one, other in pairs if not math.isnan(one - other)]

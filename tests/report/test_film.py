@@ -10,6 +10,7 @@ import pytest
 
 from nas.report import report
 from nas.report.film import film
+from nas.report.numbers import node_words
 from nas.runs import RunFolder
 from tests.report.fabricate import fabricate_run
 
@@ -27,10 +28,11 @@ def test_a_frame_holds_weights_losses_entropy_and_guards_of_one_moment(tmp_path:
     assert told["held-out loss"] == f"{record['architecture_loss']:.4g}"
     assert told["entropy at depth 2, nats"] == f"{record['entropy']['fusion2']:.4g}"
     assert told["dominant eigenvalue"] == f"{0.2 + (10 / 40) ** 2:.4g}"
+    names = {node_words(one["name"]): one["name"] for one in summary["nodes"]}
     for node, weights in zip(found.nodes, frame["weights"], strict=True):
         assert node.chosen is not None
-        at = next(one for one in summary["nodes"] if one["name"] == node.node)["chosen"]
-        assert weights[node.chosen] == pytest.approx(record["mixing_weights"][node.node][at], abs=5e-5)
+        at = next(one for one in summary["nodes"] if one["name"] == names[node.node])["chosen"]
+        assert weights[node.chosen] == pytest.approx(record["mixing_weights"][names[node.node]][at], abs=5e-5)
         assert sum(weights) == pytest.approx(1, abs=1e-3)
 
 

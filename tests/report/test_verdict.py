@@ -273,6 +273,24 @@ CASES = (
         IMAGE,
     ),
     Case(
+        "a gain that is well within the noise",
+        "dont_fuse",
+        ("Don't fuse: image alone is as good.", "(0.3 points higher, 95 % interval −2.6 to 3.2)", "at most 3.2 points"),
+        (_image(0.003, 0.029),),
+    ),
+    Case(
+        "a small gain that is nearly measured",
+        "cant_tell",
+        ("scores 2.0 points higher than image alone, but that may be chance (95 % interval −0.5 to 4.5)",),
+        (_image(0.02, 0.025),),
+    ),
+    Case(
+        "a gain too small to care",
+        "dont_fuse",
+        ("gains at most 0.7 points",),
+        (_image(0.003, 0.0035),),
+    ),
+    Case(
         "unsure against one modality",
         "cant_tell",
         (
@@ -324,7 +342,7 @@ CASES = (
     Case(
         "no difference but a wide interval",
         "cant_tell",
-        ("scores the same as image alone", "give or take", "would halve this interval."),
+        ("scores the same as image alone, give or take", "would halve this interval."),
         (_image(0.0, 0.08),),
     ),
     Case("many seeds", "fuse", ("scores 1.0 points higher",), (_image(0.01, 0.004, seeds=9),), first={"seeds": 9}),
@@ -617,7 +635,7 @@ def test_the_answer_is_the_first_thing_on_the_page(tmp_path: Path) -> None:
     headline, first = summary["verdict"]["headline"], summary["verdict"]["sentences"][0]
     body = page[page.index("<h1>") :]
     assert body.startswith(f"<h1>{headline}</h1>")
-    assert body.index(first) < body.index('<dl class="facts">') < body.index("The architecture")
+    assert body.index(first) < body.index('<dl class="facts">') < body.index("The found network</h2>")
 
 
 @pytest.mark.parametrize(
