@@ -185,6 +185,8 @@ class _Board:
 
     def how(self, entry: _Entry) -> str:
         """When and how a row fuses, as an instruction."""
+        if entry.row.kind == "sum":  # late fusion by its architecture, but its parts are trained alone
+            return "add the answers of the networks of one modality each"
         if entry.architecture is None:
             return f"use {self.label(entry)}"
         how = how_in_words(entry.architecture, self.depths, self.phrases)
@@ -492,7 +494,8 @@ def _references(board: _Board, subject: _Entry) -> list[str]:
     it = board.label(subject)
     late = next((one for one in board.others if one.row.kind == "late"), None)
     if late is not None and late is not subject and late not in board.better and subject.fuses:
-        if late.architecture is not None and late.architecture == subject.architecture:
+        same = late.architecture is not None and late.architecture == subject.architecture
+        if same and subject.row.kind == "found":
             sentences.append("This is plain late fusion.")
         else:
             also = board.cost(subject, late)
