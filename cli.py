@@ -501,11 +501,18 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
 
         print(json.dumps(plain(summary), indent=2, ensure_ascii=False, allow_nan=False))
         return
-    from nas.evaluate import capital  # noqa: PLC0415
+    from nas.report.numbers import metric_name  # noqa: PLC0415
+    from nas.report.verdict import recorded_verdict  # noqa: PLC0415
+    from nas.report.words import capital  # noqa: PLC0415
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     percent = summary["metric"] != "mae"
-    table = Table(title=f"{summary['data']['name']}: {summary['metric']} on the test split, mean [95 % interval]")
+    if verdict := recorded_verdict(summary):
+        console.print(verdict.headline, style="bold", markup=False)
+        for sentence in verdict.sentences:
+            console.print(sentence, markup=False)
+    of_what = f"{summary['data']['name']}: {metric_name(summary['metric'])}"
+    table = Table(title=f"{escape(of_what)} on the test split, mean \\[95 % interval]")
     for title, side in (("", "left"), ("score", "right"), ("found is better by", "right"), ("multiply-adds", "right")):
         table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
     for row in summary["leaderboard"]:
@@ -516,8 +523,6 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
             f"{row['multiply_adds']:,}",
         )
     console.print(table)
-    for sentence in summary["verdict"]:
-        console.print(sentence)
     console.print(f"{summary['diagnosis']['in_words'][0]}.")
     for one in summary.get("advice") or []:
         console.print(f"{capital(one['in_words'])}.", markup=False)
@@ -558,6 +563,8 @@ def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: 
 
 def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
+    from nas.report.numbers import node_words  # noqa: PLC0415
+
     percent = stability["metric"] != "mae"
     count = len(stability["seeds"])
     table = Table(
@@ -574,7 +581,7 @@ def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     console.print(table)
     for node in stability["choices"]:
         made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
-        console.print(f"{escape(node['node'])}, of {count}: {made}")
+        console.print(f"{escape(node_words(node['node']))}, of {count}: {made}")
     kappa, distinct = stability["kappa"], stability["num_distinct"]
     found = "all found the same architecture" if distinct == 1 else f"they found {distinct} different architectures"
     beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"

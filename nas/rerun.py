@@ -15,13 +15,14 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.load import contestants_of, data_of, load_run, refuse_other_form, why_static
+from nas.load import contestants_of, data_of, load_run, refuse_other_form
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
 from nas.prediction import predict
 from nas.preparation import Progress, Setup, prepare
 from nas.provenance import provenance
+from nas.report.verdict import verdict
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.runs import RunFolder
 from nas.search import RunResult, check_seeds, finished_run, ignore, make_space, retrain_and_judge, write_run
@@ -189,9 +190,7 @@ def retrain(
             checkpoints=checkpoints,
         )
         prepared, mode = prepare(setup, old["encoders"], first_seed)
-        fresh, entries = retrain_and_judge(
-            setup, prepared, mode, contestants_of(old), seeds_of_all, why_static=why_static(old)
-        )
+        fresh, entries = retrain_and_judge(setup, prepared, mode, contestants_of(old), seeds_of_all)
         summary = {
             **old,
             **fresh,
@@ -200,6 +199,7 @@ def retrain(
             **origin,
             "total_seconds": checkpoints.now() - started,
         }
+        summary["verdict"] = verdict(summary, space.operations).to_dict()
         network = entries[0].network.cpu()
         page = write_run(folder, config, summary, network, found)
     return RunResult(

@@ -21,12 +21,11 @@ from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.dynamic import CASCADE, LEVELS, Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.errors import UserError, unknown_name
-from nas.evaluate import costs, diagnosis, leaderboard, verdict
-from nas.explain import explain, in_words
+from nas.evaluate import costs, diagnosis, leaderboard
+from nas.explain import explain
 from nas.export import write_exports
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
-from nas.load import why_static
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
@@ -34,6 +33,7 @@ from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import draw_report
+from nas.report.verdict import recorded_verdict, verdict
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
 from nas.runs import RunFolder
@@ -92,6 +92,12 @@ class RunResult:
     summary: Mapping[str, Any]
     folder: Path | None
     report: Path | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether to fuse, when and how, and what it gains, a sentence a line; the first one is the answer."""
+        told = recorded_verdict(self.summary)
+        return "\n".join(told.lines()) if told else ""
 
 
 def search(  # noqa: PLR0915  # the whole path, told in order
@@ -264,7 +270,6 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             decision.rows,
             range(seed, seed + seeds),
             budget_seconds=config.budget_seconds,
-            why_static=why_static(decision.told),
         )
         one_training = _one_training_seconds(first)
         summary = {
@@ -278,6 +283,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             **origin,
             "total_seconds": checkpoints.now() - started,
         }
+        summary["verdict"] = verdict(summary, found_space.operations).to_dict()
         network = first[0].network.cpu()
         page = write_run(folder, resolved, summary, network, data) if folder is not None else None
     return RunResult(
@@ -526,7 +532,6 @@ def retrain_and_judge(
     seeds: Sequence[int],
     *,
     budget_seconds: float = 0.0,
-    why_static: str = "",
 ) -> tuple[dict[str, Any], list[Entry]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
@@ -537,7 +542,6 @@ def retrain_and_judge(
         rows: The contestants, the found one first.
         seeds: Of initialisation, order and dropout.
         budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
-        why_static: The last sentence of the verdict, see `nas.load.why_static`; "" for none.
 
     Returns:
         The part of the summary that tells about it, and the entries of the first seed.
@@ -575,11 +579,6 @@ def retrain_and_judge(
     return {
         "architecture": found.to_dict(),
         "in_words": found.in_words(),
-        "verdict": [
-            *verdict(setup.space, setup.data.task, board),
-            *map(in_words, dynamic.values()),
-            *([why_static] if why_static else []),
-        ],
         "interaction_order": setup.space.interaction_order(found),
         "encoders": encoders,
         "metric": metric,

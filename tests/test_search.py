@@ -510,10 +510,10 @@ def test_where_no_gate_pays_the_run_says_so(discretization: str, strategy: str, 
     gated = result.summary["gated"]
     assert not gated["taken"]
     assert gated["in_words"] in told
-    assert gated["in_words"] == result.summary["verdict"][-1]
+    assert gated["in_words"] == result.summary["verdict"]["sentences"][-1]
     assert gated["in_words"].startswith("Nothing is decided per sample")
     again = nas.retrain(tmp_path / "run", data=as_data(tiny_arrays()), out=tmp_path / "again", epochs=1)
-    assert again.summary["verdict"][-1] == gated["in_words"]
+    assert again.summary["verdict"]["sentences"][-1] == gated["in_words"]
 
 
 def test_a_found_architecture_that_was_not_scored_gets_routes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

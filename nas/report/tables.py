@@ -11,7 +11,7 @@ from typing import Any
 
 from nas.architecture import Choice
 from nas.pareto import pareto_front
-from nas.report.numbers import clean, number
+from nas.report.numbers import clean, node_words, number
 from nas.statistics import Interval
 
 KIND_ORDER = ("found", "static", "modality", "late", "early", "operation", "random")
@@ -191,7 +191,7 @@ def _heat_map(
         labels.append(f"{len(rest)} others")
         modalities.append(())
     return HeatMap(
-        clean(name),
+        node_words(name),
         tuple(labels),
         tuple(modalities),
         tuple(steps),
@@ -240,7 +240,11 @@ def entropy_curves(metrics: Sequence[Mapping[str, Any]], x: str) -> tuple[Curve,
     """Entropy of the mixing weights over the search, in nats, a line per node."""
     records = [record for record in metrics if record.get("phase") == "search" and record.get("entropy")]
     nodes = dict.fromkeys(node for record in records for node in record["entropy"])
-    flat = [{"phase": "entropy", "row": n, x: r.get(x), "entropy": r["entropy"].get(n)} for n in nodes for r in records]
+    flat = [
+        {"phase": "entropy", "row": node_words(n), x: r.get(x), "entropy": r["entropy"].get(n)}
+        for n in nodes
+        for r in records
+    ]
     return curves(flat, "entropy", "entropy", x)
 
 

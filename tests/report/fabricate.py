@@ -10,6 +10,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from nas.report.verdict import verdict
+
 OPERATIONS = (
     "additive",
     "multiplicative",
@@ -123,7 +125,7 @@ def _summary(
         },
         "splits": {"weights": 1034, "architecture": 345, "test": 346},
     }
-    return {
+    summary: dict[str, Any] = {
         "format_version": 1,
         "data": data,
         "space": "layerwise",
@@ -132,11 +134,6 @@ def _summary(
         "encoders": "pretrained",
         "architecture": _architecture(picked),
         "in_words": in_words,
-        "verdict": [
-            "Fusing image and words gains 5.9 points over words alone, and multiplying them is most of it.",
-            "The interval of the gain over late fusion, 0.4 to 3.6 points, excludes zero.",
-            "Random search of the same length found nothing better.",
-        ],
         "depths": dict(depths),
         "nodes": nodes,
         "interaction_order": 2,
@@ -167,6 +164,7 @@ def _summary(
         "versions": {"fusenas": "0.1.0", "torch": "2.6.0", "python": "3.11.9"},
         "command": "fusenas search emoji --seed 0 --out run",
     }
+    return {**summary, "verdict": verdict(summary, {}).to_dict()}
 
 
 def _diagnosis(names: Sequence[str]) -> dict[str, Any]:

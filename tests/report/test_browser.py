@@ -68,12 +68,12 @@ def test_a_node_tells_of_itself_to_pointer_and_keyboard(browser: Any, usual: Pat
     tip, node = opened.page.locator(".tip"), opened.page.locator("#architecture-node-1")
     assert tip.is_hidden()
     node.hover()
-    assert "fusion1: image × words" in tip.inner_text()
+    assert "depth 1: image × words" in tip.inner_text()
     opened.page.keyboard.press("Escape")
     assert tip.is_hidden()
     node.focus()
     opened.page.keyboard.press("Tab")
-    assert "fusion2: image + words" in tip.inner_text()
+    assert "depth 2: image + words" in tip.inner_text()
     opened.page.mouse.wheel(0, 50)  # the tip goes along with what it tells of
     assert tip.is_visible()
     assert opened.is_quiet()
@@ -121,7 +121,7 @@ def test_without_script_there_is_no_film_but_the_heat_map(browser: Any, usual: P
     opened = Opened(browser, usual, java_script_enabled=False)
     assert opened.page.locator("#film").is_hidden()
     assert opened.page.locator("#mixing-figure_1").is_visible()
-    assert "fusion1: image × words" in opened.page.locator("#architecture-node-1 title").text_content()
+    assert "depth 1: image × words" in opened.page.locator("#architecture-node-1 title").text_content()
 
 
 @pytest.mark.parametrize("width", [1200, 390])
@@ -163,7 +163,7 @@ def test_a_page_of_routes_is_as_quiet(browser: Any, tmp_path: Path) -> None:
     opened = Opened(browser, report(tmp_path))
     node, tip = opened.page.locator("#architecture-node-1"), opened.page.locator(".tip")
     node.hover()
-    assert "fusion1: image × words" in tip.inner_text()
+    assert "depth 1: image × words" in tip.inner_text()
     assert "route 1" in opened.page.locator(".steps").inner_text()
     assert opened.is_quiet()
 
