@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+import nas.report.import_matplotlib  # noqa: F401  # before anything else imports it
 from nas.errors import UserError
 from nas.report.comparison import groups
 from nas.report.comparison_page import render_comparison
