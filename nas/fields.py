@@ -18,6 +18,9 @@ from nas.errors import UserError, unknown_name
 
 Config = TypeVar("Config")
 
+MAX_CHANNELS = 8192
+"""Width of adapters, fusion nodes and head: far more than helps on data of one machine."""
+
 
 class Form(Protocol):
     """What a value must be."""

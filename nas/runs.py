@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 import tomli_w
 
@@ -200,6 +200,22 @@ class RunFolder:
             UserError: If it is missing, unreadable, no regular file, a link out of the folder, or larger than
                 `max_bytes`.
         """
+        with self._opened(name) as file:
+            content = b"" if _size(file) > max_bytes else file.read(max_bytes + 1)
+            if len(content) > max_bytes or _size(file) > max_bytes:
+                raise UserError(
+                    f"{str(self.file(name))!r} is larger than {max_bytes} bytes, which no run of ours writes"
+                )
+        return content
+
+    def read_start(self, name: str, num_bytes: int) -> tuple[bytes, int]:
+        """The first bytes of a file, and how many it has in all; see `read_bytes` for errors."""
+        with self._opened(name) as file:
+            return file.read(num_bytes), _size(file)
+
+    @contextmanager
+    def _opened(self, name: str) -> Iterator[BinaryIO]:
+        """A file, open for reading."""
         path = self.file(name)
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise UserError(f"{str(path)!r} is a link out of the run folder; put a copy in its place")
@@ -207,14 +223,11 @@ class RunFolder:
             raise UserError(f"{str(path)!r} is no regular file, which no run of ours writes")
         try:
             with path.open("rb") as file:
-                content = file.read(max_bytes + 1)
+                yield file
         except FileNotFoundError as error:
             raise UserError(f"{str(path)!r} is missing; was the run finished?") from error
         except OSError as error:
             raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from error
-        if len(content) > max_bytes:
-            raise UserError(f"{str(path)!r} is larger than {max_bytes} bytes, which no run of ours writes")
-        return content
 
     def read_text(self, name: str, *, max_bytes: int = MAX_BYTES) -> str:
         """Content of a UTF-8 text file; see `read_bytes` for errors."""
@@ -346,6 +359,10 @@ def write_atomically(path: Path, content: bytes) -> Path:
         raise
     _sync_folder(path.parent)
     return path
+
+
+def _size(file: BinaryIO) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _sync_folder(path: Path) -> None:

@@ -18,7 +18,7 @@ from nas.data.batches import Batch, Endless, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.errors import UserError
-from nas.fields import AMOUNT, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
+from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
 from nas.gated_training import GateConfig
 from nas.graph import FusionNetwork, Head
 from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
@@ -59,7 +59,7 @@ class TrainingConfig(GateConfig):
     weight_decay: float = setting(1e-2, AMOUNT)
     patience: int = setting(10, Whole(0, 10**12, zero="never stop early"))
     gradient_clip: float = setting(5.0, Number("positive", above=True, below=False))
-    channels: int = setting(48, Whole(1, 8192))
+    channels: int = setting(48, Whole(1, MAX_CHANNELS))
     dropout_rate: float = setting(0.2, SHARE)
     compile: bool = setting(False, Flag())
     objective: str = setting("", Text())
