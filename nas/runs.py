@@ -34,6 +34,7 @@ from nas.errors import UserError
 
 FORMAT_VERSION = 1
 MAX_BYTES = 64 * 1024 * 1024
+MAX_JSON_BYTES = 700_000_000
 CONFIG_MARK = "# fusenas run, format 1"
 
 
@@ -243,6 +244,7 @@ class RunFolder:
             UserError: If it is missing, too large, cut off or not JSON.
         """
         text = self.read_text(name)
+        _refuse_vast(text.encode(), self.file(name))
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
@@ -282,7 +284,9 @@ class RunFolder:
         Raises:
             UserError: If the file is missing or too large, or another line is not a JSON object.
         """
-        lines = self.read_bytes("metrics.jsonl").split(b"\n")
+        content = self.read_bytes("metrics.jsonl")
+        _refuse_vast(content, self.metrics)
+        lines = content.split(b"\n")
         records: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -374,6 +378,13 @@ def _sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _refuse_vast(text: bytes, path: Path) -> None:
+    """Refuses JSON that would take far more memory than its text does, such as millions of empty lists."""
+    needed = 232 * text.count(b"{") + 64 * text.count(b"[") + 36 * text.count(b",")  # bytes, about
+    if needed > MAX_JSON_BYTES:
+        raise UserError(f"{str(path)!r} would take {needed / 1e9:.1f} GB of memory, which no run of ours does")
 
 
 def plain(values: Any) -> Any:

@@ -14,6 +14,7 @@ from nas.errors import UserError
 from nas.report.comparison import groups
 from nas.report.comparison_page import render_comparison
 from nas.report.damage import damage_told
+from nas.report.extent import drawable
 from nas.report.figures import Drawn, draw_all, draw_comparison
 from nas.report.film import film
 from nas.report.frame import inline_svg
@@ -48,6 +49,7 @@ def report(run: str | Path | Sequence[str | Path], out: str | Path | None = None
     summary = folder.read_summary()
     metrics = folder.read_metrics() if folder.metrics.is_file() else []
     with damage_told(f"{str(folder.summary)!r} or metrics.jsonl beside it"):
+        summary, metrics = drawable(summary, metrics)
         drawn = _files(draw_all(summary, metrics))
         page = render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)))
     return _write(RunFolder(out) if out is not None else folder, drawn, page)
