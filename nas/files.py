@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import BufferedReader
@@ -27,6 +28,9 @@ TEMPORARY = re.compile(r"\.(?P<name>.+)\.[a-z0-9_]{8}\.part")
 
 MAX_BYTES = 64 * 1024 * 1024
 """Largest file of text that is read."""
+
+MAX_JSON_BYTES = 700_000_000
+"""Most memory that the values of a JSON file may take."""
 
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -108,13 +112,19 @@ class Folder:
         """Values of a JSON file.
 
         Raises:
-            UserError: If it is missing, too large, cut off or not JSON.
+            UserError: If it is missing, too large, would take too much memory, is cut off or not JSON.
         """
         text = self.read_text(name)
+        refuse_vast(text.encode(), self.file(name))
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
             raise UserError(f"{str(self.file(name))!r} is not JSON: {error}; was the file cut off?") from error
+
+    def read_start(self, name: str, num_bytes: int) -> tuple[bytes, int]:
+        """The first bytes of a file of any size, and how many it has in all; see `read_bytes` for errors."""
+        with self.reading(name, max_bytes=sys.maxsize) as file:
+            return file.read(num_bytes), os.fstat(file.fileno()).st_size
 
     @contextmanager
     def reading(self, name: str, *, max_bytes: int) -> Iterator[BufferedReader]:
@@ -344,6 +354,21 @@ def _parts(name: str, folder: Path) -> tuple[str, ...]:
     if not parts or ".." in parts or PurePosixPath(name).is_absolute() or {"\\", "\0"} & set(name):
         raise UserError(f"file name {name!r} leads out of {str(folder)!r}; expected a name such as 'summary.json'")
     return parts
+
+
+def refuse_vast(text: bytes, path: Path) -> None:
+    """Refuses JSON that would take far more memory than its text does, such as millions of empty lists.
+
+    Args:
+        text: The JSON.
+        path: Of its file, for the error.
+
+    Raises:
+        UserError: If it would take more than `MAX_JSON_BYTES`.
+    """
+    needed = 232 * text.count(b"{") + 64 * text.count(b"[") + 36 * text.count(b",")  # bytes, about
+    if needed > MAX_JSON_BYTES:
+        raise UserError(f"{str(path)!r} would take {needed / 1e9:.1f} GB of memory, which no run of ours does")
 
 
 def _no_link(path: Path) -> str:

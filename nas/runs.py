@@ -29,7 +29,7 @@ from nas.earlier import (
     set_aside,
 )
 from nas.errors import UserError
-from nas.files import Folder
+from nas.files import Folder, refuse_vast
 from nas.locking import LOCK, owned
 
 FORMAT_VERSION = 1
@@ -242,7 +242,9 @@ class RunFolder(Folder):
         Raises:
             UserError: If the file is missing or too large, or another line is not a JSON object.
         """
-        lines = self.read_bytes("metrics.jsonl").split(b"\n")
+        content = self.read_bytes("metrics.jsonl")
+        refuse_vast(content, self.metrics)
+        lines = content.split(b"\n")
         records: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             if not line.strip():

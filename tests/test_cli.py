@@ -314,7 +314,7 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "one modality": (("--modalities", "sound"), "two or more modalities"),
     "unknown kind": (("--modalities", "sound:noise,sight"), "unknown kind"),
     "unknown task": (("--task", "clustering"), "clustering"),
-    "trainings below none": (("--trainings", "-1"), r"trainings must be 0 \(automatic\) or more, got -1"),
+    "trainings below none": (("--trainings", "-1"), r"trainings must be 0 \(automatic\) or more, .*got -1"),
     "too few trainings": (
         ("--strategy", "exhaustive", "--trainings", "5"),
         "has 125 architectures, more than the 5 trainings allowed",

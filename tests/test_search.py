@@ -402,7 +402,7 @@ def test_a_space_without_operations_still_has_its_baselines() -> None:
         ({"seed": 2**64}, "seed must be from 0"),
         ({"seed": 2**32 - 2, "searches": 3}, "3 searches from seed 4294967294 on go beyond 4294967295"),
         ({"seed": 2**32 - 1, "seeds": 2}, "2 seeds from seed 4294967295 on go beyond"),
-        ({"budget_seconds": -1.0}, "budget must not be negative"),
+        ({"budget_seconds": -1.0}, "budget_seconds must be 0"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"device": "meta"}, "device 'meta' is not supported"),
         ({"target": "label"}, "belong to a file"),

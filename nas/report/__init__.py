@@ -9,12 +9,14 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+import nas.report.import_matplotlib  # noqa: F401  # before anything else imports it
 from nas.errors import UserError
 from nas.files import Folder, folder_to_write
 from nas.locking import owned
 from nas.report.comparison import groups
 from nas.report.comparison_page import render_comparison
 from nas.report.damage import damage_told
+from nas.report.extent import drawable
 from nas.report.figures import Drawn, draw_all, draw_comparison
 from nas.report.film import film
 from nas.report.frame import inline_svg
@@ -69,6 +71,7 @@ def render_report(run: RunFolder) -> tuple[list[_File], str]:
     summary = run.read_summary()
     metrics = run.read_metrics() if run.exists("metrics.jsonl") else []
     with damage_told(f"{str(run.summary)!r} or metrics.jsonl beside it"):
+        summary, metrics = drawable(summary, metrics)
         drawn = _files(draw_all(summary, metrics))
         return drawn, render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)))
 

@@ -71,6 +71,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         num_seeds=len(summary.get("seeds") or []),
         pareto=_pareto(summary),
         missing=_missing(summary, metric),
+        left_out=[clean(words, 200) for words in summary.get("left_out") or []],
         repeat=_repeat(summary),
         command=clean(summary.get("command") or "", 2000),
         guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
@@ -88,6 +89,8 @@ def _steps(summary: Mapping[str, Any], words: str) -> list[str]:
 def _space_words(summary: Mapping[str, Any]) -> str:
     """How large the space is, in a sentence."""
     choices = [len(node["choices"]) for node in summary.get("nodes") or []]
+    if any("fusion nodes" in words for words in summary.get("left_out") or []):
+        return f"Its first {len(choices)} fusion nodes have {math.prod(choices):,} architectures."
     return f"{len(choices)} fusion nodes with {math.prod(choices):,} architectures in all."
 
 

@@ -37,6 +37,7 @@ def fabricate_run(
     num_records: int = 40,
     num_searches: int = 1,
     chosen: Mapping[int, tuple[str, Sequence[str]]] | None = None,
+    largest: int | None = None,
     seed: int = 0,
 ) -> dict[str, Any]:
     """Writes summary.json and metrics.jsonl; returns the summary.
@@ -49,6 +50,7 @@ def fabricate_run(
         num_records: Records of the search.
         num_searches: How many searches there were; the first one's architecture is the run's.
         chosen: Node index to (operation, modalities); a node that is not named does nothing.
+        largest: Most modalities that a choice reads, beside that which is chosen; None for all.
         seed: Of the made-up numbers.
     """
     depths = depths or {"image": 3, "words": 3}
@@ -56,7 +58,7 @@ def fabricate_run(
     if chosen is None:
         chosen = {1: ("multiplicative", names[:2]), max(depths.values()) - 1: ("additive", names)}
     generator = random.Random(seed)
-    nodes = [_node(index, depths, chosen, generator) for index in range(max(depths.values()))]
+    nodes = [_node(index, depths, chosen, generator, largest or len(depths)) for index in range(max(depths.values()))]
     summary = _summary(nodes, depths, metric, task, generator)
     if num_searches > 1:
         summary["stability"] = _stability(summary, num_searches)
@@ -68,14 +70,18 @@ def fabricate_run(
 
 
 def _node(
-    index: int, depths: Mapping[str, int], chosen: Mapping[int, tuple[str, Sequence[str]]], generator: random.Random
+    index: int,
+    depths: Mapping[str, int],
+    chosen: Mapping[int, tuple[str, Sequence[str]]],
+    generator: random.Random,
+    largest: int,
 ) -> dict[str, Any]:
     num_nodes = max(depths.values())
     tap = {m: f"{m}@{int(index / max(1, num_nodes - 1) * (taps - 1) + 0.5)}" for m, taps in depths.items()}
     choices = [{"operation": "none", "inputs": [], "label": "nothing"}]
     choices += [{"operation": "carry", "inputs": [tap[m]], "label": f"{m} alone"} for m in depths]
     for operation in OPERATIONS:
-        for size in range(2, len(depths) + 1):
+        for size in range(2, largest + 1):
             for subset in combinations(depths, size):
                 sign = {"additive": " + ", "multiplicative": " × "}.get(operation)
                 label = sign.join(subset) if sign else f"{operation}({', '.join(subset)})"
