@@ -401,9 +401,9 @@ def _folder(world: World, generator: random.Random) -> Given:
     folder = world.cwd / "three"
     folder.mkdir()
     arrays = tiny_arrays()
-    for name, rows in (("train", slice(0, 72)), ("val", slice(72, 96)), ("test", slice(96, 120))):
-        part = {f"x/{key}": arrays[key][rows] for key in ("sound", "sight")}
-        (folder / f"{name}.npz").write_bytes(_packed({**part, "y": arrays["label"][rows]}))
+    for name, some in (("train", slice(0, 72)), ("val", slice(72, 96)), ("test", slice(96, 120))):
+        part = {f"x/{key}": arrays[key][some] for key in ("sound", "sight")}
+        (folder / f"{name}.npz").write_bytes(_packed({**part, "y": arrays["label"][some]}))
     path = folder / f"{generator.choice(('train', 'val', 'test'))}.npz"
     way = generator.choice(
         ("missing", "pipe", "folder", "link", "loop", "keys", "shape", "rows", "type", "bomb", "sparse")

@@ -266,9 +266,9 @@ def _child(
     except BaseException:  # whatever it is, the interpreter would print it
         traceback.print_exc()
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
+        for opened in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # a closed one is None
+                opened.flush()
         os._exit(code or 0)
 
 
