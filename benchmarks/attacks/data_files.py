@@ -47,7 +47,7 @@ def attack(world: World, generator: random.Random) -> None:
             body = ["retrain", "run", "--out", "new"]
         case _:
             world.note("load_data")
-            body = call(lambda: _load(source, named=named))
+            body = call(lambda: load(source, named=named))
     may_write = (world.cwd / "new",)
     before = world.snapshot(*may_write)
     world.judge(world.start(body, figures=False, powerless=True).ended())
@@ -55,7 +55,13 @@ def attack(world: World, generator: random.Random) -> None:
     world.compare(before, *may_write)
 
 
-def _load(source: str, *, named: bool) -> None:
+def load(source: str, *, named: bool) -> None:
+    """Reads the data and tells of it.
+
+    Args:
+        source: As it is named on the command line.
+        named: Whether modalities, target and split are named, too.
+    """
     import nas  # noqa: PLC0415
 
     names = {"modalities": "sound,sight", "target": "label", "split": "split"} if named else {}

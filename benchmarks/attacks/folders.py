@@ -8,7 +8,7 @@ import os
 import random
 import shutil
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -307,12 +307,24 @@ _WAYS: dict[Callable[[World, random.Random], None], int] = {
 # What is then done with it
 
 
-def judged(world: World, body: Any, *may_write: Path, is_fresh: bool = False, **options: Any) -> Ended:
-    """Runs a command on the folder and looks at everything afterwards."""
+def judged(
+    world: World, body: Any, *may_write: Path, is_fresh: bool = False, codes: Sequence[int] = (0, 2), **options: Any
+) -> Ended:
+    """Runs a command on the folder and looks at everything afterwards.
+
+    Args:
+        world: Of the trial.
+        body: A command line or a function.
+        may_write: What it may write.
+        is_fresh: Whether it runs in an interpreter of its own.
+        codes: How it may end.
+        options: Of `World.start`.
+    """
     # A lock is taken in passing, and a run that was on the move is put back in its place.
     may_write = (*may_write, world.run if (world.run / ".replaced.moving").exists() else world.run / ".lock")
     before, kept = world.snapshot(*may_write), world.results()
-    ended = world.judge(world.start(body, is_fresh=is_fresh, figures=False, powerless=True, **options).ended())
+    ended = world.start(body, is_fresh=is_fresh, figures=False, powerless=True, **options).ended()
+    world.judge(ended, codes=codes)
     world.look_for_code()
     world.compare(before, *may_write)
     if ended.code != 0:

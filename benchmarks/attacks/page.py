@@ -40,12 +40,16 @@ def page(trials: Sequence[Trial], origin: Mapping[str, Any], *, jobs: int, secon
     return f"""# attacks: what a stranger, a second process or a signal can do
 
 Number of trials in which something went wrong, by what it was. Every trial has its own folder with canary files around
-the attacked run. *Code run*: a planted module or pickle was executed. *Writes outside*: a file was created, changed or
-deleted outside the folder that the command may write. *Tracebacks*: a Python traceback, an exit code other than 0, 2 or
-that of the signal, or an error that is not exactly one line. *Hangs*: no end within {SECONDS:.0f} s, unless the process
-got less than half of that in processor time on a busy machine. *Memory*: more than {BYTES >> 30} GB. *Lost or differing*:
-results of an earlier run are gone after a command that failed, or results differ from those of the same command when
-nobody disturbs it.
+the attacked run.
+
+- *Code run*: a planted module or pickle was executed.
+- *Writes outside*: a file was created, changed or deleted outside the folder that the command may write.
+- *Tracebacks*: a Python traceback, an exit code other than 0, 2 or that of the signal, or an error that is not exactly
+  one line.
+- *Hangs*: no end within {SECONDS:.0f} s, unless the process got less than half of that in processor time on a busy machine.
+- *Memory*: more than {BYTES >> 30} GB.
+- *Lost or differing*: results of an earlier run are gone after a command that failed, or results differ from those of
+  the same command when nobody disturbs it.
 
 {table}
 
