@@ -46,7 +46,7 @@ the attacked run.
 - *Writes outside*: a file was created, changed or deleted outside the folder that the command may write.
 - *Tracebacks*: a Python traceback, an exit code other than 0, 2 or that of the signal, or an error that is not exactly
   one line.
-- *Hangs*: no end within {SECONDS:.0f} s, unless the process got less than half of that in processor time on a busy machine.
+- *Hangs*: no end within {SECONDS:.0f} s, unless a busy machine gave the process less than half of that.
 - *Memory*: more than {BYTES >> 30} GB.
 - *Lost or differing*: results of an earlier run are gone after a command that failed, or results differ from those of
   the same command when nobody disturbs it.
