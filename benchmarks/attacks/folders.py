@@ -205,10 +205,20 @@ def _remove(path: Path) -> None:
 
 
 def _link(world: World, generator: random.Random) -> None:
-    names = [*FOLDERS, *FOLDERS, *FILES, *INNER, *ODD_NAMES[:6], "checkpoints/run.json", "exports/card.md"]
+    names = [
+        *FOLDERS,
+        *FOLDERS,
+        *FOLDERS,
+        *FOLDERS,
+        *FILES,
+        *INNER,
+        *ODD_NAMES[:6],
+        "checkpoints/run.json",
+        "exports/card.md",
+    ]
     path = world.run / generator.choice(names)
     targets = _link_targets(world, path)
-    kind = generator.choice(list(targets))
+    kind = generator.choice([*targets, *list(targets)[:3], *list(targets)[:3]])  # the first ones are the worst
     _remove(path)
     path.parent.mkdir(exist_ok=True)
     path.symlink_to(targets[kind])
@@ -321,7 +331,9 @@ def judged(
         options: Of `World.start`.
     """
     # A lock is taken in passing, and a run that was on the move is put back in its place.
-    may_write = (*may_write, world.run if (world.run / ".replaced.moving").exists() else world.run / ".lock")
+    run = world.outside / "whole" if world.run.is_symlink() else world.run  # who names a link means what it leads to
+    may_write = tuple(run if path == world.run else path for path in may_write)
+    may_write = (*may_write, run if (run / ".replaced.moving").exists() else run / ".lock")
     before, kept = world.snapshot(*may_write), world.results()
     ended = world.start(body, is_fresh=is_fresh, figures=False, powerless=True, **options).ended()
     world.judge(ended, codes=codes)
