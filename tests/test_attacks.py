@@ -115,6 +115,7 @@ def planted(world: World, *, arguments: list[str]) -> None:
     """Modules in the run folder, which is the current one."""
     finished(world)
     plant(world, world.run)
+    shutil.copy(world.targets.data, world.run)
     figure = (world.run / "figures" / "mixing.svg").read_bytes()
     judged(world, arguments, world.run, is_fresh=True, cwd=world.run, codes=(0,))
     if (world.run / "figures" / "mixing.svg").read_bytes() != figure:
@@ -184,9 +185,11 @@ def many_rows(told: dict[str, Any]) -> None:
 
 
 def many_mistakes(told: dict[str, Any]) -> None:
-    told["data"]["class_names"] = [str(number) for number in range(3000)]
-    for row in told["leaderboard"]:
-        row["confusion"] = [[1] * 3000] * 3000
+    told["mistakes"] = {"classes": [str(number) for number in range(3000)], "counts": [[1] * 3000] * 3000, "others": 0}
+
+
+def many_nodes(told: dict[str, Any]) -> None:
+    told["nodes"] = told["nodes"] * 400
 
 
 def deep(world: World) -> None:
@@ -213,7 +216,7 @@ def data(world: World, change: Callable[[dict[str, Any]], None], *, is_searched:
 
 
 def structured(arrays: dict[str, Any]) -> None:
-    arrays["sound"] = np.zeros((120, 2), dtype=[("a", "<f4"), ("b", "<i4")])
+    arrays["sound"] = np.zeros(120, dtype=[("a", "<f4"), ("b", "<i4")])
 
 
 def byte_labels(arrays: dict[str, Any]) -> None:
@@ -309,6 +312,7 @@ ATTACKS: dict[str, Attack] = {
     "compile = yes": partial(configured, field="compile", value='"yes"'),
     "3,000 rows": partial(summary, change=many_rows),
     "3,000 classes": partial(summary, change=many_mistakes),
+    "1,200 nodes": partial(summary, change=many_nodes),
     "deep nesting": deep,
     "structured arrays": partial(data, change=structured, is_searched=False),
     "labels in bytes": partial(data, change=byte_labels, is_searched=False),
