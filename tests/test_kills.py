@@ -99,7 +99,7 @@ def test_what_is_finished_is_told_and_not_done_again(whole: Whole) -> None:
 
 
 def test_a_run_of_other_options_or_data_is_not_gone_on_with(folder: Path) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], 12)).code == -signal.SIGKILL
+    assert run(folder, *SEARCH, kill=(KILLS[0], 12), fresh=True).code == -signal.SIGKILL
     before = states(folder)
     for given, told in (
         (("--seeds", "2"), r"begun with search\.seeds 1, now it is 2"),
@@ -162,7 +162,7 @@ def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(folder: Path, who
 
 
 def test_a_damaged_state_is_one_line_and_without_it_the_run_goes_on(folder: Path, whole: Whole) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], 30)).code == -signal.SIGKILL
+    assert run(folder, *SEARCH, kill=(KILLS[0], 30), fresh=True).code == -signal.SIGKILL
     supernet = next((folder / "run" / "checkpoints").glob("supernet-*.state"))
     supernet.write_bytes(supernet.read_bytes()[:-1])
     ended = run(folder, *SEARCH, "--resume")
