@@ -63,6 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                     print(f"{trial.number} {trial.kind}: {category}: {trial.what}: {words}", flush=True)
                 if len(trials) % 50 == 0:
                     print(f"{len(trials)} trials, {time.monotonic() - ready:.0f} s", file=sys.stderr, flush=True)
+    for kind in KINDS:
+        some = [trial.processor_seconds for trial in trials if trial.kind == kind]
+        print(f"{kind}: {sum(some) / max(1, len(some)):.1f} s of the processor a trial", file=sys.stderr)
     trials.sort(key=lambda trial: trial.number)
     text = page(trials, origin, jobs=given.jobs, seconds=time.monotonic() - started)
     print(text)

@@ -59,7 +59,8 @@ Most garbled folders, data files and command lines are tried in processes forked
 not show what happens while modules are imported. Planted modules, environments, limits, pairs and signals are tried
 with the installed command in a new interpreter. Root ran it, without the power to ignore permissions where they matter.
 
-{origin_told(origin)}, {jobs} trials at once, {seconds / 60:.0f} minutes.
+{origin_told(origin)}, {jobs} trials at once, {seconds / 60:.0f} minutes, of the processor
+{sum(trial.processor_seconds for trial in trials) / 60:.0f} minutes.
 """
 
 

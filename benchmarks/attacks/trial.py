@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import shutil
 import time
 import traceback
@@ -42,6 +43,7 @@ class Trial:
         what: What was done, in words.
         faults: Category and what was seen, of all that went wrong.
         seconds: Wall time.
+        processor_seconds: What its processes used.
     """
 
     number: int
@@ -49,6 +51,7 @@ class Trial:
     what: str
     faults: tuple[tuple[str, str], ...]
     seconds: float
+    processor_seconds: float
 
 
 def kept_targets(folder: Path) -> Targets:
@@ -73,7 +76,7 @@ def kind_of(number: int) -> str:
 def attempt(number: int, seed: int, targets: Targets, folder: Path) -> Trial:
     """Makes one trial, in a folder of its own that is removed afterwards."""
     torch.set_num_threads(1)
-    started, kind = time.monotonic(), kind_of(number)
+    started, used, kind = time.monotonic(), _used(), kind_of(number)
     world = World(folder / f"trial-{number}", targets)
     try:
         KINDS[kind][1](world, random.Random(f"{seed} {number}"))
@@ -87,7 +90,13 @@ def attempt(number: int, seed: int, targets: Targets, folder: Path) -> Trial:
         what="; ".join(world.notes),
         faults=tuple(world.faults),
         seconds=time.monotonic() - started,
+        processor_seconds=_used() - used,
     )
+
+
+def _used() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def _remove(folder: Path) -> None:
