@@ -38,16 +38,23 @@ def attack(world: World, generator: random.Random) -> None:
     if not is_new:
         shutil.copytree(world.targets.run("static"), world.run)
     one = world.start(WRITERS[first][0], is_fresh=True)
-    # Most of an interpreter's time goes by before it knows of the folder.
-    offset = generator.uniform(0, 0.8) * world.targets.seconds["overwrite" if not is_new else "search"]
-    one.wait(offset)
+    if generator.random() < 0.3:
+        moment = generator.uniform(0, world.targets.seconds["search" if is_new else "overwrite"])
+        one.wait(moment)
+        when = f"after {moment:.1f} s"
+    else:  # most of a command's time goes by before it has begun to train
+        states = generator.randint(1, 6)
+        while len(list(world.run.glob("checkpoints/*.state"))) < states and not one.wait(0.005):
+            pass
+        one.wait(generator.uniform(0, 0.2))
+        when = f"after {states} trainings"
     was_locked = holds_lock(one.pid, world.run / ".lock") and not one.wait(0)
     before = world.snapshot(world.run, world.cwd / "page")
     # The second one is forked in most trials: it meets the first one sooner, at any moment of it.
     is_fresh = generator.random() < 0.3
     arguments = WRITERS[second][0] if second in WRITERS else OTHERS[second]
     other = world.start(list(arguments), is_fresh=is_fresh, figures=False)
-    world.note(f"{first}, after {offset:.1f} s {second}{' in a fresh interpreter' if is_fresh else ''}")
+    world.note(f"{first}, {when} {second}{' in a fresh interpreter' if is_fresh else ''}")
     other.wait()
     met = was_locked and not one.wait(0)
     ends = world.judge(one.ended()), world.judge(other.ended())

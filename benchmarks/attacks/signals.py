@@ -55,11 +55,12 @@ def attack(world: World, generator: random.Random) -> None:
     before = world.snapshot(world.run, world.cwd / "page")
     reader = _reader(world) if generator.random() < 0.4 else None
     process = world.start(stopped.arguments, is_fresh=True)
-    if number == signal.SIGINT:  # before it has begun, the interpreter itself tells of it
-        while not process.has("numpy"):
-            process.wait(0.02)
     seconds = world.targets.seconds[stopped.target]
-    moment = generator.uniform(0, seconds if number != signal.SIGINT else 0.7 * seconds)
+    # Most of a command's time goes by as modules are loaded. Before that the interpreter itself tells of an interrupt.
+    library = "numpy" if number == signal.SIGINT else generator.choice(("", "libtorch_cpu", "libtorch_cpu"))
+    while library and not process.has(library):
+        process.wait(0.02)
+    moment = generator.uniform(0, 0.8 * seconds if library else seconds)
     process.wait(moment)
     process.send(number)
     world.note(f"{name}, {signal.Signals(number).name} after {moment:.1f} s{', while it is read' if reader else ''}")
