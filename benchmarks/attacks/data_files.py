@@ -10,7 +10,7 @@ import socket
 import struct
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,14 @@ def load(source: str, *, named: bool) -> None:
     data = nas.load_data(source, **names)  # type: ignore[arg-type]
     data.describe()
     data.fingerprint()
+
+
+def _toml(described: Mapping[str, Any], generator: random.Random) -> str:
+    """A description as TOML, or what no writer of TOML would write."""
+    try:
+        return tomli_w.dumps(described)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        return "x = " + generator.choice(("[" * 3000, "{a=" * 3000, "9" * 5000, "1979-05-27T00:32:00-07:00"))
 
 
 def _toml_text(text: str) -> str:
@@ -280,7 +288,7 @@ def _kinds(world: World, generator: random.Random) -> Given:
         "target": "label",
         "split": "split",
     }
-    (world.cwd / "data.toml").write_text(tomli_w.dumps(described))
+    (world.cwd / "data.toml").write_text(_toml(described, generator))
     world.note(f"sound: {kind}, declared {declared}")
     return "data.toml", False
 
@@ -384,11 +392,7 @@ def _described(world: World, generator: random.Random) -> Given:
             words = described["file"] = generator.choice((*names, ".", "", "\0", "x" * 5000, "é" * 200))
         case _:
             words = way
-    try:
-        text = tomli_w.dumps(described)
-    except (TypeError, ValueError, AttributeError, RecursionError):
-        text = "x = " + generator.choice(("[" * 3000, "{a=" * 3000, "9" * 5000, "1979-05-27T00:32:00-07:00"))
-    content = text.encode("utf-8", errors="surrogatepass")
+    content = _toml(described, generator).encode("utf-8", errors="surrogatepass")
     match way:
         case "text":
             content += generator.choice((b"x = " + b"[" * 5000, b'file = "twice.npz"\n', b"\0", b"x = 1e999999\n"))
