@@ -16,13 +16,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, cast
 
-import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import Progress, TaskID
-from rich.table import Table
+try:
+    import typer
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress, TaskID
+    from rich.table import Table
 
-from nas.errors import UserError, is_full_disk, told_of_the_machine
+    from nas.errors import UserError, is_full_disk, told_of_the_machine
+except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
+    raise SystemExit(130) from None
 
 app = typer.Typer(
     name="fusenas",
@@ -121,9 +124,8 @@ def search(
     """
     name = re.sub(r"[^\w.-]+", "-", Path(data).stem if Path(data).exists() else data)
     out = out or Path("results/runs") / f"{name}-{seed}"
+    nas = _nas()
     with _resumable(out), _progress(as_json) as progress:
-        import nas  # noqa: PLC0415  # torch takes seconds to import; --help shall not wait for it
-
         result = nas.search(
             data,
             modalities=modalities or None,
@@ -184,9 +186,8 @@ def retrain(
 
     Example: fusenas retrain results/runs/demo --seeds 10 --out results/runs/demo-10
     """
+    nas = _nas()
     with _resumable(out or run), _progress(as_json) as progress:
-        import nas  # noqa: PLC0415
-
         result = nas.retrain(
             run,
             seed=seed,
@@ -218,7 +219,7 @@ def evaluate(
 
     Example: fusenas evaluate results/runs/demo
     """
-    import nas  # noqa: PLC0415
+    nas = _nas()
     from nas.runs import plain  # noqa: PLC0415
 
     with Progress(console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty()) as bar:
@@ -266,7 +267,7 @@ def export(
 
     Example: fusenas export results/runs/demo --format python --format onnx
     """
-    import nas  # noqa: PLC0415
+    nas = _nas()
 
     files = nas.export(run, format_, out=out, data=data or None, encoders=not taps_only)
     if as_json:
@@ -294,7 +295,7 @@ def report(
     if serve:
         _serve(runs, out, as_json=as_json)
         return
-    import nas  # noqa: PLC0415
+    nas = _nas()
 
     page = str(nas.report(runs, out))
     if as_json:
@@ -305,6 +306,7 @@ def report(
 
 def _serve(runs: list[Path], out: Path | None, *, as_json: bool) -> None:
     """Serves a run's page until it is interrupted."""
+    _nas()
     from nas.report.serve import address, server  # noqa: PLC0415
 
     if len(runs) != 1 or out is not None:
@@ -335,6 +337,8 @@ def list_(as_json: AsJson = False) -> None:
     Example: fusenas list --json
     """
     from nas import cascade  # noqa: PLC0415
+
+    _nas()
     from nas.data import EMBEDDED  # noqa: PLC0415
     from nas.discretize import DISCRETIZATIONS  # noqa: PLC0415
     from nas.dynamic import CASCADE, LEVELS  # noqa: PLC0415
@@ -471,6 +475,25 @@ def _print_json(values: Any, *, indent: int | None = 2) -> None:
     except UnicodeEncodeError:
         text = json.dumps(values, indent=indent, allow_nan=False)
     print(text)
+
+
+def _nas() -> Any:
+    """The package with all that it needs, imported now: torch takes seconds, for which --help shall not wait.
+
+    Signals are held back meanwhile: of a torch that was imported by halves, nothing can be used to end in good order.
+    """
+    stops = {signal.SIGINT, signal.SIGTERM}
+    can_hold = hasattr(signal, "pthread_sigmask")
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, stops) if can_hold else set()
+    try:
+        import nas  # noqa: PLC0415
+
+        for name in nas.__all__:
+            getattr(nas, name)
+        return nas
+    finally:
+        if can_hold:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Stopped(BaseException):

@@ -133,6 +133,8 @@ def retrain(
         # In place, the run is ours from the beginning: nobody changes what is read of it here.
         folder = stack.enter_context(RunFolder.claimed(run)) if out is None else RunFolder(out)
         loaded = load_run(run)
+        if out is None and folder.exists("metrics.jsonl"):
+            folder.read_metrics()  # the report will: damage is told now, and not when the weights have been replaced
         old = loaded.summary
         found = data_of(loaded, data)
         if sorted(builders or ()) != loaded.config["source"]["builders"]:

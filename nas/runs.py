@@ -18,6 +18,8 @@ import tomli_w
 
 from nas.earlier import (
     ASIDE,
+    FILES,
+    FOLDERS,
     MOVING,
     discard,
     finish_discarding,
@@ -66,10 +68,11 @@ class RunFolder(Folder):
         """Owns the folder of an earlier run for as long as the block runs.
 
         Raises:
-            UserError: As `open` does, or if another command owns the folder.
+            UserError: As `open` does, if another command owns the folder, or something in it is in the way of a file.
         """
         run = cls.open(path)
         with owned(run):
+            run._refuse_obstacles()
             yield run
 
     @classmethod
@@ -94,6 +97,7 @@ class RunFolder(Folder):
             finish_moving(run)
             if overwrite and run._holds_anything():
                 set_aside(run)
+            run._refuse_obstacles()
         except OSError as error:
             raise UserError(f"cannot write to {str(run.path)!r}: {error.strerror}; choose another --out") from error
         return run
@@ -120,6 +124,15 @@ class RunFolder(Folder):
                 f"{str(self.path)!r} holds files that are no fusenas run, so {given} leaves them alone; "
                 "choose another folder with --out"
             )
+
+    def _refuse_obstacles(self) -> None:
+        """Refuses what no run of ours has, a link or a folder in the place of a file, before work is done in vain."""
+        for names, is_ours, kind in ((FILES, self.is_file, "file"), (FOLDERS, self.is_folder, "folder")):
+            for name in names:
+                if self.exists(name) and not is_ours(name):
+                    raise UserError(
+                        f"{str(self.file(name))!r} is no {kind} of a run, but a link or the like; remove it"
+                    )
 
     def _holds_anything(self) -> bool:
         """Whether there is anything but what a killed process left half written, and a lock."""

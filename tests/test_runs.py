@@ -259,3 +259,23 @@ def test_metrics_tolerate_a_cut_last_line_only(tmp_path: Path) -> None:
     run.metrics.write_text("[1]\n")
     with pytest.raises(UserError, match="expected an object"):
         run.read_metrics()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "report.html", "exports", "figures", "checkpoints"])
+@pytest.mark.parametrize("kind", ["link", "dangling", "other"])
+def test_what_is_in_the_way_of_a_file_is_told_before_any_work_is_done(tmp_path: Path, name: str, kind: str) -> None:
+    run = RunFolder.create(tmp_path / "run")
+    run.write_config({})
+    path = run.path / name
+    if kind == "other":
+        path.mkdir() if "." in name else path.write_text("")
+    else:
+        path.symlink_to(tmp_path / ("elsewhere" if kind == "dangling" else "run/config.toml"))
+    before = contents(run.path)
+    for claim in (RunFolder.claimed(run.path), RunFolder.created(run.path, resume=True)):
+        with pytest.raises(UserError, match=rf"{name}' is no (file|folder) of a run, but a link or the like"), claim:
+            pass
+    assert contents(run.path) == before
+    with RunFolder.created(run.path, overwrite=True).__enter__().replacing():
+        pass
+    assert run.names() == []
