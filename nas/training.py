@@ -216,7 +216,10 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         def loss_of(batch: Batch, progress: float) -> Tensor:
             if objective is None:
                 return regime.loss(batch, progress)
-            return objective.loss(ForwardPass.run(task, network, batch, more_taps=objective.reads), progress)
+            forward = ForwardPass.run(
+                task, network, batch, more_taps=objective.reads, label_smoothing=config.label_smoothing
+            )
+            return objective.loss(forward, progress)
 
         if (found := slot.restore()) is not None:
             with slot.fitting():
@@ -284,7 +287,8 @@ def _regime(
     """That of a network's kind, at the beginning of a training."""
     common: dict[str, Any] = {"task": task, "network": network, "architecture": architecture, "device": device}
     if network.gate is None:
-        return StaticRegime(run=torch.compile(network) if config.compile else network, **common)
+        run = torch.compile(network) if config.compile else network
+        return StaticRegime(run=run, label_smoothing=config.label_smoothing, **common)
     if isinstance(network.gate, Cascade):
         return CascadeRegime(held_out=held_out, config=config, **common)
     shown = drop_modalities(held_out, config.dropped, generator)  # what decides meets such samples, too

@@ -100,6 +100,19 @@ def test_a_training_learns() -> None:
     assert trained.train_seconds > 0
 
 
+@pytest.mark.parametrize("objective", ["", "rubi:sound"])
+def test_a_network_is_less_sure_of_smoothed_labels_and_judged_by_plain_ones(objective: str) -> None:
+    data = as_data(tiny_arrays())
+    config = replace(CONFIG, epochs=10, learning_rate=2e-2, patience=0, objective=objective)
+    sure = {}
+    for smoothing in (0.0, 0.5):
+        trained, _ = train_tiny(data, replace(config, label_smoothing=smoothing))
+        outputs, targets = predict(trained.network, split_batch(data, "architecture", CPU), CPU)
+        assert trained.architecture_loss == pytest.approx(float(sample_losses(data.task, outputs, targets).mean()))
+        sure[smoothing] = float(outputs.softmax(dim=1).amax(dim=1).mean())
+    assert sure[0.5] < sure[0.0] - 0.1
+
+
 def test_a_regression_starts_from_the_mean_and_in_units_of_the_deviation_of_the_weights_split() -> None:
     data = regression()
     values = data.targets[data.splits["weights"]]
@@ -220,6 +233,9 @@ def test_a_training_that_diverges_is_told() -> None:
         ("dropout_rate", 1.0, "dropout_rate must be at least 0 and below 1"),
         ("dropout_rate", -0.1, "dropout_rate must be at least 0 and below 1"),
         ("dropout_rate", math.nan, "dropout_rate must be at least 0 and below 1"),
+        ("label_smoothing", 1.0, "label_smoothing must be at least 0 and below 1"),
+        ("label_smoothing", -0.1, "label_smoothing must be at least 0 and below 1"),
+        ("label_smoothing", math.nan, "label_smoothing must be at least 0 and below 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(field: str, value: float, message: str) -> None:
