@@ -14,8 +14,10 @@ from nas.baselines import Contestant, random_architectures
 from nas.cost import multiply_adds, num_parameters, set_route_costs
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
+from nas.metrics import PRIMARY, score
 from nas.prediction import predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
+from nas.summed import summed
 from nas.training import Trained, build_network, seeded, train
 
 
@@ -59,6 +61,7 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
         return by_architecture[architecture]
 
     entries = []
+    alone: dict[str, Trained] = {}
     for row in rows:
         if row.kind == "modality":
             done = prepared.alone.get(row.name)
@@ -66,7 +69,11 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
                 setup.progress(f"training {row.name} alone (seed {seed})")
                 done = train_alone(setup, row.name, prepared.weights, prepared.architecture, seed)
             assert row.architecture is not None
+            alone[row.name] = done
             entries.append(_entry(setup, row, seed, row.architecture, done, done.network))
+        elif row.kind == "sum":
+            assert row.architecture is not None
+            entries.append(_summed(setup, row, seed, row.architecture, alone))
         elif row.architecture is not None:
             done = trained(row.architecture, row.name)
             entries.append(_entry(setup, row, seed, row.architecture, done, prepared.assemble(done.network)))
@@ -99,6 +106,27 @@ def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architect
         slot=setup.checkpoints.slot(
             "retrain", architecture.to_dict(), seed, sorted(prepared.frozen), setup.training.objective
         ),
+    )
+
+
+def _summed(
+    setup: Setup, row: Contestant, seed: int, architecture: Architecture, alone: Mapping[str, Trained]
+) -> Entry:
+    """The sum of the networks of single modalities; its time is theirs."""
+    task = setup.data.task
+    fitted_on = torch.from_numpy(setup.data.targets[setup.data.splits["weights"]])
+    with seeded(seed):
+        network = summed(task, {name: done.network for name, done in alone.items()}, fitted_on)
+    outputs, targets = predict(network, split_batch(setup.data, "architecture", setup.device), setup.device)
+    seconds = sum(done.train_seconds for done in alone.values())
+    return Entry(
+        contestant=row,
+        seed=seed,
+        architecture=architecture,
+        network=network,
+        architecture_score=score(PRIMARY[task], outputs.numpy(), targets.numpy()),
+        train_seconds=seconds,
+        full_length_seconds=seconds,
     )
 
 

@@ -1,0 +1,103 @@
+"""The sum of single networks is what independent evidence comes to, in one network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nas.data.batches import split_batch
+from nas.data.fusion_data import FusionData
+from nas.graph import FusionNetwork
+from nas.prediction import predict
+from nas.search import make_space
+from nas.summed import can_be_summed, summed
+from nas.training import TrainingConfig, build_network, seeded
+from tests.helpers import CPU, tiny_data
+from tests.tiny_runs import as_data, tiny_arrays
+
+CONFIG = TrainingConfig(channels=8)
+
+
+def networks_of(data: FusionData) -> dict[str, FusionNetwork]:
+    """One untrained network per modality, each of its own random weights and statistics."""
+    space, found = make_space("layerwise", data), {}
+    for number, reference in enumerate(one for one in space.references if one.kind == "modality"):
+        with seeded(number):
+            network = build_network(space.only(reference.architecture), data, CONFIG)
+            torch.nn.init.normal_(network.head.linear.bias)
+            network(split_batch(data, "weights", CPU).inputs)  # moves the statistics of BatchNorm
+        found[reference.name] = network.eval()
+    return found
+
+
+def outputs_of(networks: dict[str, FusionNetwork], data: FusionData) -> tuple[Tensor, Tensor, Tensor]:
+    """What every network puts out for the test split, stacked; what their sum does; targets of the weights split."""
+    batch = split_batch(data, "test", CPU)
+    fitted_on = torch.from_numpy(data.targets[data.splits["weights"]])
+    whole = summed(data.task, networks, fitted_on)
+    assert not whole.training
+    every = [predict(network, batch, CPU)[0] for network in networks.values()]
+    return torch.stack(every), predict(whole, batch, CPU)[0], fitted_on
+
+
+def test_of_classes_it_is_naive_bayes_over_modalities_whatever_their_lengths() -> None:
+    arrays = tiny_arrays()
+    generator = np.random.default_rng(1)
+    count = len(arrays["label"])
+    arrays["steps"] = generator.normal(size=(count, 23, 2)).astype(np.float32)  # taps of 12, 6 and 3 steps
+    arrays["words"] = generator.integers(0, 9, size=(count, 7))
+    arrays["label"][:30] = 0  # classes are of unequal frequency
+    data = as_data(arrays, kinds={"words": "tokens"})
+    networks = networks_of(data)
+    assert len(networks) == 4
+    every, found, fitted_on = outputs_of(networks, data)
+    prior = (torch.bincount(fitted_on) + 1) / (len(fitted_on) + 3)
+    wanted = every.log_softmax(dim=2).sum(dim=0) - 3 * prior.log()
+    torch.testing.assert_close(found.log_softmax(dim=1), wanted.log_softmax(dim=1), rtol=0, atol=1e-5)
+
+
+def test_of_labels_it_adds_log_odds() -> None:
+    arrays = tiny_arrays()
+    data = as_data({**arrays, "label": np.stack([arrays["label"] > 0, arrays["label"] > 1], axis=1).astype(int)})
+    assert data.task == "multilabel"
+    every, found, fitted_on = outputs_of(networks_of(data), data)
+    torch.testing.assert_close(found, every.sum(dim=0) - torch.logit(fitted_on.mean(dim=0)))
+
+
+def test_of_numbers_it_is_the_mean() -> None:
+    arrays = tiny_arrays()
+    data = as_data({**arrays, "label": (arrays["sight"][:, :2] * 7 + 300).astype(np.float32)})
+    every, found, _ = outputs_of(networks_of(data), data)
+    torch.testing.assert_close(found, every.mean(dim=0), rtol=1e-5, atol=0)
+
+
+def test_an_absent_modality_says_what_its_own_network_says_without_it() -> None:
+    present = {"steps": np.arange(60) % 4 != 0}
+    data = tiny_data({"numbers": "vector", "steps": "sequence"}, count=60, present=present)
+    assert not data.modalities["steps"].present[data.splits["test"]].all()  # type: ignore[index]
+    every, found, fitted_on = outputs_of(networks_of(data), data)
+    counts = torch.bincount(fitted_on, minlength=found.shape[1]) + 1
+    wanted = every.log_softmax(dim=2).sum(dim=0) - (counts / counts.sum()).log()
+    torch.testing.assert_close(found.log_softmax(dim=1), wanted.log_softmax(dim=1), rtol=0, atol=1e-5)
+
+
+def test_the_networks_that_it_is_made_of_stay_as_they_are() -> None:
+    data = as_data(tiny_arrays())
+    networks = networks_of(data)
+    whole = summed(data.task, networks, torch.from_numpy(data.targets[data.splits["weights"]]))
+    before = {name: value.clone() for name, value in networks["sound"].state_dict().items()}
+    with torch.no_grad():
+        for parameter in whole.parameters():
+            parameter.add_(1)
+    assert all(torch.equal(value, before[name]) for name, value in networks["sound"].state_dict().items())
+
+
+@pytest.mark.parametrize("space", ["layerwise", "experts"])
+def test_spaces_whose_modalities_are_carried_to_the_head_have_a_sum(space: str) -> None:
+    made = make_space(space, as_data(tiny_arrays()))
+    assert can_be_summed(made)
+    assert not can_be_summed(replace(made, references=made.references[1:]))  # nothing of the first modality alone
