@@ -96,6 +96,12 @@ def search(
     baselines: Annotated[
         str, typer.Option(help="Train the most promising operations alone (quick), or all (full).")
     ] = "quick",
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Train what was found on both training splits, too, and keep that network.")
+    ] = False,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Average the found networks of all seeds, as a row of its own.")
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
     seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
     searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
@@ -136,6 +142,8 @@ def search(
             discretization=discretization,
             encoders=cast(Any, encoders),  # names are checked there
             baselines=cast(Any, baselines),
+            refit=refit,
+            ensemble=ensemble,
             seed=seed,
             seeds=seeds,
             searches=searches,

@@ -14,7 +14,7 @@ from nas.scoring import PathScorer
 from nas.space import Reference, SearchSpace, choice_depth
 from nas.summed import can_be_summed
 
-RowKind = Literal["found", "static", "modality", "sum", "late", "early", "operation", "random"]
+RowKind = Literal["found", "refit", "ensemble", "static", "modality", "sum", "late", "early", "operation", "random"]
 Baselines = Literal["quick", "full"]
 
 PROMISING = 3

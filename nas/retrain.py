@@ -33,6 +33,7 @@ class Entry:
         architecture_score: Primary metric on the architecture split.
         train_seconds: Wall time of its training; that of frozen encoders, which all rows share, is not in it.
         full_length_seconds: What the training would have taken without stopping early.
+        chosen_epochs: Epochs after which the network was as it is; 0 if it was not trained.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
@@ -43,6 +44,7 @@ class Entry:
     architecture_score: float
     train_seconds: float
     full_length_seconds: float
+    chosen_epochs: int = 0
     course: tuple[tuple[float, float], ...] = ()
 
 
@@ -86,8 +88,13 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
     return entries
 
 
-def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architecture, name: str) -> Trained:
-    """One derived network, initialised and trained from the seed of what was prepared."""
+def train_from_scratch(
+    setup: Setup, prepared: Prepared, architecture: Architecture, name: str, *, exact_epochs: int = 0
+) -> Trained:
+    """One derived network, initialised and trained from the seed of what was prepared.
+
+    See `nas.training.train` for `exact_epochs`.
+    """
     seed = prepared.seed
     builders = None if prepared.frozen else setup.builders
     with seeded(seed):
@@ -104,8 +111,14 @@ def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architect
         device=setup.device,
         log=lambda record: setup.log({"phase": "retrain", "row": name, "seed": seed, **record}),
         slot=setup.checkpoints.slot(
-            "retrain", architecture.to_dict(), seed, sorted(prepared.frozen), setup.training.objective
+            "retrain",
+            architecture.to_dict(),
+            seed,
+            sorted(prepared.frozen),
+            setup.training.objective,
+            *([exact_epochs, len(prepared.weights)] if exact_epochs else []),
         ),
+        exact_epochs=exact_epochs,
     )
 
 
@@ -142,6 +155,7 @@ def _entry(
         architecture_score=done.architecture_score,
         train_seconds=done.train_seconds,
         full_length_seconds=per_epoch * setup.training.num_epochs(len(setup.data.splits["weights"])),
+        chosen_epochs=done.chosen_epochs,
         course=done.course,
     )
 

@@ -21,6 +21,7 @@ from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.dynamic import CASCADE, LEVELS, Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
+from nas.ensemble import ensemble
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard, verdict
 from nas.explain import explain, in_words
@@ -33,6 +34,7 @@ from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
+from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import report
 from nas.resume import begin, check_resume, going_on, what_decides
@@ -110,6 +112,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     encoders: EncoderMode = "auto",
     builders: Mapping[str, EncoderBuilder] | None = None,
     baselines: Baselines = "quick",
+    refit: bool = False,
+    ensemble: bool = False,
     seed: int = 0,
     seeds: int = 3,
     searches: int = 1,
@@ -141,6 +145,10 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.
         builders: Encoder builders that replace the defaults, by modality.
         baselines: `quick` or `full`; see `nas.baselines.contestants`.
+        refit: Whether what was found is also trained on both training splits, for as many epochs as the architecture
+            split chose, as a row of its own; the network that is returned and saved is then that one. What decides per
+            sample needs held-out samples and is not.
+        ensemble: Whether the mean of the found networks of all seeds has a row of its own.
         seed: Of the search and of the first retraining; the others count up from it.
         seeds: How many retrainings, at least 1.
         searches: How many searches, at least 1. Several have seeds that count up from `seed` and encoders of their own;
@@ -173,6 +181,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         if name not in known:
             raise unknown_name(kind, name, known)
     check_seeds(seed, seeds, searches)
+    check_ensemble(seeds, ensemble=ensemble)
     check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
     training = training or TrainingConfig()
     config = search_config or SearchConfig()
@@ -206,6 +215,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             "discretization": discretization,
             "encoders": encoders,
             "baselines": baselines,
+            "refit": refit,
+            "ensemble": ensemble,
             "seed": seed,
             "seeds": seeds,
             "searches": searches,
@@ -266,6 +277,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             range(seed, seed + seeds),
             budget_seconds=config.budget_seconds,
             why_static=why_static(decision.told),
+            with_refit=refit,
+            with_ensemble=ensemble,
         )
         one_training = _one_training_seconds(first)
         summary = {
@@ -382,6 +395,16 @@ def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
             raise UserError(f"{name} must be at least 1, got {count}")
         if seed + count > 2**32:
             raise UserError(f"{count} {name} from seed {seed} on go beyond {2**32 - 1}; begin with a lower seed")
+
+
+def check_ensemble(seeds: int, *, ensemble: bool) -> None:
+    """Refuses an ensemble of one network.
+
+    Raises:
+        UserError: If it is one.
+    """
+    if ensemble and seeds < 2:
+        raise UserError(f"an ensemble averages the networks of several seeds, got seeds {seeds}; ask for 2 or more")
 
 
 def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
@@ -527,6 +550,8 @@ def retrain_and_judge(
     *,
     budget_seconds: float = 0.0,
     why_static: str = "",
+    with_refit: bool = False,
+    with_ensemble: bool = False,
 ) -> tuple[dict[str, Any], list[Entry]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
@@ -538,16 +563,21 @@ def retrain_and_judge(
         seeds: Of initialisation, order and dropout.
         budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
         why_static: The last sentence of the verdict, see `nas.load.why_static`; "" for none.
+        with_refit: See `search`.
+        with_ensemble: Likewise.
 
     Returns:
-        The part of the summary that tells about it, and the entries of the first seed.
+        The part of the summary that tells about it, and the entries of the first seed, of which the first has the
+        network that is to be kept.
     """
     entries: list[list[Entry]] = []
     every: list[Prepared] = []
+    epochs: list[dict[str, int]] = []
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
         entries.append(train_all(setup, prepared, rows))
+        epochs.append(epochs_alone(prepared))
         if setup.training.objective == AUTO:  # else its cached taps can go
             every.append(prepared)
     advice = advice_on(setup, entries) if not setup.training.objective or every else ()
@@ -556,8 +586,18 @@ def retrain_and_judge(
         tried, left_out = try_objectives(setup, every, entries, advice, budget_seconds=budget_seconds)
         chosen = best_of(setup, tried)
         entries = [[one, *some[1:]] for one, some in zip(tried[chosen].entries, entries, strict=True)]
+    kept = entries[0]
+    if with_refit and entries[0][0].architecture.gating is None:
+        objective = tried[chosen].objective if tried else setup.training.objective
+        own = replace(setup, training=replace(setup.training, objective=objective))
+        entries = [[*some, refit(own, some[0], alone)] for some, alone in zip(entries, epochs, strict=True)]
+        kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
+    if with_ensemble:
+        last = -1 if entries[0][-1].contestant.kind == "refit" else 0
+        together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
+        judged = [([*some, together], targets) for some, targets in judged]
     board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
     metric = PRIMARY[setup.data.task]
     found = board[0].architecture
@@ -595,7 +635,7 @@ def retrain_and_judge(
         "advice": [one.to_dict() for one in advice],
         **cures,
         **dynamic,
-    }, entries[0]
+    }, kept
 
 
 def _one_training_seconds(entries: Sequence[Entry]) -> float:

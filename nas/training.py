@@ -143,6 +143,7 @@ class Trained:
         architecture_loss: Mean loss there; of a dynamic network with the price of its multiply-adds.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
+        chosen_epochs: Epochs after which the network was as it is.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
@@ -151,6 +152,7 @@ class Trained:
     architecture_loss: float
     train_seconds: float
     num_epochs: int
+    chosen_epochs: int
     course: tuple[tuple[float, float], ...]
 
 
@@ -166,6 +168,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     gate_split: Batch | None = None,
     log: Log = lambda _record: None,
     slot: Slot | None = None,
+    exact_epochs: int = 0,
 ) -> Trained:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
@@ -183,6 +186,8 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         gate_split: By which a gate learns; the architecture split if None.
         log: Called once an epoch with its losses and score.
         slot: Where the training keeps its state, to go on from it; None keeps nothing.
+        exact_epochs: Epochs after which it stops and keeps what it has, whatever the architecture split says, such as
+            another training has chosen; the learning rate goes the way of a whole one. 0 lets the split choose.
 
     Raises:
         UserError: If the loss is no longer finite, as with a learning rate that is far too high; or if what the slot
@@ -227,7 +232,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
                 network.load_state_dict(course.best_state)
                 if not slot.finished:
                     restore_snapshot(found, generator, **parts)
-        while not (slot.finished or course.is_over(num_epochs, config.patience)):
+        while not (slot.finished or course.is_over(exact_epochs or num_epochs, config.patience)):
             network.train()
             if course.epochs and course.epochs % epochs_of_stage == 0:
                 parts["scheduler"] = scheduler = one_cycle(optimizer, config, steps_of_stage)
@@ -254,7 +259,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
             progress = (course.epochs + 1) / num_epochs
             if not regime.counts(progress) or (objective is not None and not objective.counts(progress)):
                 course.best_epoch = course.epochs  # patience begins with the first epoch that counts
-            elif regime.is_better(now, course.best):
+            elif exact_epochs or regime.is_better(now, course.best):
                 course.best_score, course.best_loss = now
                 course.best_epoch, course.best_state = course.epochs, copy.deepcopy(network.state_dict())
             course.losses.append((train_loss, now.loss))
@@ -270,6 +275,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         architecture_loss=reached.loss,
         train_seconds=slot.seconds(),
         num_epochs=course.epochs,
+        chosen_epochs=course.best_epoch + 1,
         course=tuple(course.losses),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nas.architecture import Architecture
+from nas.load import saved_row
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
 
 _OUTPUTS = {"classification": "one logit per class", "multilabel": "one logit per label", "regression": "quantities"}
@@ -61,7 +62,7 @@ def to_card(
         "named": ", ".join(f'"{name}": {name}' for name in inputs),
     }
     deepest = architecture.deepest()
-    found = summary["leaderboard"][0]
+    found = saved_row(summary)
     environment = Environment(
         loader=PackageLoader("nas.export", "."), undefined=StrictUndefined, finalize=_cell, keep_trailing_newline=True
     )

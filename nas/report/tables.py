@@ -14,7 +14,7 @@ from nas.pareto import pareto_front
 from nas.report.numbers import clean, number
 from nas.statistics import Interval
 
-KIND_ORDER = ("found", "static", "modality", "sum", "late", "early", "operation", "random")
+KIND_ORDER = ("found", "refit", "ensemble", "static", "modality", "sum", "late", "early", "operation", "random")
 
 
 @dataclass(frozen=True)
