@@ -175,6 +175,19 @@ def shorten(sequence: Tensor, time: int) -> Tensor:
     return total / stretch
 
 
+def beside_peak(tap: Tensor, sequence: Tensor) -> Tensor:
+    """A tap (batch, steps, features) with the highest value of every feature, at every step: twice the features.
+
+    The head averages over time, so that what happens once, such as a swing of the arm, would be lost in what goes on
+    all the time.
+
+    Args:
+        tap: Of the sequence.
+        sequence: (batch, time, features).
+    """
+    return torch.cat([tap, sequence.amax(dim=1, keepdim=True).expand(-1, tap.shape[1], -1)], dim=2)
+
+
 def sequence_tap_source(sequence: str, time: int) -> str:
     """Code of `tap_from_sequence` for an expression of (batch, time, features)."""
     return f"shorten({sequence}, {MAX_TIME})" if time > MAX_TIME else sequence
