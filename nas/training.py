@@ -40,7 +40,8 @@ class TrainingConfig(GateConfig):
         batch_size: Samples per step, at least 2.
         learning_rate: Highest of the cycle.
         weight_decay: Of AdamW.
-        patience: Epochs without a better architecture-split loss before it stops; 0 never stops early.
+        patience: Epochs without a better epoch on the architecture split before it stops; 0 never stops early: the last
+            part of the cycle, where the learning rate is low, is often the best.
         gradient_clip: Largest norm of the gradient.
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
@@ -53,7 +54,7 @@ class TrainingConfig(GateConfig):
     batch_size: int = 64
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
-    patience: int = 10
+    patience: int = 0
     gradient_clip: float = 5.0
     channels: int = 48
     dropout_rate: float = 0.2
@@ -91,8 +92,8 @@ class TrainingConfig(GateConfig):
         return self.modality_dropout_rate or dropout_rate(self.objective)
 
     def num_epochs(self, num_samples: int) -> int:
-        """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to 40 passes."""
-        return self.epochs or max(10, min(40, round(90_000 / max(1, num_samples))))
+        """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to 100 passes."""
+        return self.epochs or max(10, min(100, round(90_000 / max(1, num_samples))))
 
 
 @contextmanager

@@ -93,6 +93,13 @@ def test_patience_ends_a_training_that_gets_no_better() -> None:
     assert len(records) == trained.num_epochs == best + 1 + 2 < 30
 
 
+def test_by_default_the_whole_cycle_is_run_and_its_best_epoch_kept() -> None:
+    trained, records = train_tiny(mislabelled(), replace(CONFIG, epochs=25, learning_rate=2e-2))
+    assert len(records) == trained.num_epochs == 25
+    assert trained.chosen_epochs < 15  # patience would have ended it long before
+    assert records[trained.chosen_epochs - 1]["architecture_score"] == trained.architecture_score
+
+
 def test_a_training_learns() -> None:
     trained, records = train_tiny(as_data(tiny_arrays()), replace(CONFIG, epochs=10, learning_rate=1e-2))
     assert records[-1]["train_loss"] < 0.5 * records[0]["train_loss"]
@@ -246,7 +253,8 @@ def test_settings_that_make_no_sense_are_refused(field: str, value: float, messa
 @pytest.mark.parametrize(
     ("samples", "epochs"),
     [
-        (1, 40),
+        (1, 100),
+        (900, 100),
         (2_250, 40),  # 90 000 / 2 250
         (4_500, 20),
         (9_000, 10),
