@@ -29,7 +29,7 @@ def _vector(data: FusionData, name: str) -> Encoder:
 
 def _sequence(data: FusionData, name: str) -> Encoder:
     array = _weights_arrays(data, name)[0]
-    return SequenceEncoder(Standardize.fit(array, channel_axis=-1), array.shape[2], peak=True)
+    return SequenceEncoder(Standardize.fit(array, channel_axis=-1), array.shape[2], peaks=True)
 
 
 def _tokens(data: FusionData, name: str) -> Encoder:

@@ -12,7 +12,7 @@ from nas.encoders.base import (
     Encoder,
     Standardize,
     State,
-    beside_peak,
+    beside_peaks,
     sequence_tap_source,
     tap_from_sequence,
 )
@@ -35,7 +35,7 @@ class SequenceEncoder(Encoder):
         widths: Channels of every layer; as many taps.
         kernel_size: Odd number of time steps.
         dropout_rate: After every layer, 0 to 1.
-        peak: Whether taps also tell the highest value over time of every feature, see `beside_peak`.
+        peaks: Whether taps also tell the power mean over time of every feature, see `beside_peaks`.
     """
 
     def __init__(
@@ -46,18 +46,18 @@ class SequenceEncoder(Encoder):
         widths: Sequence[int] = (48, 64, 96),
         kernel_size: int = 5,
         dropout_rate: float = 0.1,
-        peak: bool = False,
+        peaks: bool = False,
     ) -> None:
         super().__init__()
-        self.peak = peak
-        self.channels = tuple(2 * width if peak else width for width in widths)
+        self.peaks = peaks
+        self.channels = tuple(2 * width if peaks else width for width in widths)
         self.blueprint = {
             "encoder": "sequence",
             "features": features,
             "widths": list(widths),
             "kernel_size": kernel_size,
             "dropout_rate": dropout_rate,
-            "peak": peak,
+            "peaks": peaks,
         }
         self.standardize = standardize
         self.stages = nn.ModuleList(
@@ -89,7 +89,7 @@ class SequenceEncoder(Encoder):
             hidden = stage(hidden)
             sequence = hidden.squeeze(2).transpose(1, 2)
             tap = tap_from_sequence(sequence)
-            taps.append(beside_peak(tap, sequence) if self.peak else tap)
+            taps.append(beside_peaks(tap, sequence) if self.peaks else tap)
         return taps, (hidden,)
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
@@ -100,7 +100,7 @@ class SequenceEncoder(Encoder):
             sequence = f"layer{depth}.squeeze(2).transpose(1, 2)"
             # Every layer halves the time, a half rounded up.
             averaged = sequence_tap_source(sequence, -(-length >> depth + 1))
-            return f"beside_peak({averaged}, {sequence})" if self.peak else averaged
+            return f"beside_peaks({averaged}, {sequence})" if self.peaks else averaged
 
         return TapsSource(
             doc=f"Temporal convolution network for {name}; a tap has at most {MAX_TIME} steps.",
