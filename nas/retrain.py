@@ -14,10 +14,10 @@ from nas.baselines import Contestant, random_architectures
 from nas.cost import multiply_adds, num_parameters, set_route_costs
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, score
+from nas.metrics import PRIMARY, constant_outputs, score
 from nas.prediction import predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
-from nas.summed import summed
+from nas.summed import summed, trust
 from nas.training import Trained, build_network, seeded, train
 
 
@@ -125,12 +125,16 @@ def train_from_scratch(
 def _summed(
     setup: Setup, row: Contestant, seed: int, architecture: Architecture, alone: Mapping[str, Trained]
 ) -> Entry:
-    """The sum of the networks of single modalities; its time is theirs."""
+    """The sum of the networks of single modalities, as far as they can be trusted; its time is theirs."""
     task = setup.data.task
     fitted_on = torch.from_numpy(setup.data.targets[setup.data.splits["weights"]])
+    constant = constant_outputs(task, fitted_on[:1], fitted_on)[0]
+    held_out = split_batch(setup.data, "architecture", setup.device)
+    networks = {name: done.network for name, done in alone.items()}
+    told = torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
     with seeded(seed):
-        network = summed(task, {name: done.network for name, done in alone.items()}, fitted_on)
-    outputs, targets = predict(network, split_batch(setup.data, "architecture", setup.device), setup.device)
+        network = summed(task, networks, constant, trust(task, told, held_out.targets, constant))
+    outputs, targets = predict(network, held_out, setup.device)
     seconds = sum(done.train_seconds for done in alone.values())
     return Entry(
         contestant=row,

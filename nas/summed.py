@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from nas.architecture import Choice
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork, Head
-from nas.metrics import constant_outputs
 from nas.space import FusionNode, SearchSpace
+
+PULL = 1e-3
+"""How strongly weights are pulled towards 1: loss per squared logarithm."""
 
 
 def can_be_summed(space: SearchSpace) -> bool:
@@ -23,18 +26,55 @@ def can_be_summed(space: SearchSpace) -> bool:
     return all(operations == ["carry"] for operations in active) and sorted(read) == sorted(space.modalities)
 
 
-def summed(task: Task, alone: Mapping[str, FusionNetwork], fitted_on: Tensor) -> FusionNetwork:
+def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> list[float]:
+    """How much each network's evidence is to count, fitted to held-out samples: what it claims may be too sure.
+
+    For classes and labels the weights w_i of `summed`, of the lowest mean loss; they are inverse temperatures (Guo et
+    al. 2017, "On Calibration of Modern Neural Networks", section 4.2), fitted together. For regression the inverse of
+    the mean squared errors, with the sum one: the precision-weighted mean.
+
+    Args:
+        task: What the target is.
+        outputs: Of every network, (networks, n, outputs).
+        targets: (n,) or (n, outputs).
+        constant: The best constant answer, (outputs,).
+    """
+    outputs, constant = outputs.double().cpu(), constant.double().cpu()
+    if task == "regression":
+        precision = 1 / (outputs - targets.cpu()).square().mean(dim=(1, 2)).clamp(min=1e-30)
+        return [float(one) for one in precision / precision.sum()]
+    logs = torch.zeros(len(outputs), dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.LBFGS([logs], max_iter=100, line_search_fn="strong_wolfe")
+
+    def closure() -> Tensor:
+        optimizer.zero_grad()
+        evidence = (logs.exp()[:, None, None] * (outputs - constant)).sum(dim=0) + constant
+        # `sample_losses` would round to float32. The last term keeps weights of perfect answers finite.
+        loss = cross_entropy if task == "classification" else binary_cross_entropy_with_logits
+        total = loss(evidence, targets.cpu()) + PULL * logs.square().sum()
+        total.backward()
+        return total
+
+    with torch.enable_grad():
+        optimizer.step(closure)
+    return [float(one) for one in logs.detach().exp()]
+
+
+def summed(
+    task: Task, alone: Mapping[str, FusionNetwork], constant: Tensor, weights: Sequence[float] | None = None
+) -> FusionNetwork:
     """One network that puts out what independent evidence comes to.
 
-    log p(y | x_1, …, x_m) = Σ_i log p_i(y | x_i) − (m − 1) log p(y) + a constant (naive Bayes over modalities), for
-    labels the same of each one's logits, and for regression the mean of the predictions. Every network here is a head
-    on the mean over time of one adapted tap, so their sum is one head on these means side by side: the adapters write
-    to channels of their own, and nodes that carry them add them up.
+    log p(y | x_1, …, x_m) = Σ_i w_i log p_i(y | x_i) − (Σ_i w_i − 1) log p(y) + a constant, with all w_i = 1 naive
+    Bayes over modalities; for labels the same of each one's logits, and for regression Σ_i w_i f_i(x_i). Every network
+    here is a head on the mean over time of one adapted tap, so their sum is one head on these means side by side: the
+    adapters write to channels of their own, and nodes that carry them add them up.
 
     Args:
         task: What the target is.
         alone: Modality to the trained network that carries its tap to the head, at least one.
-        fitted_on: Targets of the weights split, from which p(y) is measured.
+        constant: The best constant answer, log p(y), (outputs,).
+        weights: Of every network, see `trust`; None for ones, or for equal shares in regression.
 
     Returns:
         The network, in evaluation mode; its weights are copies.
@@ -54,12 +94,12 @@ def summed(task: Task, alone: Mapping[str, FusionNetwork], fitted_on: Tensor) ->
     encoders = {name: copy.deepcopy(network.encoder(name)) for name, network in alone.items()}
     whole = FusionNetwork(space, encoders, head, channels=channels, dropout_rate=0.0, task=task)
     whole.to(first.head.shift.device)
-    share = 1 / len(networks) if task == "regression" else 1.0
+    shares = weights or [1 / len(networks) if task == "regression" else 1.0] * len(networks)
     with torch.no_grad():
         for parameter in [*whole.adapters.parameters(), *head.parameters()]:
             parameter.zero_()
         start = 0
-        for name, network in alone.items():
+        for (name, network), share in zip(alone.items(), shares, strict=True):
             own = slice(start, start + network.channels)
             _linear(whole, taps[name]).weight[own] = _linear(network, taps[name]).weight
             _linear(whole, taps[name]).bias[own] = _linear(network, taps[name]).bias
@@ -67,8 +107,7 @@ def summed(task: Task, alone: Mapping[str, FusionNetwork], fitted_on: Tensor) ->
             head.linear.bias.add_(share * network.head.linear.bias)
             start = own.stop
         if task != "regression":
-            prior = constant_outputs(task, fitted_on[:1], fitted_on)[0].to(head.linear.bias)
-            head.linear.bias.sub_((len(networks) - 1) * prior)
+            head.linear.bias.sub_((sum(shares) - 1) * constant.to(head.linear.bias))
     return whole.eval()
 
 
@@ -78,4 +117,4 @@ def _linear(network: FusionNetwork, tap: str) -> torch.nn.Linear:
     return linear
 
 
-__all__ = ["can_be_summed", "summed"]
+__all__ = ["can_be_summed", "summed", "trust"]

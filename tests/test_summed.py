@@ -10,11 +10,12 @@ import torch
 from torch import Tensor
 
 from nas.data.batches import split_batch
-from nas.data.fusion_data import FusionData
+from nas.data.fusion_data import FusionData, Task
 from nas.graph import FusionNetwork
+from nas.metrics import constant_outputs
 from nas.prediction import predict
 from nas.search import make_space
-from nas.summed import can_be_summed, summed
+from nas.summed import can_be_summed, summed, trust
 from nas.training import TrainingConfig, build_network, seeded
 from tests.helpers import CPU, tiny_data
 from tests.tiny_runs import as_data, tiny_arrays
@@ -34,11 +35,13 @@ def networks_of(data: FusionData) -> dict[str, FusionNetwork]:
     return found
 
 
-def outputs_of(networks: dict[str, FusionNetwork], data: FusionData) -> tuple[Tensor, Tensor, Tensor]:
+def outputs_of(
+    networks: dict[str, FusionNetwork], data: FusionData, weights: list[float] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """What every network puts out for the test split, stacked; what their sum does; targets of the weights split."""
     batch = split_batch(data, "test", CPU)
     fitted_on = torch.from_numpy(data.targets[data.splits["weights"]])
-    whole = summed(data.task, networks, fitted_on)
+    whole = summed(data.task, networks, constant_outputs(data.task, fitted_on[:1], fitted_on)[0], weights)
     assert not whole.training
     every = [predict(network, batch, CPU)[0] for network in networks.values()]
     return torch.stack(every), predict(whole, batch, CPU)[0], fitted_on
@@ -75,6 +78,36 @@ def test_of_numbers_it_is_the_mean() -> None:
     torch.testing.assert_close(found, every.mean(dim=0), rtol=1e-5, atol=0)
 
 
+def test_evidence_counts_as_much_as_it_is_told_to() -> None:
+    data = as_data(tiny_arrays())
+    every, found, fitted_on = outputs_of(networks_of(data), data, [0.5, 2.0])
+    prior = ((torch.bincount(fitted_on) + 1) / (len(fitted_on) + 3)).log()
+    wanted = 0.5 * every[0].log_softmax(dim=1) + 2 * every[1].log_softmax(dim=1) - 1.5 * prior
+    torch.testing.assert_close(found.log_softmax(dim=1), wanted.log_softmax(dim=1), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel"])
+def test_who_claims_twice_what_it_knows_counts_half_and_who_makes_it_up_counts_for_little(task: Task) -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(3, 20_000, 2, generator=generator)
+    truth = outputs[0] + outputs[1]  # of a uniform prior
+    if task == "classification":
+        targets = torch.multinomial(truth.softmax(dim=1), 1, generator=generator).squeeze(1)
+    else:
+        targets = torch.bernoulli(truth.sigmoid(), generator=generator)
+    outputs[1] *= 2
+    right, boaster, liar = trust(task, outputs, targets, torch.zeros(2))
+    assert right == pytest.approx(1, abs=0.05)  # three standard errors of 20,000 samples
+    assert boaster == pytest.approx(0.5, abs=0.05)
+    assert liar < 0.2
+
+
+def test_numbers_are_weighed_by_their_precision() -> None:
+    targets = torch.zeros(2, 1)
+    outputs = torch.tensor([[[1.0], [-1.0]], [[2.0], [2.0]]])  # mean squared errors 1 and 4
+    assert trust("regression", outputs, targets, torch.zeros(1)) == pytest.approx([0.8, 0.2])
+
+
 def test_an_absent_modality_says_what_its_own_network_says_without_it() -> None:
     present = {"steps": np.arange(60) % 4 != 0}
     data = tiny_data({"numbers": "vector", "steps": "sequence"}, count=60, present=present)
@@ -88,7 +121,7 @@ def test_an_absent_modality_says_what_its_own_network_says_without_it() -> None:
 def test_the_networks_that_it_is_made_of_stay_as_they_are() -> None:
     data = as_data(tiny_arrays())
     networks = networks_of(data)
-    whole = summed(data.task, networks, torch.from_numpy(data.targets[data.splits["weights"]]))
+    whole = summed(data.task, networks, torch.zeros(3))
     before = {name: value.clone() for name, value in networks["sound"].state_dict().items()}
     with torch.no_grad():
         for parameter in whole.parameters():
