@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NoReturn, cast
 
 import typer
 from rich.console import Console
@@ -21,7 +22,16 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-from nas.errors import UserError, is_full_disk
+try:
+    from nas.errors import UserError, is_full_disk, told_of_the_machine
+except (ImportError, MemoryError, OSError) as error:  # told here, for the function that tells it is not there either
+    if isinstance(error, ModuleNotFoundError):
+        raise
+    words = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    sys.stderr.write(
+        f"fusenas: cannot load what it needs ({words}); raise the limits on memory and files (ulimit -a)\n"
+    )
+    raise SystemExit(2) from None
 
 app = typer.Typer(
     name="fusenas",
@@ -238,7 +248,7 @@ def evaluate(
 
         found = nas.evaluate(run, data=data or None, device=device, recombinations=recombinations, progress=progress)
     if as_json:
-        print(json.dumps(plain(found), indent=2, ensure_ascii=False))
+        _print_json(plain(found))
         return
     print(f"{found['in_words']}")
     print(
@@ -277,7 +287,7 @@ def export(
 
     files = nas.export(run, format_, out=out, data=data or None, encoders=not taps_only)
     if as_json:
-        print(json.dumps({"files": [file.to_dict() for file in files]}, indent=2))
+        _print_json({"files": [file.to_dict() for file in files]})
         return
     for file in files:
         print(file.path if file.difference is None else f"{file.path}  (differs by {file.difference:.1e})")
@@ -304,7 +314,10 @@ def report(
     import nas  # noqa: PLC0415
 
     page = str(nas.report(runs, out))
-    print(json.dumps({"report": page}) if as_json else page)
+    if as_json:
+        _print_json({"report": page}, indent=None)
+    else:
+        print(page)
 
 
 def _serve(runs: list[Path], out: Path | None, *, as_json: bool) -> None:
@@ -361,7 +374,7 @@ def list_(as_json: AsJson = False) -> None:
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        _print_json(found)
         return
     for kind, names in found.items():
         print(f"{kind}:")
@@ -413,23 +426,66 @@ def main() -> None:
     # OpenMP's threads spin while they wait. Where other processes want the cores too, that makes small steps many times
     # slower; to wait asleep costs next to nothing where they do not. It is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _mend_streams()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fusenas", standalone_mode=False)
+        sys.stdout.flush()
     except UserError as error:
-        print(f"fusenas: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+        _give_up(str(error))
     except UsageError as error:
-        print(f"fusenas: {' '.join(error.format_message().split()).removesuffix('.')}; see --help", file=sys.stderr)
-        raise SystemExit(2) from None
+        _give_up(f"{' '.join(error.format_message().split()).removesuffix('.')}; see --help")
     except (KeyboardInterrupt, typer.Abort):
-        print("fusenas: stopped", file=sys.stderr)
-        raise SystemExit(130) from None
-    except OSError as error:
-        if not is_full_disk(error):
+        _give_up("stopped", 130)
+    except BrokenPipeError:
+        _leave_stdout()
+        raise SystemExit(1) from None  # as typer does, where a command is told so while it prints
+    except Exception as error:
+        told = told_of_the_machine(error)
+        if told is None:
             raise
-        print(f"fusenas: cannot write: {_words(error)}; make room and try again", file=sys.stderr)
-        raise SystemExit(2) from None
+        _leave_stdout()
+        _give_up(told)
     raise SystemExit(code or 0)
+
+
+def _give_up(told: str, code: int = 2) -> NoReturn:
+    """Ends with one line."""
+    print(f"fusenas: {told if len(told) <= LONGEST else told[:LONGEST] + '…'}", file=sys.stderr)
+    raise SystemExit(code) from None
+
+
+LONGEST = 2000
+"""Characters of that line: names may be as long as a stranger likes."""
+
+
+def _mend_streams() -> None:
+    """Has what the terminal cannot show printed as escapes, and what is said to a closed stream go nowhere."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115  # until the end
+        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _leave_stdout() -> None:
+    """Sends what is still unwritten nowhere: at its exit, Python would try again and complain."""
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    except (OSError, ValueError):  # not a real file, or no file can be opened
+        return
+
+
+def _print_json(values: Any, *, indent: int | None = 2) -> None:
+    """Prints values as JSON; characters that the terminal cannot show as JSON's own escapes."""
+    text = json.dumps(values, indent=indent, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(values, indent=indent, allow_nan=False)
+    print(text)
 
 
 class Stopped(BaseException):
@@ -445,7 +501,7 @@ class Stopped(BaseException):
 
 @contextmanager
 def _resumable(out: Path) -> Iterator[None]:
-    """Ends a command that a signal or a full disk stops with one line on how to go on with it.
+    """Ends a command that a signal, a full disk or a limit stops with one line on how to go on with it.
 
     Args:
         out: The run folder that it writes.
@@ -460,11 +516,15 @@ def _resumable(out: Path) -> Iterator[None]:
     except Stopped as stopped:
         print(f"fusenas: stopped{_how_to_go_on(out)}", file=sys.stderr)
         raise SystemExit(128 + stopped.number) from None
-    except OSError as error:
-        if not is_full_disk(error):
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        told = told_of_the_machine(error)
+        if told is None or isinstance(error, UserError):
             raise
-        print(f"fusenas: cannot write to {str(out)!r}: {_words(error)}{_how_to_go_on(out)}", file=sys.stderr)
-        raise SystemExit(2) from None
+        if isinstance(error, OSError) and is_full_disk(error):
+            told = f"cannot write to {str(out)!r}: {(error.strerror or str(error)).lower()}"
+        _give_up(f"{told}{_how_to_go_on(out)}")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -481,10 +541,6 @@ def _how_to_go_on(out: Path) -> str:
         return ""
     given = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
     return f"; go on with: {shlex.join(['fusenas', *given, '--resume'])}"
-
-
-def _words(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()
 
 
 @contextmanager
@@ -507,13 +563,20 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     if as_json:
         from nas.runs import plain  # noqa: PLC0415
 
-        print(json.dumps(plain(summary), indent=2, ensure_ascii=False, allow_nan=False))
+        _print_json(plain(summary))
         return
-    from nas.evaluate import capital  # noqa: PLC0415
+    from nas.report.numbers import metric_name  # noqa: PLC0415
+    from nas.report.verdict import recorded_verdict  # noqa: PLC0415
+    from nas.report.words import capital  # noqa: PLC0415
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     percent = summary["metric"] != "mae"
-    table = Table(title=f"{summary['data']['name']}: {summary['metric']} on the test split, mean [95 % interval]")
+    if verdict := recorded_verdict(summary):
+        console.print(verdict.headline, style="bold", markup=False)
+        for sentence in verdict.sentences:
+            console.print(sentence, markup=False)
+    of_what = f"{summary['data']['name']}: {metric_name(summary['metric'])}"
+    table = Table(title=f"{escape(of_what)} on the test split, mean \\[95 % interval]")
     for title, side in (("", "left"), ("score", "right"), ("found is better by", "right"), ("multiply-adds", "right")):
         table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
     for row in summary["leaderboard"]:
@@ -524,8 +587,6 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
             f"{row['multiply_adds']:,}",
         )
     console.print(table)
-    for sentence in summary["verdict"]:
-        console.print(sentence)
     console.print(f"{summary['diagnosis']['in_words'][0]}.")
     for one in summary.get("advice") or []:
         console.print(f"{capital(one['in_words'])}.", markup=False)
@@ -566,6 +627,8 @@ def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: 
 
 def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
+    from nas.report.numbers import node_words  # noqa: PLC0415
+
     percent = stability["metric"] != "mae"
     count = len(stability["seeds"])
     table = Table(
@@ -582,7 +645,7 @@ def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     console.print(table)
     for node in stability["choices"]:
         made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
-        console.print(f"{escape(node['node'])}, of {count}: {made}")
+        console.print(f"{escape(node_words(node['node']))}, of {count}: {made}")
     kappa, distinct = stability["kappa"], stability["num_distinct"]
     found = "all found the same architecture" if distinct == 1 else f"they found {distinct} different architectures"
     beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"

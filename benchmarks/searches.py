@@ -24,7 +24,7 @@ from nas.baselines import contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE, Checkpoints
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
-from nas.evaluate import leaderboard, verdict
+from nas.evaluate import leaderboard
 from nas.metrics import PRIMARY, higher_is_better, score
 from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup
@@ -60,7 +60,7 @@ def repeat(
         progress: Called with a line now and then.
 
     Returns:
-        Plain values: one record per search, the leaderboard over searches, the verdict, and where it comes from.
+        Plain values: one record per search, the leaderboard over searches, and where it comes from.
     """
     origin = provenance(command)
     where = pick_device(device)
@@ -107,7 +107,6 @@ def repeat(
         "higher_is_better": higher_is_better(PRIMARY[task]),
         "searches": records,
         "leaderboard": [row.to_dict() for row in board],
-        "verdict": verdict(space, task, board)[1:],
         "load": os.getloadavg()[0],
         **origin,
     }

@@ -21,7 +21,7 @@ def main() -> nas.RunResult:
     print(result.architecture.in_words())
     for row in result.summary["leaderboard"]:
         print(f"{row['name']:16}{100 * row['mean']:6.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]")
-    print("\n".join(result.summary["verdict"]))
+    print(result.verdict)
     return result
 
 

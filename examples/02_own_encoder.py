@@ -28,7 +28,7 @@ def main() -> nas.RunResult:
     video = generator.standard_normal((600, 16, 5)).astype(np.float32) + 0.3 * labels[:, None, None].astype(np.float32)
     data = nas.FusionData.from_arrays({"sensor": sensor, "video": video}, labels)
     result = nas.search(data, builders={"sensor": own_encoder}, operations=["additive", "soft_gate"], seeds=1)
-    print("\n".join(result.summary["verdict"]))
+    print(result.verdict)
     return result
 
 

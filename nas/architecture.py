@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.errors import UserError
+from nas.fields import told
 
 FORMAT_VERSION = 1
 
@@ -18,7 +19,12 @@ DYNAMIC_FORMAT_VERSION = 2
 """Of architectures with a gate, so that a reader that knows of none refuses them; the others stay as they were."""
 
 MAX_ROUTES = 64
+MAX_NODES = 10_000
+MAX_INPUTS = 1000
 """Far more than anybody searches."""
+
+MAX_NAME = 1000
+"""Characters of a name."""
 
 
 @dataclass(frozen=True, order=True)
@@ -200,8 +206,10 @@ class Architecture:
         version = values.get("format_version") if isinstance(values, Mapping) else None
         if type(version) is not int or version not in (FORMAT_VERSION, DYNAMIC_FORMAT_VERSION):
             expected = f"{FORMAT_VERSION} or {DYNAMIC_FORMAT_VERSION}"
-            raise UserError(f"architecture has format version {version!r:.40}, expected {expected}; export it again")
+            raise UserError(f"architecture has format version {told(version)}, expected {expected}; export it again")
         try:
+            if not isinstance(values["nodes"], list) or len(values["nodes"]) > MAX_NODES:
+                raise TypeError(f"nodes, a list of at most {MAX_NODES}")
             choices = tuple((_text(n["node"]), _choice(n["operation"], n["inputs"])) for n in values["nodes"])
             space = _text(values["space"])
             gating = _gating(values["gate"], choices) if version == DYNAMIC_FORMAT_VERSION else None
@@ -231,18 +239,20 @@ def _gating(values: Mapping[str, Any], choices: Sequence[tuple[str, Choice]]) ->
         raise TypeError("routes, each of which decides every node and differs from the others")
     if routes[-1] != tuple(choice for _, choice in choices):
         raise TypeError("nodes, which must be those of the last route")
-    if not isinstance(values["reads"], list):
-        raise TypeError(f"reads {values['reads']!r}")
+    if not isinstance(values["reads"], list) or len(values["reads"]) > MAX_INPUTS:
+        raise TypeError(f"reads {told(values['reads'])}")
     return Gating(tuple(_text(tap) for tap in values["reads"]), routes)
 
 
 def _choice(operation: object, inputs: object) -> Choice:
     if not isinstance(inputs, list | tuple):  # the characters of a string would pass for names
-        raise TypeError(f"inputs {inputs!r}")
+        raise TypeError(f"inputs {told(inputs)}")
+    if len(inputs) > MAX_INPUTS:
+        raise TypeError(f"inputs, at most {MAX_INPUTS} of them")
     return Choice(_text(operation), tuple(_text(name) for name in inputs))
 
 
 def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"name {value!r}")
+    if not isinstance(value, str) or len(value) > MAX_NAME:
+        raise TypeError(f"name {told(value)}")
     return value

@@ -12,17 +12,21 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from nas.earlier import TEMPORARY
 from nas.errors import UserError
+from nas.files import Folder
 from nas.packing import pack, unpack
-from nas.runs import RunFolder, plain, write_atomically
+from nas.runs import plain
 
 FORMAT_VERSION = 1
 EVERY_SECONDS = 30.0
+
+MAX_STATE_BYTES = 16 * 1024**3
+"""Largest state that is read: that of a network of 1.3 billion weights with its optimizer."""
 
 _RUN_FILE = "run.json"
 _MARK = b"fusenas checkpoint 1 "
@@ -36,7 +40,7 @@ class Checkpoints:
     state is written; where the user made a mistake that would come again, it is not.
 
     Args:
-        folder: Of the states; None keeps nothing.
+        folder: Of the states; None keeps nothing. Whoever writes them owns it, or the run that it lies in.
         run: All that decides the run, in plain values, to tell it from others; noted in the folder.
         every_seconds: Shortest time between two states of a training that are written; 0 writes each.
         finished: Whether the run has ended well, so that there is nothing to do.
@@ -44,26 +48,24 @@ class Checkpoints:
 
     def __init__(
         self,
-        folder: Path | None = None,
+        folder: Folder | Path | None = None,
         run: Mapping[str, Any] | None = None,
         *,
         every_seconds: float = EVERY_SECONDS,
         finished: bool = False,
     ) -> None:
-        self.folder = folder
+        self.folder = Folder(folder) if isinstance(folder, Path) else folder
         self.run = dict(run or {})
         self.every_seconds = every_seconds
         self.finished = finished
-        self._unwritten: tuple[Path, bytes] | None = None
+        self._unwritten: tuple[str, bytes] | None = None
         self._written_at = time.monotonic()
         self._seconds_before = 0.0
 
     def __enter__(self) -> Checkpoints:
         if self.folder is not None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for path in list(self.folder.iterdir()):
-                if TEMPORARY.fullmatch(path.name):
-                    path.unlink()
+            self.folder.make()
+            self.folder.remove_temporaries()
             self._note(finished=False)
         return self
 
@@ -90,11 +92,11 @@ class Checkpoints:
             return Slot(self, None, [])
         known = json.loads(json.dumps([kind, *plain(identity)]))
         digest = hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
-        return Slot(self, self.folder / f"{kind}-{digest}.state", known)
+        return Slot(self, f"{kind}-{digest}.state", known)
 
     def kept(self) -> int:
         """How many trainings have a state on disk."""
-        return len(list(self.folder.glob("*.state"))) if self.folder is not None else 0
+        return sum(name.endswith(".state") for name in self.folder.names()) if self.folder is not None else 0
 
     def now(self) -> float:
         """A clock in seconds that has gone on from where the states that came back were written."""
@@ -107,14 +109,15 @@ class Checkpoints:
             OSError: If it cannot be written, as on a full disk; the state before it stays whole.
         """
         if self._unwritten is not None:
-            path, content = self._unwritten
-            write_atomically(path, _seal(content))
+            name, content = self._unwritten
+            assert self.folder is not None
+            self.folder.write_bytes(name, _seal(content))
             self._unwritten = None
             self._written_at = time.monotonic()
 
-    def put(self, path: Path, content: bytes, *, at_once: bool) -> None:
+    def put(self, name: str, content: bytes, *, at_once: bool) -> None:
         """Keeps a state in memory, and writes it at once or when its time has come."""
-        self._unwritten = (path, content)
+        self._unwritten = (name, content)
         if at_once or time.monotonic() - self._written_at >= self.every_seconds:
             self.flush()
 
@@ -126,14 +129,14 @@ class Checkpoints:
         if self.folder is not None:
             noted = {"format_version": FORMAT_VERSION, "finished": finished, "run": self.run}
             text = json.dumps(noted, indent=2, allow_nan=False) + "\n"
-            write_atomically(self.folder / _RUN_FILE, text.encode())
+            self.folder.write_bytes(_RUN_FILE, text.encode())
 
     def remove_states(self) -> None:
         """Removes what a finished run no longer needs."""
         if self.folder is not None:
-            for path in list(self.folder.iterdir()):
-                if path.name != _RUN_FILE and path.is_file():
-                    path.unlink()
+            for name in self.folder.names():
+                if name != _RUN_FILE and self.folder.is_file(name):
+                    self.folder.remove(name)
 
 
 class Slot:
@@ -145,10 +148,10 @@ class Slot:
         finished: Whether the training had ended when what was restored was written.
     """
 
-    def __init__(self, owner: Checkpoints, path: Path | None, identity: list[Any]) -> None:
+    def __init__(self, owner: Checkpoints, name: str | None, identity: list[Any]) -> None:
         self.finished = False
         self._owner = owner
-        self._path = path
+        self._name = name
         self._identity = identity
         self._records: list[Mapping[str, Any]] = []
         self._log: Callable[[Mapping[str, Any]], None] = lambda _record: None
@@ -160,7 +163,7 @@ class Slot:
         return self._keep
 
     def _keep(self, record: Mapping[str, Any]) -> None:
-        if self._path is not None:
+        if self._name is not None:
             self._records.append(dict(record))
         self._log(record)
 
@@ -172,16 +175,13 @@ class Slot:
         """The newest state, or None if there is none; its records are logged again, its time is counted in.
 
         Raises:
-            UserError: If the file cannot be read, or is not whole.
+            UserError: If the file cannot be read, is too large, or is not whole.
         """
-        if self._path is None or not self._path.exists():
+        folder = self._owner.folder
+        if folder is None or self._name is None or not folder.exists(self._name):
             return None
-        try:
-            sealed = self._path.read_bytes()
-        except OSError as error:
-            raise UserError(f"cannot read {str(self._path)!r}: {error.strerror}") from error
-        with self.fitting():
-            found = unpack(_unseal(sealed))
+        with self.fitting(), folder.reading(self._name, max_bytes=MAX_STATE_BYTES) as file:
+            found = unpack(_unseal(file))
             if found["identity"] != self._identity:
                 raise ValueError("it belongs to another training")
             for record in found["records"]:
@@ -200,20 +200,23 @@ class Slot:
         try:
             yield
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            assert self._owner.folder is not None
+            assert self._name is not None
+            told = " ".join(str(error).split())[:200]
             raise UserError(
-                f"{str(self._path)!r} cannot be gone on with: {' '.join(str(error).split())[:200]}. Remove this file, "
-                "and what it holds is trained again"
+                f"{str(self._owner.folder.file(self._name))!r} cannot be gone on with: {told}. Remove this file, and "
+                "what it holds is trained again"
             ) from error
 
     def offer(self, make_state: Callable[[], Mapping[str, Any]]) -> None:
         """Keeps the state after an epoch: on disk if its time has come, else in memory until the run is stopped."""
-        if self._path is not None:
-            self._owner.put(self._path, self._content(make_state(), finished=False), at_once=False)
+        if self._name is not None:
+            self._owner.put(self._name, self._content(make_state(), finished=False), at_once=False)
 
     def finish(self, make_state: Callable[[], Mapping[str, Any]]) -> None:
         """Keeps what the training came to, on disk, unless it came from there."""
-        if self._path is not None and not self.finished:
-            self._owner.put(self._path, self._content(make_state(), finished=True), at_once=True)
+        if self._name is not None and not self.finished:
+            self._owner.put(self._name, self._content(make_state(), finished=True), at_once=True)
 
     def _content(self, state: Mapping[str, Any], *, finished: bool) -> bytes:
         return pack(
@@ -231,7 +234,7 @@ NOWHERE = Checkpoints()
 """Keeps nothing."""
 
 
-def status(folder: Path) -> Literal["absent", "stopped", "finished"]:
+def status(folder: Folder | Path) -> Literal["absent", "stopped", "finished"]:
     """What is to be gone on with in a folder of states.
 
     Raises:
@@ -243,21 +246,22 @@ def status(folder: Path) -> Literal["absent", "stopped", "finished"]:
     return "finished" if there["finished"] else "stopped"
 
 
-def read_run(folder: Path) -> dict[str, Any] | None:
+def read_run(folder: Folder | Path) -> dict[str, Any] | None:
     """What a folder of states says of its run: `run` and whether it is `finished`; None if it says nothing.
 
     Raises:
         UserError: If it cannot be read.
     """
-    if not (folder / _RUN_FILE).exists():
+    folder = Folder(folder) if isinstance(folder, Path) else folder
+    if not folder.exists(_RUN_FILE):
         return None
-    found = RunFolder(folder).read_json(_RUN_FILE)
+    found = folder.read_json(_RUN_FILE)
     form = {"format_version": int, "finished": bool, "run": dict}
     if not isinstance(found, dict) or {key: type(found.get(key)) for key in form} != form:
-        raise UserError(f"{str(folder / _RUN_FILE)!r} is none of ours; --overwrite begins anew")
+        raise UserError(f"{str(folder.file(_RUN_FILE))!r} is none of ours; --overwrite begins anew")
     if found["format_version"] != FORMAT_VERSION:
         raise UserError(
-            f"{str(folder / _RUN_FILE)!r} has format version {found['format_version']}, expected {FORMAT_VERSION}; "
+            f"{str(folder.file(_RUN_FILE))!r} has format version {found['format_version']}, expected {FORMAT_VERSION}; "
             "--overwrite begins anew"
         )
     return found
@@ -268,11 +272,14 @@ def _seal(content: bytes) -> bytes:
     return _MARK + hashlib.sha256(content).hexdigest().encode() + b"\n" + content
 
 
-def _unseal(sealed: bytes) -> bytes:
-    content = sealed[_END_OF_SEAL:]
-    if sealed[:_END_OF_SEAL] != _seal(content)[:_END_OF_SEAL]:
+def _unseal(file: BufferedReader) -> bytes:
+    """The content of a sealed file, which takes memory only if it is whole."""
+    seal = file.read(_END_OF_SEAL)
+    digest = hashlib.file_digest(file, hashlib.sha256).hexdigest()
+    if seal != _MARK + digest.encode() + b"\n":
         raise ValueError("it is not whole, or of another format")
-    return content
+    file.seek(_END_OF_SEAL)
+    return file.read()
 
 
 __all__ = ["EVERY_SECONDS", "NOWHERE", "Checkpoints", "Slot", "read_run", "status"]

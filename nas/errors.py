@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
 
@@ -18,6 +18,66 @@ class UserError(ValueError):
 def is_full_disk(error: OSError) -> bool:
     """Whether a write failed for want of room, or for a limit on it: nobody's mistake, and it can be mended."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+_FILES = "raise the limit on open files (ulimit -n)"
+_MEMORY = "choose fewer channels, smaller batches or less data, or raise the limit on memory (ulimit -v)"
+_PLACE = "name another place, or change its permissions"
+_ROOM = "make room and try again"
+_NAME = "choose a shorter name"
+
+_REMEDIES: Mapping[int, str] = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.EROFS: _PLACE,
+    errno.EACCES: _PLACE,
+    errno.EPERM: _PLACE,
+    errno.ENOTDIR: _PLACE,
+    errno.EISDIR: _PLACE,
+    errno.ELOOP: _PLACE,
+    errno.ENAMETOOLONG: _NAME,
+    errno.EMFILE: _FILES,
+    errno.ENFILE: _FILES,
+    errno.ENOMEM: _MEMORY,
+    errno.EAGAIN: "end other programs, or raise the limit on processes (ulimit -u)",
+    errno.EIO: "look after the disk",
+    errno.ESTALE: "look after the disk",
+}
+
+_MEMORY_WORDS = ("can't allocate memory", "out of memory", "std::bad_alloc", "not enough memory")
+"""In the errors that torch raises on the processor and on a GPU; on the processor they are no class of their own."""
+
+_LIMIT_WORDS = ("failed to map segment", "cannot allocate memory", "can't start new thread", "too many open files")
+"""In the errors of loading a shared library, or of starting a thread."""
+
+
+def told_of_the_machine(error: BaseException) -> str | None:
+    """What the machine, or a limit on it, has refused, with a remedy, in one line; None for any other error.
+
+    Only errors that no correct program could avoid are told: whatever else comes up may be a mistake of ours.
+    """
+    words = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno is not None and error.errno in _REMEDIES:
+        where = f" {_shortened(error.filename)}" if error.filename is not None else ""
+        doing = "cannot write" if is_full_disk(error) else "cannot use"
+        return f"{doing}{where}: {(error.strerror or words).lower()}; {_REMEDIES[error.errno]}"
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and _has(words, _MEMORY_WORDS)):
+        return f"there is not enough memory; {_MEMORY}"
+    if isinstance(error, ImportError | OSError | RuntimeError) and _has(words, _LIMIT_WORDS):
+        return (
+            f"cannot load what it needs ({words[-120:]}); raise the limits on memory, files and processes (ulimit -a)"
+        )
+    return None
+
+
+def _has(words: str, some: Iterable[str]) -> bool:
+    return any(one in words.lower() for one in some)
+
+
+def _shortened(name: object) -> str:
+    text = repr(name)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:

@@ -1,4 +1,4 @@
-"""The leaderboard: scores with intervals, paired differences, what they say in words, and why it is so."""
+"""The leaderboard: scores with intervals, paired differences, and why it is so."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from nas.analysis import Diagnosis, Recombined, diagnose
 from nas.architecture import Architecture
-from nas.baselines import RANDOM_TRAININGS, RowKind
+from nas.baselines import RowKind
 from nas.cost import CostTable
 from nas.cures import courses_alone
 from nas.data.batches import Batch
@@ -19,8 +19,7 @@ from nas.data.fusion_data import Task
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged
-from nas.space import SearchSpace
-from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
+from nas.statistics import Interval, interval, paired_interval, sample_statistics
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,104 +131,3 @@ def costs(setup: Setup, entry: Entry, batch: Batch) -> dict[str, Any]:
     table = CostTable.measure(entry.network, sample.inputs)
     nodes = {node: table.choice(node, choice) for node, choice in entry.architecture.choices}
     return {"encoders": dict(table.encoders), "nodes": nodes, "head": table.head}
-
-
-def best_row(rows: Sequence[Row], kind: RowKind, *, higher_is_better: bool) -> Row | None:
-    """The row of a kind with the best score on the architecture split, so that the test split chooses nothing."""
-    some = [row for row in rows if row.kind == kind]
-    if not some:
-        return None
-    return (max if higher_is_better else min)(some, key=lambda row: row.architecture_score)
-
-
-def verdict(space: SearchSpace, task: Task, rows: Sequence[Row]) -> list[str]:
-    """What the leaderboard says, in sentences; the first one is the headline.
-
-    Args:
-        space: Whose references the rows are.
-        task: Of the data.
-        rows: The found architecture first.
-    """
-    found, higher = rows[0], PRIMARY[task] != "mae"
-    alone = best_row(rows, "modality", higher_is_better=higher)
-    static = best_row(rows, "static", higher_is_better=higher)
-    late = best_row(rows, "late", higher_is_better=higher)
-    operation = best_row(rows, "operation", higher_is_better=higher)
-    control = best_row(rows, "random", higher_is_better=higher)
-    order = space.interaction_order(found.architecture)
-    sentences = []
-    if alone is not None:
-        against = f"{alone.name} alone, the best single modality"
-        subject = "fusion" if order else "the search"
-        sentences.append(f"{_headline(found.architecture, order)}: {_gain(subject, found, alone, against, task)}.")
-    if static is not None:
-        gating = found.architecture.gating
-        who = "cascade" if gating and gating.is_cascade else "gate"
-        against = f"the same without a {who}"
-        gain = _gain(f"the {who}", found, static, against, task, nothing="changes nothing measurable against")
-        sentences.append(f"{capital(gain)}.")
-    if late is not None and late.architecture == found.architecture:
-        sentences.append("The found architecture is plain late fusion.")
-    elif late is not None:
-        subject = _ORDER_NAMES[order]
-        sentences.append(f"{capital(_gain(subject, found, late, 'late fusion', task))}.")
-    if operation is not None and operation.architecture != found.architecture:
-        against = f"the best single operation ({operation.name})"
-        sentences.append(f"{capital(_gain('the found architecture', found, operation, against, task))}.")
-    if control is not None:
-        against = f"random search of {RANDOM_TRAININGS} trainings"
-        sentences.append(f"{capital(_gain('the found architecture', found, control, against, task))}.")
-    return sentences
-
-
-_ORDER_NAMES = {
-    0: "a single modality",
-    1: "fusing at these depths",
-    2: "multiplicative interaction",
-    3: "nonlinear interaction",
-}
-
-
-def _headline(architecture: Architecture, order: int) -> str:
-    """When, how and whether to fuse."""
-    active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
-    if architecture.gating is not None and architecture.gating.is_cascade:
-        return f"For every sample, until the answer is sure: {'; else '.join(map(_told, architecture.routes()))}"
-    if architecture.gating is not None:
-        return f"Decide for every sample: {', or '.join(map(_told, architecture.routes()))}"
-    if not order:
-        return f"Do not fuse, use {active[0][1].modalities[0]} alone" if active else "Nothing here predicts the target"
-    return f"Fuse {_told(architecture)}"
-
-
-def _told(architecture: Architecture) -> str:
-    """What is read when: "image alone at depth 0, then image × sound at depth 1"."""
-    active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
-    steps = [f"{choice.in_words()} at depth {node.removeprefix('fusion')}" for node, choice in active]
-    return ", then ".join(steps) or "nothing"
-
-
-def _gain(
-    subject: str,
-    found: Row,
-    other: Row,
-    against: str,
-    task: Task,
-    *,
-    nothing: str = "adds nothing measurable over",
-) -> str:
-    """Such as "fusion adds 2.1 ± 0.6 points over audio alone, the best single modality"."""
-    difference = found.difference if other is found else other.difference
-    assert difference is not None
-    better, worse = ("saves", "costs") if task == "regression" else ("adds", "loses")  # who adds error does worse
-    if difference.low > 0:
-        return f"{subject} {better} {amount(task, difference)} over {against}"
-    if difference.high < 0:
-        turned = Interval(-difference.mean, -difference.high, -difference.low)
-        return f"{subject} {worse} {amount(task, turned)} against {against}"
-    return f"{subject} {nothing} {against} ({amount(task, difference)})"
-
-
-def capital(sentence: str) -> str:
-    """With its first letter a capital."""
-    return sentence[:1].upper() + sentence[1:]

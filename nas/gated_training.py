@@ -21,7 +21,6 @@ That comes near; in the end `hold_budget` makes the gate keep it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,7 +29,8 @@ from torch import Tensor
 
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
-from nas.errors import UserError, unknown_name
+from nas.errors import unknown_name
+from nas.fields import AMOUNT, SHARE, Number, Text, check_settings, setting
 from nas.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Router, Schedule, gumbel, reinforce, soft
 from nas.graph import FusionNetwork
 from nas.metrics import losses_of_routes
@@ -72,26 +72,19 @@ class GateConfig:
             too; a gate does not, nor is anything judged so. Says nothing to other tasks than classification.
     """
 
-    gate: Relaxation = "soft"
-    gate_temperature: Schedule = "exponential"
-    cost_weight: float = 0.1
-    max_multiply_adds: float = 0.0
-    modality_dropout_rate: float = 0.0
-    label_smoothing: float = 0.1
+    gate: Relaxation = setting("soft", Text())
+    gate_temperature: Schedule = setting("exponential", Text())
+    cost_weight: float = setting(0.1, AMOUNT)
+    max_multiply_adds: float = setting(0.0, Number("from 0 (no budget) to 1", high=1.0, below=False))
+    modality_dropout_rate: float = setting(0.0, SHARE)
+    label_smoothing: float = setting(0.0, SHARE)
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.gate not in RELAXATIONS:
             raise unknown_name("gate", self.gate, RELAXATIONS)
         if self.gate_temperature not in SCHEDULES:
             raise unknown_name("gate_temperature", self.gate_temperature, SCHEDULES)
-        if not 0 <= self.cost_weight < math.inf:
-            raise UserError(f"cost_weight must be 0 or more, got {self.cost_weight}; 0.1 is the default")
-        if not 0 <= self.max_multiply_adds <= 1:
-            raise UserError(f"max_multiply_adds must be from 0 (no budget) to 1, got {self.max_multiply_adds}")
-        if not 0 <= self.modality_dropout_rate < 1:
-            raise UserError(f"modality_dropout_rate must be at least 0 and below 1, got {self.modality_dropout_rate}")
-        if not 0 <= self.label_smoothing < 1:
-            raise UserError(f"label_smoothing must be at least 0 and below 1, got {self.label_smoothing}")
 
 
 def gated_loss(

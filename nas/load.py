@@ -11,6 +11,7 @@ from nas.architecture import Architecture
 from nas.baselines import Contestant
 from nas.data import FusionData, load_data
 from nas.errors import UserError
+from nas.fields import Several, Text, Whole, check, make_config
 from nas.graph import FusionNetwork
 from nas.runs import RunFolder
 from nas.training import TrainingConfig
@@ -65,6 +66,12 @@ def load_run(run: str | Path) -> Run:
     )
 
 
+SEED = Whole(0, 2**33)
+"""Those of retrainings count up from one below 2³²."""
+
+MAX_NAMES = 1000
+"""Of operations: far more than there are."""
+
 _SOURCE = ("data", "modalities", "target", "split", "task")
 
 
@@ -82,15 +89,17 @@ def _refuse_gaps(
             *(config["source"][key] for key in _SOURCE),
             *config["source"]["builders"],
         )
-        numbers = (config["search"]["seed"], saved_row(summary)["scores"][0], *summary["seeds"])
+        for seed in (config["search"]["seed"], *summary["seeds"]):
+            check("a seed", seed, SEED)
+        score = saved_row(summary)["scores"][0]
         dict(summary["depths"])
-        list(config["search"]["operations"])
-        TrainingConfig(**config["training"])
+        check("operations", config["search"]["operations"], Several(Text(), 0, MAX_NAMES))
+        make_config(TrainingConfig, config["training"])
         why_static(summary)
         if not summary["seeds"] or not all(isinstance(text, str) for text in found):
             raise TypeError("an entry of another type")
-        if not all(isinstance(number, int | float) for number in numbers):
-            raise TypeError("a seed or score that is no number")
+        if not isinstance(score, int | float):
+            raise TypeError("a score that is no number")
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
             f"summary.json or config.toml of {str(folder.path)!r} lacks or garbles {error}; run the search again"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -35,14 +34,11 @@ class MetricsLog:
         self._steps: dict[str, int] = {}
 
     def __enter__(self) -> MetricsLog:
-        self.run.path.mkdir(parents=True, exist_ok=True)
-        if self.run.tensorboard.is_dir():
-            shutil.rmtree(self.run.tensorboard)
-        self.run.tensorboard.mkdir()
+        self.run.remove("tensorboard")
         # Without buffers of their own: what could not be written, on a full disk, is not tried again on closing.
-        self._file = self._open_files.enter_context(self.run.metrics.open("wb", buffering=0))
-        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
-        self._events = _Events(self._open_files.enter_context((self.run.tensorboard / name).open("wb", buffering=0)))
+        self._file = self._open_files.enter_context(self.run.stream("metrics.jsonl"))
+        name = f"tensorboard/events.out.tfevents.{time.time():.0f}.{socket.gethostname()}.{os.getpid()}"
+        self._events = _Events(self._open_files.enter_context(self.run.stream(name)))
         return self
 
     def __exit__(

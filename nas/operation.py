@@ -25,12 +25,15 @@ class Operation(nn.Module, ABC):
         min_inputs: Fewest taps that it takes.
         max_inputs: Most taps that it takes, or None for any number.
         formula: The formula in plain text, with x1, x2, … for the inputs.
+        phrase: What it does as an instruction, for people. {all} stands for its modalities; {first} and {rest} where
+            the first one differs from the others. If empty, reports say "combine {all} by" and the operation's name.
     """
 
     order: ClassVar[int]
     min_inputs: ClassVar[int] = 2
     max_inputs: ClassVar[int | None] = None
     formula: ClassVar[str]
+    phrase: ClassVar[str] = ""
 
     def __init__(self, num_inputs: int, channels: int) -> None:
         super().__init__()

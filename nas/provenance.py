@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from nas.isolation import run
 
 _PACKAGES = ("fusenas", "torch", "numpy", "scikit-learn", "networkx", "optuna")
 
@@ -63,15 +64,13 @@ def _commit() -> str | None:
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
+    # Without taking locks, for others may be at work in the checkout, and without the programs that it may name.
+    git = ["git", "--no-optional-locks", "-c", "core.fsmonitor=false", "-C", str(root)]
     try:
-        commit = _git(root, "rev-parse", "--short=12", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.CalledProcessError):
+        failed, commit, _ = run([*git, "rev-parse", "--short=12", "HEAD"])
+        unknown, changed, _ = run([*git, "status", "--porcelain", "--untracked-files=no"])
+    except OSError:
         return None
-    return f"{commit}, changed" if changed else commit
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-    ).stdout.strip()
+    if failed or unknown:
+        return None
+    return f"{commit.strip()}, changed" if changed.strip() else commit.strip()

@@ -15,13 +15,14 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.load import contestants_of, data_of, load_run, refuse_other_form, saved_row, why_static
+from nas.load import contestants_of, data_of, load_run, refuse_other_form, saved_row
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
 from nas.prediction import predict
 from nas.preparation import Progress, Setup, prepare
 from nas.provenance import provenance
+from nas.report.verdict import verdict
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.runs import RunFolder
 from nas.search import RunResult, check_seeds, finished_run, ignore, make_space, retrain_and_judge, write_run
@@ -151,28 +152,26 @@ def retrain(
         raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
     dynamic = loaded.architecture.gating is not None
     check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
-    folder = RunFolder.open(run) if out is None else RunFolder.create(out, overwrite=overwrite, resume=resume)
     config = {**loaded.config, "training": asdict(training)}
     seeds_of_all = range(first_seed, first_seed + count)
-    checkpoints = begin(
-        folder,
-        {
-            "kind": "retrain",
-            "training": config["training"],
-            "seeds": list(seeds_of_all),
-            "encoders": old["encoders"],
-            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
-            **what_decides(found, space, where, builders),
-        },
-        resume=resume,
-        every_seconds=checkpoint_seconds,
-        in_place=out is None,
-    )
-    if checkpoints.finished:
-        return finished_run(folder, progress)
-    if checkpoints.kept():
-        progress(going_on(checkpoints))
+    told = {
+        "kind": "retrain",
+        "training": config["training"],
+        "seeds": list(seeds_of_all),
+        "encoders": old["encoders"],
+        "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
+        **what_decides(found, space, where, builders),
+    }
     with ExitStack() as stack:
+        if out is None:
+            folder = stack.enter_context(RunFolder.claimed(run))
+        else:
+            folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
+        checkpoints = begin(folder, told, resume=resume, every_seconds=checkpoint_seconds, in_place=out is None)
+        if checkpoints.finished:
+            return finished_run(folder, progress)
+        if checkpoints.kept():
+            progress(going_on(checkpoints))
         log: Log = ignore
         if out is not None:  # in place, the old one stays until there is something to go with the new one
             folder.write_config(config)
@@ -197,7 +196,6 @@ def retrain(
             mode,
             contestants_of(old),
             seeds_of_all,
-            why_static=why_static(old),
             with_refit=loaded.config["search"].get("refit", False),
             with_ensemble=loaded.config["search"].get("ensemble", False) and count > 1,
         )
@@ -209,6 +207,7 @@ def retrain(
             **origin,
             "total_seconds": checkpoints.now() - started,
         }
+        summary["verdict"] = verdict(summary, space.operations).to_dict()
         network = entries[0].network.cpu()
         page = write_run(folder, config, summary, network, found)
     return RunResult(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -72,13 +71,13 @@ def begin(
         there = None  # that is the run to change, not a change of it
     if there is None:
         if resume and not in_place:
-            if folder.summary.exists():
+            if folder.exists("summary.json"):
                 raise UserError(
                     f"{str(folder.path)!r} holds a finished run and nothing to go on with; --overwrite replaces it"
                 )
             folder.clear()
-        elif folder.checkpoints.is_dir():
-            shutil.rmtree(folder.checkpoints)
+        else:
+            folder.remove("checkpoints")
         return Checkpoints(folder.checkpoints, run, every_seconds=every_seconds)
     _refuse_another(folder, there["run"], run)
     checkpoints = Checkpoints(folder.checkpoints, run, every_seconds=every_seconds, finished=there["finished"])

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import tomli_w
@@ -24,37 +22,58 @@ from nas.earlier import (
     discard,
     finish_discarding,
     finish_moving,
-    is_folder,
+    is_own_temporary,
     put_back,
     remove_own_files,
     remove_temporaries,
     set_aside,
 )
 from nas.errors import UserError
+from nas.files import Folder, refuse_vast
+from nas.locking import LOCK, owned
 
 FORMAT_VERSION = 1
-MAX_BYTES = 64 * 1024 * 1024
 CONFIG_MARK = "# fusenas run, format 1"
 
 
-class RunFolder:
+class RunFolder(Folder):
     """The folder of one run.
 
-    Made by `create` or `open`; the constructor itself checks nothing.
-
-    Attributes:
-        path: Where it is.
+    To write a run, `with RunFolder.created(…)` or `with RunFolder.claimed(…)`: both own the folder, so that no other
+    command writes to it meanwhile. `open` is for reading; the constructor itself checks nothing.
     """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
 
     def __repr__(self) -> str:
         return f"RunFolder({str(self.path)!r})"
 
     @classmethod
+    @contextmanager
+    def created(cls, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> Iterator[RunFolder]:
+        """Owns the folder of a run to be written, see `create`, for as long as the block runs.
+
+        Raises:
+            UserError: As `create` does, before anything is touched; or if another command owns the folder.
+        """
+        run = cls(path)
+        run._refuse_to_create(overwrite=overwrite, resume=resume)
+        with owned(run):
+            yield cls.create(path, overwrite=overwrite, resume=resume)
+
+    @classmethod
+    @contextmanager
+    def claimed(cls, path: str | Path) -> Iterator[RunFolder]:
+        """Owns the folder of an earlier run for as long as the block runs.
+
+        Raises:
+            UserError: As `open` does, or if another command owns the folder.
+        """
+        run = cls.open(path)
+        with owned(run):
+            yield run
+
+    @classmethod
     def create(cls, path: str | Path, *, overwrite: bool = False, resume: bool = False) -> RunFolder:
-        """Makes an empty run folder, or opens the one of a run that was stopped.
+        """Makes an empty run folder, or opens the one of a run that was stopped. The caller owns it.
 
         Args:
             path: Where; parents are made as needed.
@@ -67,35 +86,47 @@ class RunFolder:
             UserError: If the folder holds something and both are off, or holds something that is no run.
         """
         run = cls(path)
-        if run.path.is_symlink() or (run.path.exists() and not run.path.is_dir()):
-            raise UserError(f"{str(run.path)!r} is not a folder; choose another with --out")
+        run._refuse_to_create(overwrite=overwrite, resume=resume)
         try:
-            if run.path.is_dir():
-                remove_temporaries(run.path)
-            if run.path.is_dir() and any(run.path.iterdir()):
-                if not (overwrite or resume):
-                    raise UserError(
-                        f"{str(run.path)!r} is not empty; --resume goes on with a run that was stopped, --overwrite "
-                        "replaces an earlier run, --out names another folder"
-                    )
-                if not run._bears_our_mark():
-                    given = "--overwrite" if overwrite else "--resume"
-                    raise UserError(
-                        f"{str(run.path)!r} holds files that are no fusenas run, so {given} leaves them alone; "
-                        "choose another folder with --out"
-                    )
-                finish_discarding(run.path)
-                finish_moving(run.path)
-                if overwrite:
-                    set_aside(run.path)
-            run.path.mkdir(parents=True, exist_ok=True)
+            remove_temporaries(run)
+            finish_discarding(run)
+            finish_moving(run)
+            if overwrite and run._holds_anything():
+                set_aside(run)
         except OSError as error:
-            raise UserError(f"cannot make {str(run.path)!r}: {error.strerror}; choose another with --out") from error
+            raise UserError(f"cannot write to {str(run.path)!r}: {error.strerror}; choose another --out") from error
         return run
+
+    def _refuse_to_create(self, *, overwrite: bool, resume: bool) -> None:
+        """Makes the folder if it is not there; whatever is in it stays untouched."""
+        if self.path.is_symlink() or (self.path.exists() and not self.path.is_dir()):
+            raise UserError(f"{str(self.path)!r} is not a folder; choose another with --out")
+        try:
+            self.make()
+            holds_anything = self._holds_anything()
+        except OSError as error:
+            raise UserError(f"cannot make {str(self.path)!r}: {error.strerror}; choose another with --out") from error
+        if not holds_anything:
+            return
+        if not (overwrite or resume):
+            raise UserError(
+                f"{str(self.path)!r} is not empty; --resume goes on with a run that was stopped, --overwrite "
+                "replaces an earlier run, --out names another folder"
+            )
+        if not self._bears_our_mark():
+            given = "--overwrite" if overwrite else "--resume"
+            raise UserError(
+                f"{str(self.path)!r} holds files that are no fusenas run, so {given} leaves them alone; "
+                "choose another folder with --out"
+            )
+
+    def _holds_anything(self) -> bool:
+        """Whether there is anything but what a killed process left half written, and a lock."""
+        return any(name != LOCK and not is_own_temporary(name) for name in self.names())
 
     @classmethod
     def open(cls, path: str | Path) -> RunFolder:
-        """Opens the folder of an earlier run.
+        """Opens the folder of an earlier run, to read it.
 
         Raises:
             UserError: If it is not there or holds no run.
@@ -104,10 +135,12 @@ class RunFolder:
         if not run.path.is_dir():
             raise UserError(f"no run folder at {str(run.path)!r}; expected one that `fusenas search` made")
         try:
-            finish_moving(run.path)
+            if run.is_folder(MOVING):
+                with owned(run):
+                    finish_moving(run)
         except OSError as error:
             raise UserError(f"cannot put the run in {str(run.path)!r} back in its place: {error.strerror}") from error
-        if not any(file.is_file() for file in (run.config, run.summary, run.metrics)):
+        if not any(run.is_file(name) for name in ("config.toml", "summary.json", "metrics.jsonl")):
             raise UserError(f"{str(run.path)!r} is no run: it has no config.toml, summary.json or metrics.jsonl")
         return run
 
@@ -152,32 +185,14 @@ class RunFolder:
         return self.path / "figures"
 
     @property
-    def checkpoints(self) -> Path:
+    def checkpoints(self) -> Folder:
         """Folder of what a stopped run resumes from."""
-        return self.path / "checkpoints"
+        return self.inner("checkpoints")
 
     @property
     def exports(self) -> Path:
         """Folder of exported networks."""
         return self.path / "exports"
-
-    def file(self, name: str) -> Path:
-        """Path of a file in the folder, such as "figures/mixing.svg".
-
-        Raises:
-            UserError: If the name leads out of the folder, also by way of a symbolic link.
-        """
-        parts = PurePosixPath(name).parts
-        path = self.path.joinpath(*parts) if parts else self.path
-        if not parts or ".." in parts or PurePosixPath(name).is_absolute() or "\\" in name or "\0" in name:
-            raise UserError(f"file name {name!r} leads out of the run folder; expected a name such as 'summary.json'")
-        if not path.parent.resolve().is_relative_to(self.path.resolve()):
-            raise UserError(f"file name {name!r} leads out of the run folder through a link; remove the link")
-        return path
-
-    def write_bytes(self, name: str, content: bytes) -> Path:
-        """Writes a file whole or not at all; see `write_atomically`."""
-        return write_atomically(self.file(name), content)
 
     def write_text(self, name: str, text: str) -> Path:
         """Writes UTF-8 text, whole or not at all."""
@@ -192,48 +207,6 @@ class RunFolder:
     def write_config(self, config: Mapping[str, Any]) -> Path:
         """Writes the resolved config as TOML, under the line that marks the folder as a run of ours."""
         return self.write_text("config.toml", f"{CONFIG_MARK}\n{tomli_w.dumps(config)}")
-
-    def read_bytes(self, name: str, *, max_bytes: int = MAX_BYTES) -> bytes:
-        """Content of a file.
-
-        Raises:
-            UserError: If it is missing, unreadable, no regular file, a link out of the folder, or larger than
-                `max_bytes`.
-        """
-        path = self.file(name)
-        if not path.resolve().is_relative_to(self.path.resolve()):
-            raise UserError(f"{str(path)!r} is a link out of the run folder; put a copy in its place")
-        if path.exists() and not path.is_file():  # to open a pipe would wait for whoever writes into it
-            raise UserError(f"{str(path)!r} is no regular file, which no run of ours writes")
-        try:
-            with path.open("rb") as file:
-                content = file.read(max_bytes + 1)
-        except FileNotFoundError as error:
-            raise UserError(f"{str(path)!r} is missing; was the run finished?") from error
-        except OSError as error:
-            raise UserError(f"cannot read {str(path)!r}: {error.strerror}") from error
-        if len(content) > max_bytes:
-            raise UserError(f"{str(path)!r} is larger than {max_bytes} bytes, which no run of ours writes")
-        return content
-
-    def read_text(self, name: str, *, max_bytes: int = MAX_BYTES) -> str:
-        """Content of a UTF-8 text file; see `read_bytes` for errors."""
-        try:
-            return self.read_bytes(name, max_bytes=max_bytes).decode()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{str(self.file(name))!r} is not UTF-8 text; was the file damaged?") from error
-
-    def read_json(self, name: str) -> Any:
-        """Values of a JSON file.
-
-        Raises:
-            UserError: If it is missing, too large, cut off or not JSON.
-        """
-        text = self.read_text(name)
-        try:
-            return json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{str(self.file(name))!r} is not JSON: {error}; was the file cut off?") from error
 
     def read_config(self) -> dict[str, Any]:
         """The resolved config.
@@ -269,7 +242,9 @@ class RunFolder:
         Raises:
             UserError: If the file is missing or too large, or another line is not a JSON object.
         """
-        lines = self.read_bytes("metrics.jsonl").split(b"\n")
+        content = self.read_bytes("metrics.jsonl")
+        refuse_vast(content, self.metrics)
+        lines = content.split(b"\n")
         records: list[dict[str, Any]] = []
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -288,14 +263,14 @@ class RunFolder:
     def _bears_our_mark(self) -> bool:
         """Whether one of the three telling files is surely of our writing, here or in a run that was set aside."""
         for name in (ASIDE, MOVING):
-            if is_folder(self.path / name) and RunFolder(self.path / name)._bears_our_mark():
+            if self.is_folder(name) and RunFolder(self.path / name)._bears_our_mark():
                 return True
         try:
-            if self.config.is_file() and self.read_bytes("config.toml").startswith(CONFIG_MARK.encode()):
+            if self.is_file("config.toml") and self.read_bytes("config.toml").startswith(CONFIG_MARK.encode()):
                 return True
-            if self.summary.is_file() and {"architecture", "leaderboard"} <= self.read_summary().keys():
+            if self.is_file("summary.json") and {"architecture", "leaderboard"} <= self.read_summary().keys():
                 return True
-            return self.metrics.is_file() and any("phase" in record for record in self.read_metrics()[:1])
+            return self.is_file("metrics.jsonl") and any("phase" in record for record in self.read_metrics()[:1])
         except UserError:
             return False
 
@@ -311,17 +286,17 @@ class RunFolder:
         try:
             yield
         except UserError:
-            put_back(self.path)
+            put_back(self)
             raise
-        discard(self.path)
+        discard(self)
 
     def clear(self) -> None:
         """Removes what a run has written so far; one that was set aside stays."""
-        remove_own_files(self.path)
+        remove_own_files(self)
 
 
 def write_atomically(path: Path, content: bytes) -> Path:
-    """Writes a file whole or not at all: to a temporary one beside it, flushed to disk, then renamed over the old.
+    """Writes a file whole or not at all; see `Folder.write_bytes`.
 
     Args:
         path: The file; its folder is made as needed.
@@ -330,33 +305,8 @@ def write_atomically(path: Path, content: bytes) -> Path:
     Returns:
         `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)  # mkstemp gives 0600; a result should be as readable as any other file of the user
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    _sync_folder(path.parent)
+    Folder(path.parent).write_bytes(path.name, content)
     return path
-
-
-def _sync_folder(path: Path) -> None:
-    """Flushes a folder's entries to disk: a rename, too, is lost with the power until then."""
-    if os.name != "posix":  # elsewhere a folder cannot be opened
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def plain(values: Any) -> Any:

@@ -97,13 +97,15 @@ class PathScorer:
         wanted = np.asarray(indices, dtype=np.int64)
         num_samples, num_outputs = len(self.batch), self.network.head.scale.numel()
         chunk = max(1, _CHUNK_ELEMENTS // (num_samples * num_outputs))
-        found = []
+        # Filled in place: small results between large blocks would leave holes in memory that no block fits into again.
+        found = torch.empty(len(wanted), num_samples)
         for start in range(0, len(wanted), chunk):
             rows = wanted[start : start + chunk]
             outputs = self._outputs(rows).flatten(0, 1)
             targets = self.batch.targets.repeat(len(rows), *([1] * (self.batch.targets.dim() - 1)))
-            found.append(sample_losses(self.task, outputs, targets, self.network.head.scale).view(len(rows), -1).cpu())
-        return torch.cat(found)
+            losses = sample_losses(self.task, outputs, targets, self.network.head.scale)
+            found[start : start + chunk] = losses.view(len(rows), -1)
+        return found
 
     def _outputs(self, rows: NDArray[np.int64]) -> Tensor:
         """(architectures, samples, outputs), from the table if there is one."""

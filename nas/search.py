@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -23,12 +22,11 @@ from nas.dynamic import CASCADE, LEVELS, Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.ensemble import ensemble
 from nas.errors import UserError, unknown_name
-from nas.evaluate import costs, diagnosis, leaderboard, verdict
-from nas.explain import explain, in_words
-from nas.export import export
+from nas.evaluate import costs, diagnosis, leaderboard
+from nas.explain import explain
+from nas.export import write_exports
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
-from nas.load import why_static
 from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
@@ -36,7 +34,8 @@ from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
 from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
-from nas.report import report
+from nas.report import draw_report
+from nas.report.verdict import recorded_verdict, verdict
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
 from nas.runs import RunFolder
@@ -95,6 +94,12 @@ class RunResult:
     summary: Mapping[str, Any]
     folder: Path | None
     report: Path | None
+
+    @property
+    def verdict(self) -> str:
+        """Whether to fuse, when and how, and what it gains, a sentence a line; the first one is the answer."""
+        told = recorded_verdict(self.summary)
+        return "\n".join(told.lines()) if told else ""
 
 
 def search(  # noqa: PLR0915  # the whole path, told in order
@@ -225,20 +230,20 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         },
         "training": asdict(training),
     }
-    folder, checkpoints = None, NOWHERE
-    if out is not None:
-        run = {
-            "kind": "search",
-            **{part: resolved[part] for part in ("search", "training")},
-            **what_decides(data, found_space, where, builders),
-        }
-        folder = RunFolder.create(out, overwrite=overwrite, resume=resume)
-        checkpoints = begin(folder, run, resume=resume, every_seconds=checkpoint_seconds)
-        if checkpoints.finished:
-            return finished_run(folder, progress)
-    if checkpoints.kept():
-        progress(going_on(checkpoints))
     with ExitStack() as stack:
+        folder, checkpoints = None, NOWHERE
+        if out is not None:
+            run = {
+                "kind": "search",
+                **{part: resolved[part] for part in ("search", "training")},
+                **what_decides(data, found_space, where, builders),
+            }
+            folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
+            checkpoints = begin(folder, run, resume=resume, every_seconds=checkpoint_seconds)
+            if checkpoints.finished:
+                return finished_run(folder, progress)
+        if checkpoints.kept():
+            progress(going_on(checkpoints))
         log: Log = ignore
         if folder is not None:
             folder.write_config(resolved)  # first, for it marks the folder as one of ours
@@ -276,7 +281,6 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             decision.rows,
             range(seed, seed + seeds),
             budget_seconds=config.budget_seconds,
-            why_static=why_static(decision.told),
             with_refit=refit,
             with_ensemble=ensemble,
         )
@@ -292,6 +296,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             **origin,
             "total_seconds": checkpoints.now() - started,
         }
+        summary["verdict"] = verdict(summary, found_space.operations).to_dict()
         network = first[0].network.cpu()
         page = write_run(folder, resolved, summary, network, data) if folder is not None else None
     return RunResult(
@@ -364,7 +369,7 @@ def write_run(
     """Writes what a run came to, and draws its report.
 
     Args:
-        folder: Of the run.
+        folder: Of the run; the caller owns it.
         config: Resolved, for `config.toml`.
         summary: For `summary.json`.
         network: The found architecture, trained with the first seed.
@@ -373,13 +378,14 @@ def write_run(
     Returns:
         The page to look at.
     """
-    shutil.rmtree(folder.exports, ignore_errors=True)  # of a network that this one replaces
+    folder.remove("exports")  # of a network that this one replaces
     folder.write_config(config)
     folder.write_json("architecture.json", summary["architecture"])
     save_weights(folder, network, data)
     folder.write_json("summary.json", summary)
-    export(folder.path, ["json", "graph", "card"])  # what takes no time; networks are exported when they are wanted
-    return report(folder.path)
+    # What takes no time; networks are exported when they are wanted.
+    write_exports(folder, folder.inner("exports"), ["json", "graph", "card"])
+    return draw_report(folder, folder)
 
 
 def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
@@ -420,7 +426,7 @@ def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
         network=loaded.network,
         summary=summary,
         folder=folder.path,
-        report=folder.report if folder.report.exists() else None,
+        report=folder.report if folder.is_file("report.html") else None,
     )
 
 
@@ -549,7 +555,6 @@ def retrain_and_judge(
     seeds: Sequence[int],
     *,
     budget_seconds: float = 0.0,
-    why_static: str = "",
     with_refit: bool = False,
     with_ensemble: bool = False,
 ) -> tuple[dict[str, Any], list[Entry]]:
@@ -562,7 +567,6 @@ def retrain_and_judge(
         rows: The contestants, the found one first.
         seeds: Of initialisation, order and dropout.
         budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
-        why_static: The last sentence of the verdict, see `nas.load.why_static`; "" for none.
         with_refit: See `search`.
         with_ensemble: Likewise.
 
@@ -615,11 +619,6 @@ def retrain_and_judge(
     return {
         "architecture": found.to_dict(),
         "in_words": found.in_words(),
-        "verdict": [
-            *verdict(setup.space, setup.data.task, board),
-            *map(in_words, dynamic.values()),
-            *([why_static] if why_static else []),
-        ],
         "interaction_order": setup.space.interaction_order(found),
         "encoders": encoders,
         "metric": metric,

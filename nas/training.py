@@ -16,8 +16,9 @@ from nas.cascade import Cascade
 from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, Endless, shuffled
 from nas.data.fusion_data import FusionData, Task
-from nas.encoders import EncoderBuilder, build_encoders
+from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.errors import UserError
+from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
 from nas.gated_training import GateConfig
 from nas.graph import FusionNetwork, Head
 from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
@@ -28,6 +29,9 @@ from nas.space import SearchSpace
 
 Log = Callable[[Mapping[str, Any]], None]
 """Takes a record of how a search or a training goes."""
+
+MAX_WEIGHTS = 2**28
+"""Of adapters, fusion nodes and head together: 1 GiB, and four times that with gradients and what AdamW remembers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,35 +54,19 @@ class TrainingConfig(GateConfig):
             of `nas.objectives.OBJECTIVES`, comma-separated; empty for none.
     """
 
-    epochs: int = 0
-    batch_size: int = 64
-    learning_rate: float = 3e-3
-    weight_decay: float = 1e-2
-    patience: int = 0
-    gradient_clip: float = 5.0
-    channels: int = 48
-    dropout_rate: float = 0.2
-    compile: bool = False
-    objective: str = ""
+    epochs: int = setting(0, Whole(0, 10**12, zero="automatic"))
+    batch_size: int = setting(64, Whole(2, 10**9))  # BatchNorm needs two samples
+    learning_rate: float = setting(3e-3, POSITIVE)
+    weight_decay: float = setting(1e-2, AMOUNT)
+    patience: int = setting(10, Whole(0, 10**12, zero="never stop early"))
+    gradient_clip: float = setting(5.0, Number("positive", above=True, below=False))
+    channels: int = setting(48, Whole(1, MAX_CHANNELS))
+    dropout_rate: float = setting(0.2, SHARE)
+    compile: bool = setting(False, Flag())
+    objective: str = setting("", Text())
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.epochs < 0:
-            raise UserError(f"epochs must be 0 (automatic) or more, got {self.epochs}")
-        if self.batch_size < 2:
-            raise UserError(f"batch_size must be at least 2, got {self.batch_size}; BatchNorm needs two samples")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"learning_rate must be positive, got {self.learning_rate}; 3e-3 is the default")
-        if not 0 <= self.weight_decay < math.inf:
-            raise UserError(f"weight_decay must be 0 or more, got {self.weight_decay}; 1e-2 is the default")
-        if self.patience < 0:
-            raise UserError(f"patience must be 0 (never stop early) or more, got {self.patience}")
-        if not self.gradient_clip > 0:
-            raise UserError(f"gradient_clip must be positive, got {self.gradient_clip}; 5.0 is the default")
-        if self.channels < 1:
-            raise UserError(f"channels must be at least 1, got {self.channels}; 48 is the default")
-        if not 0 <= self.dropout_rate < 1:
-            raise UserError(f"dropout_rate must be at least 0 and below 1, got {self.dropout_rate}")
         if self.modality_dropout_rate and dropout_rate(self.objective):
             raise UserError("modality dropout is asked for twice, as an option and as an objective; leave one out")
         if parse(self.objective) and self.compile:
@@ -122,16 +110,42 @@ def build_network(
         data: Its architecture and test splits are not read.
         config: Channels and dropout.
         builders: Encoder builders that replace the defaults, by modality.
+
+    Raises:
+        UserError: If it would have more than `MAX_WEIGHTS`.
     """
     shift = scale = None
     if data.task == "regression":
         targets = torch.from_numpy(data.targets[data.splits["weights"]]).float()
         shift, scale = targets.mean(dim=0), targets.std(dim=0).clamp(min=1e-12)
+    _refuse_vast(config.channels * data.num_outputs, config)
     head = Head(config.channels, data.num_outputs, shift, scale)
     encoders = build_encoders(data, builders)
+    _refuse_vast(_count_weights(space, data, config, encoders), config)
     return FusionNetwork(
         space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate, task=data.task
     )
+
+
+def _count_weights(
+    space: SearchSpace, data: FusionData, config: TrainingConfig, encoders: Mapping[str, Encoder]
+) -> int:
+    """Those of a network beside its encoders; 0 where they are surely few. No memory is taken for them."""
+    widest = max(config.channels, data.num_outputs, *(width for one in encoders.values() for width in one.channels))
+    if widest * config.channels * sum(len(node.choices) for node in space.nodes) < MAX_WEIGHTS // 8:
+        return 0
+    with torch.device("meta"):
+        head = Head(config.channels, data.num_outputs)
+        network = FusionNetwork(space, encoders, head, channels=config.channels, dropout_rate=0.0, task=data.task)
+    return sum(some.numel() for name, some in network.named_parameters() if not name.startswith("encoders."))
+
+
+def _refuse_vast(count: int, config: TrainingConfig) -> None:
+    if count > MAX_WEIGHTS:
+        raise UserError(
+            f"a network of {config.channels} channels would have {count:,} weights beside its encoders, more than "
+            f"{MAX_WEIGHTS:,}; choose fewer channels, operations or modalities"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

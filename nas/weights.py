@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -14,9 +15,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nas.architecture import Architecture
-from nas.data.fusion_data import FusionData
+from nas.data.fusion_data import FusionData, Task
 from nas.encoders import Encoder, from_blueprint
-from nas.errors import UserError
+from nas.errors import UserError, unknown_name
+from nas.fields import MAX_CHANNELS, Whole, check, told
 from nas.graph import FusionNetwork, Head
 from nas.runs import RunFolder
 from nas.space import find_space
@@ -26,10 +28,17 @@ FORMAT_VERSION = 2
 
 MAX_BYTES = 4 * 1024**3
 
+MAX_OUTPUTS = 10**7
+"""Classes, labels or numbers that are predicted."""
+
 MAX_TAPS = 512
 """Of all modalities together: far more than anybody searches, and still built within seconds."""
 
+MAX_HEADER = 16 * 1024**2
+"""Bytes of the description and of the names and shapes of tensors: room for a hundred thousand names of classes."""
+
 _HEADER_BYTES = 8
+_NUMBER_BYTES = 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -108,21 +117,24 @@ def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> Loaded
         UserError: If the file is missing, cut off, of another format version, damaged, or does not fit its own
             description.
     """
-    content = folder.read_bytes(name, max_bytes=MAX_BYTES)
     where = f"{name} of {str(folder.path)!r}"
+    header, size = _read_header(folder, name, where)
     try:
-        state = load(content)
-        header = json.loads(content[_HEADER_BYTES : _HEADER_BYTES + int.from_bytes(content[:_HEADER_BYTES], "little")])
         metadata = json.loads(header["__metadata__"]["fusenas"])
-    except (SafetensorError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise UserError(f"{where} cannot be read ({_short(error)}); was it cut off? Run the search again") from error
+        shapes = {key: tuple(one["shape"]) for key, one in header.items() if key != "__metadata__"}
+    except (KeyError, RecursionError, TypeError, ValueError) as error:
+        raise _unreadable(where, error) from error
     version = metadata.get("format_version") if isinstance(metadata, dict) else None
     if type(version) is not int or version != FORMAT_VERSION:
-        raise UserError(f"{where} has format version {version!r:.20}, expected {FORMAT_VERSION}; run the search again")
+        raise UserError(f"{where} has format version {told(version)}, expected {FORMAT_VERSION}; run the search again")
     architecture = Architecture.from_dict(metadata.get("architecture"))
     if architecture_hash(architecture) != metadata.get("architecture_hash"):
         raise UserError(f"{where} holds weights of another architecture than it says; run the search again")
-    _refuse_misfit(where, metadata, state)
+    _refuse_misfit(where, metadata, shapes, size)
+    try:
+        state = load(folder.read_bytes(name, max_bytes=size))
+    except SafetensorError as error:
+        raise _unreadable(where, error) from error
     if weights_hash(state) != metadata.get("weights_hash"):
         raise UserError(f"{where} holds other numbers than were saved; was it damaged? Run the search again")
     network = build_from(metadata)
@@ -130,14 +142,41 @@ def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> Loaded
     return LoadedNetwork(network=network.eval(), architecture=architecture, metadata=metadata)
 
 
-def _refuse_misfit(where: str, metadata: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Compares the tensors of a file with its description before memory is taken for what the description asks."""
+def _read_header(folder: RunFolder, name: str, where: str) -> tuple[dict[str, Any], int]:
+    """What a safetensors file says of its tensors, and its size in bytes; the tensors are not read."""
+    start, size = folder.read_start(name, _HEADER_BYTES)
+    length = int.from_bytes(start, "little")
+    if size > MAX_BYTES:
+        raise UserError(f"{where} is larger than {MAX_BYTES} bytes, which no run of ours writes")
+    try:
+        if len(start) < _HEADER_BYTES or length > min(size, MAX_HEADER):
+            raise ValueError(f"a header of {length} bytes")
+        content, _ = folder.read_start(name, _HEADER_BYTES + length)
+        header = json.loads(content[_HEADER_BYTES:])
+        if not isinstance(header, dict):
+            raise TypeError("a header that is no table")
+    except (RecursionError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise _unreadable(where, error) from error
+    return header, size
+
+
+def _unreadable(where: str, error: Exception) -> UserError:
+    return UserError(f"{where} cannot be read ({_short(error)}); was it cut off? Run the search again")
+
+
+def _refuse_misfit(where: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], size: int) -> None:
+    """Compares what a file holds with its description, before memory is taken for either."""
     with torch.device("meta"):
-        expected = build_from(metadata).state_dict()
-    for name in sorted(expected.keys() | state.keys()):
-        given, wanted = (tuple(found[name].shape) if name in found else "absent" for found in (state, expected))
+        expected = {name: tuple(tensor.shape) for name, tensor in build_from(metadata).state_dict().items()}
+    for name in sorted(expected.keys() | shapes.keys()):
+        given, wanted = (str(found.get(name, "absent"))[:200] for found in (shapes, expected))
         if given != wanted:
-            raise UserError(f"{where} does not fit its architecture: {name!r} is {given}, expected {wanted}")
+            raise UserError(f"{where} does not fit its architecture: {name[:200]!r} is {given}, expected {wanted}")
+    most = _HEADER_BYTES + MAX_HEADER + _NUMBER_BYTES * sum(map(math.prod, expected.values()))
+    if size > most:
+        raise UserError(f"{where} has {size:,} bytes, more than its architecture can need; was it damaged?")
 
 
 def build_from(metadata: Mapping[str, Any]) -> FusionNetwork:
@@ -151,15 +190,21 @@ def build_from(metadata: Mapping[str, Any]) -> FusionNetwork:
         for name, blueprint in metadata["encoders"].items():
             if blueprint is None:
                 raise UserError(f"the encoder of {name!r} is a module of its own; build the network in Python instead")
-        encoders = {name: from_blueprint(blueprint) for name, blueprint in metadata["encoders"].items()}
-        depths = {name: _count("depths", value) for name, value in metadata["depths"].items()}
-        if sum(depths.values()) > MAX_TAPS:
+        depths = dict(metadata["depths"])
+        for name, value in depths.items():
+            check(f"depths of {name[:60]!r}", value, Whole(1, MAX_TAPS))
+        if sum(depths.values()) > MAX_TAPS or len(metadata["encoders"]) > len(depths):
             raise UserError(f"the network is said to have {sum(depths.values())} taps, more than {MAX_TAPS}")
+        encoders = {name: from_blueprint(blueprint) for name, blueprint in metadata["encoders"].items()}
         whole = find_space(architecture.space)(depths)
         if [name for name, _ in architecture.choices] != [node.name for node in whole.nodes]:
             raise UserError(f"the architecture decides other nodes than {[node.name for node in whole.nodes]}")
-        channels = _count("channels", metadata["channels"])
-        head = Head(channels, _count("num_outputs", metadata["num_outputs"]))
+        channels, num_outputs = metadata["channels"], metadata["num_outputs"]
+        check("channels", channels, Whole(1, MAX_CHANNELS))
+        check("num_outputs", num_outputs, Whole(1, MAX_OUTPUTS))
+        if metadata["task"] not in get_args(Task):
+            raise unknown_name("task", told(metadata["task"]), get_args(Task))
+        head = Head(channels, num_outputs)
         return FusionNetwork(
             whole.only(architecture), encoders, head, channels=channels, dropout_rate=0.0, task=metadata["task"]
         )
@@ -168,12 +213,6 @@ def build_from(metadata: Mapping[str, Any]) -> FusionNetwork:
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # torch refuses sizes that overflow, or are beyond all memory, with a RuntimeError.
         raise UserError(f"the description of the network lacks or garbles {_short(error)}") from error
-
-
-def _count(name: str, value: Any) -> int:
-    if type(value) is not int or value < 1:
-        raise TypeError(f"{name}: {value!r}")
-    return value
 
 
 def _short(error: Exception) -> str:

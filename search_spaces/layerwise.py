@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, islice
 
 from nas.architecture import Architecture, Choice, tap_name
 from nas.dynamic import check_levels
@@ -15,6 +15,10 @@ NAME = "layerwise"
 
 MAX_ALL_SUBSETS = 4
 """Up to so many modalities every subset may join; of more, only pairs and all together."""
+
+MAX_CHOICES = 3000
+"""Of one node: what 21 modalities offer to all operations. Every choice has weights of its own and is tried, so that
+memory and time grow with their number: a search of 30 modalities, 5726 choices a node, takes 5 GB."""
 
 
 def layerwise(
@@ -33,7 +37,8 @@ def layerwise(
         dynamic: Levels at which the found architecture may decide per sample, see `nas.dynamic.LEVELS`.
 
     Raises:
-        UserError: If there are fewer than two modalities, one offers no tap, or an operation or level is unknown.
+        UserError: If there are fewer than two modalities, one offers no tap, an operation or level is unknown, or
+            a node has more than `MAX_CHOICES`.
     """
     modalities = tuple(depths)
     if len(modalities) < 2:
@@ -48,8 +53,14 @@ def layerwise(
     nodes = []
     for depth in range(num_nodes):
         taps = _taps_at(depths, depth, num_nodes)
-        joined = [Choice(name, inputs) for name in names for inputs in _inputs(name, taps)]
-        choices = (Choice("none"), *(Choice("carry", (tap,)) for tap in taps), *joined)
+        joined = (Choice(name, inputs) for name in names for inputs in _inputs(name, taps))
+        alone = [Choice("none"), *(Choice("carry", (tap,)) for tap in taps)]
+        choices = (*alone, *islice(joined, MAX_CHOICES))  # counted before all of them are made
+        if len(choices) > MAX_CHOICES:
+            raise UserError(
+                f"{len(modalities)} modalities give {len(names)} operations more than {MAX_CHOICES} choices at a node, "
+                "too many to search; concatenate modalities of one kind into one array, or name fewer operations"
+            )
         nodes.append(FusionNode(f"fusion{depth}", choices, residual=f"fusion{depth - 1}" if depth else None))
     references = tuple(_references(depths, num_nodes, names))
     return SearchSpace(

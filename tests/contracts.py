@@ -52,6 +52,7 @@ def make(operation: type[Operation], num_inputs: int, *, seed: int = 0) -> Opera
 def check_it_describes_itself(operation: type[Operation], num_inputs: int) -> None:
     assert operation.order in (0, 1, 2, 3)
     assert operation.formula
+    assert operation.order == 0 or "{all}" in operation.phrase or "{rest}" in operation.phrase
     assert (operation.__doc__ or "").startswith("y = ")
 
 

@@ -19,7 +19,7 @@ import torch
 import torch._dynamo
 
 import cli
-import nas.runs
+import nas.files
 
 KILLS = ("half a write", "before a rename")
 """Moments within the writing of a file at which a process can be told to kill itself."""
@@ -100,7 +100,7 @@ def _run(folder: Path, arguments: list[str], kill: tuple[str, int] | None, file_
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     if not report:
         search = sys.modules["nas.search"]  # by name: `nas.search` in code is the function
-        search.report = lambda folder: Path(folder) / "report.html"  # type: ignore[attr-defined]
+        search.draw_report = lambda _run, target: target.path / "report.html"  # type: ignore[attr-defined]
     written = _kill_in_write(*(kill or ("never", 0)))
     sys.argv = ["fusenas", *arguments]
     try:
@@ -143,6 +143,6 @@ def _kill_in_write(moment: str, number: int) -> list[int]:
         if moment == "before a rename" and written[0] == number:
             die()
 
-    nas.runs.os.fdopen = lambda *arguments: Half(fdopen(*arguments))  # type: ignore[attr-defined]
-    nas.runs.os.fsync = dying_fsync  # type: ignore[attr-defined]
+    nas.files.os.fdopen = lambda *arguments: Half(fdopen(*arguments))  # type: ignore[attr-defined]
+    nas.files.os.fsync = dying_fsync  # type: ignore[attr-defined]
     return written

@@ -61,9 +61,12 @@ NODE = {"node": "fusion0", "operation": "mlp", "inputs": ["a@0", "b@0"]}
         ({"nodes": None}, "lacks or garbles"),
         ({"nodes": {"fusion0": NODE}}, "lacks or garbles"),
         ({"nodes": [{**NODE, "node": 0}]}, "garbles name 0"),
-        ({"nodes": [{**NODE, "operation": ["mlp"]}]}, r"garbles name \['mlp'\]"),
+        ({"nodes": [{**NODE, "operation": ["mlp"]}]}, r"garbles name a list of 1"),
         ({"nodes": [{**NODE, "inputs": "a@0"}]}, "garbles inputs 'a@0'"),
         ({"nodes": [{**NODE, "inputs": [0]}]}, "garbles name 0"),
+        ({"nodes": [{**NODE, "inputs": ["a@0"] * 1001}]}, "garbles inputs, at most 1000 of them"),
+        ({"nodes": [{**NODE, "node": "a" * 1001}]}, "garbles name 'a{60}'…"),
+        ({"nodes": [NODE] * 10_001}, "garbles nodes, a list of at most 10000"),
         ({"nodes": [{"node": "fusion0", "operation": "mlp"}]}, "lacks or garbles 'inputs'"),
     ],
 )

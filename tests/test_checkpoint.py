@@ -184,7 +184,7 @@ def test_a_full_disk_leaves_the_state_before_and_nothing_half_written(
         with Checkpoints(tmp_path, every_seconds=0) as checkpoints:
             slot = checkpoints.slot("one")
             slot.offer(lambda: {"epoch": 1})
-            monkeypatch.setattr("nas.runs.os.fsync", full)
+            monkeypatch.setattr("os.fsync", full)
             slot.offer(lambda: {"epoch": 2})
 
     with pytest.raises(OSError, match="No space left"):
@@ -200,7 +200,7 @@ def test_a_signal_is_still_a_signal_when_the_disk_is_full(tmp_path: Path, monkey
     def run() -> None:
         with Checkpoints(tmp_path) as checkpoints:
             checkpoints.slot("one").offer(dict)
-            monkeypatch.setattr("nas.runs.os.fsync", full)
+            monkeypatch.setattr("os.fsync", full)
             raise Interrupted
 
     with pytest.raises(Interrupted):

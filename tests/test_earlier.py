@@ -12,6 +12,7 @@ import pytest
 
 from nas.earlier import ASIDE, DISCARDED, MOVING, discard, finish_moving, put_back, set_aside
 from nas.errors import UserError
+from nas.files import Folder
 from nas.runs import RunFolder
 from tests.helpers import contents
 
@@ -36,7 +37,7 @@ def killed_at(patch: pytest.MonkeyPatch, number: int) -> Iterator[None]:
         return run
 
     with patch.context() as inside:
-        for name in ("rename", "unlink", "mkdir", "rmdir"):
+        for name in ("replace", "unlink", "mkdir", "rmdir"):
             inside.setattr(os, name, counted(getattr(os, name)))
         with suppress(Killed):
             yield
@@ -65,7 +66,7 @@ def test_a_run_set_aside_and_put_back_is_as_it_was(tmp_path: Path) -> None:
     before = contents(tmp_path)
     new_run(tmp_path)
     assert (tmp_path / ASIDE / "figures" / "one.svg").read_text() == "old figure"
-    put_back(tmp_path)
+    put_back(Folder(tmp_path))
     assert contents(tmp_path) == before
     assert {path.name for path in tmp_path.iterdir()} >= {"notes.txt", "figures"}
 
@@ -77,8 +78,8 @@ def test_killed_while_it_is_set_aside_the_earlier_run_is_still_there(
     earlier_run(tmp_path)
     before = contents(tmp_path)
     with killed_at(monkeypatch, number):
-        set_aside(tmp_path)
-    RunFolder.open(tmp_path) if not (tmp_path / ASIDE).exists() else put_back(tmp_path)
+        set_aside(Folder(tmp_path))
+    RunFolder.open(tmp_path) if not (tmp_path / ASIDE).exists() else put_back(Folder(tmp_path))
     assert contents(tmp_path) == before
     assert not (tmp_path / MOVING).exists()
 
@@ -90,7 +91,7 @@ def test_killed_while_it_is_set_aside_it_is_whole_aside_when_the_next_run_begins
     earlier_run(tmp_path)
     before = contents(tmp_path)
     with killed_at(monkeypatch, number):
-        set_aside(tmp_path)
+        set_aside(Folder(tmp_path))
     again = new_run(tmp_path)
     with pytest.raises(UserError, match="diverged"), again.replacing():
         raise UserError("diverged")
@@ -105,9 +106,9 @@ def test_killed_while_it_is_put_back_it_comes_back_all_the_same(
     before = contents(tmp_path)
     new_run(tmp_path)
     with killed_at(monkeypatch, number):
-        put_back(tmp_path)
-    put_back(tmp_path)
-    finish_moving(tmp_path)
+        put_back(Folder(tmp_path))
+    put_back(Folder(tmp_path))
+    finish_moving(Folder(tmp_path))
     assert contents(tmp_path) == before
 
 
@@ -120,10 +121,10 @@ def test_killed_while_it_is_deleted_it_never_comes_back_in_place_of_the_new_one(
     old = contents(tmp_path / ASIDE)
     after = {name: content for name, content in contents(tmp_path).items() if not name.startswith(".replaced")}
     with killed_at(monkeypatch, number):
-        discard(tmp_path)
+        discard(Folder(tmp_path))
     if (tmp_path / ASIDE).exists():
         assert contents(tmp_path / ASIDE) == old  # nothing has been deleted yet
-        discard(tmp_path)
+        discard(Folder(tmp_path))
     third = RunFolder.create(tmp_path, overwrite=True)
     with pytest.raises(UserError, match="diverged"), third.replacing():
         raise UserError("diverged")
@@ -139,7 +140,7 @@ def test_links_are_not_followed(tmp_path: Path, name: str) -> None:
     (folder / name).symlink_to(outside)
     RunFolder.open(folder)
     for operation in (finish_moving, put_back, discard):
-        operation(folder)
+        operation(Folder(folder))
     assert contents(outside) == before
     assert RunFolder(folder).read_config() == {"seed": 3}
 

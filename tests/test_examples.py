@@ -57,4 +57,29 @@ def test_the_snippets_of_the_readme_run() -> None:
     for snippet in snippets:
         done = subprocess.run([sys.executable, "-c", snippet], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
-        assert "depth 0" in done.stdout
+        answer, gain, *_ = done.stdout.splitlines()
+        assert answer == "Fuse image and audio: multiply them at the first layer."
+        found = re.fullmatch(r"This scores (\d+\.\d) points higher than (image|audio) alone.*", gain)
+        assert found is not None, gain
+        assert float(found[1]) > 30  # neither modality tells anything alone: 50 % against nearly all
+
+
+def test_the_readme_shows_what_its_snippet_prints() -> None:
+    """The numbers differ a little between machines; the words may not."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text[text.index("print(result.verdict)") :].split("```")[2].strip().splitlines()
+    assert shown[0] == "Fuse image and audio: multiply them at the first layer."
+    assert re.match(r"This scores \d+\.\d points higher than audio alone \(95 % interval ", shown[1])
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) < 150
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+        for link, anchor in re.findall(r"\]\(([^)#]*)#([^)]+)\)", text):
+            target = page.parent / link if link else page
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}

@@ -180,6 +180,70 @@ def test_a_huge_header_is_not_believed(saved: RunFolder) -> None:
     _refused(saved, "cannot be read")
 
 
+def _sparse(folder: RunFolder, num_bytes: int) -> None:
+    """Makes the file longer by zeros that take no room on disk."""
+    with folder.weights.open("r+b") as file:
+        file.truncate(num_bytes)
+
+
+def _long_header(folder: RunFolder, num_bytes: int) -> None:
+    folder.weights.write_bytes(num_bytes.to_bytes(8, "little"))
+    _sparse(folder, num_bytes + 8)
+
+
+def _more_tensors(folder: RunFolder) -> None:
+    """A file of 3 GB that tells of as many numbers as it has."""
+    content = folder.read_bytes(_FILE)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header["more"] = {"dtype": "F32", "shape": [750_000_000], "data_offsets": [0, 3_000_000_000]}
+    text = json.dumps(header).encode()
+    folder.weights.write_bytes(len(text).to_bytes(8, "little") + text)
+    _sparse(folder, 3_000_000_000)
+
+
+def _list_of(folder: RunFolder, text: bytes) -> None:
+    folder.weights.write_bytes(len(text).to_bytes(8, "little") + text)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda folder: _sparse(folder, 5 * 1024**3), "is larger than 4294967296 bytes"),
+        (lambda folder: _sparse(folder, 4 * 1024**3), "has 4,294,967,296 bytes, more than its architecture can need"),
+        (lambda folder: _long_header(folder, 100 * 1024**2), "cannot be read .a header of 104857600 bytes"),
+        (lambda folder: _long_header(folder, 2**31), "cannot be read .a header of"),
+        (_more_tensors, "does not fit its architecture: 'more' is"),
+        (lambda folder: _list_of(folder, b"[" * 10**7), "cannot be read"),
+        (lambda folder: _list_of(folder, b"[]"), "cannot be read .a header that is no table"),
+        (lambda folder: _list_of(folder, b'{"__metadata__": 3}'), "cannot be read"),
+        (lambda folder: _list_of(folder, b'{"a": {"shape": 3}, "__metadata__": {"fusenas": "{}"}}'), "cannot be read"),
+    ],
+)
+def test_a_file_larger_than_its_network_is_refused_before_it_is_read(
+    saved: RunFolder, monkeypatch: pytest.MonkeyPatch, change: Callable[[RunFolder], None], message: str
+) -> None:
+    def never(*_arguments: object, **_options: object) -> bytes:
+        raise AssertionError("all of it was read")
+
+    change(saved)
+    monkeypatch.setattr(RunFolder, "read_bytes", never)
+    _refused(saved, message)
+
+
+def test_tensors_that_share_their_numbers_are_refused(saved: RunFolder) -> None:
+    content = saved.read_bytes(_FILE)
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    names = [name for name in header if name != "__metadata__"]
+    for name in names:
+        last = header[name]["data_offsets"]
+        header[name]["data_offsets"] = [0, last[1] - last[0]]
+    text = json.dumps(header).encode()
+    saved.weights.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + length :])
+    _refused(saved, "cannot be read")
+
+
 class _Trap:
     """Unpickled, it would leave a mark."""
 
@@ -315,6 +379,11 @@ _HUGE = 10**9
         (("channels",), 10**30),
         (("channels",), float("inf")),
         (("channels",), float("nan")),
+        (("channels",), 20_000),
+        (("channels",), 4.0),
+        (("channels",), True),
+        (("task",), ["regression"]),
+        (("task",), "guessing"),
         (("num_outputs",), None),
         (("num_outputs",), 0),
         (("num_outputs",), 4),
@@ -391,7 +460,7 @@ def test_a_failed_load_builds_nothing_large(saved: RunFolder, monkeypatch: pytes
     """A description may ask for more memory than there is: its sizes are compared before anything is allocated."""
 
     def put(description: dict[str, Any], _state: dict[str, Tensor]) -> None:
-        description["encoders"]["blood"]["widths"] = [40_000, 40_000, 40_000]  # 13 GB of weights
+        description["encoders"]["blood"]["widths"] = [20_000, 20_000, 20_000]  # 3 GB of weights
 
     real = nn.Linear.__init__
     allocated: list[int] = []

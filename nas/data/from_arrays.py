@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -105,6 +106,8 @@ def check_name(name: str) -> None:
             f"modality name {name!r} cannot be used; expected letters, digits and single underscores, not beginning "
             "with a digit or 'fusion': rename it"
         )
+    if (form := unicodedata.normalize("NFKC", name)) != name:  # as which Python reads it, so that it would be another
+        raise UserError(f"modality name {name!r} is not in NFKC form; rename it to {form!r}, as Python would read it")
     if hasattr(nn.ModuleDict, name) or name == "training":
         raise UserError(f"modality name {name!r} is a word that PyTorch keeps for itself; rename it, say {name}_input")
 

@@ -6,12 +6,10 @@ unpickled either.
 
 from __future__ import annotations
 
+import reprlib
 import tomllib
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,9 @@ from nas.data.dynamic_tasks import dynamic_corrupted, dynamic_half, dynamic_one_
 from nas.data.emoji import emoji
 from nas.data.from_arrays import check_name
 from nas.data.fusion_data import FusionData, Split
+from nas.data.modality import as_words, plain_array
+from nas.data.npz import Member, check_size, one_line, open_npz
+from nas.data.paths import is_file, is_folder, mode, printable
 from nas.errors import UserError, unknown_name
 
 EMBEDDED: Mapping[str, Callable[[int], FusionData]] = {
@@ -67,6 +68,12 @@ class Description:
     task: str | None = None
     present: Mapping[str, str]
     class_names: str | None = None
+
+    def keys(self) -> list[str]:
+        """Keys of all arrays that will be read, in that order."""
+        others = (self.split, *self.present.values(), self.class_names)
+        arrays = [key for keys in self.modalities.values() for key in keys]
+        return [self.target, *arrays, *(key for key in others if key is not None)]
 
 
 def load_data(
@@ -113,22 +120,27 @@ def load_data(
             raise UserError("modalities, target, split and task belong to a file; this data set has its own: drop them")
         return source
     path = Path(source)
-    if str(source) in EMBEDDED and not path.exists():
+    if printable(str(source)) != str(source):  # a run notes in its config where its data lies
+        raise UserError(f"the path {str(source)!r:.300} is not UTF-8, so that no run can note it; rename it")
+    is_there = mode(path) is not None
+    if str(source) in EMBEDDED and not is_there:
         if given:
             raise UserError(f"the embedded set {str(source)!r} has modalities and target of its own; drop the options")
         return EMBEDDED[str(source)](seed)
-    if not path.exists():
+    if not is_there:
         if path.suffix or len(path.parts) > 1:
             raise UserError(f"no file or folder at {str(source)!r}; expected an .npz, a folder of three or a data.toml")
         raise unknown_name("data set", str(source), EMBEDDED)
     settings, path = _settings(path)
     files = _Files(path)
     description = _describe(settings, files, modalities=modalities, target=target, split=split, task=task)
-    return _build(files, description, seed)
-
-
-Arrays = Mapping[str, Callable[[], NDArray[Any]]]
-"""Key to a function that reads its array: what no name asks for is never read."""
+    try:
+        return _build(files, description, seed)
+    except MemoryError as error:
+        raise UserError(
+            f"the data of {str(path)!r} does not fit in memory ({one_line(error)}); use a smaller number type such as "
+            "float16 or uint8, fewer samples, or more memory"
+        ) from error
 
 
 def _settings(path: Path) -> tuple[dict[str, Any], Path]:
@@ -136,14 +148,14 @@ def _settings(path: Path) -> tuple[dict[str, Any], Path]:
     if path.suffix == ".toml":
         settings = _read_toml(path)
         named = path.parent / settings["file"] if "file" in settings else path.parent
-        if not named.exists():
+        if mode(named) is None:
             raise UserError(f"{str(path)!r} names file {settings['file']!r}, which is not beside it")
         return settings, named
-    beside = (path if path.is_dir() else path.parent) / DESCRIPTION
-    if not beside.is_file():
+    beside = (path if is_folder(path) else path.parent) / DESCRIPTION
+    if not is_file(beside):
         return {}, path
     settings = _read_toml(beside)
-    if path.is_dir():
+    if is_folder(path):
         return settings, path / settings["file"] if "file" in settings else path
     # A folder may hold several files; a description that names another one is not about this one.
     return (settings if settings.get("file", path.name) == path.name else {}), path
@@ -161,11 +173,19 @@ _SETTINGS: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
+MAX_DESCRIPTION_BYTES = 1_000_000
+"""A thousand modalities take a tenth of it."""
+
+
 def _read_toml(path: Path) -> dict[str, Any]:
+    if not is_file(path):
+        raise UserError(f"{str(path)!r} is no file; expected a data.toml")
+    if (size := path.stat().st_size) > MAX_DESCRIPTION_BYTES:
+        raise UserError(f"{str(path)!r} has {size} bytes; expected a data.toml of at most {MAX_DESCRIPTION_BYTES}")
     try:
         settings = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{str(path)!r} is not TOML: {_one_line(error)}") from error
+        raise UserError(f"{str(path)!r} is not TOML: {one_line(error)}") from error
     for key, value in settings.items():
         if key not in _SETTINGS:
             raise unknown_name(f"key in {str(path)!r}:", key, _SETTINGS)
@@ -189,14 +209,15 @@ class _Files:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.parts: dict[Split, Arrays] = {}
+        self.is_folder = is_folder(path)  # whether the files themselves are the splits
+        self.parts: dict[Split, Mapping[str, Member]] = {}
         self._counted: tuple[str, list[int]] | None = None  # a key and its samples in each file
-        if not path.is_dir():
-            self.parts["weights"] = _open_npz(path)
+        if not self.is_folder:
+            self.parts["weights"] = open_npz(path)
         else:
             for part, names in _PARTS.items():
-                if found := [path / name for name in names if (path / name).is_file()]:
-                    self.parts[part] = _open_npz(found[0])
+                if found := [path / name for name in names if is_file(path / name)]:
+                    self.parts[part] = open_npz(found[0])
                 elif part != "architecture":
                     raise UserError(
                         f"folder {str(path)!r} has no {names[0]}; expected train.npz, val.npz and test.npz: for a "
@@ -210,15 +231,20 @@ class _Files:
                     "give all files the same keys"
                 )
 
-    @property
-    def is_folder(self) -> bool:
-        """Whether the files themselves are the splits."""
-        return self.path.is_dir()
+    def check_size(self, keys: Sequence[str]) -> None:
+        """Refuses arrays that would take more memory than there is, before any is read.
+
+        Raises:
+            UserError: If a key is not in the files, or the arrays are too large together.
+        """
+        for key in keys:
+            self._check(key)
+        check_size([arrays[key] for arrays in self.parts.values() for key in keys])
 
     def first(self, key: str) -> NDArray[Any]:
         """An array that is not one row per sample, such as the names of classes: that of the first file."""
         self._check(key)
-        return self.parts["weights"][key]()
+        return self.parts["weights"][key].read()
 
     def samples(self, key: str) -> NDArray[Any]:
         """An array with one row per sample: the files' one after the other.
@@ -228,7 +254,7 @@ class _Files:
                 sample, or from an array read before in the number of samples of a file.
         """
         self._check(key)
-        read = [arrays[key]() for arrays in self.parts.values()]
+        read = [arrays[key].read() for arrays in self.parts.values()]
         if not all(array.ndim for array in read):
             raise UserError(f"key {key!r} of {str(self.path)!r} is a single value; expected one row per sample")
         if len({array.shape[1:] for array in read}) > 1:
@@ -256,59 +282,6 @@ class _Files:
     def _check(self, key: str) -> None:
         if key not in self.keys:
             raise unknown_name(f"key in {str(self.path)!r}:", key, self.keys)
-
-
-def _open_npz(path: Path) -> Arrays:
-    if not path.is_file():
-        raise UserError(f"{str(path)!r} is no file; expected an .npz")
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_BARE_ARRAY))
-    except OSError as error:
-        raise UserError(f"{str(path)!r} cannot be read: {_one_line(error)}") from error
-    if not start:
-        raise UserError(f"{str(path)!r} is empty; write it again with numpy.savez")
-    if start == _BARE_ARRAY:
-        raise UserError(f"{str(path)!r} holds one bare array; expected an .npz with named arrays: use numpy.savez")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-    except (OSError, ValueError, *_DAMAGED) as error:
-        raise UserError(
-            f"{str(path)!r} is no .npz, or is damaged: {_one_line(error)}; write it again with numpy.savez"
-        ) from error
-    keys = [member.removesuffix(".npy") for member in members if member.endswith(".npy")]
-    if not keys:
-        raise UserError(f"{str(path)!r} holds no arrays; write it again with numpy.savez")
-    if len(set(keys)) < len(keys):
-        raise UserError(f"{str(path)!r} holds an array twice under one name; write it again with numpy.savez")
-    return {key: partial(_read_array, path, key) for key in keys}
-
-
-_BARE_ARRAY = b"\x93NUMPY"
-"""How an `.npy` begins."""
-
-_DAMAGED = (EOFError, MemoryError, NotImplementedError, OverflowError, RuntimeError, zipfile.BadZipFile, zlib.error)
-"""What zipfile, zlib and numpy raise on damaged or encrypted archives, besides OSError and ValueError."""
-
-
-def _read_array(path: Path, key: str) -> NDArray[Any]:
-    try:
-        with zipfile.ZipFile(path) as archive, archive.open(f"{key}.npy") as member:
-            return np.lib.format.read_array(member, allow_pickle=False)
-    except (OSError, ValueError, KeyError, *_DAMAGED) as error:
-        if "pickle" in str(error) or "Object arrays" in str(error):
-            raise UserError(
-                f"key {key!r} of {str(path)!r} holds Python objects, which would have to be unpickled; "
-                "store numbers or fixed-width words, as with astype(str)"
-            ) from error
-        raise UserError(
-            f"key {key!r} of {str(path)!r} cannot be read: {_one_line(error)}; write it again with numpy.savez"
-        ) from error
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _describe(
@@ -348,7 +321,9 @@ def _describe(
     for name, key in settings.get("present", {}).items():
         if name not in columns:
             raise unknown_name("modality in present:", str(name), columns)
-        present[name] = str(key)
+        if not isinstance(key, str):
+            raise UserError(f"present of modality {name!r} is {reprlib.repr(key)}; expected the key of its mask")
+        present[name] = key
     for name, wanted in columns.items():
         if target in wanted:
             raise UserError(f"key {target!r} is the target and among the modalities ({name}); leave it out of them")
@@ -372,14 +347,21 @@ def parse_modalities(named: str | Sequence[str] | Mapping[str, str]) -> dict[str
         UserError: If a name is empty, given twice, or no name at all.
     """
     if isinstance(named, Mapping):
-        return {str(name): str(kind or "") for name, kind in named.items()}
+        for name, kind in named.items():
+            if not isinstance(kind, str | None):
+                raise UserError(
+                    f"kind of modality {name!r} is {reprlib.repr(kind)}; expected a word, or '' to read it off"
+                )
+        return {str(name): kind or "" for name, kind in named.items()}
     kinds: dict[str, str] = {}
     for part in named.split(",") if isinstance(named, str) else named:
         if not isinstance(part, str):
-            raise UserError(f"modalities {named!r} hold {part!r}; expected names, such as image,words:tokens")
+            raise UserError(
+                f"modalities {reprlib.repr(named)} hold {part!r}; expected names, such as image,words:tokens"
+            )
         name, _, kind = part.strip().partition(":")
         if not name:
-            raise UserError(f"modalities {named!r} hold an empty name; expected such as image,words:tokens")
+            raise UserError(f"modalities {reprlib.repr(named)} hold an empty name; expected such as image,words:tokens")
         if name in kinds:
             raise UserError(f"modality {name!r} is named twice; name it once")
         kinds[name] = kind
@@ -406,13 +388,14 @@ def _keyed(keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 def _key_list(label: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value or not all(isinstance(key, str) for key in value):
-        raise UserError(f"{label} is {value!r}; expected a list of keys, one per depth")
+        raise UserError(f"{label} is {reprlib.repr(value)}; expected a list of keys, one per depth")
     return tuple(value)
 
 
 def _build(files: _Files, description: Description, seed: int) -> FusionData:
     for name in description.modalities:
         check_name(name)
+    files.check_size(description.keys())
     targets = files.samples(description.target)
     values: dict[str, Any] = {}
     for name, keys in description.modalities.items():
@@ -431,7 +414,7 @@ def _build(files: _Files, description: Description, seed: int) -> FusionData:
         splits=splits,
         kinds=description.kinds,
         present={name: files.samples(key) for name, key in description.present.items()},
-        name=files.path.resolve().stem,
+        name=printable(files.path.resolve().stem),
         class_names=None if description.class_names is None else _names(description.class_names, files),
         seed=seed,
     )
@@ -442,4 +425,4 @@ def _names(key: str, files: _Files) -> list[str]:
     names = files.first(key)
     if names.ndim != 1:
         raise UserError(f"key {key!r} has shape {names.shape}; expected the names of the classes, (classes,)")
-    return [str(name) for name in (names.astype(str) if names.dtype.kind == "S" else names).tolist()]
+    return [str(name) for name in as_words(f"key {key!r}", plain_array(f"key {key!r}", names)).tolist()]

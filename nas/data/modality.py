@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from nas.data.fusion_data import KINDS, Kind, Modality
 from nas.errors import UserError, unknown_name
 
 MAX_TOKEN_ID = 1_000_000
-"""A larger id would be given an embedding table that no memory holds; such numbers are hashes or codes, not ids."""
+"""The table from ids to rows of the embedding takes 4 MB up to here; larger numbers are hashes or codes, not ids."""
 
 _COMPACT = (np.uint8, np.int8, np.int16, np.float16, np.float32)
 """Number types kept as they are, to save memory; encoders convert batch by batch."""
@@ -39,9 +40,35 @@ def plain_array(label: str, value: ArrayLike | Sequence[ArrayLike]) -> NDArray[A
             f"{label} holds Python objects (shape {array.shape}); expected numbers: convert it, for example with "
             "astype('float32') or, for words of a target, astype(str)"
         )
+    if array.dtype.names is not None:
+        raise UserError(
+            f"{label} is a structured array with fields {_listed(array.dtype.names)}; expected one number or word a "
+            "place: give every field as an array of its own"
+        )
     if np.ma.is_masked(value):  # numpy would hand out whatever stands under the mask
         raise UserError(f"{label} holds masked values; fill or drop them, or mark a modality absent with present={{…}}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def as_words(label: str, array: NDArray[Any]) -> NDArray[Any]:
+    """Words of bytes or letters as words of letters, anything else as it is.
+
+    Bytes are read as UTF-8; those that are not stay escaped, as `repr` shows them.
+
+    Args:
+        label: What it is, for the message.
+        array: As `plain_array` makes it.
+
+    Raises:
+        UserError: If words hold numbers that are no letters, as only a damaged file does.
+    """
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8", "backslashreplace")
+    if array.dtype.kind == "U" and array.nbytes:
+        codes = np.ascontiguousarray(array).view(np.uint32)
+        if codes.max() > sys.maxunicode:
+            raise UserError(f"{label} holds words with the letter number {codes.max()}, which is none; write it again")
+    return array
 
 
 def make_modality(
@@ -188,6 +215,11 @@ def _blanked(array: NDArray[Any], present: NDArray[np.bool_] | None) -> NDArray[
     array = array.copy()
     array[~present] = 0
     return array
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, quoted."""
+    return ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
 
 
 def _one_line(error: Exception) -> str:

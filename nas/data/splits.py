@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.data.fusion_data import SPLITS, Split
-from nas.data.modality import plain_array
+from nas.data.modality import as_words, plain_array
 from nas.data.targets import Targets
 from nas.errors import UserError, unknown_name
 
@@ -111,8 +111,7 @@ def _strata(targets: Targets) -> NDArray[np.int64]:
 def _from_array(array: NDArray[Any], count: int) -> NDArray[np.int64]:
     if array.shape != (count,):
         raise UserError(f"split has shape {array.shape}, but there are {count} samples; expected ({count},)")
-    if array.dtype.kind == "S":
-        array = array.astype(str)
+    array = as_words("split", array)
     values = np.unique(array).tolist()
     known: dict[Any, int] = {0: 0, 1: 1, 2: 2}
     if array.dtype.kind == "U":

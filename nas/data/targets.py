@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.data.fusion_data import TASKS, Task
-from nas.data.modality import plain_array
+from nas.data.modality import as_words, plain_array
 from nas.errors import UserError, unknown_name
 
 _EXACT = 2**53
 """Up to here float64 tells all whole numbers apart; what is larger is no class."""
+
+MAX_OUTPUTS = 2000
+"""Classes, labels or numbers to predict. A search holds every output of hundreds of choices for 2,048 samples, which
+takes 2 GB at this size."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -42,13 +46,12 @@ def make_targets(value: ArrayLike, task: str | None = None, class_names: Sequenc
             are taken in ascending order; None names the classes after their labels, sorted.
 
     Raises:
-        UserError: If the task is unknown, cannot be told or does not fit, or values are missing.
+        UserError: If the task is unknown, cannot be told or does not fit, values are missing, or there are more than
+            `MAX_OUTPUTS`.
     """
     if task is not None and task not in TASKS:
         raise unknown_name("task", str(task), TASKS)
-    array = plain_array("the target", value)
-    if array.dtype.kind == "S":
-        array = array.astype(str)
+    array = as_words("the target", plain_array("the target", value))
     if array.dtype.kind not in "biufU" or array.ndim not in (1, 2):
         raise UserError(
             f"the target is {array.dtype} of shape {array.shape}; expected (n,) labels or numbers, or (n, outputs)"
@@ -60,11 +63,27 @@ def make_targets(value: ArrayLike, task: str | None = None, class_names: Sequenc
         raise UserError(f"the target has NaN or infinity in {missing} places; drop those samples")
     match task or _read_task(array):
         case "classification":
-            return _classes(array, class_names)
+            made = _classes(array, class_names)
         case "multilabel":
-            return _labels(array, class_names)
+            made = _labels(array, class_names)
         case _:
-            return _quantities(array, class_names)
+            made = _quantities(array, class_names)
+    count = made.values.shape[1] if made.values.ndim == 2 else len(made.class_names)
+    if count > MAX_OUTPUTS:
+        what, remedy = _TOO_MANY[made.task]
+        raise UserError(
+            f"the target has {count} {what}; expected at most {MAX_OUTPUTS}, since a search holds a score of each for "
+            f"every choice: {remedy}"
+        )
+    return made
+
+
+_TOO_MANY: Mapping[Task, tuple[str, str]] = {
+    "classification": ("classes", "merge or drop rare ones, or use task='regression' for a quantity"),
+    "multilabel": ("labels", "merge or drop rare ones"),
+    "regression": ("columns", "predict fewer, such as the first components of a PCA"),
+}
+"""Task to what there is too much of, and what to do."""
 
 
 def _read_task(array: NDArray[Any]) -> Task:

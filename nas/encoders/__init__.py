@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import torch
 from numpy.typing import NDArray
 
 from nas.data.fusion_data import FusionData, Kind
+from nas.data.modality import MAX_TOKEN_ID
 from nas.encoders.base import Encoder, Standardize
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
@@ -17,6 +20,7 @@ from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.tokens import TokenEncoder
 from nas.encoders.vector import VectorEncoder
 from nas.errors import UserError, unknown_name
+from nas.fields import Form, Number, Several, Whole, check_all, told
 
 EncoderBuilder = Callable[[FusionData, str], Encoder]
 """Builds an encoder for one modality of a data set; called anew, with fresh weights, for every network."""
@@ -33,8 +37,7 @@ def _sequence(data: FusionData, name: str) -> Encoder:
 
 
 def _tokens(data: FusionData, name: str) -> Encoder:
-    # Ids beyond those of the weights split would have an untrained embedding: they are read as padding.
-    return TokenEncoder(int(_weights_arrays(data, name)[0].max()) + 1)
+    return TokenEncoder.fit(_weights_arrays(data, name)[0])
 
 
 def _map(data: FusionData, name: str) -> Encoder:
@@ -79,16 +82,73 @@ def build_encoders(data: FusionData, builders: Mapping[str, EncoderBuilder] | No
     }
 
 
+MAX_NUMBERS = 2**30
+"""Weights and statistics of one encoder, 4 GiB of them."""
+
+MAX_NESTING = 4
+"""Encoders within encoders."""
+
+
+@dataclass(frozen=True)
+class _Blueprint:
+    """A blueprint within another one, which is checked when it is built."""
+
+    words: str = "a blueprint"
+
+    def allows(self, value: Any) -> bool:
+        return isinstance(value, Mapping)
+
+
+_WIDTHS = Several(Whole(1, 2**16), 1, 64)
+_RATE = Number("from 0 to 1", high=1.0, below=False)
+_FEATURES = Whole(1, 10**7)
+
+_FORMS: Mapping[str, Mapping[str, Form]] = {
+    "vector": {"features": _FEATURES, "widths": _WIDTHS, "dropout_rate": _RATE},
+    "sequence": {
+        "features": _FEATURES,
+        "widths": _WIDTHS,
+        "kernel_size": Whole(1, 1023),
+        "dropout_rate": _RATE,
+    },
+    "tokens": {"vocabulary": Whole(1, 2**31), "widths": _WIDTHS, "dropout_rate": _RATE},
+    "map": {"shape": Several(Whole(1, 2**20), 3, 3), "widths": _WIDTHS, "dropout_rate": _RATE},
+    "features": {"shapes": Several(Several(_FEATURES, 1, 3), 1, 512)},
+    "frozen": {"inner": _Blueprint(), "features": _Blueprint()},
+}
+"""What every kind of encoder is made from."""
+
+_OPTIONAL: Mapping[str, Mapping[str, Form]] = {"tokens": {"max_id": Whole(0, MAX_TOKEN_ID)}}
+"""What some encoders of a kind are made from besides."""
+
+
 def from_blueprint(blueprint: Mapping[str, Any]) -> Encoder:
     """An encoder without weights or statistics, to load a state into; the inverse of `Encoder.blueprint`.
 
     Raises:
-        UserError: If the blueprint names an unknown encoder or lacks a field.
+        UserError: If the blueprint names an unknown encoder, lacks a field, holds one of another form, or asks for more
+            than `MAX_NUMBERS`; before memory is taken for it.
     """
-    kind = None
+    with torch.device("meta"):
+        sketch = _build(blueprint)
+    count = sum(tensor.numel() for tensor in sketch.state_dict().values())
+    if count > MAX_NUMBERS:
+        raise UserError(f"the blueprint of an encoder asks for {count:,} numbers, more than {MAX_NUMBERS:,}")
+    return _build(blueprint)
+
+
+def _build(blueprint: Mapping[str, Any], nesting: int = 1) -> Encoder:
+    if not isinstance(blueprint, Mapping):
+        raise UserError(f"the blueprint of a None encoder is garbled: it is {told(blueprint)}")
+    values = dict(blueprint)
+    kind = values.pop("encoder", None)
+    if not isinstance(kind, str) or kind not in _FORMS:
+        raise unknown_name("encoder", kind[:60] if isinstance(kind, str) else told(kind), _FORMS)
+    if nesting > MAX_NESTING:
+        raise UserError(f"a blueprint holds others more than {MAX_NESTING} deep, which no encoder of ours does")
     try:
-        values = dict(blueprint)
-        kind = values.pop("encoder", None)
+        optional = {name: form for name, form in _OPTIONAL.get(kind, {}).items() if name in values}
+        check_all(values, {**_FORMS[kind], **optional}, "field")
         match kind:
             case "vector":
                 return VectorEncoder(Standardize.blank(values["features"]), **values)
@@ -101,16 +161,15 @@ def from_blueprint(blueprint: Mapping[str, Any]) -> Encoder:
                 return MapEncoder(Standardize.blank(values["shape"][0], 1, 1), **values)
             case "features":
                 shapes = values["shapes"]
-                blanks = [Standardize.blank(*_statistics_shape(shape)) for shape in shapes]
-                return FeaturesEncoder(blanks, shapes)
-            case "frozen":
-                features = from_blueprint(values["features"])
-                assert isinstance(features, FeaturesEncoder)
-                return FrozenEncoder(from_blueprint(values["inner"]), features)
-    except (AssertionError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # torch refuses sizes below zero, or beyond all memory, with a RuntimeError.
-        raise UserError(f"the blueprint of a {kind} encoder is garbled: {error!r}") from error
-    raise unknown_name("encoder", str(kind), [*DEFAULT_ENCODERS, "frozen"])
+                return FeaturesEncoder([Standardize.blank(*_statistics_shape(shape)) for shape in shapes], shapes)
+            case _:
+                features = _build(values["features"], nesting + 1)
+                if not isinstance(features, FeaturesEncoder):
+                    raise UserError("its features must be a features encoder")
+                return FrozenEncoder(_build(values["inner"], nesting + 1), features)
+    except (RuntimeError, UserError) as error:
+        # torch refuses sizes that overflow when they are multiplied with a RuntimeError.
+        raise UserError(f"the blueprint of a {kind} encoder is garbled: {error}") from error
 
 
 def _statistics_shape(shape: Sequence[int]) -> tuple[int, ...]:

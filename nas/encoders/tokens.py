@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.encoders.base import Encoder, State, sequence_tap_source, tap_from_sequence
@@ -17,28 +21,62 @@ class TokenEncoder(Encoder):
     A tap is scaled by length / (tokens that are there), so that its mean over time is the mean over real tokens:
     exactly up to `MAX_TIME` tokens, about so where longer texts are averaged down to that.
 
+    An id that training did not see is read as padding. Where the ids seen have gaps, `rows` maps each to its row of the
+    embedding, so that the embedding is as large as the number of different ids, however large these are.
+
     Args:
-        vocabulary: Number of token ids, padding included; a larger id at run time is read as padding.
+        vocabulary: Rows of the embedding: the number of different ids, padding included.
+        max_id: The largest id that `rows` maps; None if every id is its own row.
         widths: Channels of the embedding and of every further layer; as many taps.
         dropout_rate: After every layer, 0 to 1.
     """
 
-    def __init__(self, vocabulary: int, *, widths: Sequence[int] = (48, 64, 96), dropout_rate: float = 0.3) -> None:
+    rows: Tensor | None
+
+    def __init__(
+        self,
+        vocabulary: int,
+        *,
+        max_id: int | None = None,
+        widths: Sequence[int] = (48, 64, 96),
+        dropout_rate: float = 0.3,
+    ) -> None:
         super().__init__()
+        if max_id is not None and max_id < 0:
+            raise ValueError(f"max_id must be 0 or more, got {max_id}")
         self.channels = tuple(widths)
         self.blueprint = {
             "encoder": "tokens",
             "vocabulary": vocabulary,
+            **({} if max_id is None else {"max_id": max_id}),
             "widths": list(widths),
             "dropout_rate": dropout_rate,
         }
         self.vocabulary = vocabulary
+        # A table instead of torch.searchsorted, which ONNX does not have; the entry behind the largest id is padding.
+        self.register_buffer("rows", None if max_id is None else torch.zeros(max_id + 2, dtype=torch.int32))
         self.embedding = nn.Embedding(vocabulary, widths[0], padding_idx=0)
         self.dropout = nn.Dropout(dropout_rate)
         self.stages = nn.ModuleList(
             nn.Sequential(nn.Conv1d(before, after, 3, padding=1), nn.ReLU(), nn.Dropout(dropout_rate))
             for before, after in pairwise(widths)
         )
+
+    @classmethod
+    def fit(cls, array: NDArray[Any]) -> TokenEncoder:
+        """An encoder of the ids that some samples hold.
+
+        Args:
+            array: Samples of the weights split, (n, length) of ids from 0.
+        """
+        seen = np.union1d(array, 0).astype(np.int64)
+        highest = int(seen[-1])
+        if len(seen) == highest + 1:
+            return cls(len(seen))
+        encoder = cls(len(seen), max_id=highest)
+        assert encoder.rows is not None
+        encoder.rows[torch.from_numpy(seen)] = torch.arange(len(seen), dtype=torch.int32)
+        return encoder
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, length) integers,) to taps (batch, at most MAX_TIME, width)."""
@@ -47,7 +85,9 @@ class TokenEncoder(Encoder):
     def begin(self, inputs: Sequence[Tensor]) -> State:
         """The embedded tokens (batch, length, width), which of them are there, and the scale of the taps."""
         tokens = inputs[0].long()
-        tokens = tokens.masked_fill(tokens >= self.vocabulary, 0)
+        if self.rows is not None:
+            tokens = self.rows[tokens.clamp(0, len(self.rows) - 1)].long()
+        tokens = tokens.masked_fill((tokens < 0) | (tokens >= self.vocabulary), 0)
         hidden = self.dropout(self.embedding(tokens))
         mask = (tokens != 0).unsqueeze(2).to(hidden.dtype)
         scale = tokens.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
@@ -67,16 +107,17 @@ class TokenEncoder(Encoder):
         """The embedding is layer 0, then one Sequential a layer."""
         name, length = inputs[0], shapes[0][0]
         further = range(1, depths[-1] + 1)
-
+        rows = {} if self.rows is None else {"rows": "rows"}
         return TapsSource(
             doc=f"Embedding of {name}, then convolutions; the mean of a tap over time is that over real tokens.",
-            members={"embedding": "embedding", **{f"layer{depth}": f"stages.{depth - 1}" for depth in further}},
+            members={**rows, "embedding": "embedding", **{f"layer{depth}": f"stages.{depth - 1}" for depth in further}},
             layers=[
                 f"if {name}.shape[1] != {length}:",
                 f'    raise ValueError(f"expected {length} tokens, got {{{name}.shape[1]}}; pad with 0 or cut")',
                 "# An id that training did not see is read as padding.",
                 f"{name} = {name}.long()",
-                f"{name} = {name}.masked_fill({name} >= {self.vocabulary}, 0)",
+                *([f"{name} = self.rows[{name}.clamp(0, len(self.rows) - 1)].long()"] if rows else []),
+                f"{name} = {name}.masked_fill(({name} < 0) | ({name} >= {self.vocabulary}), 0)",
                 f"mask = ({name} != 0).unsqueeze(2).float()",
                 f"scale = {length} / mask.sum(dim=1, keepdim=True).clamp(min=1)",
                 f"layer0 = self.embedding({name}) * mask",

@@ -12,7 +12,9 @@ from nas.data import FusionData
 from nas.errors import UserError, is_full_disk, unknown_name
 from nas.export.formats import FORMATS
 from nas.export.subject import Subject
-from nas.runs import RunFolder, write_atomically
+from nas.files import Folder, folder_to_write
+from nas.locking import owned
+from nas.runs import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +64,30 @@ def export(
         UserError: If a format is unknown, not installed, cannot do without encoders; the run is
             damaged or its data not there; an exported network disagrees; or `out` cannot be written.
     """
+    if out is None:
+        with RunFolder.claimed(run) as folder:
+            return write_exports(folder, folder.inner("exports"), formats, data=data, encoders=encoders)
+    target = folder_to_write(out)
+    with owned(target):
+        return write_exports(RunFolder.open(run), target, formats, data=data, encoders=encoders)
+
+
+def write_exports(
+    run: RunFolder,
+    target: Folder,
+    formats: Sequence[str] | None,
+    *,
+    data: FusionData | str | Path | None = None,
+    encoders: bool = True,
+) -> list[ExportedFile]:
+    """The same for a folder to write to that the caller owns; see `export`."""
     names = _chosen(formats, encoders=encoders)
-    folder = RunFolder.open(run)
-    subject = Subject(folder, names, data, encoders=encoders)
-    where = Path(out) if out is not None else folder.exports
+    subject = Subject(run, names, data, encoders=encoders)
     files: list[ExportedFile] = []
     with TemporaryDirectory() as temporary:
         for name in names:
+            Folder(temporary).make(name)
             staged = Path(temporary, name)
-            staged.mkdir()
             difference = _write(subject, name, staged)
             files += [
                 ExportedFile(path=file, format=name, difference=difference)
@@ -78,14 +95,11 @@ def export(
                 if file.is_file()
             ]
         try:
-            where.mkdir(parents=True, exist_ok=True)
-            return [
-                replace(file, path=write_atomically(where / file.path.name, file.path.read_bytes())) for file in files
-            ]
+            return [replace(file, path=target.write_bytes(file.path.name, file.path.read_bytes())) for file in files]
         except OSError as error:
             if is_full_disk(error):  # no mistake in what was given, and no reason to give up the run
                 raise
-            raise UserError(f"cannot write to {str(where)!r}: {error.strerror}; name another --out") from error
+            raise UserError(f"cannot write to {str(target.path)!r}: {error.strerror}; name another --out") from error
 
 
 def _chosen(formats: Sequence[str] | None, *, encoders: bool) -> list[str]:
@@ -112,4 +126,4 @@ def _write(subject: Subject, name: str, folder: Path) -> float | None:
         raise UserError(f"{' '.join(message.split())[:300]}; is the run damaged?") from error
 
 
-__all__ = ["FORMATS", "ExportedFile", "export"]
+__all__ = ["FORMATS", "ExportedFile", "export", "write_exports"]

@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from nas.architecture import Architecture
 from nas.load import saved_row
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
+from nas.report.verdict import recorded_verdict
 
 _OUTPUTS = {"classification": "one logit per class", "multilabel": "one logit per label", "regression": "quantities"}
 
@@ -63,13 +64,14 @@ def to_card(
     }
     deepest = architecture.deepest()
     found = saved_row(summary)
+    verdict = recorded_verdict(summary)
     environment = Environment(
         loader=PackageLoader("nas.export", "."), undefined=StrictUndefined, finalize=_cell, keep_trailing_newline=True
     )
     return environment.get_template("card.md.j2").render(
         data=data,
         architecture=_headline(architecture),
-        verdict=summary["verdict"] or ["Nothing was compared."],
+        verdict=verdict.lines() if verdict else ["Nothing was compared."],
         modalities=[
             {
                 "name": name,

@@ -1,6 +1,6 @@
 """Runs one exported network in a process of its own; unless it is ours to load, where this package is hidden.
 
-    python -P check.py FORMAT FILE SAMPLES OUTPUTS
+    check.py FORMAT FILE SAMPLES OUTPUTS          (started by `nas.isolation`)
 
 FORMAT is safetensors, python, torch or onnx. SAMPLES is a safetensors file of the network's inputs, whose metadata tell
 their order; OUTPUTS is one of what the network makes of them, of the first ones each by itself, then of all the others.

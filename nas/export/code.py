@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import ast
 import re
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nas.errors import UserError
 from nas.export.classes import ClassWriter, safe
 from nas.export.network_code import network_source
 from nas.export.portable import Portable
+from nas.isolation import run_python
 
 LINE_LENGTH = 88
 """Ruff's own default, so that the file is clean in anybody's project."""
@@ -104,10 +104,11 @@ def _classes(names: Sequence[str]) -> str:
 
 def formatted(text: str) -> str:
     """Python text as ruff lays it out by default, whatever the settings of the project around it."""
-    command = [sys.executable, "-m", "ruff", "format", "--isolated", "--quiet", "--stdin-filename", "network.py", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    options = ["format", "--isolated", "--no-cache", "--quiet", "--stdin-filename", "network.py", "-"]
+    code, printed, told = run_python("ruff", options, given=text)
+    if code:
+        raise UserError(f"ruff, which lays out exported code, does not run: {told.strip()[-200:]}")
+    return printed
 
 
 def with_shapes(text: str, shapes: Mapping[int, str]) -> str:

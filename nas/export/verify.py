@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,11 +13,10 @@ from torch import Tensor
 
 from nas.errors import UserError
 from nas.export.portable import Portable
+from nas.isolation import run_python
 
 TOLERANCE = 1e-4
 """Largest difference of an output, in units of the largest output or of 1: some hundred roundings of float32."""
-
-_SECONDS = 300
 
 
 def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) -> tuple[float, dict[int, str]]:
@@ -54,16 +50,12 @@ def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) 
         copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
         save_file(dict(zip(portable.names, copies, strict=True)), samples, metadata=order)
         script = Path(__file__).with_name("check.py")
-        # -P: the modules beside the script would hide others of the same name.
-        command = [sys.executable, "-P", str(script), kind, str(file), str(samples), str(outputs)]
-        paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-        here = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS, env=here)
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        code, printed, told = run_python(str(script), [kind, str(file.resolve()), str(samples), str(outputs)])
+        if code:
+            last = (told.strip().splitlines() or [f"exit code {code}"])[-1]
             raise UserError(f"the exported {file.name} does not run by itself ({last[:200]}); nothing was written")
         found = load_file(outputs)["outputs"]
-        shapes = {int(line): shape for line, shape in json.loads(done.stdout).items()}
+        shapes = {int(line): shape for line, shape in json.loads(printed).items()}
     difference = largest_difference(found, expected)
     if not difference <= TOLERANCE:  # not a number, too, is no agreement
         raise UserError(

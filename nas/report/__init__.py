@@ -9,10 +9,14 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+import nas.report.import_matplotlib  # noqa: F401  # before anything else imports it
 from nas.errors import UserError
+from nas.files import Folder, folder_to_write
+from nas.locking import owned
 from nas.report.comparison import groups
 from nas.report.comparison_page import render_comparison
 from nas.report.damage import damage_told
+from nas.report.extent import drawable
 from nas.report.figures import Drawn, draw_all, draw_comparison
 from nas.report.film import film
 from nas.report.frame import inline_svg
@@ -21,7 +25,9 @@ from nas.report.style import to_png, to_svg
 from nas.report.tables import own_records
 from nas.runs import RunFolder
 
-__all__ = ["report"]
+__all__ = ["draw_report", "render_report", "report"]
+
+_File = tuple[Drawn, bytes, bytes]  # a figure as SVG and as PNG
 
 
 def report(run: str | Path | Sequence[str | Path], out: str | Path | None = None) -> Path:
@@ -43,13 +49,31 @@ def report(run: str | Path | Sequence[str | Path], out: str | Path | None = None
         if len(run) != 1:
             return _compare([RunFolder.open(one) for one in run], out)
         (run,) = run
-    folder = RunFolder.open(run)
-    summary = folder.read_summary()
-    metrics = folder.read_metrics() if folder.metrics.is_file() else []
-    with damage_told(f"{str(folder.summary)!r} or metrics.jsonl beside it"):
+    if out is None:
+        with RunFolder.claimed(run) as folder:
+            return draw_report(folder, folder)
+    target = folder_to_write(out)
+    with owned(target):
+        return draw_report(RunFolder.open(run), target)
+
+
+def draw_report(run: RunFolder, target: Folder) -> Path:
+    """The same for one run and a folder to write to that the caller owns; see `report`."""
+    return _write(target, *render_report(run))
+
+
+def render_report(run: RunFolder) -> tuple[list[_File], str]:
+    """The figures of a run as files, and its page; nothing is written.
+
+    Raises:
+        UserError: If a file of the run is missing or damaged.
+    """
+    summary = run.read_summary()
+    metrics = run.read_metrics() if run.exists("metrics.jsonl") else []
+    with damage_told(f"{str(run.summary)!r} or metrics.jsonl beside it"):
+        summary, metrics = drawable(summary, metrics)
         drawn = _files(draw_all(summary, metrics))
-        page = render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)))
-    return _write(RunFolder(out) if out is not None else folder, drawn, page)
+        return drawn, render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)))
 
 
 def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:
@@ -58,8 +82,8 @@ def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:
         raise UserError(f"expected different runs to compare, got {[str(folder.path) for folder in folders]}")
     if out is None:
         raise UserError("a comparison needs a folder of its own; name one with --out")
-    target = RunFolder(out)
-    if any(file.exists() for file in (target.config, target.summary, target.metrics)):
+    target = folder_to_write(out)
+    if any(target.exists(name) for name in ("config.toml", "summary.json", "metrics.jsonl")):
         raise UserError(
             f"{str(target.path)!r} is a run, whose own report would be lost; choose another folder with --out"
         )
@@ -67,13 +91,14 @@ def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:
     pages = {
         name: quote(os.path.relpath(folder.report.resolve(), target.path.resolve()), errors="surrogateescape")
         for name, folder in zip(summaries, folders, strict=True)
-        if folder.report.is_file()
+        if folder.is_file("report.html")
     }
     with damage_told(f"summary.json of one of {[str(folder.path) for folder in folders]}"):
         found = groups(summaries, pages)
         drawn = _files(draw_comparison(found))
         page = render_comparison(found, _inlined(drawn))
-    return _write(target, drawn, page)
+    with owned(target):
+        return _write(target, drawn, page)
 
 
 def _names(folders: Sequence[RunFolder]) -> list[str]:
@@ -85,9 +110,6 @@ def _names(folders: Sequence[RunFolder]) -> list[str]:
     return ["/".join(path[-depth:]) for path in parts]
 
 
-_File = tuple[Drawn, bytes, bytes]  # a figure as SVG and as PNG
-
-
 def _files(figures: Sequence[Drawn]) -> list[_File]:
     return [(drawn, to_svg(drawn.figure), to_png(drawn.figure)) for drawn in figures]
 
@@ -96,7 +118,7 @@ def _inlined(files: Sequence[_File]) -> dict[str, Markup]:
     return {drawn.name: inline_svg(svg, drawn.name, drawn.alt, drawn.tips) for drawn, svg, _ in files}
 
 
-def _write(target: RunFolder, files: Sequence[_File], page: str) -> Path:
+def _write(target: Folder, files: Sequence[_File], page: str) -> Path:
     try:
         for drawn, svg, png in files:
             target.write_bytes(f"figures/{drawn.name}.svg", svg)

@@ -209,13 +209,8 @@ def _node(axes: Axes, node: Node, colours: Mapping[str, str]) -> None:
     )
     name = f"{clean(only)} alone" if node.operation == "carry" and only else clean(node.operation).replace("_", " ")
     words = wrap(name, 14)
-    known = not math.isnan(node.belief)
-    raised = 0.12 if known else 0.0
     style: dict[str, Any] = {"ha": "left", "va": "center", "zorder": 8, "linespacing": 1.1}
-    axes.text(left + 0.3, NODE_Y + raised, words, fontsize=8.6, **style)
-    if known:
-        lower = 0.19 if "\n" in words else 0.13
-        axes.text(left + 0.3, NODE_Y - lower, f"belief {100 * node.belief:.0f} %", fontsize=7.5, color=SOFT, **style)
+    axes.text(left + 0.3, NODE_Y, words, fontsize=8.6, **style)
     _junction(axes, node)
 
 

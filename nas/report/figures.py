@@ -307,7 +307,7 @@ def _panels_csv(panels: Sequence[Panel]) -> str:
 
 def progress_panels(metrics: Sequence[Mapping[str, Any]], metric: str) -> list[Panel]:
     """The panels for which there are records: losses of the search, its entropy, encoders, the retraining."""
-    losses = {"train_loss": "weights split", "architecture_loss": "architecture split"}
+    losses = {"train_loss": "training", "architecture_loss": "held out"}
     search = [line for key, words in losses.items() for line in _of(words, curves(metrics, "search", key, "step"))]
     again = [line for key, words in losses.items() for line in _of(words, curves(metrics, "retrain", key, "epoch"))]
     unit, by = metric_words(metric), scale(metric)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.report.numbers import clean, count_text, number, score_text, seconds_text
+from nas.report.numbers import clean, count_text, node_words, number, score_text, seconds_text
 from nas.report.tables import HeatMap, heat_maps
 
 GUARDS = {
@@ -71,11 +71,11 @@ def _numbers(record: Mapping[str, Any]) -> dict[str, str]:
         "search step": count_text(number(record.get("step"))),
         "epoch": count_text(number(record.get("epoch"))),
         "time": seconds_text(number(record.get("seconds"))),
-        "loss, weights split": score_text(number(record.get("train_loss")), "loss"),
-        "loss, architecture split": score_text(number(record.get("architecture_loss")), "loss"),
+        "training loss": score_text(number(record.get("train_loss")), "loss"),
+        "held-out loss": score_text(number(record.get("architecture_loss")), "loss"),
     }
     for node, nats in (record.get("entropy") or {}).items():
-        found[f"entropy of {clean(node)}, nats"] = score_text(number(nats), "loss")
+        found[f"entropy at {node_words(node)}, nats"] = score_text(number(nats), "loss")
     for name, value in (record.get("guards") or {}).items():
         found[GUARDS.get(name, clean(name))] = score_text(number(value), "loss")
     return found

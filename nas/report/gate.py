@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
-from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, layout
-from nas.report.numbers import clean, count_text, number
+from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout
+from nas.report.numbers import clean, count_text, node_words, number
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
 
@@ -28,6 +28,12 @@ TITLE = 0.55
 GAP = 0.16
 
 LayerState = Literal["gate", "there", "run", "skipped"]
+
+
+def _done_by(node: Node) -> str:
+    """What a fusion node does, in words."""
+    names = ", ".join(node.modalities)
+    return f"{names} alone" if node.operation == "carry" else f"{clean(node.operation).replace('_', ' ')} of {names}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Lane:
     def nodes(self) -> str:
         """What it fuses, in words."""
         active = [node for node in self.plan.nodes if not node.is_idle]
-        return "; ".join(f"{clean(node.name)}: {node.operation} of {', '.join(node.modalities)}" for node in active)
+        return "; ".join(f"{node_words(node.name)}: {_done_by(node)}" for node in active)
 
     @property
     def in_words(self) -> str:

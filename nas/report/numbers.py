@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 from nas.statistics import Interval
@@ -21,6 +22,11 @@ def clean(text: Any, limit: int = 120) -> str:
     """Text for a label: one line, printable, of bounded length."""
     line = "".join(c if c.isprintable() else " " for c in str(text)[: limit + 1])
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def node_words(name: Any) -> str:
+    """A fusion node for people: "depth 1" for "fusion1", as in the words of an architecture."""
+    return re.sub(r"^fusion(?=\d+$)", "depth ", clean(name))
 
 
 def active_words(words: str) -> str:

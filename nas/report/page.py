@@ -31,6 +31,7 @@ from nas.report.numbers import (
 from nas.report.stability import Sureness, sureness
 from nas.report.style import GROUPS, modality_colours
 from nas.report.tables import Row, leaderboard_rows
+from nas.report.verdict import recorded_verdict
 
 
 def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film | None = None) -> str:
@@ -43,7 +44,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
     """
     metric = str(summary["metric"])
     rows = leaderboard_rows(summary)
-    verdict = [clean(sentence, 1000).replace("(-", "(−") for sentence in summary.get("verdict") or []]
+    verdict = recorded_verdict(summary)
     words = clean(summary.get("in_words") or "", 2000)
     sure = sureness(summary)
     return fill(
@@ -52,9 +53,8 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         figures=figures,
         film=film,
         colours=modality_colours([str(name) for name in summary["depths"]]),
-        headline=verdict[0] if verdict else words or "A run of fusenas",
-        sentences=verdict[1:],
-        answer=verdict[:1],
+        headline=verdict.headline if verdict else words or "A run of fusenas",
+        sentences=verdict.sentences if verdict else (),
         data_name=clean(summary["data"].get("name") or "unnamed data"),
         steps=[clean(step, 400) for step in _steps(summary, words)],
         space_words=_space_words(summary),
@@ -71,6 +71,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         num_seeds=len(summary.get("seeds") or []),
         pareto=_pareto(summary),
         missing=_missing(summary, metric),
+        left_out=[clean(words, 200) for words in summary.get("left_out") or []],
         repeat=_repeat(summary),
         command=clean(summary.get("command") or "", 2000),
         guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
@@ -88,6 +89,8 @@ def _steps(summary: Mapping[str, Any], words: str) -> list[str]:
 def _space_words(summary: Mapping[str, Any]) -> str:
     """How large the space is, in a sentence."""
     choices = [len(node["choices"]) for node in summary.get("nodes") or []]
+    if any("fusion nodes" in words for words in summary.get("left_out") or []):
+        return f"Its first {len(choices)} fusion nodes have {math.prod(choices):,} architectures."
     return f"{len(choices)} fusion nodes with {math.prod(choices):,} architectures in all."
 
 
@@ -99,17 +102,15 @@ def _facts(
     found = next((row for row in rows if row.kind == "found"), None)
     if found is not None and not math.isnan(found.score.mean):
         low, high = score_text(found.score.low, metric), score_text(found.score.high, metric)
-        facts.append((metric_name(metric), with_unit(score_text(found.score.mean, metric), metric), f"{low} to {high}"))
-    # The best one by the architecture split, as in the verdict: the test split chooses nothing.
-    sense = 1 if summary["higher_is_better"] else -1
-    alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
-    modality = max(alone, key=lambda row: sense * row.architecture_score, default=None)
+        what = f"{metric_name(metric)} of the found network"
+        facts.append((what, with_unit(score_text(found.score.mean, metric), metric), f"{low} to {high}"))
+    modality = _best_modality(summary, rows)
     if modality is not None and modality.difference is not None:
         gap = modality.difference
         low, high = (score_text(value, metric, signed=True) for value in (gap.low, gap.high))
         gain = score_text(gap.mean, metric, signed=True)
         points = " points" if metric in PERCENT_METRICS else ""
-        facts.append((f"over {modality.name} alone", f"{gain}{points}", f"{low} to {high}"))
+        facts.append((f"gain over {modality.name} alone", f"{gain}{points}", f"{low} to {high}"))
     if found is not None and found.multiply_adds > 0:
         facts.append(("multiply-adds", count_text(found.multiply_adds), f"{count_text(found.parameters)} parameters"))
     cost = number(summary.get("search_cost"))
@@ -125,6 +126,15 @@ def _facts(
             )
         )
     return facts
+
+
+def _best_modality(summary: Mapping[str, Any], rows: Sequence[Row]) -> Row | None:
+    """The one that the verdict compares with, or else the best one on the architecture split."""
+    told = summary.get("verdict")
+    against = told["against"] if isinstance(told, Mapping) else ""
+    sense = 1 if summary["higher_is_better"] else -1
+    alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
+    return max(alone, key=lambda row: (row.name == against, sense * row.architecture_score), default=None)
 
 
 def _missing(summary: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:

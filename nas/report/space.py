@@ -9,6 +9,7 @@ import networkx as nx
 from matplotlib.figure import Figure
 
 from nas.architecture import tap_name
+from nas.report.extent import MAX_WIRES
 from nas.report.numbers import clean
 from nas.report.style import FAINT, INK, PALE, SOFT, cut
 from nas.space import OUTPUT
@@ -73,7 +74,7 @@ def draw_space(graph: nx.DiGraph, colours: Mapping[str, str]) -> Figure:
         font = {"font_size": 8.5, "font_color": "white" if kind == "tap" else INK, "font_family": "DejaVu Sans"}
         nx.draw_networkx_labels(graph, places, labels, ax=axes, **font)
     for kind, colour, width in (("encoder", SOFT, 2.4), ("tap", PALE, 1.2), ("residual", INK, 2.4), ("head", INK, 2.4)):
-        wanted = [edge for edge, found in nx.get_edge_attributes(graph, "kind").items() if found == kind]
+        wanted = [edge for edge, found in nx.get_edge_attributes(graph, "kind").items() if found == kind][:MAX_WIRES]
         sizes = {"encoder": (420, 420), "tap": (420, 4200), "residual": (4200, 4200), "head": (4200, 2300)}[kind]
         for edge in wanted:
             nx.draw_networkx_edges(

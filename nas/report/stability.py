@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.report.numbers import clean, number
+from nas.report.numbers import clean, node_words, number
 from nas.report.tables import Row, choice_label, choice_modalities, difference_of, row_of
 from nas.statistics import Interval
 
@@ -162,7 +162,7 @@ def _node(node: Mapping[str, Any], chosen: Mapping[str, Any], max_rows: int) -> 
         rest = [count for i, count in enumerate(counts) if i not in kept]
         counts = [counts[i] for i in sorted(kept)]
         counts.append(ChoiceCount(f"{len(rest)} others", (), sum(count.count for count in rest), is_consensus=False))
-    return NodeCounts(clean(node["node"]), tuple(counts))
+    return NodeCounts(node_words(node["node"]), tuple(counts))
 
 
 def _is_same(choice: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:

@@ -96,7 +96,7 @@ def cut(text: str, width: int) -> str:
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Settings of all figures, in force while one is built and saved."""
+    """Settings of all figures, in force while one is built and saved: ours upon matplotlib's own, and nobody else's."""
     settings: Any = {
         "font.family": ["DejaVu Sans"],
         "font.size": 10,
@@ -121,7 +121,9 @@ def figure_style() -> Iterator[None]:
         "svg.hashsalt": "fusenas",
         "figure.dpi": 100,
     }
-    with mpl.rc_context(settings), warnings.catch_warnings():
+    with mpl.rc_context(), warnings.catch_warnings():
+        mpl.rcdefaults()
+        mpl.rcParams.update(settings)
         # A name in a script that the font lacks shows boxes in the picture; the page's tables spell it.
         warnings.filterwarnings("ignore", message=r"(?s).*Glyph .* missing from")
         yield

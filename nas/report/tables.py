@@ -9,10 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nas.architecture import Choice
 from nas.pareto import pareto_front
-from nas.report.numbers import clean, number
+from nas.report.numbers import clean, node_words, number
 from nas.statistics import Interval
+
+MAX_CURVES = 60
+"""In one panel; of more the first are drawn."""
 
 KIND_ORDER = ("found", "refit", "ensemble", "static", "modality", "sum", "late", "early", "operation", "random")
 
@@ -167,20 +172,21 @@ def _heat_map(
 ) -> HeatMap:
     name, choices = str(node["name"]), node["choices"]
     columns = {
-        number(record.get("step")): [number(weight) for weight in record["mixing_weights"][name]]
+        number(record.get("step")): record["mixing_weights"][name]
         for record in metrics
         if record.get("phase") == "search" and name in (record.get("mixing_weights") or {})
     }
     steps = sorted(step for step in columns if not math.isnan(step))
     if len(steps) > max_columns:
         steps = [steps[round(i * (len(steps) - 1) / (max_columns - 1))] for i in range(max_columns)]
-    table = [columns[step] for step in steps] or [[number(weight) for weight in node["beliefs"]]]
+    table = [[number(weight) for weight in column] for column in [columns[step] for step in steps] or [node["beliefs"]]]
     if any(len(column) != len(choices) for column in table):
         raise ValueError(f"node {name!r} has {len(choices)} choices and another number of mixing weights")
 
     chosen = node.get("chosen")
-    peak = [max(0.0, *(column[i] for column in table)) for i in range(len(choices))]
-    rank = sorted(range(len(choices)), key=lambda i: (i != chosen, -(peak[i] + max(0.0, table[-1][i]))))
+    values = np.array(table)
+    importance = np.fmax.reduce(values, axis=0, initial=0.0) + np.fmax(values[-1], 0.0)
+    rank = sorted(range(len(choices)), key=lambda i: (i != chosen, -importance[i]))
     kept = sorted(rank[:max_rows]) if len(choices) > max_rows + 1 else list(range(len(choices)))
     rest = sorted(set(range(len(choices))) - set(kept))
     weights = [tuple(column[i] for column in table) for i in kept]
@@ -191,7 +197,7 @@ def _heat_map(
         labels.append(f"{len(rest)} others")
         modalities.append(())
     return HeatMap(
-        clean(name),
+        node_words(name),
         tuple(labels),
         tuple(modalities),
         tuple(steps),
@@ -225,8 +231,9 @@ def curves(metrics: Sequence[Mapping[str, Any]], phase: str, value: str, x: str)
     for record in metrics:
         at = number(record.get(x))
         if record.get("phase") == phase and value in record and not math.isnan(at):
-            group = clean(record.get("modality") or record.get("row") or value)
-            lines.setdefault((group, clean(record.get("seed", ""))), {})[at] = number(record[value])
+            line = clean(record.get("modality") or record.get("row") or value), clean(record.get("seed", ""))
+            if line in lines or len(lines) < MAX_CURVES:
+                lines.setdefault(line, {})[at] = number(record[value])
     found = []
     for (group, seed), points in lines.items():
         xs = tuple(sorted(points))
@@ -240,7 +247,11 @@ def entropy_curves(metrics: Sequence[Mapping[str, Any]], x: str) -> tuple[Curve,
     """Entropy of the mixing weights over the search, in nats, a line per node."""
     records = [record for record in metrics if record.get("phase") == "search" and record.get("entropy")]
     nodes = dict.fromkeys(node for record in records for node in record["entropy"])
-    flat = [{"phase": "entropy", "row": n, x: r.get(x), "entropy": r["entropy"].get(n)} for n in nodes for r in records]
+    flat = [
+        {"phase": "entropy", "row": node_words(n), x: r.get(x), "entropy": r["entropy"].get(n)}
+        for n in nodes
+        for r in records
+    ]
     return curves(flat, "entropy", "entropy", x)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nas.report.layout import Layout
-from nas.report.numbers import clean, count_text, number
+from nas.report.numbers import clean, count_text, node_words, number
 from nas.report.tables import choice_label
 
 
@@ -86,17 +86,17 @@ def tips(summary: Mapping[str, Any], plan: Layout) -> dict[str, str]:
 
 
 def _of_node(facts: NodeFacts) -> str:
-    lines = [f"{facts.name}: {facts.label}"]
+    lines = [f"{node_words(facts.name)}: {facts.label}"]
     if facts.inputs and facts.formula:
         lines.append(facts.formula)
         lines.append("where " + ", ".join(f"x{place} is {tap}" for place, tap in enumerate(facts.inputs, start=1)))
     if facts.inputs and not math.isnan(facts.multiply_adds):
         lines.append(f"{count_text(facts.multiply_adds)} multiply-adds for one sample")
     if not math.isnan(facts.belief):
-        lines.append(f"belief {_share(facts.belief)}")
+        lines.append(f"weight in the search {_share(facts.belief)}")
     if facts.rival:
         word = "outweighed by" if facts.rival_belief > facts.belief else "runner-up:"
-        lines.append(f"{word} {facts.rival}, belief {_share(facts.rival_belief)}")
+        lines.append(f"{word} {facts.rival}, weight {_share(facts.rival_belief)}")
     return "\n".join(lines)
 
 

@@ -19,7 +19,7 @@ from nas.cost import CostTable, set_route_costs
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
-from nas.errors import UserError
+from nas.fields import AMOUNT, POSITIVE, Flag, Number, Whole, check_settings, setting
 from nas.graph import FusionNetwork
 from nas.guards import Guarded
 from nas.prediction import evaluation_losses
@@ -44,20 +44,15 @@ class SearchConfig:
         guards: Whether a gradient search that collapses is stopped, and read out safely; see `nas.guards`.
     """
 
-    length: float = 0.0
-    architecture_learning_rate: float = 3e-3
-    architecture_weight_decay: float = 1e-3
-    trainings: int = 0
-    budget_seconds: float = 0.0
-    guards: bool = True
+    length: float = setting(0.0, Number("0 (automatic) or positive, at most 1000000", high=1e6, below=False))
+    architecture_learning_rate: float = setting(3e-3, POSITIVE)
+    architecture_weight_decay: float = setting(1e-3, AMOUNT)
+    trainings: int = setting(0, Whole(0, 10**12, zero="automatic"))
+    budget_seconds: float = setting(0.0, Number("0 (no limit) or more", below=False))
+    guards: bool = setting(True, Flag())
 
     def __post_init__(self) -> None:
-        if not self.length >= 0:
-            raise UserError(f"length must be 0 (automatic) or positive, got {self.length}")
-        if self.trainings < 0:
-            raise UserError(f"trainings must be 0 (automatic) or more, got {self.trainings}")
-        if self.budget_seconds < 0:
-            raise UserError(f"budget must not be negative, got {self.budget_seconds}")
+        check_settings(self)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

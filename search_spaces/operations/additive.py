@@ -19,6 +19,7 @@ class Additive(Operation):
 
     order = 1
     formula = "W1 x1 + … + Wn xn + b"
+    phrase = "add {all}"
 
     def __init__(self, num_inputs: int, channels: int) -> None:
         super().__init__(num_inputs, channels)

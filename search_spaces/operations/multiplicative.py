@@ -36,6 +36,7 @@ class Multiplicative(Operation):
 
     order = 2
     formula = "W1 x1 ⊙ … ⊙ Wn xn"
+    phrase = "multiply {all}"
 
     def __init__(self, num_inputs: int, channels: int) -> None:
         super().__init__(num_inputs, channels)
@@ -68,6 +69,7 @@ class AdditiveMultiplicative(Operation):
 
     order = 2
     formula = "U1 x1 + … + Un xn + b + W1 x1 ⊙ … ⊙ Wn xn"
+    phrase = "add and multiply {all}"
 
     def __init__(self, num_inputs: int, channels: int) -> None:
         super().__init__(num_inputs, channels)

@@ -35,8 +35,8 @@ def small(**changes: Any) -> FusionData:
 
 
 @contextmanager
-def refused(message: str) -> Iterator[None]:
+def refused(message: str) -> Iterator[pytest.ExceptionInfo[UserError]]:
     """Expects a `UserError` of one line that matches a pattern."""
     with pytest.raises(UserError, match=message) as caught:
-        yield
+        yield caught
     assert "\n" not in str(caught.value)

@@ -97,6 +97,15 @@ def test_names_that_torch_keeps_for_itself(name: str) -> None:
     torch.nn.ModuleDict({f"{name}_input": torch.nn.Identity()})  # what the message advises does work
 
 
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [("ｓｅｌｆ", "self"), ("ﬁ", "fi"), ("ｆｕｓｉｏｎ", "fusion"), ("cafe\u0301", "café"), ("ª", "a")],
+)
+def test_names_that_python_would_read_as_others_are_refused(name: str, form: str) -> None:
+    with refused(f"modality name '{name}' is not in NFKC form; rename it to '{form}', as Python would read it"):
+        small(modalities={name: IMAGE, "audio": AUDIO})
+
+
 def _with(array: np.ndarray, value: float) -> np.ndarray:
     array = array.copy()
     array[0] = value

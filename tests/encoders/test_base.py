@@ -104,7 +104,7 @@ def test_statistics_see_present_samples_of_the_weights_split_alone() -> None:
     np.testing.assert_allclose(state["standardize.deviation"].numpy(), seen.std(axis=0), atol=1e-6)
     blueprint = changed["words"].blueprint
     assert blueprint is not None
-    assert blueprint["vocabulary"] == 4
+    assert (blueprint["vocabulary"], blueprint["max_id"]) == (2, 3)  # padding, and the one id that was seen
     # Sample 4 is there for this one and counts, so that the mean over the six moves by 50 / 6.
     mean, moved = plain["ready"].state_dict()["standardize.0.mean"], changed["ready"].state_dict()["standardize.0.mean"]
     torch.testing.assert_close(moved - mean, torch.full((3,), 50 / 6), rtol=0, atol=1e-4)  # float32 at 50

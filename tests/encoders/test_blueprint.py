@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,6 +38,22 @@ def test_sequence_encoders_of_earlier_runs_have_no_peaks() -> None:
         {**VECTOR, "features": None},
         {**VECTOR, "features": 10**14},
         {**VECTOR, "features": 10**30},
+        {**VECTOR, "features": 3.0},
+        {**VECTOR, "features": True},
+        {**VECTOR, "features": math.nan},
+        {**VECTOR, "features": 0},
+        {**VECTOR, "widths": [4.0]},
+        {**VECTOR, "widths": [2**17]},
+        {**VECTOR, "widths": [1] * 65},
+        {**VECTOR, "widths": "444"},
+        {**VECTOR, "dropout_rate": "0.1"},
+        {**VECTOR, "dropout_rate": math.nan},
+        {**SEQUENCE, "kernel_size": 10**6},
+        {**TOKENS, "vocabulary": 10**12},
+        {**TOKENS, "vocabulary": 2.5},
+        {**MAP, "shape": {"0": 1, "1": 4, "2": 4}},
+        {**FEATURES, "shapes": [[3]] * 513},
+        {**FEATURES, "shapes": [[1, 2, 3, 4]]},
         {**VECTOR, "widths": 4},
         {**VECTOR, "widths": [-4]},
         {**VECTOR, "widths": ["4"]},
@@ -63,13 +80,37 @@ def test_a_garbled_blueprint_is_refused(blueprint: dict[str, Any]) -> None:
         from_blueprint(blueprint)
 
 
+@pytest.mark.parametrize(
+    "blueprint",
+    [
+        {**VECTOR, "widths": [2**16, 2**16]},  # 17 GB
+        {**TOKENS, "vocabulary": 2**30, "widths": [100]},  # 430 GB
+        {**SEQUENCE, "widths": [2**16] * 64, "kernel_size": 1023},
+    ],
+    ids=lambda blueprint: blueprint["encoder"],
+)
+def test_what_no_memory_holds_is_refused_before_it_is_built(blueprint: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match=r"asks for [\d,]+ numbers, more than 1,073,741,824"):
+        from_blueprint(blueprint)
+
+
+def test_encoders_within_encoders_have_an_end() -> None:
+    blueprint: dict[str, Any] = VECTOR
+    for _ in range(10_000):
+        blueprint = {**FROZEN, "inner": blueprint}
+    with pytest.raises(UserError, match="holds others more than 4 deep"):
+        from_blueprint(blueprint)
+
+
 @pytest.mark.parametrize("blueprint", [None, 5, "vector", [["encoder"]]])
 def test_what_is_no_blueprint_at_all_is_refused(blueprint: Any) -> None:
     with pytest.raises(UserError, match="the blueprint of a None encoder is garbled"):
         from_blueprint(blueprint)
 
 
-@pytest.mark.parametrize(("kind", "message"), [("vectr", "did you mean 'vector'"), (None, "'None'"), (["map"], "map")])
+@pytest.mark.parametrize(
+    ("kind", "message"), [("vectr", "did you mean 'vector'"), (None, "'None'"), (["map"], "a list of 1")]
+)
 def test_an_unknown_kind_lists_the_known_ones(kind: Any, message: str) -> None:
     with pytest.raises(UserError, match=rf"unknown encoder .*{message}.* Known: features, frozen, map"):
         from_blueprint({"encoder": kind})

@@ -21,7 +21,8 @@ def test_the_card_holds_data_scores_cost_and_provenance(summary: dict[str, Any])
     card = to_card(summary, ["card"], (), "network")
     found = summary["leaderboard"][0]
     for text in (
-        summary["verdict"][0],
+        summary["verdict"]["headline"],
+        *summary["verdict"]["sentences"],
         summary["data"]["fingerprint"],
         *summary["data"]["class_names"],
         f"{100 * found['mean']:.1f} [",

@@ -135,7 +135,12 @@ WORDS = ("gate", "tokens", "class_", "Tensor", "self")
 
 
 def test_modalities_may_bear_the_names_that_the_code_uses_itself(tmp_path: Path) -> None:
-    for names in (WORDS, ("match", "outputs", "shift", "layer0", "F"), ("emg1", "emg", "emg10", "emg1_0", "lambda_")):
+    for names in (
+        WORDS,
+        ("match", "outputs", "shift", "layer0", "F"),
+        ("image", "Image", "IMAGE", "rows", "Rows"),
+        ("emg1", "emg", "emg10", "emg1_0", "lambda_"),
+    ):
         data = every_kind(names=names)
         for operation in ("soft_gate", "modality_shift", "bottleneck"):
             assert_same(

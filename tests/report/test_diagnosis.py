@@ -64,7 +64,7 @@ def test_the_page_tells_it(tmp_path: Path, metric: str) -> None:
     summary = fabricate_run(tmp_path, metric=metric, task=task)
     page = report(tmp_path).read_text()
     section = page[page.index("Does fusion help, and why?") :]
-    assert section.index(summary["verdict"][0]) < section.index("come from cross-modal interaction.")
+    assert section.index(summary["verdict"]["headline"]) < section.index("come from cross-modal interaction.")
     assert "2.0 ± 1.0 points of this accuracy come from cross-modal interaction." in page
     assert ("Logistic regression" in page) == (metric == "accuracy")
     rows = list(csv.DictReader((tmp_path / "figures" / "contributions.csv").read_text().splitlines()))

@@ -10,6 +10,7 @@ import pytest
 
 from nas.report import report
 from nas.report.film import film
+from nas.report.numbers import node_words
 from nas.runs import RunFolder
 from tests.report.fabricate import fabricate_run
 
@@ -24,13 +25,14 @@ def test_a_frame_holds_weights_losses_entropy_and_guards_of_one_moment(tmp_path:
     told = dict(zip(found.words, frame["numbers"], strict=True))
     assert told["search step"] == "200"
     assert told["epoch"] == "10"
-    assert told["loss, architecture split"] == f"{record['architecture_loss']:.4g}"
-    assert told["entropy of fusion2, nats"] == f"{record['entropy']['fusion2']:.4g}"
+    assert told["held-out loss"] == f"{record['architecture_loss']:.4g}"
+    assert told["entropy at depth 2, nats"] == f"{record['entropy']['fusion2']:.4g}"
     assert told["dominant eigenvalue"] == f"{0.2 + (10 / 40) ** 2:.4g}"
+    names = {node_words(one["name"]): one["name"] for one in summary["nodes"]}
     for node, weights in zip(found.nodes, frame["weights"], strict=True):
         assert node.chosen is not None
-        at = next(one for one in summary["nodes"] if one["name"] == node.node)["chosen"]
-        assert weights[node.chosen] == pytest.approx(record["mixing_weights"][node.node][at], abs=5e-5)
+        at = next(one for one in summary["nodes"] if one["name"] == names[node.node])["chosen"]
+        assert weights[node.chosen] == pytest.approx(record["mixing_weights"][names[node.node]][at], abs=5e-5)
         assert sum(weights) == pytest.approx(1, abs=1e-3)
 
 
@@ -41,7 +43,7 @@ def test_what_one_record_lacks_is_a_dash_and_what_all_lack_is_not_told(tmp_path:
         record.pop("guards", None)
     found = film(summary, records)
     assert found is not None
-    place = found.words.index("loss, weights split")
+    place = found.words.index("training loss")
     assert found.frames[0]["numbers"][place] == "–"
     assert found.frames[1]["numbers"][place] != "–"
     assert "dominant eigenvalue" not in found.words

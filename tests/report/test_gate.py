@@ -47,7 +47,7 @@ def test_a_lane_knows_what_ran_for_the_gate_and_what_its_route_skips(summary: di
         [True, True, False],
         [True, False, True],
     ]
-    assert image.in_words == "fusion2: carry of image; skips words."
+    assert image.in_words == "depth 2: image alone; skips words."
 
 
 def test_shares_and_costs_are_told_where_they_are_known(summary: dict[str, Any]) -> None:

@@ -114,7 +114,7 @@ def test_the_page_tells_the_result_first_and_in_full(usual: Path) -> None:
     assert reader.tags.count("h1") == 1
     assert reader.tags.count("svg") == len(FIGURES)
     assert len(re.findall(r"<svg [^>]*aria-label=\"[^\"]{20,}\"", page)) == len(FIGURES)
-    assert page.index("gains 5.9 points") < page.index("<svg")
+    assert page.index("points higher than image alone") < page.index("<svg")
     for words in (
         "Repeat it",
         "fusenas search emoji --seed 0",
@@ -222,10 +222,20 @@ def test_the_best_modality_is_the_one_of_the_architecture_split(tmp_path: Path) 
     first, second = (row for row in summary["leaderboard"] if row["kind"] == "modality")
     first |= {"mean": 0.9, "architecture_score": 0.4}
     second |= {"mean": 0.5, "architecture_score": 0.6}
+    summary["verdict"] = []  # else the one that it names
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     page = report(tmp_path).read_text()
     assert f"over {second['name']} alone" in page
     assert f"over {first['name']} alone" not in page
+
+
+def test_the_gain_is_over_the_modality_that_the_verdict_names(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    for row, score in zip(summary["leaderboard"][1:3], (0.4, 0.6), strict=True):
+        row["architecture_score"] = score
+    summary["verdict"]["against"] = summary["leaderboard"][1]["name"]
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert f"gain over {summary['verdict']['against']} alone" in report(tmp_path).read_text()
 
 
 def test_an_error_that_the_found_architecture_saves_is_shown_as_better(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_it_reads_counts_scores_and_the_consensus(tmp_path: Path) -> None:
     assert (sure.metric, sure.num_distinct, sure.agreement, sure.kappa) == ("accuracy", 2, 0.8125, 0.6875)
     # Of four searches, the second and the fourth do nothing at the last node, where the run's architecture adds.
     last = sure.nodes[-1]
-    assert last.node == "fusion2"
+    assert last.node == "depth 2"
     assert [(one.label, one.count, one.is_consensus) for one in last.choices] == [
         ("image + words", 2, True),
         ("nothing", 2, False),
@@ -96,7 +96,7 @@ def test_the_numbers_behind_the_figure_lie_beside_it(tmp_path: Path) -> None:
     with (tmp_path / "figures" / "stability.csv").open() as file:
         rows = list(csv.reader(file))
     assert rows[0] == ["part", "of", "what", "value"]
-    assert ["choices", "fusion2", "nothing", "2"] in rows
+    assert ["choices", "depth 2", "nothing", "2"] in rows
     assert ["scores", "found by each search", "search of seed 0", "0.88"] in rows
     assert ["scores", "found by each search", "mean"] in [row[:3] for row in rows]
 

@@ -144,7 +144,7 @@ def test_of_two_records_for_one_step_the_last_counts() -> None:
 
 def test_entropy_has_a_line_per_node() -> None:
     (curve,) = entropy_curves([_search(1, [1.0, 0.0]), _search(2, [1.0, 0.0])], "step")
-    assert (curve.group, curve.x, curve.y) == ("fusion0", (1.0, 2.0), (1.0, 0.5))
+    assert (curve.group, curve.x, curve.y) == ("depth 0", (1.0, 2.0), (1.0, 0.5))
 
 
 def test_csv_leaves_what_is_unknown_empty() -> None:

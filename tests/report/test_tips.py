@@ -36,18 +36,18 @@ def _summary(folder: Path, belief: float) -> dict[str, Any]:
 def test_a_node_tells_formula_cost_and_runner_up(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.6)
     assert tips(summary, layout(summary))["node-1"].splitlines() == [
-        "fusion1: image × words",
+        "depth 1: image × words",
         "W1 x1 ⊙ … ⊙ Wn xn",
         "where x1 is image@1, x2 is words@1",
         "1.23 k multiply-adds for one sample",
-        "belief 60.0 %",
-        "runner-up: image + words, belief 20.0 %",
+        "weight in the search 60.0 %",
+        "runner-up: image + words, weight 20.0 %",
     ]
 
 
 def test_a_choice_that_is_not_the_heaviest_says_so(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.2)
-    assert tips(summary, layout(summary))["node-1"].endswith("\noutweighed by image + words, belief 40.0 %")
+    assert tips(summary, layout(summary))["node-1"].endswith("\noutweighed by image + words, weight 40.0 %")
 
 
 def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None
 def test_what_an_older_run_does_not_know_is_left_out(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     del summary["nodes"]
-    assert tips(summary, layout(summary))["node-0"] == "fusion0: nothing"
+    assert tips(summary, layout(summary))["node-0"] == "depth 0: nothing"
     assert [facts.rival for facts in node_facts(summary)] == ["", "", ""]
 
 

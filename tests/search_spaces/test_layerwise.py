@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from nas.architecture import Architecture, Choice
 from nas.errors import UserError
-from nas.space import SearchSpace
-from search_spaces import OPERATIONS, SPACES, layerwise
+from nas.space import SearchSpace, SpaceBuilder
+from search_spaces import OPERATIONS, SPACES, experts, layerwise
+from search_spaces.layerwise import MAX_CHOICES
 
 TWO = {"image": 3, "audio": 3}
 
@@ -185,3 +186,17 @@ def test_operations_may_be_chosen() -> None:
 def test_mistakes_are_told(depths: dict[str, int], operations: list[str] | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
         layerwise(depths, operations=operations)
+
+
+@pytest.mark.parametrize("space", [layerwise, experts])
+@pytest.mark.parametrize("modalities", [22, 100, 5000])
+def test_more_choices_than_can_be_searched_are_refused_at_once(space: SpaceBuilder, modalities: int) -> None:
+    depths = {f"m{number}": 3 for number in range(modalities)}
+    with pytest.raises(UserError, match=f"^{modalities} modalities give .* more than 3000 choices .*; concatenate .*$"):
+        space(depths)
+
+
+def test_as_many_modalities_as_their_operations_allow_are_searched() -> None:
+    assert len(layerwise({f"m{number}": 3 for number in range(21)}).nodes[0].choices) <= MAX_CHOICES
+    few = layerwise({f"m{number}": 3 for number in range(70)}, operations=["additive"])
+    assert len(few.nodes[0].choices) == 1 + 70 + 70 * 69 // 2 + 1  # none, each alone, pairs, all together

@@ -73,7 +73,8 @@ def test_time_that_was_spent_before_a_stop_counts_towards_the_budget(
     with interrupted_at(monkeypatch, 4), pytest.raises(Interrupted):  # in the second epoch of eight
         STRATEGIES[name](replace(problem, checkpoints=checkpoints))
     for path in tmp_path.glob("*.state"):
-        tree = unpack(_unseal(path.read_bytes()))
+        with path.open("rb") as file:
+            tree = unpack(_unseal(file))
         path.write_bytes(_seal(pack({**tree, "seconds": 3601.0})))
     with interrupted_at(monkeypatch, 1):
         STRATEGIES[name](replace(problem, checkpoints=Checkpoints(tmp_path)))

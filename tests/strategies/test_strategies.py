@@ -315,10 +315,10 @@ def test_a_search_that_diverges_is_told(strategy: str) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("length", -1.0, r"length must be 0 \(automatic\) or positive, got -1"),
-        ("length", math.nan, r"length must be 0 \(automatic\) or positive, got nan"),
-        ("trainings", -1, r"trainings must be 0 \(automatic\) or more, got -1"),
-        ("budget_seconds", -1.0, "budget must not be negative"),
+        ("length", -1.0, r"length must be 0 \(automatic\) or positive, .*got -1"),
+        ("length", math.nan, r"length must be 0 \(automatic\) or positive, .*got nan"),
+        ("trainings", -1, r"trainings must be 0 \(automatic\) or more, .*got -1"),
+        ("budget_seconds", -1.0, r"budget_seconds must be 0 \(no limit\) or more"),
     ],
 )
 def test_options_of_the_search_that_make_no_sense_are_refused(option: str, value: Any, message: str) -> None:

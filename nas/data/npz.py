@@ -1,0 +1,184 @@
+"""Arrays of an `.npz`, measured before memory is taken for them and read without unpickling anything."""
+
+from __future__ import annotations
+
+import io
+import math
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nas.data.memory import available_bytes, in_units
+from nas.data.paths import is_file
+from nas.errors import UserError
+
+MAX_SHARE = 0.5
+"""Of the memory that is free. Splits, standardization and other number types each hold a copy of a part of the data, so
+that what takes more than half of it cannot be worked on."""
+
+MAX_EXPANSION = 100
+"""Times the size of the file. Real data shrinks tenfold at the most, a file made to exhaust memory a thousandfold."""
+
+HARMLESS_BYTES = 1024**3
+"""So much may come of a file however small it is, as of masks and one-hot rows."""
+
+_HEADER_BYTES = 10_000
+"""As much of a header as numpy parses by default; one of numbers takes some eighty bytes."""
+
+_BARE_ARRAY = b"\x93NUMPY"
+"""How an `.npy` begins."""
+
+_DAMAGED = (
+    ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError,
+    SyntaxError, TypeError, ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What zipfile, zlib and numpy raise on damaged, encrypted or crafted archives and headers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """An array in a file, of which nothing but the name has been read.
+
+    Attributes:
+        path: Of the file.
+        key: Name of the array.
+    """
+
+    path: Path
+    key: str
+
+    def num_bytes(self) -> int:
+        """Memory that the array will take, by its header.
+
+        Raises:
+            UserError: If the header is damaged, or tells of Python objects or of more than the file holds.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.key}.npy") as member:
+                held = archive.getinfo(f"{self.key}.npy").file_size
+                shape, dtype = _header(member.read(_HEADER_BYTES))
+        except _DAMAGED as error:
+            raise self._unreadable(error) from error
+        if dtype.hasobject:
+            raise UserError(
+                f"key {self.key!r} of {str(self.path)!r} holds Python objects, which would have to be unpickled; "
+                "store numbers or fixed-width words, as with astype(str)"
+            )
+        places = math.prod(list[int](shape))
+        size = places * dtype.itemsize
+        if min(shape, default=0) < 0 or size > held or (places and not dtype.itemsize):
+            raise self._unreadable(f"its header tells of {dtype} of shape {shape}, the file holds {held} bytes of it")
+        return size
+
+    def read(self) -> NDArray[Any]:
+        """The array.
+
+        Raises:
+            UserError: If it is damaged.
+        """
+        try:
+            with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.key}.npy") as member, _quiet():
+                return np.lib.format.read_array(member, allow_pickle=False, max_header_size=_HEADER_BYTES)
+        except _DAMAGED as error:
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, why: BaseException | str) -> UserError:
+        return UserError(
+            f"key {self.key!r} of {str(self.path)!r} cannot be read: {one_line(why)}; write it again with numpy.savez"
+        )
+
+
+def _header(start: bytes) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and number type from the first bytes of an `.npy`."""
+    file = io.BytesIO(start)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"an array of format {version}, which only structured arrays need")
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    with _quiet():
+        shape, _, dtype = read(file, max_header_size=_HEADER_BYTES)
+    return shape, dtype
+
+
+def _quiet() -> warnings.catch_warnings[None]:
+    """Silences what Python and numpy have to say of the style of a header."""
+    return warnings.catch_warnings(action="ignore")
+
+
+def open_npz(path: Path) -> dict[str, Member]:
+    """The arrays of a file by key, none of them read.
+
+    Raises:
+        UserError: If it is no `.npz`, is damaged, or its keys cannot be told apart.
+    """
+    if not is_file(path):
+        raise UserError(f"{str(path)!r} is no file; expected an .npz")
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_BARE_ARRAY))
+    except OSError as error:
+        raise UserError(f"{str(path)!r} cannot be read: {one_line(error)}") from error
+    if not start:
+        raise UserError(f"{str(path)!r} is empty; write it again with numpy.savez")
+    if start == _BARE_ARRAY:
+        raise UserError(f"{str(path)!r} holds one bare array; expected an .npz with named arrays: use numpy.savez")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except _DAMAGED as error:
+        raise UserError(
+            f"{str(path)!r} is no .npz, or is damaged: {one_line(error)}; write it again with numpy.savez"
+        ) from error
+    keys = [member.filename.removesuffix(".npy") for member in members if member.filename.endswith(".npy")]
+    if not keys:
+        raise UserError(f"{str(path)!r} holds no arrays; write it again with numpy.savez")
+    if len(set(keys)) < len(keys):
+        raise UserError(f"{str(path)!r} holds an array twice under one name; write it again with numpy.savez")
+    if odd := [key for key in keys if not key.isprintable()]:
+        raise UserError(f"{str(path)!r} holds an array under the name {odd[0]!r}; rename it in printable letters")
+    # numpy writes no others; their decompressors take memory by what the file says.
+    if any(member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for member in members):
+        raise UserError(f"{str(path)!r} is compressed in a way that numpy does not; write it again with numpy.savez")
+    return {key: Member(path=path, key=key) for key in keys}
+
+
+def check_size(members: Sequence[Member]) -> None:
+    """Compares what arrays will take with what there is, before any of them is read.
+
+    Args:
+        members: All that will be read, of one file or several, at least one.
+
+    Raises:
+        UserError: If they take more than `MAX_SHARE` of the free memory, or grow out of all proportion to their files.
+    """
+    sizes = [member.num_bytes() for member in members]
+    total, largest = sum(sizes), members[int(np.argmax(sizes))]
+    told = (
+        f"the arrays named of {str(largest.path)!r} would take {in_units(total)} of memory, "
+        f"the largest is {largest.key!r} with {in_units(max(sizes))}"
+    )
+    stored = sum(path.stat().st_size for path in {member.path for member in members})
+    if total > max(HARMLESS_BYTES, MAX_EXPANSION * stored):
+        raise UserError(
+            f"{told}; from {in_units(stored)} on disk expected at most {MAX_EXPANSION} times as much: if the data is "
+            "right, write it with numpy.savez, uncompressed"
+        )
+    free = available_bytes()
+    if free is not None and total > MAX_SHARE * free:
+        raise UserError(
+            f"{told}; expected at most {in_units(int(MAX_SHARE * free))}, half of what is free: use a smaller number "
+            "type such as float16 or uint8, fewer samples, or more memory"
+        )
+
+
+def one_line(error: BaseException | str) -> str:
+    """What an error says, in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,101 @@
+"""However much a summary holds, its page comes in seconds, shows a part and says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nas.errors import UserError
+from nas.report.extent import MAX_CLASSES, MAX_NODES, MAX_ROWS, drawable
+from nas.runs import RunFolder
+from tests.report.fabricate import fabricate_run
+from tests.report.vast import VAST, vast_run
+
+MEASURED = """
+import resource, sys, cli
+try:
+    cli.main()
+finally:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    print(usage.ru_utime + usage.ru_stime, usage.ru_maxrss, file=sys.stderr)
+"""
+
+
+def test_a_run_of_everything_too_much_gives_a_page_in_seconds(tmp_path: Path) -> None:
+    kinds = ("rows", "matrix", "classes", "depth", "tables", "records", "nodes")
+    vast_run(tmp_path, *kinds)
+    root = str(Path(__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, "report", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    seconds, kilobytes = map(float, done.stderr.split())  # of the processor, which others may be using too
+    assert seconds < 40
+    assert kilobytes < 1.5e6
+    page = (tmp_path / "report.html").read_text()
+    assert [words for kind in kinds if (words := VAST[kind][1]) not in page] == []
+
+
+@pytest.mark.parametrize("kind", [kind for kind in VAST if kind != "records"])
+def test_what_is_drawn_of_a_vast_run_is_bounded_and_told(tmp_path: Path, kind: str) -> None:
+    words = vast_run(tmp_path, kind)
+    folder = RunFolder(tmp_path)
+    summary, records = drawable(folder.read_summary(), folder.read_metrics() if folder.metrics.exists() else [])
+    assert words in "; ".join(summary["left_out"])
+    assert bool(words) == bool(summary["left_out"])
+    assert len(summary["leaderboard"]) <= MAX_ROWS
+    assert summary["leaderboard"][0]["kind"] == "found"
+    assert len(summary["nodes"]) == len(summary["architecture"]["nodes"]) <= MAX_NODES
+    assert len(summary["mistakes"]["classes"]) == len(summary["mistakes"]["counts"]) <= MAX_CLASSES + 1
+    assert all(set(record.get("entropy") or ()) <= {node["name"] for node in summary["nodes"]} for record in records)
+
+
+def test_of_an_ordinary_run_nothing_is_left_out(tmp_path: Path) -> None:
+    summary = json.loads(json.dumps(fabricate_run(tmp_path, num_searches=5)))
+    metrics = RunFolder(tmp_path).read_metrics()
+    found, records = drawable(summary, metrics)
+    assert found.pop("left_out") == []
+    assert found == summary
+    assert records == metrics
+
+
+def test_classes_that_are_left_out_share_a_row_and_a_column(tmp_path: Path) -> None:
+    vast_run(tmp_path, "matrix")
+    mistakes = drawable(RunFolder(tmp_path).read_summary(), [])[0]["mistakes"]
+    rest = 3000 - MAX_CLASSES
+    assert mistakes["classes"][-1] == f"{rest:,} others"
+    assert sum(map(sum, mistakes["counts"])) == 3000**2
+    assert mistakes["counts"][-1][-1] == rest**2
+    assert mistakes["counts"][0][-1] == rest
+
+
+def test_modalities_that_are_read_are_drawn_before_others(tmp_path: Path) -> None:
+    vast_run(tmp_path, "modalities")
+    depths = drawable(RunFolder(tmp_path).read_summary(), [])[0]["depths"]
+    assert "m99" in depths
+    assert list(depths)[:3] == ["m0", "m1", "m2"]
+
+
+@pytest.mark.parametrize("text", ["[[],", '{"a":{},', '"a",'])
+def test_texts_that_would_take_gigabytes_are_refused_before_they_are_read(tmp_path: Path, text: str) -> None:
+    fabricate_run(tmp_path)
+    (tmp_path / "summary.json").write_text("[" + text * (60 * 10**6 // len(text)))
+    if text == '"a",':
+        with pytest.raises(UserError, match="is not JSON"):
+            RunFolder(tmp_path).read_summary()
+        return
+    with pytest.raises(UserError, match="GB of memory, which no run of ours does"):
+        RunFolder(tmp_path).read_summary()
+    (tmp_path / "metrics.jsonl").write_text("{}\n" * 20 * 10**6)
+    with pytest.raises(UserError, match="GB of memory, which no run of ours does"):
+        RunFolder(tmp_path).read_metrics()

@@ -1,0 +1,690 @@
+"""The verdict on made-up leaderboards: what it answers, what it names, and that it never contradicts itself."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nas.architecture import Architecture, Choice
+from nas.baselines import RowKind
+from nas.evaluate import Row
+from nas.report import report
+from nas.report.verdict import recorded_verdict, verdict
+from nas.report.words import how_in_words, modalities_in_words
+from nas.statistics import Interval
+from search_spaces.operations import OPERATIONS
+from tests.report.fabricate import fabricate_run
+
+DEPTHS = {"image": 3, "sound": 3}
+PHRASES = {name: operation.phrase for name, operation in OPERATIONS.items()}
+NONE = Choice("none")
+
+
+def _architecture(*choices: Choice) -> Architecture:
+    padded = [*choices, *[NONE] * (3 - len(choices))]
+    return Architecture("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(padded)))
+
+
+def _single(modality: str) -> Architecture:
+    return _architecture(NONE, NONE, Choice("carry", (f"{modality}@2",)))
+
+
+NOTHING = _architecture()
+IMAGE, SOUND = _single("image"), _single("sound")
+LATE = _architecture(NONE, NONE, Choice("additive", ("image@2", "sound@2")))
+EARLY = _architecture(Choice("mlp", ("image@0", "sound@0")))
+TIMES = _architecture(NONE, Choice("multiplicative", ("image@1", "sound@1")))
+GATE = Architecture.gated([IMAGE, LATE], ["image@0"])
+CASCADE = Architecture.gated([IMAGE, LATE], [])
+
+
+def _row(
+    kind: str,
+    gap: float = 0.0,
+    margin: float = 0.01,
+    *,
+    name: str | None = None,
+    architecture: Architecture | None = None,
+    cost: int = 1000,
+    merit: float | None = None,
+    seeds: int = 3,
+    apart: float = 0.004,
+    error: bool = False,
+) -> dict[str, Any]:
+    """A row that the found architecture beats by a gap; `merit` is its score on the architecture split."""
+    mean = (2.0 + gap) if error else 0.8 - gap
+    usual = {"modality": IMAGE, "late": LATE, "early": EARLY, "found": TIMES, "static": LATE}
+    scores = [mean + apart * (i - (seeds - 1) / 2) for i in range(seeds)]
+    told = Row(
+        name=name or {"late": "late fusion", "early": "early fusion", "random": "random search"}.get(kind, kind),
+        kind=cast(RowKind, kind),
+        architecture=architecture or usual.get(kind, EARLY),
+        score=Interval(mean, mean - 0.02, mean + 0.02),
+        scores=tuple(scores),
+        metrics={},
+        difference=None if kind == "found" else Interval(gap, gap - margin, gap + margin),
+        architecture_score=mean if merit is None else merit,
+        parameters=10,
+        multiply_adds=cost,
+        train_seconds=1.0,
+    )
+    return told.to_dict()
+
+
+def _image(gap: float, margin: float = 0.01, **options: Any) -> dict[str, Any]:
+    return _row("modality", gap, margin, name="image", architecture=IMAGE, **options)
+
+
+def _sound(gap: float, margin: float = 0.01, **options: Any) -> dict[str, Any]:
+    return _row("modality", gap, margin, name="sound", architecture=SOUND, **options)
+
+
+def _summary(rows: list[dict[str, Any]], found: Architecture, **more: Any) -> dict[str, Any]:
+    return {
+        "metric": "accuracy",
+        "higher_is_better": True,
+        "architecture": found.to_dict(),
+        "depths": DEPTHS,
+        "data": {"splits": {"test": 200}, "task": "classification"},
+        "interaction_order": 2 if found == TIMES else 1,
+        "leaderboard": rows,
+        **more,
+    }
+
+
+def _emap(mean: float, margin: float) -> dict[str, Any]:
+    return {"diagnosis": {"additivity": {"gain": Interval(mean, mean - margin, mean + margin).to_dict()}}}
+
+
+_MAE = {"metric": "mae", "higher_is_better": False}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A leaderboard without its first row, and what has to be said of it."""
+
+    name: str
+    answer: str
+    says: tuple[str, ...]
+    rows: tuple[dict[str, Any], ...]
+    found: Architecture = TIMES
+    first: Mapping[str, Any] = field(default_factory=dict)
+    more: Mapping[str, Any] = field(default_factory=dict)
+    never: tuple[str, ...] = ()
+
+
+CASES = (
+    Case(
+        "better than both single modalities",
+        "fuse",
+        (
+            "Fuse image and sound: multiply them at the middle layer.",
+            "This scores 10.0 points higher than sound alone, the best single modality (95 % interval 9.0 to 11.0)",
+            "No other row of the leaderboard scores higher.",
+        ),
+        (_image(0.2), _sound(0.1), _row("late", 0.03)),
+    ),
+    Case("late fusion found", "fuse", ("Fuse image and sound: add them at the last layer.",), (_image(0.1),), LATE),
+    Case("plain late fusion", "fuse", ("This is plain late fusion.",), (_image(0.1), _row("late", 0, 0)), LATE),
+    Case(
+        "better than late fusion and cheaper",
+        "fuse",
+        ("The found network scores 3.0 points higher than late fusion", "at a sixth of its multiply-adds"),
+        (_image(0.1), _row("late", 0.03, cost=6000)),
+    ),
+    Case(
+        "as good as late fusion at a sixth of the cost",
+        "fuse",
+        ("scores about the same as late fusion (0.4 points higher, 95 % interval −0.6 to 1.4), at a sixth of its mul",),
+        (_image(0.1), _row("late", 0.004, cost=6200)),
+    ),
+    Case(
+        "dear",
+        "fuse",
+        ("for 2.5 times its multiply-adds", "for 40 times its multiply-adds"),
+        (_image(0.1, cost=400), _row("late", 0.03, cost=25)),
+    ),
+    Case("same cost", "fuse", ("9.0 to 11.0).",), (_image(0.1, cost=1050),), never=("multiply-adds",)),
+    Case("much cheaper", "fuse", ("at 3 % of its multiply-adds",), (_image(0.1), _row("late", 0, cost=33_000))),
+    Case(
+        "late fusion is measurably better than what was found",
+        "fuse",
+        (
+            "Fuse image and sound: add them at the last layer (late fusion).",
+            "Late fusion scores 13.0 points higher than image alone",
+            "Measurably better than the found network: late fusion by 3.0 points (95 % interval 2.0 to 4.0).",
+        ),
+        (_image(0.1), _row("late", -0.03)),
+    ),
+    Case(
+        "early fusion and an operation are measurably better",
+        "fuse",
+        (
+            "join them in a small network (MLP) at the first layer (early fusion)",
+            "early fusion by 5.0 points (95 % interval 4.0 to 6.0) and soft gate by 4.0 points",
+        ),
+        (_image(0.1), _row("early", -0.05), _row("operation", -0.04, name="soft_gate", architecture=LATE)),
+    ),
+    Case(
+        "a better row that nobody knows the kind of",
+        "fuse",
+        ("gradient boosting by 8.0 points",),
+        (_image(0.1), _row("trees", -0.08, name="gradient_boosting")),
+    ),
+    Case(
+        "a sum of single networks is better",
+        "fuse",
+        (
+            "sum of single networks by 4.0 points",
+            "Fuse image and sound: add the answers of the networks of one modality each (sum of single networks).",
+        ),
+        (_image(0.1), _row("sum", -0.04, name="sum of single networks", architecture=LATE), _row("late", 0.01)),
+        never=("plain late fusion",),
+    ),
+    Case(
+        "the best row is not measurably better",
+        "fuse",
+        ("Early fusion has the best score, 1.0 points higher than that of the found network, but that may be chance",),
+        (_image(0.1), _row("early", -0.01, 0.02), _row("late", 0.02)),
+    ),
+    Case(
+        "random search is as good",
+        "fuse",
+        ("Random search, the control, scores about the same as the found network (0.2 points higher",),
+        (_image(0.1), _row("random", -0.002)),
+        never=("(random search)", "has the best score"),
+    ),
+    Case(
+        "random search is measurably better",
+        "fuse",
+        ("random search by 5.0 points", "Random architectures beat this search, so do not trust its choice"),
+        (_image(0.1), _row("random", -0.05)),
+        never=("(random search)",),
+    ),
+    Case(
+        "random search is measurably better than the single modality that was found",
+        "cant_tell",
+        ("Can't tell yet whether fusing image and sound beats image alone.", "random search by 5.0 points"),
+        (_image(0, 0), _row("late", 0.01), _row("random", -0.05)),
+        IMAGE,
+    ),
+    Case(
+        "fusion is as good as one modality",
+        "dont_fuse",
+        (
+            "Don't fuse: image alone is as good.",
+            "The found network (multiply image and sound at the middle layer) scores about the same as image alone "
+            "(0.5 points higher, 95 % interval −0.5 to 1.5).",
+            "So fusing gains at most 1.5 points, while image alone runs at a tenth of its multiply-adds.",
+        ),
+        (_image(0.005, cost=100), _sound(0.3), _row("late", 0.01)),
+    ),
+    Case(
+        "one modality is measurably better than what was found",
+        "dont_fuse",
+        (
+            "Don't fuse: sound alone is better.",
+            "scores 45.8 points lower than sound alone (95 % interval 24.8 to 66.8)",
+        ),
+        (_image(0.1, merit=0.1), _sound(-0.458, 0.21)),
+        never=("gains", "Measurably better"),
+    ),
+    Case(
+        "one modality found, late fusion worse",
+        "dont_fuse",
+        ("Don't fuse: image alone is better.", "Late fusion scores 2.0 points lower than image alone"),
+        (_image(0, 0), _sound(0.2), _row("late", 0.02)),
+        IMAGE,
+    ),
+    Case(
+        "one modality found, late fusion the same",
+        "dont_fuse",
+        ("Don't fuse: image alone is as good.", "Late fusion scores about the same as image alone"),
+        (_image(0, 0), _sound(0.2), _row("late", 0.0, 0.02)),
+        IMAGE,
+    ),
+    Case(
+        "one modality found at a shallow layer",
+        "dont_fuse",
+        ("Don't fuse: image alone (first layer) is as good.",),
+        (_image(0.2), _row("late", 0.0, 0.01)),
+        _architecture(Choice("carry", ("image@0",))),
+    ),
+    Case(
+        "one modality found, late fusion measurably better",
+        "fuse",
+        (
+            "Fuse image and sound: add them at the last layer (late fusion).",
+            "Late fusion scores 3.0 points higher than image alone",
+            "late fusion by 3.0 points",
+        ),
+        (_image(0, 0), _sound(0.2), _row("late", -0.03)),
+        IMAGE,
+    ),
+    Case(
+        "one modality found, the other one measurably better",
+        "dont_fuse",
+        ("Don't fuse: sound alone is better.", "sound alone by 4.0 points"),
+        (_image(0, 0), _sound(-0.04), _row("late", 0.02)),
+        IMAGE,
+    ),
+    Case(
+        "a gain that is well within the noise",
+        "dont_fuse",
+        ("Don't fuse: image alone is as good.", "(0.3 points higher, 95 % interval −2.6 to 3.2)", "at most 3.2 points"),
+        (_image(0.003, 0.029),),
+    ),
+    Case(
+        "a small gain that is nearly measured",
+        "cant_tell",
+        ("scores 2.0 points higher than image alone, but that may be chance (95 % interval −0.5 to 4.5)",),
+        (_image(0.02, 0.025),),
+    ),
+    Case(
+        "a gain too small to care",
+        "dont_fuse",
+        ("gains at most 0.7 points",),
+        (_image(0.003, 0.0035),),
+    ),
+    Case(
+        "unsure against one modality",
+        "cant_tell",
+        (
+            "Can't tell yet whether fusing image and sound beats image alone.",
+            "scores 4.0 points higher than image alone, but that may be chance",
+            "would tell, if the difference stays as it is.",
+        ),
+        (_image(0.04, 0.05),),
+    ),
+    Case(
+        "unsure against late fusion is not unsure about fusing",
+        "fuse",
+        ("The found network scores 2.0 points higher than late fusion", "but that may be chance"),
+        (_image(0.1), _row("late", 0.02, 0.07)),
+    ),
+    Case(
+        "better than the best on the architecture split but not than another modality",
+        "cant_tell",
+        ("beats sound alone",),
+        (_image(0.1, merit=0.9), _sound(0.03, 0.05, merit=0.1)),
+    ),
+    Case(
+        "two seeds 38 points apart",
+        "cant_tell",
+        (
+            "Can't tell yet",
+            "scores 19.0 points higher than image alone, but that may be chance (95 % interval −100.0 to 100.0).",
+            "The 2 trainings of the found network lie 38.0 points apart.",
+            "2 seeds say too little about luck: 5 or more would tell (--seeds 5).",
+        ),
+        (_image(0.19, 2.4, seeds=2),),
+        first={"seeds": 2, "apart": 0.38},
+        never=("scores about the same", "−221"),
+    ),
+    Case(
+        "more seeds would do",
+        "cant_tell",
+        ("About 5 seeds instead of 3 (--seeds 5) would tell",),
+        (_image(0.05, 0.0515),),
+        first={"apart": 0.02},
+    ),
+    Case(
+        "more samples would do",
+        "cant_tell",
+        ("test samples instead of 200 would tell",),
+        (_image(0.03, 0.06),),
+        first={"apart": 0.0041},
+    ),
+    Case(
+        "no difference but a wide interval",
+        "cant_tell",
+        ("scores the same as image alone, give or take", "would halve this interval."),
+        (_image(0.0, 0.08),),
+    ),
+    Case("many seeds", "fuse", ("scores 1.0 points higher",), (_image(0.01, 0.004, seeds=9),), first={"seeds": 9}),
+    Case(
+        "one seed",
+        "cant_tell",
+        (
+            "Can't tell yet: each network was trained only once.",
+            "scores 10.0 points higher than image alone",
+            "not the luck of a single training",
+            "At least 3 seeds would tell (--seeds 3).",
+        ),
+        (_image(0.1, 0.03, seeds=1),),
+        first={"seeds": 1},
+        never=("Fuse image",),
+    ),
+    Case(
+        "one seed with a better row",
+        "cant_tell",
+        ("only once", "late fusion by 5.0 points"),
+        (_image(0.1, seeds=1), _row("late", -0.05, seeds=1)),
+        first={"seeds": 1},
+    ),
+    Case(
+        "nothing found, nothing better",
+        "dont_fuse",
+        ("Don't fuse: nothing here predicts the target better than a constant answer.", "The best row scores about"),
+        (_image(0.01), _sound(0.005), _row("late", 0.0)),
+        NOTHING,
+    ),
+    Case(
+        "nothing found, wide intervals",
+        "cant_tell",
+        ("Can't tell yet: so far nothing predicts the target better than a constant answer.", "More samples"),
+        (_image(0.01, 0.1), _row("late", 0.0, 0.2)),
+        NOTHING,
+    ),
+    Case(
+        "nothing found but one modality is better",
+        "dont_fuse",
+        ("Don't fuse: sound alone is better.", "sound alone by 30.0 points"),
+        (_image(0.0), _sound(-0.3), _row("late", -0.25)),
+        NOTHING,
+    ),
+    Case(
+        "nothing found but fusion is better",
+        "fuse",
+        ("Fuse image and sound: add them at the last layer (late fusion).",),
+        (_image(0.0), _sound(-0.02), _row("late", -0.25)),
+        NOTHING,
+    ),
+    Case(
+        "nothing beats the most frequent class",
+        "dont_fuse",
+        ("nothing here predicts the target better than a constant answer",),
+        (_image(0.0), _row("late", 0.01)),
+        more={"mistakes": {"counts": [[81, 0], [19, 0]], "others": 0}},
+    ),
+    Case(
+        "something beats the most frequent class",
+        "dont_fuse",
+        ("Don't fuse: image alone is as good.",),
+        (_image(0.0), _row("late", 0.01)),
+        more={"mistakes": {"counts": [[50, 10], [10, 30]], "others": 0}},
+    ),
+    Case(
+        "regression that fusion helps",
+        "fuse",
+        (
+            "This has a mean absolute error that is 0.5 lower than sound alone, the best single modality "
+            "(95 % interval 0.3 to 0.7)",
+            "late fusion (0.01 lower",
+        ),
+        (_image(0.9, error=True), _sound(0.5, 0.2, error=True), _row("late", 0.01, error=True)),
+        first={"error": True},
+        more=_MAE,
+    ),
+    Case(
+        "regression that fusion does not help",
+        "dont_fuse",
+        ("Don't fuse: image alone is as good.", "has about the same mean absolute error as image alone"),
+        (_image(0.01, 0.05, error=True),),
+        first={"error": True},
+        more=_MAE,
+    ),
+    Case(
+        "regression that is not measured",
+        "cant_tell",
+        ("mean absolute error that is 0.3 lower than image alone", "may be chance", "would tell"),
+        (_image(0.3, 0.5, error=True),),
+        first={"error": True},
+        more=_MAE,
+    ),
+    Case(
+        "regression with a better row",
+        "fuse",
+        ("Measurably better than the found network: early fusion by 0.4 (95 % interval 0.3 to 0.5).",),
+        (_image(0.5, error=True), _row("early", -0.4, 0.1, error=True)),
+        first={"error": True},
+        more=_MAE,
+    ),
+    Case(
+        "labels",
+        "fuse",
+        ("scores 10.0 points higher",),
+        (_image(0.1),),
+        more={"metric": "micro_f1"},
+    ),
+    Case(
+        "a gate that pays",
+        "fuse",
+        (
+            "Fuse image and sound and decide for every sample: use image alone or add them at the last layer.",
+            "Deciding for every sample scores about the same as the same network without a gate",
+            "at half of its multiply-adds",
+        ),
+        (_image(0.1), _row("static", 0.0, cost=2000)),
+        GATE,
+    ),
+    Case(
+        "a cascade that costs accuracy",
+        "fuse",
+        (
+            "Fuse image and sound step by step",
+            "Deciding for every sample scores 4.0 points lower than the same network without a cascade (95 % interval "
+            "3.0 to 5.0), at half of its multiply-adds.",
+        ),
+        (_image(0.1), _row("static", -0.04, cost=2000)),
+        CASCADE,
+    ),
+    Case(
+        "a cascade",
+        "fuse",
+        ("Fuse image and sound step by step: use image alone; if unsure, add them at the last layer.",),
+        (_image(0.1),),
+        CASCADE,
+    ),
+    Case(
+        "no gate was taken",
+        "fuse",
+        ("Nothing is decided per sample: no cheaper route was worth having.",),
+        (_image(0.1),),
+        more={"gated": {"in_words": "Nothing is decided per sample: no cheaper route was worth having."}},
+    ),
+    Case(
+        "interaction that pays",
+        "fuse",
+        ("2.0 points of its accuracy come from interaction between modalities, which no sum can give.",),
+        (_image(0.1),),
+        more=_emap(0.02, 0.01),
+    ),
+    Case(
+        "interaction that does not pay",
+        "fuse",
+        ("The gain does not come from interaction: a sum over modalities would do about as well.",),
+        (_image(0.1),),
+        more=_emap(0.002, 0.01),
+        never=("come from interaction between",),
+    ),
+    Case(
+        "interaction that harms",
+        "fuse",
+        ("Interaction between modalities does harm",),
+        (_image(0.1),),
+        more=_emap(-0.1, 0.01),
+    ),
+    Case(
+        "several searches",
+        "fuse",
+        (
+            "5 searches found 3 different architectures; 4 of them fuse.",
+            "Over these searches, what each found scores 2.0 points higher than late fusion",
+        ),
+        (_image(0.1),),
+        more={
+            "stability": {
+                "seeds": [0, 1, 2, 3, 4],
+                "num_distinct": 3,
+                "interaction_orders": {"0": 1, "1": 4, "2": 0, "3": 0},
+                "difference": {"mean": 0.02, "low": 0.01, "high": 0.03},
+            }
+        },
+    ),
+    Case("no single modality was trained", "cant_tell", ("no single modality was trained",), (_row("late", 0.1),)),
+    Case("no fusion was trained", "cant_tell", ("no fusion was trained",), (_image(0, 0), _sound(0.1)), IMAGE),
+)
+
+
+def _told(case: Case) -> tuple[dict[str, Any], str]:
+    first = _row("found", architecture=case.found, **case.first)
+    found = verdict(_summary([first, *case.rows], case.found, **case.more), OPERATIONS)
+    return found.to_dict(), " ".join(found.lines())
+
+
+RAW = re.compile(r"fusion\d|\w@\d|_|\bdont\b")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_leaderboard_has_one_answer(case: Case) -> None:
+    told, text = _told(case)
+    assert told["answer"] == case.answer, text
+    for words in case.says:
+        assert words in text
+    for words in case.never:
+        assert words not in text
+    assert not RAW.search(text)
+
+
+def test_there_are_enough_cases() -> None:
+    assert len(CASES) >= 40
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+_GAPS = st.one_of(st.floats(-0.5, 0.5), st.sampled_from([0.0, 0.02, -0.02, 0.3, -0.3]))
+_MARGINS = st.one_of(st.just(0.0), st.floats(0.001, 0.4))
+
+
+@st.composite
+def _boards(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """A summary and its rows, of any mixture."""
+    error, seeds = draw(st.booleans()), draw(st.integers(1, 4))
+    found = draw(st.sampled_from([NOTHING, IMAGE, SOUND, LATE, EARLY, TIMES, GATE, CASCADE]))
+    kinds: list[tuple[str, str, Architecture]] = [
+        ("modality", "image", IMAGE),
+        ("modality", "sound", SOUND),
+        ("late", "late fusion", LATE),
+        ("early", "early fusion", EARLY),
+        ("operation", "soft_gate", LATE),
+        ("sum", "sum of single networks", LATE),
+        ("trees", "gradient_boosting", EARLY),
+        ("random", "random search", TIMES),
+    ]
+    options: dict[str, Any] = {"seeds": seeds, "error": error}
+    rows = [_row("found", architecture=found, apart=draw(st.floats(0, 0.2)), **options)]
+    for kind, name, architecture in draw(st.lists(st.sampled_from(kinds), unique_by=lambda one: one[1])):
+        cost, merit = draw(st.integers(1, 10**6)), draw(st.floats(0, 1))
+        gap, margin = draw(_GAPS), draw(_MARGINS)
+        rows.append(_row(kind, gap, margin, name=name, architecture=architecture, cost=cost, merit=merit, **options))
+    more = _MAE if error else {}
+    return _summary(rows, found, **more, **_emap(draw(_GAPS), draw(_MARGINS))), rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(_boards())
+def test_no_leaderboard_makes_it_contradict_itself(board: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+    summary, rows = board
+    found = verdict(summary, OPERATIONS)
+    text = " ".join(found.lines())
+    begins = {"fuse": "Fuse ", "dont_fuse": "Don't fuse: ", "cant_tell": "Can't tell "}
+    assert found.answer is not None
+    for answer, words in begins.items():
+        assert (words in text) == (answer == found.answer), text
+    assert not RAW.search(text), text
+    others = rows[1:]
+    better = {row["name"]: row["kind"] for row in others if row["difference"]["high"] < 0}
+    assert {name for name, _ in found.better_rows} == set(better)
+    for name, kind in better.items():
+        label = f"{name} alone" if kind == "modality" else name.replace("_", " ")
+        assert label in text, text
+        assert f"{label} by " in text or name == found.against, text
+    kinds = {row["name"]: row["kind"] for row in rows}
+    assert kinds.get(found.recommended) != "random"
+    assert kinds[found.best_row] != "random"
+    if found.answer == "fuse":
+        assert found.gain is not None
+        assert found.gain.low > 0
+        # Of the rows that may be the answer none is measurably better than the one that is described.
+        assert not better or found.recommended in better or all(kind == "random" for kind in better.values())
+    if len(rows[0]["scores"]) == 1:
+        assert found.answer == "cant_tell"
+    assert len(found.headline) < 250
+
+
+def test_a_verdict_of_an_earlier_version_is_still_drawn(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    old = ["Fuse image + words: fusion adds 5.0 points.", "It adds nothing (-0.1 ± 0.2 points)."]
+    (tmp_path / "summary.json").write_text(json.dumps({**summary, "verdict": old}))
+    page = report(tmp_path).read_text()
+    assert f"<h1>{old[0]}</h1>" in page
+    assert "It adds nothing (−0.1 ± 0.2 points)." in page
+    found = recorded_verdict({"verdict": old})
+    assert found is not None
+    assert found.answer is None
+    assert recorded_verdict({"verdict": []}) is None
+
+
+def test_the_answer_is_the_first_thing_on_the_page(tmp_path: Path) -> None:
+    summary = fabricate_run(tmp_path)
+    page = report(tmp_path).read_text()
+    headline, first = summary["verdict"]["headline"], summary["verdict"]["sentences"][0]
+    body = page[page.index("<h1>") :]
+    assert body.startswith(f"<h1>{headline}</h1>")
+    assert body.index(first) < body.index('<dl class="facts">') < body.index("The found network</h2>")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "words"),
+    [
+        (NOTHING, "use nothing"),
+        (IMAGE, "use image alone"),
+        (_architecture(Choice("carry", ("image@0",))), "use image alone (first layer)"),
+        (LATE, "add image and sound at the last layer"),
+        (TIMES, "multiply image and sound at the middle layer"),
+        (
+            _architecture(Choice("carry", ("image@0",)), NONE, Choice("carry", ("sound@2",))),
+            "add image (first layer) and sound (last layer)",
+        ),
+        (
+            _architecture(Choice("multiplicative", ("image@0", "sound@0")), NONE, Choice("carry", ("sound@2",))),
+            "multiply image and sound at the first layer, then add sound at the last layer",
+        ),
+        (
+            _architecture(Choice("carry", ("image@0",)), Choice("mlp", ("fusion0", "sound@1"))),
+            "take image at the first layer, then join what is fused so far and sound in a small network (MLP) at the "
+            "middle layer",
+        ),
+        (
+            _architecture(Choice("modality_shift", ("sound@2", "image@0"))),
+            "shift sound by image (sound at the last layer, image at the first layer)",
+        ),
+        (
+            _architecture(Choice("my_own", ("image@2", "sound@2"))),
+            "combine image and sound by my own at the last layer",
+        ),
+    ],
+)
+def test_an_architecture_is_told_as_an_instruction(architecture: Architecture, words: str) -> None:
+    assert how_in_words(architecture, DEPTHS, PHRASES) == words
+
+
+def test_many_modalities_routes_and_steps_are_summed_up() -> None:
+    names = [f"m{i}" for i in range(9)]
+    assert modalities_in_words(names) == "9 modalities"
+    assert modalities_in_words(names[:3]) == "m0, m1 and m2"
+    steps = Architecture("x", tuple((f"fusion{i}", Choice("additive", ("a@0", "b@0"))) for i in range(9)))
+    told = how_in_words(steps, {"a": 1, "b": 1}, PHRASES)
+    assert told == "add a and b, then add a and b, then add a and b, then add a and b, then 5 more steps"
+    layers = [Choice("carry", (f"a@{depth}",)) for depth in range(6)]
+    routes = [Architecture("x", (("fusion0", layer),)) for layer in layers]
+    gated = Architecture.gated(routes, ["a@0"])
+    assert how_in_words(gated, {"a": 6}, PHRASES).endswith("(layer 3 of 0 to 5) or one of 2 more routes")
