@@ -31,6 +31,7 @@ from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
+from nas.presets import preset_of, resolve_training
 from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
@@ -117,14 +118,15 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     encoders: EncoderMode = "auto",
     builders: Mapping[str, EncoderBuilder] | None = None,
     baselines: Baselines = "quick",
+    preset: str = "default",
     refit: bool = False,
-    ensemble: bool = False,
+    ensemble: bool | None = None,
     seed: int = 0,
     seeds: int = 3,
     searches: int = 1,
     budget_seconds: float = 0.0,
     device: str = "auto",
-    training: TrainingConfig | None = None,
+    training: TrainingConfig | Mapping[str, Any] | None = None,
     search_config: SearchConfig | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -150,10 +152,11 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.
         builders: Encoder builders that replace the defaults, by modality.
         baselines: `quick` or `full`; see `nas.baselines.contestants`.
+        preset: A name of `nas.presets.PRESETS`, which sets several options of the training at once.
         refit: Whether what was found is also trained on both training splits, for as many epochs as the architecture
             split chose, as a row of its own; the network that is returned and saved is then that one. What decides per
             sample needs held-out samples and is not.
-        ensemble: Whether the mean of the found networks of all seeds has a row of its own.
+        ensemble: Whether the mean of the found networks of all seeds has a row of its own; None: up to the preset.
         seed: Of the search and of the first retraining; the others count up from it.
         seeds: How many retrainings, at least 1.
         searches: How many searches, at least 1. Several have seeds that count up from `seed` and encoders of their own;
@@ -162,7 +165,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit. Every one
             of several searches has it to itself.
         device: "auto", "cpu", "cuda" or "cuda:1".
-        training: How networks are trained, and by which objective.
+        training: How networks are trained, and by which objective: fields of `TrainingConfig`, which win over those of
+            the preset, or a whole `TrainingConfig`, which only the preset "default" goes with.
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
         out: Run folder to write; None writes nothing.
         overwrite: Whether an earlier run in that folder may be replaced.
@@ -186,9 +190,10 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         if name not in known:
             raise unknown_name(kind, name, known)
     check_seeds(seed, seeds, searches)
-    check_ensemble(seeds, ensemble=ensemble)
+    check_ensemble(seeds, ensemble=bool(ensemble))
     check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
-    training = training or TrainingConfig()
+    training = resolve_training(preset, training)
+    ensemble = preset_of(preset).ensemble and seeds > 1 if ensemble is None else ensemble
     config = search_config or SearchConfig()
     config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
     where = pick_device(device)

@@ -44,17 +44,21 @@ class TrainingConfig(GateConfig):
         batch_size: Samples per step, at least 2.
         learning_rate: Highest of the cycle.
         weight_decay: Of AdamW.
-        patience: Epochs without a better epoch on the architecture split before it stops; 0 never stops early: the last
-            part of the cycle, where the learning rate is low, is often the best.
+        max_epochs: Most passes that automatic `epochs` come to.
+        patience: Epochs without a better epoch on the architecture split before it stops; 0 never stops early, but
+            still keeps the best epoch.
         gradient_clip: Largest norm of the gradient.
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
+        peaks: Whether the taps of sequences hold the power mean over time beside the means, see
+            `nas.encoders.base.beside_peaks`. Encoders of your own are as they are.
         compile: Whether to use `torch.compile` where a static network is trained; pays on a GPU and long runs.
         objective: What networks of two modalities or more are trained by beside, or in place of, the task's loss: names
             of `nas.objectives.OBJECTIVES`, comma-separated; empty for none.
     """
 
     epochs: int = setting(0, Whole(0, 10**12, zero="automatic"))
+    max_epochs: int = setting(40, Whole(10, 10**12))
     batch_size: int = setting(64, Whole(2, 10**9))  # BatchNorm needs two samples
     learning_rate: float = setting(3e-3, POSITIVE)
     weight_decay: float = setting(1e-2, AMOUNT)
@@ -62,6 +66,7 @@ class TrainingConfig(GateConfig):
     gradient_clip: float = setting(5.0, Number("positive", above=True, below=False))
     channels: int = setting(48, Whole(1, MAX_CHANNELS))
     dropout_rate: float = setting(0.2, SHARE)
+    peaks: bool = setting(False, Flag())
     compile: bool = setting(False, Flag())
     objective: str = setting("", Text())
 
@@ -80,8 +85,8 @@ class TrainingConfig(GateConfig):
         return self.modality_dropout_rate or dropout_rate(self.objective)
 
     def num_epochs(self, num_samples: int) -> int:
-        """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to 100 passes."""
-        return self.epochs or max(10, min(100, round(90_000 / max(1, num_samples))))
+        """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to `max_epochs`."""
+        return self.epochs or max(10, min(self.max_epochs, round(90_000 / max(1, num_samples))))
 
 
 @contextmanager
@@ -108,7 +113,7 @@ def build_network(
     Args:
         space: A whole space for the supernet, a restricted one for a derived network.
         data: Its architecture and test splits are not read.
-        config: Channels and dropout.
+        config: Channels, dropout and peaks.
         builders: Encoder builders that replace the defaults, by modality.
 
     Raises:
@@ -120,7 +125,7 @@ def build_network(
         shift, scale = targets.mean(dim=0), targets.std(dim=0).clamp(min=1e-12)
     _refuse_vast(config.channels * data.num_outputs, config)
     head = Head(config.channels, data.num_outputs, shift, scale)
-    encoders = build_encoders(data, builders)
+    encoders = build_encoders(data, builders, peaks=config.peaks)
     _refuse_vast(_count_weights(space, data, config, encoders), config)
     return FusionNetwork(
         space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate, task=data.task

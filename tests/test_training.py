@@ -93,8 +93,8 @@ def test_patience_ends_a_training_that_gets_no_better() -> None:
     assert len(records) == trained.num_epochs == best + 1 + 2 < 30
 
 
-def test_by_default_the_whole_cycle_is_run_and_its_best_epoch_kept() -> None:
-    trained, records = train_tiny(mislabelled(), replace(CONFIG, epochs=25, learning_rate=2e-2))
+def test_without_patience_the_whole_cycle_is_run_and_its_best_epoch_kept() -> None:
+    trained, records = train_tiny(mislabelled(), replace(CONFIG, epochs=25, learning_rate=2e-2, patience=0))
     assert len(records) == trained.num_epochs == 25
     assert trained.chosen_epochs < 15  # patience would have ended it long before
     assert records[trained.chosen_epochs - 1]["architecture_score"] == trained.architecture_score
@@ -253,8 +253,7 @@ def test_settings_that_make_no_sense_are_refused(field: str, value: float, messa
 @pytest.mark.parametrize(
     ("samples", "epochs"),
     [
-        (1, 100),
-        (900, 100),
+        (1, 40),
         (2_250, 40),  # 90 000 / 2 250
         (4_500, 20),
         (9_000, 10),
@@ -264,6 +263,12 @@ def test_settings_that_make_no_sense_are_refused(field: str, value: float, messa
 def test_small_sets_are_passed_over_more_often(samples: int, epochs: int) -> None:
     assert TrainingConfig().num_epochs(samples) == epochs
     assert TrainingConfig(epochs=7).num_epochs(samples) == 7
+
+
+@pytest.mark.parametrize(("samples", "epochs"), [(1, 100), (900, 100), (2_250, 40), (1_000_000, 10)])
+def test_automatic_epochs_have_a_limit(samples: int, epochs: int) -> None:
+    assert TrainingConfig(max_epochs=100).num_epochs(samples) == epochs
+    assert TrainingConfig(max_epochs=10).num_epochs(samples) == 10
 
 
 def test_steps_are_counted_up() -> None:

@@ -57,7 +57,7 @@ class SequenceEncoder(Encoder):
             "widths": list(widths),
             "kernel_size": kernel_size,
             "dropout_rate": dropout_rate,
-            "peaks": peaks,
+            **({"peaks": True} if peaks else {}),
         }
         self.standardize = standardize
         self.stages = nn.ModuleList(

@@ -40,8 +40,8 @@ def frozen(kind: Kind) -> Case:
     return FrozenEncoder(inner, FeaturesEncoder.fit(taps)), inputs
 
 
-def sequence_of_means() -> Case:
-    return SequenceEncoder(Standardize.blank(1, 2), 2), arrays_of("sequence")
+def sequence_with_peaks() -> Case:
+    return SequenceEncoder(Standardize.blank(1, 2), 2, peaks=True), arrays_of("sequence")
 
 
 def module_of_vectors() -> Case:
@@ -65,7 +65,7 @@ def module_of_maps() -> Case:
 ENCODERS: Mapping[str, Callable[[], Case]] = {
     "vector": lambda: default("vector"),
     "sequence": lambda: default("sequence"),
-    "sequence of means": sequence_of_means,
+    "sequence with peaks": sequence_with_peaks,
     "tokens": lambda: default("tokens"),
     "map": lambda: default("map"),
     "features": lambda: default("features"),
