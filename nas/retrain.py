@@ -17,7 +17,7 @@ from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, constant_outputs, score
 from nas.prediction import predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
-from nas.summed import summed, trust
+from nas.summed import cross_fitted, summed, trust
 from nas.training import Trained, build_network, seeded, train
 
 
@@ -134,7 +134,8 @@ def _summed(
     told = torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
     with seeded(seed):
         network = summed(task, networks, constant, trust(task, told, held_out.targets, constant))
-    outputs, targets = predict(network, held_out, setup.device)
+    targets = held_out.targets.cpu()
+    outputs = cross_fitted(task, told, targets, constant)
     seconds = sum(done.train_seconds for done in alone.values())
     return Entry(
         contestant=row,

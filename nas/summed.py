@@ -17,6 +17,9 @@ from nas.space import FusionNode, SearchSpace
 PULL = 1e-3
 """How strongly weights are pulled towards 1: loss per squared logarithm."""
 
+FOLDS = 5
+"""Parts of the architecture split, by which the score of the sum is told there."""
+
 
 def can_be_summed(space: SearchSpace) -> bool:
     """Whether the space names a network for every modality alone, each of which carries one tap to the head."""
@@ -48,7 +51,7 @@ def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> lis
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        evidence = (logs.exp()[:, None, None] * (outputs - constant)).sum(dim=0) + constant
+        evidence = _combined(task, outputs, constant, logs.exp())
         # `sample_losses` would round to float32. The last term keeps weights of perfect answers finite.
         loss = cross_entropy if task == "classification" else binary_cross_entropy_with_logits
         total = loss(evidence, targets.cpu()) + PULL * logs.square().sum()
@@ -58,6 +61,39 @@ def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> lis
     with torch.enable_grad():
         optimizer.step(closure)
     return [float(one) for one in logs.detach().exp()]
+
+
+def cross_fitted(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> Tensor:
+    """What the sum says of the samples that its weights are fitted to, each time by weights fitted to the others.
+
+    So its score on the architecture split can be compared with those of networks that learn nothing from that split.
+
+    Args:
+        task: As in `trust`, like the others.
+        outputs: (networks, n, outputs).
+        targets: (n,) or (n, outputs).
+        constant: (outputs,).
+
+    Returns:
+        (n, outputs).
+    """
+    found = torch.empty_like(outputs[0])
+    count = len(found)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    for fold in range(min(FOLDS, count)):
+        held_out, rest = order[fold::FOLDS], torch.ones(count, dtype=torch.bool)
+        rest[held_out] = count == 1  # there are no others
+        weights = torch.tensor(trust(task, outputs[:, rest], targets[rest], constant))
+        found[held_out] = _combined(task, outputs[:, held_out], constant, weights)
+    return found
+
+
+def _combined(task: Task, outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
+    """The outputs of `summed` from those of its networks, (n, outputs); of classes up to what all of them share."""
+    weights = weights.to(outputs)[:, None, None]
+    if task == "regression":
+        return (weights * outputs).sum(dim=0)
+    return (weights * (outputs - constant)).sum(dim=0) + constant
 
 
 def summed(
@@ -117,4 +153,4 @@ def _linear(network: FusionNetwork, tap: str) -> torch.nn.Linear:
     return linear
 
 
-__all__ = ["can_be_summed", "summed", "trust"]
+__all__ = ["can_be_summed", "cross_fitted", "summed", "trust"]

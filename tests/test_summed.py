@@ -15,7 +15,7 @@ from nas.graph import FusionNetwork
 from nas.metrics import constant_outputs
 from nas.prediction import predict
 from nas.search import make_space
-from nas.summed import can_be_summed, summed, trust
+from nas.summed import can_be_summed, cross_fitted, summed, trust
 from nas.training import TrainingConfig, build_network, seeded
 from tests.helpers import CPU, tiny_data
 from tests.tiny_runs import as_data, tiny_arrays
@@ -106,6 +106,25 @@ def test_numbers_are_weighed_by_their_precision() -> None:
     targets = torch.zeros(2, 1)
     outputs = torch.tensor([[[1.0], [-1.0]], [[2.0], [2.0]]])  # mean squared errors 1 and 4
     assert trust("regression", outputs, targets, torch.zeros(1)) == pytest.approx([0.8, 0.2])
+
+
+@pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
+def test_no_sample_fits_the_weights_that_it_is_judged_by(task: Task) -> None:
+    generator = torch.Generator().manual_seed(0)
+    outputs, constant = torch.randn(2, 40, 3, generator=generator), torch.zeros(3)
+    targets = torch.randint(3, (40,), generator=generator) if task == "classification" else (outputs[0] > 0).float()
+    found = cross_fitted(task, outputs, targets, constant)
+    changed = targets.clone()
+    changed[7] = (targets[7] + 1) % 3 if task == "classification" else 1 - targets[7]
+    again = cross_fitted(task, outputs, changed, constant)
+    same = (found == again).all(dim=1)
+    assert same[7]  # the fold of sample 7 is fitted on the others
+    assert same.sum() == 8  # a fifth of them; all others are fitted on sample 7, too
+
+
+def test_a_single_sample_is_judged_all_the_same() -> None:
+    found = cross_fitted("classification", torch.randn(2, 1, 3), torch.tensor([1]), torch.zeros(3))
+    assert bool(found.isfinite().all())
 
 
 def test_an_absent_modality_says_what_its_own_network_says_without_it() -> None:
