@@ -313,7 +313,7 @@ def _contender(board: _Board) -> _Entry | None:
     """The fusion that is judged: what was found, unless another row is measurably better or it does not fuse.
 
     Whoever asks for decisions per sample may trade a little of the score for them, so the same network without a gate
-    does not take its place. Nor do an ensemble and a training on both splits: a single modality would gain by them, too.
+    does not take its place. Nor do an ensemble and a training on both splits: a single modality would gain by them.
     """
     rivals = [one for one in board.others if one.fuses and not one.is_control and not one.is_helped]
     better = [one for one in board.better if one in rivals and one.row.kind != "static"]
