@@ -91,6 +91,9 @@ def test_a_run_keeps_the_network_of_both_splits_and_says_so(tmp_path: Path, monk
     judged = nas.evaluate(tmp_path / "run", device="cpu")
     assert judged["recorded"] == board[-2]["scores"][0]
     assert judged["repeated"]
+    card = (tmp_path / "run/exports/card.md").read_text()
+    assert "The weights handed out were then trained on both." in card
+    assert 'of the row "found, trained on both splits", which scored' in card
     again = nas.retrain(tmp_path / "run", device="cpu", out=tmp_path / "again").summary["leaderboard"]
     assert [(row["kind"], row["scores"]) for row in again] == [(row["kind"], row["scores"]) for row in board]
 

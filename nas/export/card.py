@@ -90,6 +90,7 @@ def to_card(
         decides="" if architecture.gating is None else "cascade" if architecture.gating.is_cascade else "gate",
         metric=metric_words(metric).capitalize(),
         seeds=len(summary["seeds"]),
+        kept=found["name"],
         first=score_text(number(found["scores"][0]), metric),
         rows=[_row(row, metric) for row in summary["leaderboard"]],
         loading=[_Markdown(text.format(**given)) for kind, text in _LOADING.items() if kind in formats],

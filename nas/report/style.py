@@ -25,7 +25,7 @@ _MODALITY_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56
 KINDS: Mapping[str, tuple[str, str, str]] = {
     "found": (ACCENT, "o", "found by the search"),
     "refit": (ACCENT, "D", "found, trained on both splits"),
-    "ensemble": (ACCENT, "*", "found networks averaged"),
+    "ensemble": (ACCENT, "p", "found networks averaged"),
     "static": (INK, "P", "the same for all samples"),
     "modality": (SOFT, "s", "one modality alone"),
     "sum": (INK, "v", "sum of single networks"),

@@ -180,7 +180,7 @@ class _Board:
             return f"{row.name} alone"
         if row.kind == "refit":
             return "the found network trained on both splits"
-        if row.kind == "ensemble":
+        if row.kind in ("sum", "ensemble"):
             return f"the {row.name}"
         if row.kind == "static":
             return f"the same network without a {self.decider}"

@@ -183,8 +183,8 @@ CASES = (
         "a sum of single networks is better",
         "fuse",
         (
-            "sum of single networks by 4.0 points",
-            "Fuse image and sound: add the answers of the networks of one modality each (sum of single networks).",
+            "the sum of single networks by 4.0 points",
+            "Fuse image and sound: add the answers of the networks of one modality each (the sum of single networks).",
         ),
         (_image(0.1), _row("sum", -0.04, name="sum of single networks", architecture=LATE), _row("late", 0.01)),
         never=("plain late fusion",),
