@@ -22,16 +22,7 @@ from rich.markup import escape
 from rich.progress import Progress, TaskID
 from rich.table import Table
 
-try:
-    from nas.errors import UserError, is_full_disk, told_of_the_machine
-except (ImportError, MemoryError, OSError) as error:  # told here, for the function that tells it is not there either
-    if isinstance(error, ModuleNotFoundError):
-        raise
-    words = (str(error).strip() or type(error).__name__).splitlines()[-1]
-    sys.stderr.write(
-        f"fusenas: cannot load what it needs ({words}); raise the limits on memory and files (ulimit -a)\n"
-    )
-    raise SystemExit(2) from None
+from nas.errors import UserError, is_full_disk, told_of_the_machine
 
 app = typer.Typer(
     name="fusenas",
@@ -437,6 +428,8 @@ def main() -> None:
     # OpenMP's threads spin while they wait. Where other processes want the cores too, that makes small steps many times
     # slower; to wait asleep costs next to nothing where they do not. It is read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Should a library start a Python of its own, that shall not look for modules in the current folder either.
+    os.environ["PYTHONSAFEPATH"] = "1"
     _mend_streams()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fusenas", standalone_mode=False)

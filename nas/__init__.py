@@ -1,17 +1,44 @@
-"""Multimodal fusion architecture search: the public names, nothing else."""
+"""Multimodal fusion architecture search: the public names, nothing else.
+
+A name is imported when it is first asked for, since torch takes seconds to import and `fusenas --help` does without.
+"""
 
 from __future__ import annotations
 
-from nas.architecture import Architecture, Choice
-from nas.data import FusionData, load_data
-from nas.errors import UserError
-from nas.export import export
-from nas.load import Run, load_run
-from nas.report import report
-from nas.rerun import evaluate, retrain
-from nas.search import RunResult, search
-from nas.strategies import SearchConfig
-from nas.training import TrainingConfig
+import sys
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nas.architecture import Architecture, Choice
+    from nas.data import FusionData, load_data
+    from nas.errors import UserError
+    from nas.export import export
+    from nas.load import Run, load_run
+    from nas.report import report
+    from nas.rerun import evaluate, retrain
+    from nas.search import RunResult, search
+    from nas.strategies import SearchConfig
+    from nas.training import TrainingConfig
+
+_MODULES = {
+    "Architecture": "architecture",
+    "Choice": "architecture",
+    "FusionData": "data",
+    "Run": "load",
+    "RunResult": "search",
+    "SearchConfig": "strategies",
+    "TrainingConfig": "training",
+    "UserError": "errors",
+    "evaluate": "rerun",
+    "export": "export",
+    "load_data": "data",
+    "load_run": "load",
+    "report": "report",
+    "retrain": "rerun",
+    "search": "search",
+}
 
 __all__ = [
     "Architecture",
@@ -30,3 +57,24 @@ __all__ = [
     "retrain",
     "search",
 ]
+
+
+class _Package(ModuleType):
+    """This package, in which `nas.search` is the function, whoever imports the module of that name, and when."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in _MODULES:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{self.__name__}.{_MODULES[name]}"), name)
+        self.__dict__[name] = value
+        return value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not (name in _MODULES and isinstance(value, ModuleType)):  # as the import system binds a module
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *__all__]
+
+
+sys.modules[__name__].__class__ = _Package

@@ -88,7 +88,7 @@ class Folder:
         """Names in the folder, or in one inside it, sorted; none if it is not there."""
         try:
             with self._in(_parts(name, self.path) if name else ()) as place:
-                return sorted(os.listdir(place.path if place.handle is None else place.handle))  # noqa: PTH208  # of a handle
+                return sorted(place.beside())
         except FileNotFoundError:
             return []
 
@@ -147,7 +147,8 @@ class Folder:
     def write_bytes(self, name: str, content: bytes) -> Path:
         """Writes a file whole or not at all: to a new one beside it, flushed to disk, then renamed over the old.
 
-        Folders are made as needed. A link of this name is replaced, and what it leads to is left alone.
+        Folders are made as needed. A link of this name is replaced, and what it leads to is left alone. The caller owns
+        the folder (`nas.locking`).
 
         Raises:
             UserError: If a part of the name is a link or no folder, or a folder has the file's name.
@@ -155,6 +156,9 @@ class Folder:
         """
         temporary = f".{PurePosixPath(name).name}.{secrets.token_hex(4)}.part"
         with self._at(name, make=True) as place:
+            for left in place.beside():  # by a process that was killed, for nobody else may write here now
+                if (found := TEMPORARY.fullmatch(left)) and found["name"] == place.name:
+                    place.sibling(left).unlink()
             handle = place.sibling(temporary).open(_NEW, 0o666)
             try:
                 with os.fdopen(handle, "wb") as file:
@@ -316,6 +320,10 @@ class _Place:
             os.replace(self._target, new._target, src_dir_fd=self.handle, dst_dir_fd=new.handle)
         except (IsADirectoryError, NotADirectoryError) as error:
             raise UserError(f"{str(new.path / new.name)!r} is a folder where a file belongs; remove it") from error
+
+    def beside(self) -> list[str]:
+        """All names in the folder."""
+        return os.listdir(self.path if self.handle is None else self.handle)  # noqa: PTH208  # a handle is no path
 
     def sibling(self, name: str) -> _Place:
         return _Place(self.handle, self.path, name)

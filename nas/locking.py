@@ -10,7 +10,7 @@ import shlex
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,32 @@ def owned(folder: Folder) -> Iterator[None]:
             os.close(handle)
 
 
+def refuse_owned(folder: Folder) -> None:
+    """Refuses a folder that somebody owns; nothing is written.
+
+    Raises:
+        UserError: If it is owned, with who owns it.
+    """
+    if fcntl is None:
+        return
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(folder.reading(LOCK, max_bytes=_MAX_BYTES))
+        except UserError:  # there is none, or none of ours
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(folder, file.fileno()) from None
+        except OSError:  # it cannot be locked at all
+            return
+
+
+def _in_use(folder: Folder, handle: int) -> UserError:
+    owner = _read(handle)
+    return UserError(f"{str(folder.path)!r} is in use{owner}; wait until that has ended, or choose another folder")
+
+
 def _acquire(folder: Folder) -> int | None:
     """The locked file; None where this system cannot lock."""
     if fcntl is None:
@@ -62,11 +88,9 @@ def _acquire(folder: Folder) -> int | None:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = _read(handle)
+            in_use = _in_use(folder, handle)
             os.close(handle)
-            raise UserError(
-                f"{str(folder.path)!r} is in use{owner}; wait until that has ended, or choose another folder"
-            ) from None
+            raise in_use from None
         except OSError as error:
             os.close(handle)
             if error.errno not in _UNSUPPORTED:

@@ -129,43 +129,43 @@ def retrain(
     """
     started = time.perf_counter()
     origin = provenance(command)
-    loaded = load_run(run)
-    old = loaded.summary
-    found = data_of(loaded, data)
-    if sorted(builders or ()) != loaded.config["source"]["builders"]:
-        raise UserError(
-            f"builders are given for {sorted(builders or ())}, but the run was searched with encoders of its own for "
-            f"{loaded.config['source']['builders']}; hand over the same"
-        )
-    where = pick_device(device)
-    first_seed = old["seeds"][0] if seed is None else seed
-    count = len(old["seeds"]) if seeds is None else seeds
-    check_seeds(first_seed, count)
-    check_resume(out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
-    training = TrainingConfig(**loaded.config["training"])
-    if epochs is not None:
-        training = replace(training, epochs=epochs)
-    if objective is not None:
-        training = replace(training, objective=objective)
-    space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])
-    if dict(space.depths) != dict(old["depths"]):
-        raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
-    dynamic = loaded.architecture.gating is not None
-    check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
-    config = {**loaded.config, "training": asdict(training)}
-    seeds_of_all = range(first_seed, first_seed + count)
-    told = {
-        "kind": "retrain",
-        "training": config["training"],
-        "seeds": list(seeds_of_all),
-        "encoders": old["encoders"],
-        "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
-        **what_decides(found, space, where, builders),
-    }
     with ExitStack() as stack:
-        if out is None:
-            folder = stack.enter_context(RunFolder.claimed(run))
-        else:
+        # In place, the run is ours from the beginning: nobody changes what is read of it here.
+        folder = stack.enter_context(RunFolder.claimed(run)) if out is None else RunFolder(out)
+        loaded = load_run(run)
+        old = loaded.summary
+        found = data_of(loaded, data)
+        if sorted(builders or ()) != loaded.config["source"]["builders"]:
+            raise UserError(
+                f"builders are given for {sorted(builders or ())}, but the run was searched with encoders of its own "
+                f"for {loaded.config['source']['builders']}; hand over the same"
+            )
+        where = pick_device(device)
+        first_seed = old["seeds"][0] if seed is None else seed
+        count = len(old["seeds"]) if seeds is None else seeds
+        check_seeds(first_seed, count)
+        check_resume(out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
+        training = TrainingConfig(**loaded.config["training"])
+        if epochs is not None:
+            training = replace(training, epochs=epochs)
+        if objective is not None:
+            training = replace(training, objective=objective)
+        space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])
+        if dict(space.depths) != dict(old["depths"]):
+            raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
+        dynamic = loaded.architecture.gating is not None
+        check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
+        config = {**loaded.config, "training": asdict(training)}
+        seeds_of_all = range(first_seed, first_seed + count)
+        told = {
+            "kind": "retrain",
+            "training": config["training"],
+            "seeds": list(seeds_of_all),
+            "encoders": old["encoders"],
+            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
+            **what_decides(found, space, where, builders),
+        }
+        if out is not None:
             folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
         checkpoints = begin(folder, told, resume=resume, every_seconds=checkpoint_seconds, in_place=out is None)
         if checkpoints.finished:
@@ -210,6 +210,6 @@ def retrain(
         summary["verdict"] = verdict(summary, space.operations).to_dict()
         network = entries[0].network.cpu()
         page = write_run(folder, config, summary, network, found)
-    return RunResult(
-        architecture=loaded.architecture, network=network, summary=summary, folder=folder.path, report=page
-    )
+        return RunResult(
+            architecture=loaded.architecture, network=network, summary=summary, folder=folder.path, report=page
+        )

@@ -30,7 +30,7 @@ from nas.earlier import (
 )
 from nas.errors import UserError
 from nas.files import Folder, refuse_vast
-from nas.locking import LOCK, owned
+from nas.locking import LOCK, owned, refuse_owned
 
 FORMAT_VERSION = 1
 CONFIG_MARK = "# fusenas run, format 1"
@@ -55,6 +55,7 @@ class RunFolder(Folder):
             UserError: As `create` does, before anything is touched; or if another command owns the folder.
         """
         run = cls(path)
+        refuse_owned(run)
         run._refuse_to_create(overwrite=overwrite, resume=resume)
         with owned(run):
             yield cls.create(path, overwrite=overwrite, resume=resume)

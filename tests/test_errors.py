@@ -76,7 +76,11 @@ ONE_LINE = rb"fusenas: [^\n]*%b[^\n]*\n"
 @pytest.mark.parametrize(
     ("line", "code", "words"),
     [
-        ('ulimit -v 300000; exec "$@" list', 2, rb"cannot load what it needs .*; raise the limits on memory and files"),
+        (
+            'ulimit -v 300000; exec "$@" list',
+            2,
+            rb"cannot load what it needs .*; raise the limits on memory, files and processes",
+        ),
         ('"$@" list > /dev/full', 2, b"cannot write: no space left on device; make room"),
         ('"$@" report "$(printf "\\377%0100000d")"', 2, b"file name too long; choose a shorter name"),
         ('"$@" list | true; exit ${PIPESTATUS[0]}', 1, None),

@@ -163,6 +163,14 @@ def test_a_write_that_fails_leaves_nothing_behind(folder: Folder, monkeypatch: p
     assert (folder.names(), folder.read_bytes("a")) == (["a"], b"old")
 
 
+def test_what_a_killed_write_left_goes_with_the_next_one_of_the_file(folder: Folder) -> None:
+    folder.make("figures")
+    for name in (".a.svg.0123abcd.part", ".b.svg.0123abcd.part", ".a.svg.part"):
+        (folder.path / "figures" / name).write_text("half")
+    folder.write_bytes("figures/a.svg", b"whole")
+    assert folder.names("figures") == [".a.svg.part", ".b.svg.0123abcd.part", "a.svg"]
+
+
 def test_handles_are_closed(folder: Folder, outside: Path) -> None:
     (folder.path / "link").symlink_to(outside)
     before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208

@@ -151,3 +151,38 @@ assert "search_spaces" in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def _in_a_fresh_process(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, capture_output=True, text=True, check=True, cwd=_ROOT).stdout
+
+
+def test_help_does_not_wait_for_torch() -> None:
+    code = """
+import cli, sys
+sys.argv = ["fusenas", "--help"]
+try:
+    cli.main()
+finally:
+    print("torch" in sys.modules)
+"""
+    assert _in_a_fresh_process(code).splitlines()[-1] == "False"
+
+
+def test_a_public_name_is_itself_whoever_imports_the_module_of_that_name_first() -> None:
+    code = """
+import nas
+from nas.rerun import retrain
+import nas.search, nas.report, nas.export
+print(*(getattr(nas, name).__name__ for name in ("search", "report", "export", "retrain", "evaluate")))
+"""
+    assert _in_a_fresh_process(code) == "search report export retrain evaluate\n"
+
+
+def test_all_public_names_are_there() -> None:
+    assert sorted(nas._MODULES) == sorted(nas.__all__)
+    assert {getattr(nas, name).__name__ for name in nas.__all__} == set(nas.__all__)
+    assert set(nas.__all__) <= set(dir(nas))
+    with pytest.raises(AttributeError, match="has no attribute 'serach'"):
+        nas.serach  # type: ignore[attr-defined]  # noqa: B018

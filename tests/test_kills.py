@@ -1,4 +1,4 @@
-"""Real processes, killed at any moment, stopped by signals or out of room, go on to the same bytes."""
+"""Searches in new interpreters, killed at any moment, stopped by signals or out of room, go on to the same bytes."""
 
 from __future__ import annotations
 
@@ -9,61 +9,17 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
-from nas.checkpoint import Checkpoints, status
-from tests.interruptions import timeless
+from nas.checkpoint import Checkpoints
+from tests.killed import SEARCH, Whole, assert_clean, results, run, whole_search
 from tests.processes import KILLS, Command, Ended
 from tests.tiny_runs import write_npz
 
 pytestmark = pytest.mark.slow
-
-SEARCH = (
-    *("search", "tiny.npz", "--modalities", "sound,sight", "--target", "label", "--split", "split"),
-    *("--operations", "additive,multiplicative", "--epochs", "4", "--seeds", "1", "--out", "run"),
-    *("--device", "cpu", "--checkpoint-every", "0s"),
-)
-
-RESULTS = ("architecture.json", "weights.safetensors", "exports/architecture.graphml")
-
-
-class Whole(NamedTuple):
-    """An uninterrupted search.
-
-    Attributes:
-        folder: Where it ran.
-        results: What it came to.
-        seconds: How long it took.
-        writes: How many files it wrote atomically.
-    """
-
-    folder: Path
-    results: dict[str, Any]
-    seconds: float
-    writes: int
-
-
-def results(folder: Path) -> dict[str, Any]:
-    """What must not depend on whether a run was stopped: files byte by byte, records and scores without times."""
-    run = folder / "run"
-    summary = json.loads((run / "summary.json").read_text())
-    rows = [{key: row[key] for key in ("name", "scores", "architecture_score")} for row in summary["leaderboard"]]
-    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    kept = {name: (run / name).read_bytes() for name in RESULTS}
-    return {**kept, "rows": rows, "records": timeless(records), "nodes": summary["nodes"]}
-
-
-def assert_clean(folder: Path) -> None:
-    """Nothing is left over of a run that was killed and has ended well."""
-    run = folder / "run"
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["run.json"]
-    assert [path for path in run.rglob("*") if path.name.startswith(".")] == []
-    assert status(run / "checkpoints") == "finished"
 
 
 def states(folder: Path) -> dict[str, bytes]:
@@ -71,22 +27,9 @@ def states(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in (folder / "run" / "checkpoints").glob("[!.]*")}
 
 
-def run(folder: Path, *arguments: str, **options: Any) -> Ended:
-    return Command(folder, arguments, **options).ended()
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
-    folder = tmp_path_factory.mktemp("whole")
-    write_npz(folder)
-    for _ in range(2):  # the first one pays for the server that the others are forked from
-        shutil.rmtree(folder / "run", ignore_errors=True)
-        started = time.monotonic()
-        ended = run(folder, *SEARCH)
-        seconds = time.monotonic() - started
-        assert (ended.code, ended.err.count("Traceback")) == (0, 0), ended.err
-    assert_clean(folder)
-    return Whole(folder, results(folder), seconds, int((folder / "writes").read_text()))
+    return whole_search(tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
@@ -98,15 +41,18 @@ def folder(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("number", range(20))
 def test_a_search_killed_at_any_moment_goes_on_to_the_same_bytes(folder: Path, whole: Whole, number: int) -> None:
     generator = random.Random(number)
-    if number < 12:  # at a moment of the clock, otherwise within the writing of a file
-        killed = Command(folder, SEARCH)
+    if number < 10:  # at a moment of the clock, otherwise within the writing of a file
+        killed = Command(folder, SEARCH, fresh=True)
+        if number > 0:  # at first an interpreter only loads modules, for longer than all else takes
+            killed.wait_for((folder / "run" / "config.toml").exists)
         killed.wait(generator.uniform(0, whole.seconds))
         killed.send(signal.SIGKILL)
         assert killed.ended().code in (-signal.SIGKILL, 0)
     else:
-        first = 1 if number < 16 else whole.writes - 9  # the last ones write what the run came to
-        moment = KILLS[number % 2], generator.randint(first, whole.writes)
-        assert run(folder, *SEARCH, kill=moment).code == -signal.SIGKILL
+        last = (whole.writes, whole.renames)[number % 2]
+        first = 1 if number < 15 else last - 9  # the last ones write what the run came to
+        moment = KILLS[number % 2], generator.randint(first, last)
+        assert run(folder, *SEARCH, kill=moment, fresh=True).code == -signal.SIGKILL
     ended = run(folder, *SEARCH, "--resume")
     assert ended.code == 0, ended.err
     assert results(folder) == whole.results
@@ -116,7 +62,7 @@ def test_a_search_killed_at_any_moment_goes_on_to_the_same_bytes(folder: Path, w
 def test_a_search_killed_again_and_again_gets_there(folder: Path, whole: Whole) -> None:
     generator = random.Random(99)
     for _ in range(5):
-        run(folder, *SEARCH, "--resume", kill=(KILLS[0], generator.randint(8, 16)))
+        run(folder, *SEARCH, "--resume", kill=(KILLS[0], generator.randint(8, 16)), fresh=True)
     assert run(folder, *SEARCH, "--resume").code == 0
     assert results(folder) == whole.results
     assert_clean(folder)
@@ -125,7 +71,7 @@ def test_a_search_killed_again_and_again_gets_there(folder: Path, whole: Whole) 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_writes_a_checkpoint_and_tells_how_to_go_on(folder: Path, whole: Whole, number: int) -> None:
     rarely = [word.replace("0s", "1h") for word in SEARCH]  # so that what comes back was written by the signal
-    command = Command(folder, rarely)
+    command = Command(folder, rarely, fresh=True)
     metrics = folder / "run" / "metrics.jsonl"
     command.wait_for(lambda: metrics.exists() and metrics.read_text().count('"encoders"') == 6)
     command.send(number)
@@ -153,7 +99,7 @@ def test_what_is_finished_is_told_and_not_done_again(whole: Whole) -> None:
 
 
 def test_a_run_of_other_options_or_data_is_not_gone_on_with(folder: Path) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], 12)).code == -signal.SIGKILL
+    assert run(folder, *SEARCH, kill=(KILLS[0], 12), fresh=True).code == -signal.SIGKILL
     before = states(folder)
     for given, told in (
         (("--seeds", "2"), r"begun with search\.seeds 1, now it is 2"),
@@ -171,27 +117,11 @@ def test_a_run_of_other_options_or_data_is_not_gone_on_with(folder: Path) -> Non
 def test_a_run_that_replaces_another_and_is_killed_keeps_both_until_it_ends(folder: Path, whole: Whole) -> None:
     shutil.copytree(whole.folder / "run", folder / "run")
     other = (*SEARCH, "--seed", "7")
-    assert run(folder, *other, "--overwrite", kill=(KILLS[1], 20)).code == -signal.SIGKILL
+    assert run(folder, *other, "--overwrite", kill=(KILLS[1], 20), fresh=True).code == -signal.SIGKILL
     assert (folder / "run" / ".replaced" / "weights.safetensors").read_bytes() == whole.results["weights.safetensors"]
     assert run(folder, *other, "--resume").code == 0
     assert_clean(folder)
     assert results(folder)["weights.safetensors"] != whole.results["weights.safetensors"]
-
-
-@pytest.mark.parametrize("out", ["run", "again"])
-def test_a_retraining_that_is_killed_goes_on_to_the_same_bytes(tmp_path: Path, whole: Whole, out: str) -> None:
-    options = ["retrain", "run", "--seed", "4", "--checkpoint-every", "0s", *(["--out", out] if out != "run" else [])]
-    for name in ("one", "other"):
-        shutil.copytree(whole.folder, tmp_path / name)
-    assert run(tmp_path / "one", *options).code == 0
-    for number in (9, 21):
-        assert run(tmp_path / "other", *options, "--resume", kill=(KILLS[0], number)).code == -signal.SIGKILL
-        assert (tmp_path / "other" / "run" / "summary.json").exists()  # in place, too, the old one is still whole
-    assert run(tmp_path / "other", *options, "--resume").code == 0
-    one, other = ({name: (tmp_path / side / out / name).read_bytes() for name in RESULTS} for side in ("one", "other"))
-    assert one == other
-    ended = run(tmp_path / "other", *options, "--resume")
-    assert (ended.code, ended.err) == (0, f"'{out}' is finished: nothing is left to do\n")
 
 
 @pytest.fixture
@@ -232,7 +162,7 @@ def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(folder: Path, who
 
 
 def test_a_damaged_state_is_one_line_and_without_it_the_run_goes_on(folder: Path, whole: Whole) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], 30)).code == -signal.SIGKILL
+    assert run(folder, *SEARCH, kill=(KILLS[0], 30), fresh=True).code == -signal.SIGKILL
     supernet = next((folder / "run" / "checkpoints").glob("supernet-*.state"))
     supernet.write_bytes(supernet.read_bytes()[:-1])
     ended = run(folder, *SEARCH, "--resume")
@@ -244,7 +174,7 @@ def test_a_damaged_state_is_one_line_and_without_it_the_run_goes_on(folder: Path
 
 
 def test_a_run_with_figures_killed_as_it_draws_them_is_drawn_again(folder: Path, whole: Whole) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], whole.writes + 5), report=True).code == -signal.SIGKILL
+    assert run(folder, *SEARCH, kill=(KILLS[0], whole.writes + 5), report=True, fresh=True).code == -signal.SIGKILL
     assert Checkpoints(folder / "run" / "checkpoints").kept()
     assert run(folder, *SEARCH, "--resume", report=True).code == 0
     assert_clean(folder)

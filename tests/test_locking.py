@@ -117,6 +117,7 @@ def test_every_command_that_writes_is_refused_while_another_owns_the_run(
     with Holder(folder):
         before = contents(folder)
         for refused in (
+            lambda: tiny_search(data, out=folder),
             lambda: tiny_search(data, out=folder, overwrite=True),
             lambda: tiny_search(data, out=folder, resume=True),
             lambda: nas.retrain(folder, data=data),

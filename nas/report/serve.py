@@ -2,9 +2,9 @@
 
 It only reads: the page is drawn in memory, so that a folder that is in use or cannot be written is served as well.
 
-Who may ask: programs of this machine, and pages that this server itself has sent. A page from elsewhere that is open in
-the same browser can send requests to this address, but the browser tells whose they are, and those are refused. Other
-users of the machine can open the address; whoever minds that serves nothing.
+Who may ask: whoever knows the address, a part of which is drawn at random, so that other users of the machine do not. A
+page from elsewhere that is open in the same browser can send requests to this address, but the browser tells whose they
+are, and those are refused.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import secrets
 import socket
 import sys
 import time
@@ -70,7 +71,7 @@ def server(run: str | Path) -> Server:
 
 def address(serving: Server) -> str:
     """Where a browser finds it."""
-    return f"http://{LOOPBACK}:{serving.server_port}/"
+    return f"http://{LOOPBACK}:{serving.server_port}{serving.secret}/"
 
 
 class Server(ThreadingTCPServer):
@@ -80,6 +81,7 @@ class Server(ThreadingTCPServer):
     daemon_threads = True  # a download does not hold up Ctrl-C
 
     def __init__(self, *arguments: Any) -> None:
+        self.secret = f"/{secrets.token_urlsafe(16)}"  # every path begins with it
         self._free = BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__(*arguments)
 
@@ -177,6 +179,7 @@ class _Hurried(io.RawIOBase):
 class _Handler(BaseHTTPRequestHandler):
     """Answers with the page, or with a file that really lies in the folder; never with a list of files."""
 
+    server: Server
     default_request_version = "HTTP/1.0"  # before it there were no headers, which all our answers need
 
     def __init__(self, *arguments: Any, pages: _Pages) -> None:
@@ -193,12 +196,13 @@ class _Handler(BaseHTTPRequestHandler):
         """Answers GET, and HEAD without the content."""
         self.connection.settimeout(SEND_SECONDS)
         if not self._may_ask():
-            port = self.connection.getsockname()[1]
-            explain = f"Type or copy the address http://{LOOPBACK}:{port}/ into the browser; no other page may load it."
+            explain = "Copy the address that fusenas has printed into the browser; no other page may load it."
             self.send_error(HTTPStatus.FORBIDDEN, explain=explain)
             return
-        path = self.path.split("?", 1)[0]
-        if path in ("/", "/report.html"):
+        secret, path = self.path[: len(self.server.secret)], self.path[len(self.server.secret) :].split("?", 1)[0]
+        if not secrets.compare_digest(secret.encode(), self.server.secret.encode()):
+            self.send_error(HTTPStatus.NOT_FOUND)
+        elif path in ("/", "/report.html"):
             self._send_page()
         else:
             self._send_file(path)
@@ -259,6 +263,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("X-Content-Type-Options", "nosniff")
         self.send_header("Cross-Origin-Resource-Policy", "same-origin")
         self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
         super().end_headers()
 
     def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  # its name there

@@ -187,12 +187,12 @@ def test_a_served_page_is_as_quiet_and_its_files_can_be_opened(browser: Any, usu
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
     with served(usual.parent) as client:
-        page.goto(f"http://localhost:{client.port}/")
+        page.goto(client.address.replace("127.0.0.1", "localhost"))
         assert "Fuse image and words: " in page.locator("h1").inner_text()
         page.locator("#architecture-node-1").hover()
         assert "depth 1: image × words" in page.locator(".tip").inner_text()
         assert [text for text in complaints if "favicon.ico" not in text and "404" not in text] == []
-        assert page.goto(f"http://127.0.0.1:{client.port}/figures/cost.svg").status == 200
+        assert page.goto(f"{client.address}figures/cost.svg").status == 200
         page.close()  # so that no connection is kept
 
 
@@ -226,7 +226,7 @@ def test_a_hostile_page_in_the_same_browser_gets_nothing(browser: Any, tmp_path:
     page.on("response", lambda response: answers.append((response.url, response.status)))
     handler = partial(_Quiet, directory=str(tmp_path))
     with served(run) as client, ThreadingHTTPServer(("127.0.0.1", 0), handler) as elsewhere:
-        own = f"http://127.0.0.1:{client.port}/"
+        own = client.address  # as if it had leaked
         (tmp_path / "hostile.html").write_text(_HOSTILE.format(own))
         Thread(target=elsewhere.serve_forever, daemon=True).start()
         page.goto(f"http://{name}:{elsewhere.server_port}/hostile.html")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import socket
 import struct
@@ -45,8 +44,14 @@ class Answer:
 class Client:
     """Sends requests as they are written, and reads what comes back."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, address: str) -> None:
+        self.address = address
+        host, _, self.secret = address.removeprefix("http://").rstrip("/").partition("/")
+        self.port = int(host.rpartition(":")[2])
+
+    def asking(self, path: str) -> bytes:
+        """A whole request for a file."""
+        return f"GET /{self.secret}{path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=HANG_SECONDS)
@@ -57,6 +62,7 @@ class Client:
             return Answer(read_all(connection))
 
     def get(self, path: str, *headers: str, host: str = "127.0.0.1", method: str = "GET") -> Answer:
+        path = f"/{self.secret}{path}" if path.startswith("/") else path
         return self.send(
             "\r\n".join([f"{method} {path} HTTP/1.1", f"Host: {host}", *headers, "", ""]).encode("latin-1")
         )
@@ -85,8 +91,7 @@ def served(folder: Path) -> Iterator[Client]:
         thread = Thread(target=serving.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            assert address(serving) == f"http://127.0.0.1:{serving.server_port}/"
-            yield Client(serving.server_port)
+            yield Client(address(serving))
         finally:
             serving.shutdown()
             thread.join()
@@ -231,8 +236,21 @@ def test_requests_of_another_form_are_refused(
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("path", ["/", "/report.html", "/summary.json", "//", f"/{'a' * 22}/summary.json", "/\xff"])
+def test_who_does_not_know_the_address_gets_nothing(client: Client, path: str) -> None:
+    answer = client.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode("latin-1"))
+    assert answer.status == 404
+    assert client.secret not in answer.text
+
+
+def test_every_server_has_an_address_of_its_own(begun: Path) -> None:
+    with served(begun) as one, served(begun) as other:
+        assert one.secret != other.secret
+        assert len(one.secret) >= 20
+
+
 def test_what_follows_a_request_is_not_read_as_another(client: Client) -> None:
-    asked = b"GET /figures/cost.csv HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive\r\n\r\n"
+    asked = client.asking("/figures/cost.csv").replace(b"\r\n\r\n", b"\r\nConnection: keep-alive\r\n\r\n")
     assert client.send(asked + b"GET /summary.json HTTP/1.1\r\n" + b"\0" * 1000).text == "name,kind,multiply_adds\n"
 
 
@@ -279,12 +297,7 @@ def test_another_page_in_the_same_browser_is_refused(client: Client) -> None:
             answer = client.get(path, header, host=own)
             assert answer.status == status
             assert ("gains" in answer.text) == (status == 200)
-    assert address_in(client.get("/", "Origin: null").text) == f"http://{own}/"
-
-
-def address_in(text: str) -> str:
-    found = re.search(r"http://\S+", text)
-    return found.group() if found else ""
+    assert client.secret not in client.get("/", "Origin: null").text
 
 
 def state_of(folder: Path) -> dict[Path, tuple[int, ...]]:
@@ -396,11 +409,11 @@ def test_two_hundred_are_served_at_once_while_another_says_nothing(begun: Path) 
     with served(begun) as client, ExitStack() as stack:
         silent, *others = [stack.enter_context(client.connect()) for _ in range(201)]
         for connection in others:
-            connection.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            connection.sendall(client.asking("/"))
         answers = [Answer(read_all(connection)) for connection in others]
         assert [answer.status for answer in answers] == [200] * 200
         assert len({answer.body for answer in answers}) == 1
-        silent.sendall(b"GET /config.toml HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        silent.sendall(client.asking("/config.toml"))
         assert Answer(read_all(silent)).status == 200
 
 
@@ -434,7 +447,7 @@ def test_a_mistake_of_ours_is_not_hidden_and_stops_nothing(
         with monkeypatch.context() as broken:
             broken.setattr(RunFolder, "reading", lambda *_, **__: 1 / 0)
             with client.connect() as connection:
-                connection.sendall(b"GET /config.toml HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                connection.sendall(client.asking("/config.toml"))
                 assert read_all(connection) == b""
         assert client.get("/config.toml").status == 200
     assert "ZeroDivisionError" in capfd.readouterr().err
@@ -451,8 +464,8 @@ def test_the_command_says_nothing_of_broken_connections_and_ends_at_once(begun: 
         stack.enter_context(process)
         stack.callback(process.kill)  # comes before the process is waited for
         assert process.stdout is not None
-        client = Client(int(json.loads(process.stdout.readline())["address"].rstrip("/").rsplit(":", 1)[1]))
-        asked = b"GET /large.bin HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        client = Client(json.loads(process.stdout.readline())["address"])
+        asked = client.asking("/large.bin")
         held = [stack.enter_context(client.connect()) for _ in range(3)]
         held[0].sendall(asked)  # a download that goes on
         held[1].sendall(b"GET / HT")
