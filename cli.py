@@ -100,6 +100,20 @@ def search(
     baselines: Annotated[
         str, typer.Option(help="Train the most promising operations alone (quick), or all (full).")
     ] = "quick",
+    preset: Annotated[
+        str, typer.Option(help="Several options at once: best trains longer for accuracy; see `fusenas list`.")
+    ] = "default",
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Train what was found on both training splits, too, and keep that network.")
+    ] = False,
+    ensemble: Annotated[
+        bool | None,
+        typer.Option(
+            "--ensemble/--no-ensemble",
+            help="Average the found networks of all seeds, as a row of its own; up to the preset if absent.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
     seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
     searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
@@ -139,21 +153,24 @@ def search(
             discretization=discretization,
             encoders=cast(Any, encoders),  # names are checked there
             baselines=cast(Any, baselines),
+            preset=preset,
+            refit=refit,
+            ensemble=ensemble,
             seed=seed,
             seeds=seeds,
             searches=searches,
             budget_seconds=duration(budget),
             device=device,
-            training=nas.TrainingConfig(
-                epochs=epochs,
-                compile=compile_,
-                gate=cast(Any, gate),
-                gate_temperature=cast(Any, gate_temperature),
-                cost_weight=cost_weight,
-                max_multiply_adds=share(max_multiply_adds),
-                modality_dropout_rate=modality_dropout,
-                objective=objective,
-            ),
+            training={
+                "epochs": epochs,
+                "compile": compile_,
+                "gate": gate,
+                "gate_temperature": gate_temperature,
+                "cost_weight": cost_weight,
+                "max_multiply_adds": share(max_multiply_adds),
+                "modality_dropout_rate": modality_dropout,
+                "objective": objective,
+            },
             search_config=nas.SearchConfig(trainings=trainings),
             out=out,
             overwrite=overwrite,
@@ -332,7 +349,7 @@ def compare(
 
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
-    """List data sets, spaces, operations, strategies, dynamic levels, discretizations, objectives and formats.
+    """List data sets, spaces, operations, strategies, dynamic levels, discretizations, objectives, presets and formats.
 
     Example: fusenas list --json
     """
@@ -345,6 +362,7 @@ def list_(as_json: AsJson = False) -> None:
     from nas.export import FORMATS  # noqa: PLC0415
     from nas.gates import RELAXATIONS  # noqa: PLC0415
     from nas.objectives import OBJECTIVES  # noqa: PLC0415
+    from nas.presets import PRESETS  # noqa: PLC0415
     from nas.space import space_names  # noqa: PLC0415
     from nas.strategies import STRATEGIES  # noqa: PLC0415
     from search_spaces import OPERATIONS  # noqa: PLC0415
@@ -358,6 +376,7 @@ def list_(as_json: AsJson = False) -> None:
         "gates": dict.fromkeys(map(str, RELAXATIONS), ""),
         "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
         "objectives": {f"{name}{known.takes}": known.words for name, known in OBJECTIVES.items()},
+        "presets": {name: preset.words for name, preset in PRESETS.items()},
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
     if as_json:

@@ -12,8 +12,9 @@ from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.scoring import PathScorer
 from nas.space import Reference, SearchSpace, choice_depth
+from nas.summed import can_be_summed
 
-RowKind = Literal["found", "static", "modality", "late", "early", "operation", "random"]
+RowKind = Literal["found", "refit", "ensemble", "static", "modality", "sum", "late", "early", "operation", "random"]
 Baselines = Literal["quick", "full"]
 
 PROMISING = 3
@@ -32,7 +33,8 @@ class Contestant:
     Attributes:
         name: For people.
         kind: What it stands for.
-        architecture: What is trained; None for `random`, which draws its own for every seed.
+        architecture: What is trained; None for `random`, which draws its own for every seed. That of `sum` is late
+            fusion, but its weights come from the networks of single modalities, whose rows stand before it.
     """
 
     name: str
@@ -60,7 +62,11 @@ def contestants(
     rows = [Contestant("found", "found", found)]
     if found.gating is not None:
         rows.append(Contestant("static", "static", found.routes()[-1]))
-    rows += [Contestant(r.name, r.kind, r.architecture) for r in space.references if r.kind != "operation"]
+    for one in space.references:
+        if one.kind == "late" and can_be_summed(space):
+            rows.append(Contestant("sum of single networks", "sum", one.architecture))
+        if one.kind != "operation":
+            rows.append(Contestant(one.name, one.kind, one.architecture))
     rows += [Contestant(r.name, "operation", r.architecture) for r in _operations(space, scorer, baselines)]
     return [*rows, Contestant("random search", "random", None)]
 

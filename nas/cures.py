@@ -116,6 +116,7 @@ def try_objectives(
                         network=some.assemble(trained.network),
                         architecture_score=trained.architecture_score,
                         train_seconds=trained.train_seconds,
+                        chosen_epochs=trained.chosen_epochs,
                         course=trained.course,
                     )
                     for plain, some, trained in zip(found, prepared, done, strict=True)

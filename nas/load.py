@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,7 +91,7 @@ def _refuse_gaps(
         )
         for seed in (config["search"]["seed"], *summary["seeds"]):
             check("a seed", seed, SEED)
-        score = summary["leaderboard"][0]["scores"][0]
+        score = saved_row(summary)["scores"][0]
         dict(summary["depths"])
         check("operations", config["search"]["operations"], Several(Text(), 0, MAX_NAMES))
         make_config(TrainingConfig, config["training"])
@@ -118,7 +118,14 @@ def contestants_of(summary: Mapping[str, Any]) -> list[Contestant]:
             row["name"], row["kind"], None if row["kind"] == "random" else Architecture.from_dict(row["architecture"])
         )
         for row in summary["leaderboard"]
+        if row["kind"] not in ("refit", "ensemble")  # made of the found ones, if they are asked for
     ]
+
+
+def saved_row(summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row of the leaderboard whose network of the first seed is in the run folder."""
+    board: Sequence[Mapping[str, Any]] = summary["leaderboard"]
+    return next((row for row in board if row["kind"] == "refit"), board[0])
 
 
 def data_of(run: Run, data: FusionData | str | Path | None) -> FusionData:

@@ -20,7 +20,9 @@ def higher_is_better(metric: str) -> bool:
     return metric != "mae"
 
 
-def sample_losses(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | None = None) -> Tensor:
+def sample_losses(
+    task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | None = None, *, label_smoothing: float = 0.0
+) -> Tensor:
     """The loss of every sample, (batch,).
 
     Cross-entropy for classes, the mean binary cross-entropy over labels, the mean squared error over outputs in units
@@ -31,18 +33,25 @@ def sample_losses(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | 
         outputs: Logits or predictions, (batch, outputs).
         targets: (batch,) int64 or (batch, outputs) float.
         scale: Deviation of each regression output, (outputs,); ones if None.
+        label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1, for training: Szegedy et
+            al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7. Other tasks have none.
     """
     outputs = outputs.float()
     if task == "classification":
         # As F.cross_entropy, which takes eight times as long for the many rows and few classes of a scored space.
-        return outputs.logsumexp(dim=1) - outputs.gather(1, targets[:, None]).squeeze(1)
+        aim = outputs.gather(1, targets[:, None]).squeeze(1)
+        if label_smoothing:
+            aim = (1 - label_smoothing) * aim + label_smoothing * outputs.mean(dim=1)
+        return outputs.logsumexp(dim=1) - aim
     if task == "multilabel":
         return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(dim=1)
     errors = outputs - targets
     return (errors if scale is None else errors / scale).square().mean(dim=1)
 
 
-def losses_of_routes(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor) -> Tensor:
+def losses_of_routes(
+    task: Task, outputs: Tensor, targets: Tensor, scale: Tensor, *, label_smoothing: float = 0.0
+) -> Tensor:
     """The `sample_losses` of what several routes put out for the same samples, (n, routes).
 
     Args:
@@ -50,8 +59,10 @@ def losses_of_routes(task: Task, outputs: Tensor, targets: Tensor, scale: Tensor
         outputs: Of every route, (routes, n, outputs).
         targets: (n,) or (n, outputs).
         scale: Of the network's head.
+        label_smoothing: As in `sample_losses`.
     """
-    return torch.stack([sample_losses(task, some, targets, scale) for some in outputs], dim=1)
+    every = [sample_losses(task, some, targets, scale, label_smoothing=label_smoothing) for some in outputs]
+    return torch.stack(every, dim=1)
 
 
 def score(metric: str, outputs: NDArray[np.floating], targets: NDArray[np.generic]) -> float:

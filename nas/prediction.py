@@ -20,10 +20,17 @@ def autocast(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
 
 
-def losses(task: Task, network: FusionNetwork, batch: Batch, selection: Selection | None = None) -> Tensor:
-    """The loss of every sample of a batch, (batch,)."""
+def losses(
+    task: Task,
+    network: FusionNetwork,
+    batch: Batch,
+    selection: Selection | None = None,
+    *,
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """The loss of every sample of a batch, (batch,); for training it may be smoothed, see `sample_losses`."""
     outputs = network(batch.inputs, batch.present, selection)
-    return sample_losses(task, outputs, batch.targets, network.head.scale)
+    return sample_losses(task, outputs, batch.targets, network.head.scale, label_smoothing=label_smoothing)
 
 
 @torch.no_grad()

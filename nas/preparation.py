@@ -144,27 +144,43 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
                 seed=seed,
                 seconds=setup.checkpoints.now() - started,
             ), "joint"
+    return frozen(setup, alone, weights, architecture, seed, setup.checkpoints.now() - started), "pretrained"
+
+
+def frozen(
+    setup: Setup, alone: Mapping[str, Trained], weights: Batch, architecture: Batch, seed: int, seconds: float
+) -> Prepared:
+    """The taps of encoders that were trained alone, ready for fusion to be trained on.
+
+    Args:
+        setup: Of the run.
+        alone: Modality to the network that was trained on it alone.
+        weights: The weights split, raw.
+        architecture: The architecture split, raw.
+        seed: Of the pretraining.
+        seconds: That it took.
+    """
     encoders: dict[str, Encoder] = {}
     for name, trained in alone.items():
         encoder = trained.network.encoders[name]
         assert isinstance(encoder, Encoder)
         encoders[name] = encoder
     data = cached_taps(setup, encoders, weights, architecture)
-    frozen = {}
+    kept = {}
     for name, features in build_encoders(data).items():  # as `build_network` makes them for the cached taps
         assert isinstance(features, FeaturesEncoder)
-        frozen[name] = FrozenEncoder(encoders[name], features).to(setup.device)
+        kept[name] = FrozenEncoder(encoders[name], features).to(setup.device)
     cached_weights, cached_architecture = _batches(setup, data)
     return Prepared(
         data=data,
         weights=cached_weights,
         architecture=cached_architecture,
         alone=alone,
-        frozen=frozen,
+        frozen=kept,
         sample=_first_sample(setup, weights),
         seed=seed,
-        seconds=setup.checkpoints.now() - started,
-    ), "pretrained"
+        seconds=seconds,
+    )
 
 
 def raw(setup: Setup, seed: int) -> Prepared:
@@ -180,8 +196,10 @@ def raw(setup: Setup, seed: int) -> Prepared:
     )
 
 
-def train_alone(setup: Setup, modality: str, weights: Batch, architecture: Batch, seed: int) -> Trained:
-    """Trains the reference network of one modality from scratch."""
+def train_alone(
+    setup: Setup, modality: str, weights: Batch, architecture: Batch, seed: int, *, exact_epochs: int = 0
+) -> Trained:
+    """Trains the reference network of one modality from scratch; see `nas.training.train` for `exact_epochs`."""
     reference = next(r for r in setup.space.references if r.kind == "modality" and r.name == modality)
     with seeded(seed):
         network = build_network(setup.space.only(reference.architecture), setup.data, setup.training, setup.builders)
@@ -194,7 +212,10 @@ def train_alone(setup: Setup, modality: str, weights: Batch, architecture: Batch
         seed=seed,
         device=setup.device,
         log=lambda record: setup.log({"phase": "encoders", "modality": modality, "seed": seed, **record}),
-        slot=setup.checkpoints.slot("encoders", modality, seed),
+        slot=setup.checkpoints.slot(
+            "encoders", modality, seed, *([exact_epochs, len(weights)] if exact_epochs else [])
+        ),
+        exact_epochs=exact_epochs,
     )
 
 

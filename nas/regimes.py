@@ -94,13 +94,15 @@ class StaticRegime(Regime):
 
     Attributes:
         run: The network, or what it was compiled to.
+        label_smoothing: Of the loss that a step descends on.
     """
 
     run: Any
+    label_smoothing: float = 0.0
 
     def loss(self, batch: Batch, progress: float) -> Tensor:  # noqa: ARG002
         """The task's."""
-        return losses(self.task, self.run, batch).mean()
+        return losses(self.task, self.run, batch, label_smoothing=self.label_smoothing).mean()
 
     def judge(self) -> Reached:
         """By the task's loss."""
@@ -191,7 +193,7 @@ class CascadeRegime(Regime):
 
     def loss(self, batch: Batch, progress: float) -> Tensor:  # noqa: ARG002
         """The mean of all routes."""
-        return routes_loss(self.task, self.network, batch)
+        return routes_loss(self.task, self.network, batch, label_smoothing=self.config.label_smoothing)
 
     def judge(self) -> Reached:
         """The score of the last route, and the mean loss of all."""

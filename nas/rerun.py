@@ -15,7 +15,7 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.load import contestants_of, data_of, load_run, refuse_other_form
+from nas.load import contestants_of, data_of, load_run, refuse_other_form, saved_row
 from nas.metrics import PRIMARY, SECONDARY, score
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
@@ -73,7 +73,7 @@ def evaluate(
         progress=progress,
     )
     metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (PRIMARY[task], SECONDARY[task])}
-    now, recorded = metrics[PRIMARY[task]], loaded.summary["leaderboard"][0]["scores"][0]
+    now, recorded = metrics[PRIMARY[task]], saved_row(loaded.summary)["scores"][0]
     same_data = found.fingerprint() == loaded.summary["data"]["fingerprint"]
     return {
         "run": str(loaded.folder),
@@ -192,7 +192,15 @@ def retrain(
             checkpoints=checkpoints,
         )
         prepared, mode = prepare(setup, old["encoders"], first_seed)
-        fresh, entries = retrain_and_judge(setup, prepared, mode, contestants_of(old), seeds_of_all)
+        fresh, entries = retrain_and_judge(
+            setup,
+            prepared,
+            mode,
+            contestants_of(old),
+            seeds_of_all,
+            with_refit=loaded.config["search"].get("refit", False),
+            with_ensemble=loaded.config["search"].get("ensemble", False) and count > 1,
+        )
         summary = {
             **old,
             **fresh,

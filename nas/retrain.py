@@ -14,8 +14,10 @@ from nas.baselines import Contestant, random_architectures
 from nas.cost import multiply_adds, num_parameters, set_route_costs
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
+from nas.metrics import PRIMARY, constant_outputs, score
 from nas.prediction import predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
+from nas.summed import cross_fitted, summed, trust
 from nas.training import Trained, build_network, seeded, train
 
 
@@ -31,6 +33,7 @@ class Entry:
         architecture_score: Primary metric on the architecture split.
         train_seconds: Wall time of its training; that of frozen encoders, which all rows share, is not in it.
         full_length_seconds: What the training would have taken without stopping early.
+        chosen_epochs: Epochs after which the network was as it is; 0 if it was not trained.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
@@ -41,6 +44,7 @@ class Entry:
     architecture_score: float
     train_seconds: float
     full_length_seconds: float
+    chosen_epochs: int = 0
     course: tuple[tuple[float, float], ...] = ()
 
 
@@ -59,6 +63,7 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
         return by_architecture[architecture]
 
     entries = []
+    alone: dict[str, Trained] = {}
     for row in rows:
         if row.kind == "modality":
             done = prepared.alone.get(row.name)
@@ -66,7 +71,11 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
                 setup.progress(f"training {row.name} alone (seed {seed})")
                 done = train_alone(setup, row.name, prepared.weights, prepared.architecture, seed)
             assert row.architecture is not None
+            alone[row.name] = done
             entries.append(_entry(setup, row, seed, row.architecture, done, done.network))
+        elif row.kind == "sum":
+            assert row.architecture is not None
+            entries.append(_summed(setup, row, seed, row.architecture, alone))
         elif row.architecture is not None:
             done = trained(row.architecture, row.name)
             entries.append(_entry(setup, row, seed, row.architecture, done, prepared.assemble(done.network)))
@@ -79,8 +88,13 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
     return entries
 
 
-def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architecture, name: str) -> Trained:
-    """One derived network, initialised and trained from the seed of what was prepared."""
+def train_from_scratch(
+    setup: Setup, prepared: Prepared, architecture: Architecture, name: str, *, exact_epochs: int = 0
+) -> Trained:
+    """One derived network, initialised and trained from the seed of what was prepared.
+
+    See `nas.training.train` for `exact_epochs`.
+    """
     seed = prepared.seed
     builders = None if prepared.frozen else setup.builders
     with seeded(seed):
@@ -97,8 +111,40 @@ def train_from_scratch(setup: Setup, prepared: Prepared, architecture: Architect
         device=setup.device,
         log=lambda record: setup.log({"phase": "retrain", "row": name, "seed": seed, **record}),
         slot=setup.checkpoints.slot(
-            "retrain", architecture.to_dict(), seed, sorted(prepared.frozen), setup.training.objective
+            "retrain",
+            architecture.to_dict(),
+            seed,
+            sorted(prepared.frozen),
+            setup.training.objective,
+            *([exact_epochs, len(prepared.weights)] if exact_epochs else []),
         ),
+        exact_epochs=exact_epochs,
+    )
+
+
+def _summed(
+    setup: Setup, row: Contestant, seed: int, architecture: Architecture, alone: Mapping[str, Trained]
+) -> Entry:
+    """The sum of the networks of single modalities, as far as they can be trusted; its time is theirs."""
+    task = setup.data.task
+    fitted_on = torch.from_numpy(setup.data.targets[setup.data.splits["weights"]])
+    constant = constant_outputs(task, fitted_on[:1], fitted_on)[0]
+    held_out = split_batch(setup.data, "architecture", setup.device)
+    networks = {name: done.network for name, done in alone.items()}
+    told = torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
+    with seeded(seed):
+        network = summed(task, networks, constant, trust(task, told, held_out.targets, constant))
+    targets = held_out.targets.cpu()
+    outputs = cross_fitted(task, told, targets, constant)
+    seconds = sum(done.train_seconds for done in alone.values())
+    return Entry(
+        contestant=row,
+        seed=seed,
+        architecture=architecture,
+        network=network,
+        architecture_score=score(PRIMARY[task], outputs.numpy(), targets.numpy()),
+        train_seconds=seconds,
+        full_length_seconds=seconds,
     )
 
 
@@ -114,6 +160,7 @@ def _entry(
         architecture_score=done.architecture_score,
         train_seconds=done.train_seconds,
         full_length_seconds=per_epoch * setup.training.num_epochs(len(setup.data.splits["weights"])),
+        chosen_epochs=done.chosen_epochs,
         course=done.course,
     )
 

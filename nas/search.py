@@ -20,6 +20,7 @@ from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.dynamic import CASCADE, LEVELS, Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
+from nas.ensemble import ensemble
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard
 from nas.explain import explain
@@ -30,7 +31,9 @@ from nas.metrics import PRIMARY, higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
+from nas.presets import preset_of, resolve_training
 from nas.provenance import provenance
+from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import draw_report
 from nas.report.verdict import recorded_verdict, verdict
@@ -115,12 +118,15 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     encoders: EncoderMode = "auto",
     builders: Mapping[str, EncoderBuilder] | None = None,
     baselines: Baselines = "quick",
+    preset: str = "default",
+    refit: bool = False,
+    ensemble: bool | None = None,
     seed: int = 0,
     seeds: int = 3,
     searches: int = 1,
     budget_seconds: float = 0.0,
     device: str = "auto",
-    training: TrainingConfig | None = None,
+    training: TrainingConfig | Mapping[str, Any] | None = None,
     search_config: SearchConfig | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -146,6 +152,11 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.
         builders: Encoder builders that replace the defaults, by modality.
         baselines: `quick` or `full`; see `nas.baselines.contestants`.
+        preset: A name of `nas.presets.PRESETS`, which sets several options of the training at once.
+        refit: Whether what was found is also trained on both training splits, for as many epochs as the architecture
+            split chose, as a row of its own; the network that is returned and saved is then that one. What decides per
+            sample needs held-out samples and is not.
+        ensemble: Whether the mean of the found networks of all seeds has a row of its own; None: up to the preset.
         seed: Of the search and of the first retraining; the others count up from it.
         seeds: How many retrainings, at least 1.
         searches: How many searches, at least 1. Several have seeds that count up from `seed` and encoders of their own;
@@ -154,7 +165,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit. Every one
             of several searches has it to itself.
         device: "auto", "cpu", "cuda" or "cuda:1".
-        training: How networks are trained, and by which objective.
+        training: How networks are trained, and by which objective: fields of `TrainingConfig`, which win over those of
+            the preset, or a whole `TrainingConfig`, which only the preset "default" goes with.
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
         out: Run folder to write; None writes nothing.
         overwrite: Whether an earlier run in that folder may be replaced.
@@ -178,8 +190,10 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         if name not in known:
             raise unknown_name(kind, name, known)
     check_seeds(seed, seeds, searches)
+    check_ensemble(seeds, ensemble=bool(ensemble))
     check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
-    training = training or TrainingConfig()
+    training = resolve_training(preset, training)
+    ensemble = preset_of(preset).ensemble and seeds > 1 if ensemble is None else ensemble
     config = search_config or SearchConfig()
     config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
     where = pick_device(device)
@@ -211,6 +225,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             "discretization": discretization,
             "encoders": encoders,
             "baselines": baselines,
+            "refit": refit,
+            "ensemble": ensemble,
             "seed": seed,
             "seeds": seeds,
             "searches": searches,
@@ -270,6 +286,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             decision.rows,
             range(seed, seed + seeds),
             budget_seconds=config.budget_seconds,
+            with_refit=refit,
+            with_ensemble=ensemble,
         )
         one_training = _one_training_seconds(first)
         summary = {
@@ -388,6 +406,16 @@ def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
             raise UserError(f"{name} must be at least 1, got {count}")
         if seed + count > 2**32:
             raise UserError(f"{count} {name} from seed {seed} on go beyond {2**32 - 1}; begin with a lower seed")
+
+
+def check_ensemble(seeds: int, *, ensemble: bool) -> None:
+    """Refuses an ensemble of one network.
+
+    Raises:
+        UserError: If it is one.
+    """
+    if ensemble and seeds < 2:
+        raise UserError(f"an ensemble averages the networks of several seeds, got seeds {seeds}; ask for 2 or more")
 
 
 def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
@@ -532,6 +560,8 @@ def retrain_and_judge(
     seeds: Sequence[int],
     *,
     budget_seconds: float = 0.0,
+    with_refit: bool = False,
+    with_ensemble: bool = False,
 ) -> tuple[dict[str, Any], list[Entry]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
@@ -542,16 +572,21 @@ def retrain_and_judge(
         rows: The contestants, the found one first.
         seeds: Of initialisation, order and dropout.
         budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
+        with_refit: See `search`.
+        with_ensemble: Likewise.
 
     Returns:
-        The part of the summary that tells about it, and the entries of the first seed.
+        The part of the summary that tells about it, and the entries of the first seed, of which the first has the
+        network that is to be kept.
     """
     entries: list[list[Entry]] = []
     every: list[Prepared] = []
+    epochs: list[dict[str, int]] = []
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
         entries.append(train_all(setup, prepared, rows))
+        epochs.append(epochs_alone(prepared))
         if setup.training.objective == AUTO:  # else its cached taps can go
             every.append(prepared)
     advice = advice_on(setup, entries) if not setup.training.objective or every else ()
@@ -560,8 +595,18 @@ def retrain_and_judge(
         tried, left_out = try_objectives(setup, every, entries, advice, budget_seconds=budget_seconds)
         chosen = best_of(setup, tried)
         entries = [[one, *some[1:]] for one, some in zip(tried[chosen].entries, entries, strict=True)]
+    kept = entries[0]
+    if with_refit and entries[0][0].architecture.gating is None:
+        objective = tried[chosen].objective if tried else setup.training.objective
+        own = replace(setup, training=replace(setup.training, objective=objective))
+        entries = [[*some, refit(own, some[0], alone)] for some, alone in zip(entries, epochs, strict=True)]
+        kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
+    if with_ensemble:
+        last = -1 if entries[0][-1].contestant.kind == "refit" else 0
+        together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
+        judged = [([*some, together], targets) for some, targets in judged]
     board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
     metric = PRIMARY[setup.data.task]
     found = board[0].architecture
@@ -594,7 +639,7 @@ def retrain_and_judge(
         "advice": [one.to_dict() for one in advice],
         **cures,
         **dynamic,
-    }, entries[0]
+    }, kept
 
 
 def _one_training_seconds(entries: Sequence[Entry]) -> float:

@@ -44,16 +44,21 @@ class TrainingConfig(GateConfig):
         batch_size: Samples per step, at least 2.
         learning_rate: Highest of the cycle.
         weight_decay: Of AdamW.
-        patience: Epochs without a better architecture-split loss before it stops; 0 never stops early.
+        max_epochs: Most passes that automatic `epochs` come to.
+        patience: Epochs without a better epoch on the architecture split before it stops; 0 never stops early, but
+            still keeps the best epoch.
         gradient_clip: Largest norm of the gradient.
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
+        peaks: Whether the taps of sequences hold the power mean over time beside the means, see
+            `nas.encoders.base.beside_peaks`. Encoders of your own are as they are.
         compile: Whether to use `torch.compile` where a static network is trained; pays on a GPU and long runs.
         objective: What networks of two modalities or more are trained by beside, or in place of, the task's loss: names
             of `nas.objectives.OBJECTIVES`, comma-separated; empty for none.
     """
 
     epochs: int = setting(0, Whole(0, 10**12, zero="automatic"))
+    max_epochs: int = setting(40, Whole(10, 10**12))
     batch_size: int = setting(64, Whole(2, 10**9))  # BatchNorm needs two samples
     learning_rate: float = setting(3e-3, POSITIVE)
     weight_decay: float = setting(1e-2, AMOUNT)
@@ -61,6 +66,7 @@ class TrainingConfig(GateConfig):
     gradient_clip: float = setting(5.0, Number("positive", above=True, below=False))
     channels: int = setting(48, Whole(1, MAX_CHANNELS))
     dropout_rate: float = setting(0.2, SHARE)
+    peaks: bool = setting(False, Flag())
     compile: bool = setting(False, Flag())
     objective: str = setting("", Text())
 
@@ -79,8 +85,8 @@ class TrainingConfig(GateConfig):
         return self.modality_dropout_rate or dropout_rate(self.objective)
 
     def num_epochs(self, num_samples: int) -> int:
-        """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to 40 passes."""
-        return self.epochs or max(10, min(40, round(90_000 / max(1, num_samples))))
+        """Epochs for a weights split of this size: as given, else about 90 000 samples seen, 10 to `max_epochs`."""
+        return self.epochs or max(10, min(self.max_epochs, round(90_000 / max(1, num_samples))))
 
 
 @contextmanager
@@ -107,7 +113,7 @@ def build_network(
     Args:
         space: A whole space for the supernet, a restricted one for a derived network.
         data: Its architecture and test splits are not read.
-        config: Channels and dropout.
+        config: Channels, dropout and peaks.
         builders: Encoder builders that replace the defaults, by modality.
 
     Raises:
@@ -119,7 +125,7 @@ def build_network(
         shift, scale = targets.mean(dim=0), targets.std(dim=0).clamp(min=1e-12)
     _refuse_vast(config.channels * data.num_outputs, config)
     head = Head(config.channels, data.num_outputs, shift, scale)
-    encoders = build_encoders(data, builders)
+    encoders = build_encoders(data, builders, peaks=config.peaks)
     _refuse_vast(_count_weights(space, data, config, encoders), config)
     return FusionNetwork(
         space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate, task=data.task
@@ -157,6 +163,7 @@ class Trained:
         architecture_loss: Mean loss there; of a dynamic network with the price of its multiply-adds.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
+        chosen_epochs: Epochs after which the network was as it is.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
@@ -165,6 +172,7 @@ class Trained:
     architecture_loss: float
     train_seconds: float
     num_epochs: int
+    chosen_epochs: int
     course: tuple[tuple[float, float], ...]
 
 
@@ -180,6 +188,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     gate_split: Batch | None = None,
     log: Log = lambda _record: None,
     slot: Slot | None = None,
+    exact_epochs: int = 0,
 ) -> Trained:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
@@ -197,6 +206,8 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         gate_split: By which a gate learns; the architecture split if None.
         log: Called once an epoch with its losses and score.
         slot: Where the training keeps its state, to go on from it; None keeps nothing.
+        exact_epochs: Epochs after which it stops and keeps what it has, whatever the architecture split says, such as
+            another training has chosen; the learning rate goes the way of a whole one. 0 lets the split choose.
 
     Raises:
         UserError: If the loss is no longer finite, as with a learning rate that is far too high; or if what the slot
@@ -230,7 +241,10 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         def loss_of(batch: Batch, progress: float) -> Tensor:
             if objective is None:
                 return regime.loss(batch, progress)
-            return objective.loss(ForwardPass.run(task, network, batch, more_taps=objective.reads), progress)
+            forward = ForwardPass.run(
+                task, network, batch, more_taps=objective.reads, label_smoothing=config.label_smoothing
+            )
+            return objective.loss(forward, progress)
 
         if (found := slot.restore()) is not None:
             with slot.fitting():
@@ -238,7 +252,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
                 network.load_state_dict(course.best_state)
                 if not slot.finished:
                     restore_snapshot(found, generator, **parts)
-        while not (slot.finished or course.is_over(num_epochs, config.patience)):
+        while not (slot.finished or course.is_over(exact_epochs or num_epochs, config.patience)):
             network.train()
             if course.epochs and course.epochs % epochs_of_stage == 0:
                 parts["scheduler"] = scheduler = one_cycle(optimizer, config, steps_of_stage)
@@ -265,7 +279,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
             progress = (course.epochs + 1) / num_epochs
             if not regime.counts(progress) or (objective is not None and not objective.counts(progress)):
                 course.best_epoch = course.epochs  # patience begins with the first epoch that counts
-            elif regime.is_better(now, course.best):
+            elif exact_epochs or regime.is_better(now, course.best):
                 course.best_score, course.best_loss = now
                 course.best_epoch, course.best_state = course.epochs, copy.deepcopy(network.state_dict())
             course.losses.append((train_loss, now.loss))
@@ -281,6 +295,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
         architecture_loss=reached.loss,
         train_seconds=slot.seconds(),
         num_epochs=course.epochs,
+        chosen_epochs=course.best_epoch + 1,
         course=tuple(course.losses),
     )
 
@@ -298,7 +313,8 @@ def _regime(
     """That of a network's kind, at the beginning of a training."""
     common: dict[str, Any] = {"task": task, "network": network, "architecture": architecture, "device": device}
     if network.gate is None:
-        return StaticRegime(run=torch.compile(network) if config.compile else network, **common)
+        run = torch.compile(network) if config.compile else network
+        return StaticRegime(run=run, label_smoothing=config.label_smoothing, **common)
     if isinstance(network.gate, Cascade):
         return CascadeRegime(held_out=held_out, config=config, **common)
     shown = drop_modalities(held_out, config.dropped, generator)  # what decides meets such samples, too

@@ -67,11 +67,14 @@ def test_the_found_one_comes_first_and_everything_simple_stands_beside_it(baseli
         "sound": _alone(2, Choice("carry", ("sound@2",))),
     }
     assert _of(rows, "late") == {"late fusion": _pair("additive", 2)}
+    assert _of(rows, "sum") == {"sum of single networks": _pair("additive", 2)}
+    kinds = [row.kind for row in rows]
+    assert kinds.index("sum") > max(i for i, kind in enumerate(kinds) if kind == "modality")  # it is made of those
     assert _of(rows, "early") == {"early fusion": _pair("mlp", 0)}
     assert _of(rows, "random") == {"random search": None}
     counts = Counter(row.kind for row in rows)
     operations = counts.pop("operation")
-    assert counts == {"found": 1, "modality": 2, "late": 1, "early": 1, "random": 1}
+    assert counts == {"found": 1, "modality": 2, "sum": 1, "late": 1, "early": 1, "random": 1}
     assert operations == (PROMISING if baselines == "quick" else len(_OPERATIONS))
 
 

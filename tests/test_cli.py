@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from nas import RunResult, UserError, load_run
 from nas.discretize import DISCRETIZATIONS
 from nas.dynamic import LEVELS
 from nas.export import FORMATS
+from nas.presets import PRESETS, resolve_training
 from nas.strategies import STRATEGIES
 from search_spaces import OPERATIONS
 from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
@@ -96,7 +97,7 @@ def test_list_tells_every_name_in_a_line(run: Run) -> None:
     printed = run("list")
     assert printed.code == 0
     listed = {line.split()[0] for line in printed.out.splitlines() if line.startswith("  ")}
-    assert {"emoji", "layerwise", *OPERATIONS, *STRATEGIES, *DISCRETIZATIONS, *FORMATS} <= listed
+    assert {"emoji", "layerwise", *OPERATIONS, *STRATEGIES, *DISCRETIZATIONS, *PRESETS, *FORMATS} <= listed
 
 
 def test_list_as_json_says_the_same(run: Run) -> None:
@@ -110,6 +111,7 @@ def test_list_as_json_says_the_same(run: Run) -> None:
         "gates",
         "discretizations",
         "objectives",
+        "presets",
         "formats",
     ]
     assert list(found) == kinds
@@ -130,6 +132,20 @@ def test_search_as_json_prints_the_summary_and_nothing_else(run: Run, data: Path
     config = load_run(out).config
     assert config["search"]["operations"] == ["additive", "multiplicative"]
     assert config["training"]["epochs"] == 2
+
+
+def test_flags_win_over_the_preset(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    out = tmp_path / "run"
+    fast = ("--operations", "additive", "--strategy", "random", "--trainings", "1", "--epochs", "2", "--seeds", "2")
+    printed = run("search", data, *FILE, *fast, "--preset", "best", "--no-ensemble", "--out", out)
+    assert printed.code == 0
+    config = load_run(out).config
+    assert config["training"] == asdict(resolve_training("best", {"epochs": 2}))
+    assert config["search"]["ensemble"] is False
+    refused = run("search", data, *FILE, "--preset", "bset", "--out", tmp_path / "none")
+    assert refused.code == 2
+    assert "unknown preset 'bset'" in refused.err
 
 
 def test_search_says_so_when_a_guard_has_tripped(

@@ -15,7 +15,15 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from nas.data.fusion_data import TASKS, Task
-from nas.metrics import PRIMARY, SECONDARY, constant_losses, higher_is_better, sample_losses, score
+from nas.metrics import (
+    PRIMARY,
+    SECONDARY,
+    constant_losses,
+    higher_is_better,
+    losses_of_routes,
+    sample_losses,
+    score,
+)
 
 
 def _one_hot(predicted: list[int], num_classes: int) -> NDArray[np.float32]:
@@ -102,6 +110,22 @@ def test_the_mean_of_the_sample_losses_is_the_loss_that_torch_has(task: Task, re
     losses = sample_losses(task, outputs, _TARGETS[task])
     assert losses.shape == (20,)
     torch.testing.assert_close(losses.mean(), reference(outputs, _TARGETS[task]))
+
+
+def test_smoothed_losses_are_those_that_torch_has() -> None:
+    targets = _TARGETS["classification"]
+    outputs = torch.randn(len(targets), 4, generator=torch.Generator().manual_seed(0))
+    wanted = F.cross_entropy(outputs, targets, label_smoothing=0.3, reduction="none")
+    torch.testing.assert_close(sample_losses("classification", outputs, targets, label_smoothing=0.3), wanted)
+    routes = losses_of_routes("classification", outputs[None], targets, torch.ones(4), label_smoothing=0.3)
+    torch.testing.assert_close(routes, wanted[:, None])
+
+
+@pytest.mark.parametrize("task", ["multilabel", "regression"])
+def test_labels_and_numbers_are_not_smoothed(task: Task) -> None:
+    outputs = torch.randn(_TARGETS[task].shape, generator=torch.Generator().manual_seed(0))
+    plain = sample_losses(task, outputs, _TARGETS[task])
+    assert torch.equal(sample_losses(task, outputs, _TARGETS[task], label_smoothing=0.3), plain)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -232,6 +232,7 @@ def test_the_leaderboard_always_holds_found_and_every_control(finished: RunResul
     assert [(row["kind"], row["name"]) for row in board[1:]] == [
         ("modality", "sound"),
         ("modality", "sight"),
+        ("sum", "sum of single networks"),
         ("late", "late fusion"),
         ("early", "early fusion"),
         *(("operation", row["name"]) for row in board if row["kind"] == "operation"),
@@ -381,7 +382,7 @@ def test_three_modalities_of_three_kinds() -> None:
 
 def test_a_space_without_operations_still_has_its_baselines() -> None:
     summary = tiny_search(as_data(tiny_arrays()), operations=["carry"], encoders="joint").summary
-    assert {row["kind"] for row in summary["leaderboard"]} == {"found", "modality", "late", "early", "random"}
+    assert {row["kind"] for row in summary["leaderboard"]} == {"found", "modality", "sum", "late", "early", "random"}
 
 
 @pytest.mark.parametrize(

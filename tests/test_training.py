@@ -93,11 +93,31 @@ def test_patience_ends_a_training_that_gets_no_better() -> None:
     assert len(records) == trained.num_epochs == best + 1 + 2 < 30
 
 
+def test_without_patience_the_whole_cycle_is_run_and_its_best_epoch_kept() -> None:
+    trained, records = train_tiny(mislabelled(), replace(CONFIG, epochs=25, learning_rate=2e-2, patience=0))
+    assert len(records) == trained.num_epochs == 25
+    assert trained.chosen_epochs < 15  # patience would have ended it long before
+    assert records[trained.chosen_epochs - 1]["architecture_score"] == trained.architecture_score
+
+
 def test_a_training_learns() -> None:
     trained, records = train_tiny(as_data(tiny_arrays()), replace(CONFIG, epochs=10, learning_rate=1e-2))
     assert records[-1]["train_loss"] < 0.5 * records[0]["train_loss"]
     assert trained.architecture_score > 0.8  # a third by chance
     assert trained.train_seconds > 0
+
+
+@pytest.mark.parametrize("objective", ["", "rubi:sound"])
+def test_a_network_is_less_sure_of_smoothed_labels_and_judged_by_plain_ones(objective: str) -> None:
+    data = as_data(tiny_arrays())
+    config = replace(CONFIG, epochs=10, learning_rate=2e-2, patience=0, objective=objective)
+    sure = {}
+    for smoothing in (0.0, 0.5):
+        trained, _ = train_tiny(data, replace(config, label_smoothing=smoothing))
+        outputs, targets = predict(trained.network, split_batch(data, "architecture", CPU), CPU)
+        assert trained.architecture_loss == pytest.approx(float(sample_losses(data.task, outputs, targets).mean()))
+        sure[smoothing] = float(outputs.softmax(dim=1).amax(dim=1).mean())
+    assert sure[0.5] < sure[0.0] - 0.1
 
 
 def test_a_regression_starts_from_the_mean_and_in_units_of_the_deviation_of_the_weights_split() -> None:
@@ -220,6 +240,9 @@ def test_a_training_that_diverges_is_told() -> None:
         ("dropout_rate", 1.0, "dropout_rate must be at least 0 and below 1"),
         ("dropout_rate", -0.1, "dropout_rate must be at least 0 and below 1"),
         ("dropout_rate", math.nan, "dropout_rate must be at least 0 and below 1"),
+        ("label_smoothing", 1.0, "label_smoothing must be at least 0 and below 1"),
+        ("label_smoothing", -0.1, "label_smoothing must be at least 0 and below 1"),
+        ("label_smoothing", math.nan, "label_smoothing must be at least 0 and below 1"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(field: str, value: float, message: str) -> None:
@@ -240,6 +263,12 @@ def test_settings_that_make_no_sense_are_refused(field: str, value: float, messa
 def test_small_sets_are_passed_over_more_often(samples: int, epochs: int) -> None:
     assert TrainingConfig().num_epochs(samples) == epochs
     assert TrainingConfig(epochs=7).num_epochs(samples) == 7
+
+
+@pytest.mark.parametrize(("samples", "epochs"), [(1, 100), (900, 100), (2_250, 40), (1_000_000, 10)])
+def test_automatic_epochs_have_a_limit(samples: int, epochs: int) -> None:
+    assert TrainingConfig(max_epochs=100).num_epochs(samples) == epochs
+    assert TrainingConfig(max_epochs=10).num_epochs(samples) == 10
 
 
 def test_steps_are_counted_up() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,7 +21,7 @@ from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.tokens import TokenEncoder
 from nas.encoders.vector import VectorEncoder
 from nas.errors import UserError, unknown_name
-from nas.fields import Form, Number, Several, Whole, check_all, told
+from nas.fields import Flag, Form, Number, Several, Whole, check_all, told
 
 EncoderBuilder = Callable[[FusionData, str], Encoder]
 """Builds an encoder for one modality of a data set; called anew, with fresh weights, for every network."""
@@ -31,9 +32,9 @@ def _vector(data: FusionData, name: str) -> Encoder:
     return VectorEncoder(Standardize.fit(array, channel_axis=-1), array.shape[1])
 
 
-def _sequence(data: FusionData, name: str) -> Encoder:
+def _sequence(data: FusionData, name: str, *, peaks: bool = False) -> Encoder:
     array = _weights_arrays(data, name)[0]
-    return SequenceEncoder(Standardize.fit(array, channel_axis=-1), array.shape[2])
+    return SequenceEncoder(Standardize.fit(array, channel_axis=-1), array.shape[2], peaks=peaks)
 
 
 def _tokens(data: FusionData, name: str) -> Encoder:
@@ -68,18 +69,19 @@ def _weights_arrays(data: FusionData, name: str) -> tuple[NDArray[Any], ...]:
     return tuple(array[chosen] for array in modality.arrays)
 
 
-def build_encoders(data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None) -> dict[str, Encoder]:
+def build_encoders(
+    data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None, *, peaks: bool = False
+) -> dict[str, Encoder]:
     """Fresh encoders for every modality of a data set.
 
     Args:
         data: Statistics for standardization are taken from its weights split alone.
         builders: Modality to builder, where the default of its kind shall not be used.
+        peaks: Whether default encoders of sequences tell peaks, see `SequenceEncoder`.
     """
     chosen = builders or {}
-    return {
-        name: chosen.get(name, DEFAULT_ENCODERS[modality.kind])(data, name)
-        for name, modality in data.modalities.items()
-    }
+    defaults: Mapping[Kind, EncoderBuilder] = {**DEFAULT_ENCODERS, "sequence": partial(_sequence, peaks=peaks)}
+    return {name: chosen.get(name, defaults[modality.kind])(data, name) for name, modality in data.modalities.items()}
 
 
 MAX_NUMBERS = 2**30
@@ -118,7 +120,10 @@ _FORMS: Mapping[str, Mapping[str, Form]] = {
 }
 """What every kind of encoder is made from."""
 
-_OPTIONAL: Mapping[str, Mapping[str, Form]] = {"tokens": {"max_id": Whole(0, MAX_TOKEN_ID)}}
+_OPTIONAL: Mapping[str, Mapping[str, Form]] = {
+    "sequence": {"peaks": Flag()},
+    "tokens": {"max_id": Whole(0, MAX_TOKEN_ID)},
+}
 """What some encoders of a kind are made from besides."""
 
 

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.encoders.base import MAX_TIME, Encoder, Standardize, State, sequence_tap_source, tap_from_sequence
+from nas.encoders.base import (
+    MAX_TIME,
+    Encoder,
+    Standardize,
+    State,
+    beside_peaks,
+    sequence_tap_source,
+    tap_from_sequence,
+)
 from nas.source import TapsSource, layers, stages
 
 
@@ -27,6 +35,7 @@ class SequenceEncoder(Encoder):
         widths: Channels of every layer; as many taps.
         kernel_size: Odd number of time steps.
         dropout_rate: After every layer, 0 to 1.
+        peaks: Whether taps also tell the power mean over time of every feature, see `beside_peaks`.
     """
 
     def __init__(
@@ -37,15 +46,18 @@ class SequenceEncoder(Encoder):
         widths: Sequence[int] = (48, 64, 96),
         kernel_size: int = 5,
         dropout_rate: float = 0.1,
+        peaks: bool = False,
     ) -> None:
         super().__init__()
-        self.channels = tuple(widths)
+        self.peaks = peaks
+        self.channels = tuple(2 * width if peaks else width for width in widths)
         self.blueprint = {
             "encoder": "sequence",
             "features": features,
             "widths": list(widths),
             "kernel_size": kernel_size,
             "dropout_rate": dropout_rate,
+            **({"peaks": True} if peaks else {}),
         }
         self.standardize = standardize
         self.stages = nn.ModuleList(
@@ -59,7 +71,7 @@ class SequenceEncoder(Encoder):
         )
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
-        """Maps ((batch, time, features),) to taps (batch, at most MAX_TIME, width)."""
+        """Maps ((batch, time, features),) to taps (batch, at most MAX_TIME, width or twice that)."""
         return self.further(self.begin(inputs), 0, num_taps)[0]
 
     def begin(self, inputs: Sequence[Tensor]) -> State:
@@ -75,12 +87,21 @@ class SequenceEncoder(Encoder):
         taps = []
         for stage in self.stages[first:num_taps]:
             hidden = stage(hidden)
-            taps.append(tap_from_sequence(hidden.squeeze(2).transpose(1, 2)))
+            sequence = hidden.squeeze(2).transpose(1, 2)
+            tap = tap_from_sequence(sequence)
+            taps.append(beside_peaks(tap, sequence) if self.peaks else tap)
         return taps, (hidden,)
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
         """One Sequential a layer, after the channel that tells the time."""
         name, count, length = inputs[0], depths[-1] + 1, shapes[0][0]
+
+        def tap(depth: int) -> str:
+            sequence = f"layer{depth}.squeeze(2).transpose(1, 2)"
+            # Every layer halves the time, a half rounded up.
+            averaged = sequence_tap_source(sequence, -(-length >> depth + 1))
+            return f"beside_peaks({averaged}, {sequence})" if self.peaks else averaged
+
         return TapsSource(
             doc=f"Temporal convolution network for {name}; a tap has at most {MAX_TIME} steps.",
             members=stages(count),
@@ -91,9 +112,5 @@ class SequenceEncoder(Encoder):
                 "values = values.transpose(1, 2).unsqueeze(2)  # a map of one row, with channels last in memory",
                 *layers("values", count),
             ],
-            # Every layer halves the time, a half rounded up.
-            taps={
-                depth: sequence_tap_source(f"layer{depth}.squeeze(2).transpose(1, 2)", -(-length >> depth + 1))
-                for depth in depths
-            },
+            taps={depth: tap(depth) for depth in depths},
         )

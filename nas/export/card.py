@@ -8,6 +8,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nas.architecture import Architecture
+from nas.load import saved_row
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
 from nas.report.verdict import recorded_verdict
 
@@ -62,7 +63,7 @@ def to_card(
         "named": ", ".join(f'"{name}": {name}' for name in inputs),
     }
     deepest = architecture.deepest()
-    found = summary["leaderboard"][0]
+    found = saved_row(summary)
     verdict = recorded_verdict(summary)
     environment = Environment(
         loader=PackageLoader("nas.export", "."), undefined=StrictUndefined, finalize=_cell, keep_trailing_newline=True
@@ -89,6 +90,7 @@ def to_card(
         decides="" if architecture.gating is None else "cascade" if architecture.gating.is_cascade else "gate",
         metric=metric_words(metric).capitalize(),
         seeds=len(summary["seeds"]),
+        kept=found["name"],
         first=score_text(number(found["scores"][0]), metric),
         rows=[_row(row, metric) for row in summary["leaderboard"]],
         loading=[_Markdown(text.format(**given)) for kind, text in _LOADING.items() if kind in formats],

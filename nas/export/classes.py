@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from nas.encoders.base import Standardize, channels_last, shorten
+from nas.encoders.base import Standardize, beside_peaks, channels_last, shorten
 from nas.operation import stretch
 from nas.source import Method, Source
 
@@ -72,7 +72,7 @@ class ClassWriter:
                     else f'self.register_buffer("{attribute}", {zeros})'
                 )
         methods = source.all_methods()
-        helpers: list[Callable[..., Any]] = [*source.helpers, stretch, shorten, channels_last]
+        helpers: list[Callable[..., Any]] = [*source.helpers, stretch, shorten, channels_last, beside_peaks]
         for helper in helpers:
             if any(f"{helper.__name__}(" in line for method in methods for line in method.body):
                 self.helpers[helper.__name__] = inspect.getsource(helper)

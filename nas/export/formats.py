@@ -21,6 +21,7 @@ from nas.export.program import write_onnx, write_program
 from nas.export.record import to_json
 from nas.export.subject import Subject
 from nas.export.verify import verify
+from nas.load import saved_row
 from nas.report.numbers import metric_words, number, score_text
 from nas.weights import MAX_BYTES
 
@@ -99,7 +100,7 @@ def _python(subject: Subject, folder: Path) -> float:
 
 def _about(subject: Subject) -> str:
     """What stands at the top of the Python file."""
-    summary, found = subject.summary, subject.summary["leaderboard"][0]
+    summary, found = subject.summary, saved_row(subject.summary)
     metric = summary["metric"]
     mean, low, high = (score_text(number(found[key]), metric) for key in ("mean", "low", "high"))
     first = score_text(number(found["scores"][0]), metric)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from nas.load import saved_row
+
 _FIELDS = (
     "in_words",
     "interaction_order",
@@ -31,6 +33,6 @@ def to_json(summary: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         summary: Of the run.
     """
-    found = summary["leaderboard"][0]
+    found = saved_row(summary)
     scores = {key: found[key] for key in ("mean", "low", "high", "scores", "metrics", "parameters", "multiply_adds")}
     return {**summary["architecture"], **{key: summary.get(key) for key in _FIELDS}, "score": scores}

@@ -29,6 +29,7 @@ class ForwardPass:
         batch: Some samples.
         selections: What is trained on these taps: the derived network's only choice, paths of a supernet, or a mixture.
         taps: By name, (batch, time, channels) each.
+        label_smoothing: Of the loss, see `nas.metrics.sample_losses`.
     """
 
     task: Task
@@ -36,6 +37,7 @@ class ForwardPass:
     batch: Batch
     selections: Sequence[Selection]
     taps: Mapping[str, Tensor]
+    label_smoothing: float = 0.0
 
     @classmethod
     def run(
@@ -45,6 +47,8 @@ class ForwardPass:
         batch: Batch,
         selections: Sequence[Selection] | None = None,
         more_taps: Sequence[str] = (),
+        *,
+        label_smoothing: float = 0.0,
     ) -> ForwardPass:
         """Runs encoders and adapters.
 
@@ -54,11 +58,12 @@ class ForwardPass:
             batch: Some samples.
             selections: What shall be run; None for the only choice of every node of a derived network.
             more_taps: Names of taps that an objective reads beside those of the selections.
+            label_smoothing: Of the loss.
         """
         selections = selections or [only_choices(network)]
         needed = [tap for selection in selections for tap in network.needed_taps(selection)]
         taps = network.taps(batch.inputs, list(dict.fromkeys([*needed, *more_taps])), batch.present)
-        return cls(task, network, batch, selections, taps)
+        return cls(task, network, batch, selections, taps, label_smoothing)
 
     def outputs(self, taps: Mapping[str, Tensor] | None = None) -> Tensor:
         """Logits or predictions of every selection, (selections, batch, outputs).
@@ -73,7 +78,8 @@ class ForwardPass:
         """The loss of every sample, (…, batch), of outputs (…, batch, outputs)."""
         copies = outputs[..., 0].numel() // len(self.batch)
         targets = self.batch.targets.repeat(copies, *[1] * (self.batch.targets.dim() - 1))
-        found = sample_losses(self.task, outputs.flatten(0, -2), targets, self.network.head.scale)
+        scale, smoothing = self.network.head.scale, self.label_smoothing
+        found = sample_losses(self.task, outputs.flatten(0, -2), targets, scale, label_smoothing=smoothing)
         return found.view(outputs.shape[:-1])
 
 

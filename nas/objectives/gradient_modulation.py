@@ -22,6 +22,8 @@ for all weights θ_u of that modality's encoder. Departures:
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor
 
@@ -90,11 +92,12 @@ def unimodal_scores(forward: ForwardPass, modalities: list[str]) -> Tensor:
     """
     silent = {name: torch.zeros_like(tap) for name, tap in forward.taps.items()}
     nothing = forward.outputs(silent)
+    plain = replace(forward, label_smoothing=0.0)  # with smoothing, exp(−loss) is no probability
     scores = []
     for modality in modalities:
         heard = {name: tap for name, tap in forward.taps.items() if tap_modality(name) == modality}
         alone = forward.outputs({**silent, **heard}) - (1 - 1 / len(modalities)) * nothing
-        scores.append(torch.exp(-forward.losses(alone)).sum(dim=1).mean())
+        scores.append(torch.exp(-plain.losses(alone)).sum(dim=1).mean())
     return torch.stack(scores)
 
 

@@ -24,8 +24,11 @@ _MODALITY_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56
 # kind of a leaderboard row: (colour, marker, words). The greys leave the colours to the modalities.
 KINDS: Mapping[str, tuple[str, str, str]] = {
     "found": (ACCENT, "o", "found by the search"),
+    "refit": (ACCENT, "D", "found, trained on both splits"),
+    "ensemble": (ACCENT, "p", "found networks averaged"),
     "static": (INK, "P", "the same for all samples"),
     "modality": (SOFT, "s", "one modality alone"),
+    "sum": (INK, "v", "sum of single networks"),
     "late": (INK, "D", "late fusion"),
     "early": (INK, "^", "early fusion"),
     "operation": ("#8a90a3", "o", "one operation alone"),
@@ -35,8 +38,11 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
 # kind of a row: heading under which figure and table show it.
 GROUPS: Mapping[str, str] = {
     "found": "found by the search",
+    "refit": "found by the search",
+    "ensemble": "found by the search",
     "static": "found by the search",
     "modality": "one modality alone",
+    "sum": "fusion by hand",
     "late": "fusion by hand",
     "early": "fusion by hand",
     "operation": "one operation alone",

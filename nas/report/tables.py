@@ -19,7 +19,7 @@ from nas.statistics import Interval
 MAX_CURVES = 60
 """In one panel; of more the first are drawn."""
 
-KIND_ORDER = ("found", "static", "modality", "late", "early", "operation", "random")
+KIND_ORDER = ("found", "refit", "ensemble", "static", "modality", "sum", "late", "early", "operation", "random")
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,11 @@ class _Entry:
         return self.row.kind == "random"
 
     @property
+    def is_helped(self) -> bool:
+        """Whether it has more samples or more networks than the others, so that its gain says nothing about fusion."""
+        return self.row.kind in ("refit", "ensemble")
+
+    @property
     def fuses(self) -> bool:
         """Whether it reads two modalities or more; what is not known is taken to."""
         return self.row.kind != "modality" if self.read is None else len(self.read) > 1
@@ -173,6 +178,10 @@ class _Board:
             return "the found network"
         if row.kind == "modality":
             return f"{row.name} alone"
+        if row.kind == "refit":
+            return "the found network trained on both splits"
+        if row.kind in ("sum", "ensemble"):
+            return f"the {row.name}"
         if row.kind == "static":
             return f"the same network without a {self.decider}"
         return row.name.replace("_", " ")
@@ -304,14 +313,15 @@ def _contender(board: _Board) -> _Entry | None:
     """The fusion that is judged: what was found, unless another row is measurably better or it does not fuse.
 
     Whoever asks for decisions per sample may trade a little of the score for them, so the same network without a gate
-    does not take its place.
+    does not take its place. Nor do an ensemble and a training on both splits: a single modality would gain by them.
     """
-    better = [one for one in board.better if one.fuses and not one.is_control and one.row.kind != "static"]
+    rivals = [one for one in board.others if one.fuses and not one.is_control and not one.is_helped]
+    better = [one for one in board.better if one in rivals and one.row.kind != "static"]
     if better:
         return better[0]
     if board.found.fuses:
         return board.found
-    return board.best_by_held_out([one for one in board.others if one.fuses and not one.is_control])
+    return board.best_by_held_out(rivals)
 
 
 def _alone(board: _Board) -> _Entry | None:
@@ -416,7 +426,9 @@ def _is_as_good(board: _Board, gain: Interval) -> bool:
 
 def _is_beaten(board: _Board, alone: _Entry) -> bool:
     """Whether anything that fuses, random search included, measurably beats a single modality."""
-    return any(board.gain(one, alone).low > 0 for one in board.others if one.fuses or one.is_control)
+    return any(
+        board.gain(one, alone).low > 0 for one in board.others if (one.fuses and not one.is_helped) or one.is_control
+    )
 
 
 def _is_best_single(board: _Board, alone: _Entry) -> bool:

@@ -12,7 +12,7 @@ from nas.encoders import from_blueprint
 from nas.errors import UserError
 
 VECTOR = {"encoder": "vector", "features": 3, "widths": [4, 4], "dropout_rate": 0.1}
-SEQUENCE = {"encoder": "sequence", "features": 3, "widths": [4], "kernel_size": 3, "dropout_rate": 0.1}
+SEQUENCE = {"encoder": "sequence", "features": 3, "widths": [4], "kernel_size": 3, "dropout_rate": 0.1, "peaks": True}
 TOKENS = {"encoder": "tokens", "vocabulary": 5, "widths": [4, 4], "dropout_rate": 0.1}
 MAP = {"encoder": "map", "shape": [1, 4, 4], "widths": [4], "dropout_rate": 0.1}
 FEATURES = {"encoder": "features", "shapes": [[3], [2, 3], [2, 4, 4]]}
@@ -22,6 +22,12 @@ FROZEN = {"encoder": "frozen", "inner": VECTOR, "features": {"encoder": "feature
 @pytest.mark.parametrize("blueprint", [VECTOR, SEQUENCE, TOKENS, MAP, FEATURES, FROZEN], ids=lambda b: b["encoder"])
 def test_the_examples_below_are_sound_until_they_are_garbled(blueprint: Mapping[str, Any]) -> None:
     assert from_blueprint(blueprint).blueprint == blueprint
+
+
+def test_sequence_encoders_of_earlier_runs_have_no_peaks() -> None:
+    old = from_blueprint({name: value for name, value in SEQUENCE.items() if name != "peaks"})
+    assert old.channels == (4,)
+    assert from_blueprint(SEQUENCE).channels == (8,)
 
 
 @pytest.mark.parametrize(

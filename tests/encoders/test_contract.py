@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from nas.data.fusion_data import KINDS, Kind
 from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
+from nas.encoders.base import Standardize
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
+from nas.encoders.sequence import SequenceEncoder
 from nas.training import seeded
 from tests.contracts import ENCODER_CHECKS
 from tests.helpers import tiny_array, tiny_data
@@ -38,6 +40,10 @@ def frozen(kind: Kind) -> Case:
     return FrozenEncoder(inner, FeaturesEncoder.fit(taps)), inputs
 
 
+def sequence_with_peaks() -> Case:
+    return SequenceEncoder(Standardize.blank(1, 2), 2, peaks=True), arrays_of("sequence")
+
+
 def module_of_vectors() -> Case:
     inputs = arrays_of("vector")
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 6))
@@ -59,6 +65,7 @@ def module_of_maps() -> Case:
 ENCODERS: Mapping[str, Callable[[], Case]] = {
     "vector": lambda: default("vector"),
     "sequence": lambda: default("sequence"),
+    "sequence with peaks": sequence_with_peaks,
     "tokens": lambda: default("tokens"),
     "map": lambda: default("map"),
     "features": lambda: default("features"),

@@ -12,7 +12,7 @@ from nas.architecture import Architecture, Choice
 from nas.cascade import LEVER, Cascade, confidence
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
-from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder
+from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.export.portable import Portable
@@ -58,14 +58,18 @@ def every_kind(
     )
 
 
-def derived(data: FusionData, *choices: Choice, builders: Mapping[str, EncoderBuilder] | None = None) -> FusionNetwork:
+def derived(
+    data: FusionData,
+    *choices: Choice,
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    peaks: bool = False,
+) -> FusionNetwork:
     """The network of one choice per depth, with BatchNorm statistics of the data, in evaluation mode."""
     space = layerwise(dict.fromkeys(data.modalities, 3))
     nodes = tuple((node.name, choice) for node, choice in zip(space.nodes, choices, strict=True))
     with seeded(0):
-        network = build_network(
-            space.only(Architecture("layerwise", nodes)), data, TrainingConfig(channels=8), builders
-        )
+        config = TrainingConfig(channels=8, peaks=peaks)
+        network = build_network(space.only(Architecture("layerwise", nodes)), data, config, builders)
         batch = split_batch(data, "weights", CPU)
         for _ in range(5):
             network.train()(batch.inputs)
@@ -131,9 +135,9 @@ def _with_routes(
     return network.eval()
 
 
-def frozen(data: FusionData, name: str) -> Encoder:
+def frozen(data: FusionData, name: str, *, peaks: bool = False) -> Encoder:
     """The default encoder of a modality with its taps standardized, as after training alone."""
-    inner = DEFAULT_ENCODERS[data.modalities[name].kind](data, name).eval()
+    inner = build_encoders(data, peaks=peaks)[name].eval()
     with torch.no_grad():
         taps = inner([torch.from_numpy(array) for array in data.modalities[name].arrays])
     return FrozenEncoder(inner, FeaturesEncoder.fit([tap.numpy() for tap in taps]))

@@ -27,6 +27,7 @@ def test_the_card_holds_data_scores_cost_and_provenance(summary: dict[str, Any])
         *summary["data"]["class_names"],
         f"{100 * found['mean']:.1f} [",
         f"which scored {100 * found['scores'][0]:.1f}.",
+        'of the row "found", which scored',
         "trainings from scratch with 2 seeds",
         f"`{summary['command']}`",
         f"torch {summary['versions']['torch']}",

@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from torch import nn
 
 from nas.architecture import Choice
 from nas.data.fusion_data import FusionData
+from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.export.check import imported
 from nas.export.classes import constructor, safe
@@ -96,6 +98,15 @@ def test_every_encoder_computes_the_same_however_deep_it_is_read(
     choices = [Choice("carry", (f"{modality}@{depth}",)) if depth in depths else NONE for depth in range(3)]
     code = assert_same(derived(data, *choices), data, tmp_path)
     assert "Carry" not in code
+
+
+@pytest.mark.parametrize("builder", [None, partial(frozen, peaks=True)], ids=["joint", "frozen"])
+def test_peaks_of_a_sequence_are_computed_the_same(builder: EncoderBuilder | None, tmp_path: Path) -> None:
+    data = every_kind()
+    builders = {"pulse": builder} if builder else None
+    reading = [Choice("mlp", (f"pulse@{depth}", f"blood@{depth}")) for depth in range(3)]  # taps of 16, 11 and 6 steps
+    code = assert_same(derived(data, *reading, builders=builders, peaks=True), data, tmp_path)
+    assert "def beside_peaks(" in code
 
 
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])

@@ -65,7 +65,7 @@ def test_without_an_objective_a_training_is_the_plain_loop_bit_by_bit() -> None:
         for _ in range(2):
             for batch in shuffled(BATCHES[0], config.batch_size, generator, CPU):
                 reference.train()
-                losses(DATA.task, reference, batch).mean().backward()
+                losses(DATA.task, reference, batch, label_smoothing=config.label_smoothing).mean().backward()
                 nn.utils.clip_grad_norm_(reference.parameters(), config.gradient_clip)
                 optimizer.step()
                 scheduler.step()

@@ -1,0 +1,72 @@
+"""The found networks of all seeds together: the mean of what they say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.baselines import Contestant
+from nas.data.batches import split_batch
+from nas.data.fusion_data import Task
+from nas.metrics import PRIMARY, score
+from nas.prediction import predict
+from nas.preparation import Setup
+from nas.retrain import Judged
+
+
+def average(task: Task, outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """The mean of probabilities, as logits, or of predictions.
+
+    Args:
+        task: What the target is.
+        outputs: Of every network for the same samples, (n, outputs) each.
+    """
+    every = torch.from_numpy(np.stack(outputs)).double()
+    return np.asarray(_average(task, every).float().numpy())
+
+
+def _average(task: Task, every: Tensor) -> Tensor:
+    if task == "regression":
+        return every.mean(dim=0)
+    if task == "classification":
+        return every.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(every))
+    return every.sigmoid().mean(dim=0).logit(eps=1e-12)
+
+
+def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) -> Judged:
+    """What the networks of all seeds come to together.
+
+    Args:
+        setup: Of the run.
+        networks: One per seed, judged on the test split.
+        found: The same seeds' networks that were not trained on the architecture split, and are averaged to score it.
+
+    Returns:
+        The same for every seed: its parameters, multiply-adds and seconds are those of all networks together.
+    """
+    task, device = setup.data.task, setup.device
+    held_out = split_batch(setup.data, "architecture", device)
+    told = [predict(one.entry.network.to(device), held_out, device)[0].numpy() for one in found]
+    first = networks[0].entry
+    trained_on = ", trained on both splits" if first.contestant.kind == "refit" else ""
+    name = f"ensemble of {len(networks)} found networks{trained_on}"
+    return Judged(
+        entry=replace(
+            first,
+            contestant=Contestant(name, "ensemble", first.architecture),
+            architecture_score=score(PRIMARY[task], average(task, told), held_out.targets.cpu().numpy()),
+            train_seconds=sum(one.entry.train_seconds for one in networks),
+        ),
+        outputs=average(task, [one.outputs for one in networks]),
+        parameters=sum(one.parameters for one in networks),
+        multiply_adds=sum(one.multiply_adds for one in networks),
+    )
+
+
+__all__ = ["average", "ensemble"]
