@@ -327,5 +327,5 @@ def test_a_garbled_summary_is_told_in_one_line_and_nothing_is_written(
 def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     fabricate_run(tmp_path / "run")
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write the report"):
+    with pytest.raises(UserError, match="is not a folder; choose another with --out"):
         report(tmp_path / "run", tmp_path / "file")
