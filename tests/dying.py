@@ -11,6 +11,7 @@ import signal
 import stat
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,9 @@ def run(arguments: Sequence[str], counted: dict[str, int], counts: Path, *, figu
         figures: Whether the report is drawn, which takes longer than everything else.
     """
     import cli  # noqa: PLC0415
-    import nas  # noqa: F401, PLC0415
 
     if not figures:
-        search: Any = sys.modules["nas.search"]  # by name: `nas.search` in code is the function
+        search: Any = import_module("nas.search")  # by name: `nas.search` in code is the function
         search.draw_report = lambda _run, target: target.path / "report.html"
     sys.argv = ["fusenas", *arguments]
     try:

@@ -22,6 +22,7 @@ import tensorboard.summary.writer.record_writer  # noqa: F401  # loaded here onc
 import torch
 import torch._dynamo
 
+import benchmarks.export  # noqa: F401  # with all of nas
 import cli  # noqa: F401
 from tests import dying
 

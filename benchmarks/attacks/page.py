@@ -31,7 +31,7 @@ def page(trials: Sequence[Trial], origin: Mapping[str, Any], *, jobs: int, secon
         jobs: How many trials ran at once.
         seconds: Wall time of all of them.
     """
-    kinds = list(dict.fromkeys([*[kind for kind in ABOUT if any(t.kind == kind for t in trials)]]))
+    kinds = [kind for kind in ABOUT if any(trial.kind == kind for trial in trials)]
     lines = [f"| attack | trials | {' | '.join(CATEGORIES)} |", "| --- |" + " ---: |" * (1 + len(CATEGORIES))]
     for kind in kinds:
         lines.append(_row(f"{kind}: {ABOUT[kind]}", [trial for trial in trials if trial.kind == kind]))

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -168,8 +169,8 @@ def command(arguments: Sequence[str], *, figures: bool = True) -> Callable[[], i
         import cli  # noqa: PLC0415
 
         if not figures:
-            search: Any = sys.modules["nas.search"]  # by name: `nas.search` in code is the function
-            search.report = lambda folder: Path(folder) / "report.html"
+            search: Any = import_module("nas.search")  # by name: `nas.search` in code is the function
+            search.draw_report = lambda _run, target: target.path / "report.html"
         sys.argv = ["fusenas", *arguments]
         cli.main()
         return None
