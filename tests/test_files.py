@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = {
     "nas/files.py": "the class itself",
     "nas/locking.py": "the lock's own file, opened by the class",
+    "nas/export/program.py": "into a temporary folder",
     "nas/export/formats.py": "into a temporary folder, from which the class takes what has been tried",
     "nas/export/check.py": "into a temporary folder",
     "nas/export/verify.py": "into a temporary folder",

@@ -169,3 +169,11 @@ def test_a_reader_sees_whole_runs_while_one_is_retrained_in_place_and_it_is_kill
     assert kill(Command(folder, RETRAIN, fresh=True), number, seconds=whole.seconds, reading=folder / "run") > 0
     assert run(folder, *RETRAIN, "--resume").code == 0
     assert_clean(folder)
+
+
+@pytest.mark.parametrize("name", ["python", "torch", "onnx", "safetensors"])
+def test_an_export_that_the_disk_has_no_room_for_is_one_line(folder: Path, name: str) -> None:
+    ended = run(folder, "export", "run", "--format", name, file_bytes=3_000)
+    assert ended.code == 2, ended.err
+    assert ended.err.splitlines()[-1].startswith("fusenas: cannot write"), ended.err
+    assert "Traceback" not in ended.err

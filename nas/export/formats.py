@@ -10,7 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import networkx as nx
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from nas.architecture import Architecture
 from nas.errors import UserError
@@ -92,7 +92,7 @@ def _python(subject: Subject, folder: Path) -> float:
     code, weights = write_code(network, subject.inputs, subject.description, _about(subject))
     file.write_text(code, encoding="utf-8")
     metadata = {"architecture_hash": subject.description["architecture_hash"]}
-    save_file(weights, file.with_suffix(".safetensors"), metadata=metadata)
+    file.with_suffix(".safetensors").write_bytes(save(weights, metadata=metadata))  # so that a full disk is an OSError
     difference, shapes = verify("python", file, network, subject.inputs)
     file.write_text(with_shapes(code, shapes), encoding="utf-8")
     return difference

@@ -7,6 +7,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -34,7 +35,9 @@ def write_program(portable: Portable, inputs: Sequence[Tensor], about: Mapping[s
         file: To write to.
     """
     gates, program = _best(portable, inputs, lambda network: _traced(network, inputs))
-    torch.export.save(program, file, extra_files={"fusenas.json": json.dumps({**about, "gates": gates})})
+    content = BytesIO()  # torch would tell a full disk in words of its own
+    torch.export.save(program, content, extra_files={"fusenas.json": json.dumps({**about, "gates": gates})})
+    file.write_bytes(content.getvalue())
 
 
 def write_onnx(portable: Portable, inputs: Sequence[Tensor], about: Mapping[str, Any], file: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from nas.errors import UserError
@@ -48,7 +48,7 @@ def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) 
         }
         # Copies, for two inputs may share memory, and a tap may be a transposed view.
         copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
-        save_file(dict(zip(portable.names, copies, strict=True)), samples, metadata=order)
+        samples.write_bytes(save(dict(zip(portable.names, copies, strict=True)), metadata=order))
         script = Path(__file__).with_name("check.py")
         code, printed, told = run_python(str(script), [kind, str(file.resolve()), str(samples), str(outputs)])
         if code:
