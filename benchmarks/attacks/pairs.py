@@ -56,7 +56,7 @@ def attack(world: World, generator: random.Random) -> None:
     other = world.start(list(arguments), is_fresh=is_fresh, figures=False)
     world.note(f"{first}, {when} {second}{' in a fresh interpreter' if is_fresh else ''}")
     other.wait()
-    met = was_locked and not one.wait(0)
+    met = was_locked and holds_lock(one.pid, world.run / ".lock")  # which ends before its process does
     ends = world.judge(one.ended()), world.judge(other.ended())
     world.compare(before, world.run, world.cwd / "page")
     if met and second in WRITERS:
