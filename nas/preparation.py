@@ -24,7 +24,7 @@ from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
-from nas.metrics import constant_losses, constant_outputs, sample_errors, sample_losses
+from nas.metrics import constant_losses, constant_outputs, metric_of, sample_errors, sample_losses
 from nas.prediction import EVALUATION_BATCH, autocast, predict
 from nas.scoring import standard_errors
 from nas.space import SearchSpace
@@ -58,6 +58,11 @@ class Setup:
     log: Log = lambda _record: None
     progress: Progress = lambda _line: None
     checkpoints: Checkpoints = NOWHERE
+
+    @property
+    def metric(self) -> str:
+        """What everything in the run is judged by."""
+        return metric_of(self.data.task, self.training.metric)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,6 +21,7 @@ from nas.errors import UserError
 from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
 from nas.gated_training import GateConfig
 from nas.graph import FusionNetwork, Head
+from nas.metrics import metric_of
 from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
 from nas.prediction import autocast
 from nas.regimes import CascadeRegime, GatedRegime, Reached, Regime, StaticRegime
@@ -55,6 +56,7 @@ class TrainingConfig(GateConfig):
         compile: Whether to use `torch.compile` where a static network is trained; pays on a GPU and long runs.
         objective: What networks of two modalities or more are trained by beside, or in place of, the task's loss: names
             of `nas.objectives.OBJECTIVES`, comma-separated; empty for none.
+        metric: What networks are judged by, a name of `nas.metrics.METRICS`; empty for the task's own.
     """
 
     epochs: int = setting(0, Whole(0, 10**12, zero="automatic"))
@@ -69,6 +71,7 @@ class TrainingConfig(GateConfig):
     peaks: bool = setting(False, Flag())
     compile: bool = setting(False, Flag())
     objective: str = setting("", Text())
+    metric: str = setting("", Text())
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,7 +162,7 @@ class Trained:
 
     Attributes:
         network: In evaluation mode, with the weights of its best epoch.
-        architecture_score: Primary metric on the architecture split.
+        architecture_score: The metric on the architecture split.
         architecture_loss: Mean loss there; of a dynamic network with the price of its multiply-adds.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
@@ -311,7 +314,13 @@ def _regime(
     device: torch.device,
 ) -> Regime:
     """That of a network's kind, at the beginning of a training."""
-    common: dict[str, Any] = {"task": task, "network": network, "architecture": architecture, "device": device}
+    common: dict[str, Any] = {
+        "task": task,
+        "metric": metric_of(task, config.metric),
+        "network": network,
+        "architecture": architecture,
+        "device": device,
+    }
     if network.gate is None:
         run = torch.compile(network) if config.compile else network
         return StaticRegime(run=run, label_smoothing=config.label_smoothing, **common)

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from nas.architecture import Architecture
 from nas.explain import in_words as decided_in_words
 from nas.load import why_static
+from nas.metrics import METRICS
 from nas.operation import Operation
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name, number
 from nas.report.planning import ENOUGH_SEEDS, FEW_SEEDS, plan
@@ -212,8 +213,9 @@ class _Board:
         """Such as "95 % interval −0.4 to 2.1"."""
         bounds = [gap.low, gap.high]
         form = ".3g"
-        if self.metric in PERCENT_METRICS:  # two scores are at most a hundred points apart
-            bounds, form = [100 * max(-1.0, min(1.0, value)) for value in bounds], ".1f"
+        if self.metric in PERCENT_METRICS:  # two scores are at most a hundred points apart, unless they have no end
+            apart = METRICS[self.metric].highest - METRICS[self.metric].lowest
+            bounds, form = [100 * max(-apart, min(apart, value)) for value in bounds], ".1f"
         low, high = (format(round(value, 9) + 0.0, form).replace("-", "−") for value in bounds)
         return f"95 % interval {low} to {high}"
 
