@@ -106,6 +106,9 @@ def search(
     metric: Annotated[
         str, typer.Option(help="What to judge by, such as balanced_accuracy, auroc or rmse; see `fusenas list`.")
     ] = "",
+    class_weights: Annotated[
+        str, typer.Option(help="balanced lets rare classes count more while networks are trained; or none.")
+    ] = "none",
     refit: Annotated[
         bool, typer.Option("--refit", help="Train what was found on both training splits, too, and keep that network.")
     ] = False,
@@ -174,6 +177,7 @@ def search(
                 "max_multiply_adds": share(max_multiply_adds),
                 "modality_dropout_rate": modality_dropout,
                 "objective": objective,
+                "class_weights": class_weights,
             },
             search_config=nas.SearchConfig(trainings=trainings),
             out=out,

@@ -216,7 +216,13 @@ def higher_is_better(metric: str) -> bool:
 
 
 def sample_losses(
-    task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | None = None, *, label_smoothing: float = 0.0
+    task: Task,
+    outputs: Tensor,
+    targets: Tensor,
+    scale: Tensor | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    importance: Tensor | None = None,
 ) -> Tensor:
     """The loss of every sample, (batch,).
 
@@ -230,6 +236,8 @@ def sample_losses(
         scale: Deviation of each regression output, (outputs,); ones if None.
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1, for training: Szegedy et
             al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7. Other tasks have none.
+        importance: What the loss of every sample's class, or of each of its labels, is multiplied with, shaped as the
+            targets, for training; see `balanced_importance`. None for ones. Regression has none.
     """
     outputs = outputs.float()
     if task == "classification":
@@ -237,15 +245,38 @@ def sample_losses(
         aim = outputs.gather(1, targets[:, None]).squeeze(1)
         if label_smoothing:
             aim = (1 - label_smoothing) * aim + label_smoothing * outputs.mean(dim=1)
-        return outputs.logsumexp(dim=1) - aim
+        found = outputs.logsumexp(dim=1) - aim
+        return found if importance is None else importance * found
     if task == "multilabel":
-        return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(dim=1)
+        return F.binary_cross_entropy_with_logits(outputs, targets, importance, reduction="none").mean(dim=1)
     errors = outputs - targets
     return (errors if scale is None else errors / scale).square().mean(dim=1)
 
 
+def balanced_importance(targets: Tensor) -> Tensor:
+    """Of every class or label n / (k · how many have it), shaped as the targets; all that are there count the same.
+
+    Their mean is 1 in every column. k is how many there are: the classes, or yes and no of a label.
+
+    Args:
+        targets: Classes (n,) or labels (n, outputs), of the weights split.
+    """
+    columns = targets[:, None] if targets.dim() == 1 else targets
+    found = torch.ones(columns.shape, device=targets.device)
+    for number, column in enumerate(columns.T):
+        _, where, counts = column.unique(return_inverse=True, return_counts=True)
+        found[:, number] = (len(column) / (len(counts) * counts.float()))[where]
+    return found.reshape(targets.shape)
+
+
 def losses_of_routes(
-    task: Task, outputs: Tensor, targets: Tensor, scale: Tensor, *, label_smoothing: float = 0.0
+    task: Task,
+    outputs: Tensor,
+    targets: Tensor,
+    scale: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    importance: Tensor | None = None,
 ) -> Tensor:
     """The `sample_losses` of what several routes put out for the same samples, (n, routes).
 
@@ -255,8 +286,12 @@ def losses_of_routes(
         targets: (n,) or (n, outputs).
         scale: Of the network's head.
         label_smoothing: As in `sample_losses`.
+        importance: Likewise.
     """
-    every = [sample_losses(task, some, targets, scale, label_smoothing=label_smoothing) for some in outputs]
+    every = [
+        sample_losses(task, some, targets, scale, label_smoothing=label_smoothing, importance=importance)
+        for some in outputs
+    ]
     return torch.stack(every, dim=1)
 
 

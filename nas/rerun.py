@@ -20,7 +20,7 @@ from nas.metrics import metric_of, score, shown_beside
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
 from nas.prediction import predict
-from nas.preparation import Progress, Setup, prepare
+from nas.preparation import Progress, Setup, check_judging, prepare
 from nas.provenance import provenance
 from nas.report.verdict import verdict
 from nas.resume import begin, check_resume, going_on, what_decides
@@ -155,7 +155,7 @@ def retrain(
         if dict(space.depths) != dict(old["depths"]):
             raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
         dynamic = loaded.architecture.gating is not None
-        metric_of(found.task, training.metric)
+        check_judging(training, found.task)
         check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
         config = {**loaded.config, "training": asdict(training)}
         seeds_of_all = range(first_seed, first_seed + count)

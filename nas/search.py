@@ -27,10 +27,10 @@ from nas.explain import explain
 from nas.export import write_exports
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
-from nas.metrics import higher_is_better, metric_of
+from nas.metrics import higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
-from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
+from nas.preparation import EncoderMode, Prepared, Progress, Setup, check_judging, prepare
 from nas.presets import preset_of, resolve_training
 from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
@@ -203,7 +203,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     where = pick_device(device)
     source = data
     data = load_data(source, modalities=modalities, target=target, split=split, task=task, seed=seed)
-    metric_of(data.task, training.metric)
+    check_judging(training, data.task)
     for name in builders or ():
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)

@@ -403,6 +403,7 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "empty operation": (("--operations", "additive,"), "unknown operation ''"),
     "unknown space": (("--space", "cellwise"), "unknown space 'cellwise'"),
     "unknown metric": (("--metric", "acuracy"), "unknown metric of classification: 'acuracy'; did you mean 'accuracy'"),
+    "unknown class weights": (("--class-weights", "yes"), "unknown class_weights 'yes'"),
     "metric of another task": (("--metric", "rmse"), "unknown metric of classification: 'rmse'"),
     "unknown discretization": (("--discretization", "max"), "unknown discretization 'max'"),
     "negative seed": (("--seed", "-1"), "seed must be from 0"),
