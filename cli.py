@@ -103,6 +103,12 @@ def search(
     preset: Annotated[
         str, typer.Option(help="Several options at once: best trains longer for accuracy; see `fusenas list`.")
     ] = "default",
+    metric: Annotated[
+        str, typer.Option(help="What to judge by, such as balanced_accuracy, auroc or rmse; see `fusenas list`.")
+    ] = "",
+    class_weights: Annotated[
+        str, typer.Option(help="balanced lets rare classes count more while networks are trained; or none.")
+    ] = "none",
     refit: Annotated[
         bool, typer.Option("--refit", help="Train what was found on both training splits, too, and keep that network.")
     ] = False,
@@ -154,6 +160,7 @@ def search(
             encoders=cast(Any, encoders),  # names are checked there
             baselines=cast(Any, baselines),
             preset=preset,
+            metric=metric or None,
             refit=refit,
             ensemble=ensemble,
             seed=seed,
@@ -170,6 +177,7 @@ def search(
                 "max_multiply_adds": share(max_multiply_adds),
                 "modality_dropout_rate": modality_dropout,
                 "objective": objective,
+                "class_weights": class_weights,
             },
             search_config=nas.SearchConfig(trainings=trainings),
             out=out,
@@ -349,7 +357,7 @@ def compare(
 
 @app.command(name="list")
 def list_(as_json: AsJson = False) -> None:
-    """List data sets, spaces, operations, strategies, dynamic levels, discretizations, objectives, presets and formats.
+    """List data sets, spaces, operations, strategies, objectives, metrics, presets, formats and all else with a name.
 
     Example: fusenas list --json
     """
@@ -361,6 +369,7 @@ def list_(as_json: AsJson = False) -> None:
     from nas.dynamic import CASCADE, LEVELS  # noqa: PLC0415
     from nas.export import FORMATS  # noqa: PLC0415
     from nas.gates import RELAXATIONS  # noqa: PLC0415
+    from nas.metrics import METRICS  # noqa: PLC0415
     from nas.objectives import OBJECTIVES  # noqa: PLC0415
     from nas.presets import PRESETS  # noqa: PLC0415
     from nas.space import space_names  # noqa: PLC0415
@@ -376,6 +385,7 @@ def list_(as_json: AsJson = False) -> None:
         "gates": dict.fromkeys(map(str, RELAXATIONS), ""),
         "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
         "objectives": {f"{name}{known.takes}": known.words for name, known in OBJECTIVES.items()},
+        "metrics": {name: f"{one.words} ({', '.join(one.tasks)})" for name, one in METRICS.items()},
         "presets": {name: preset.words for name, preset in PRESETS.items()},
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
@@ -592,12 +602,12 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
 
         _print_json(plain(summary))
         return
-    from nas.report.numbers import metric_name  # noqa: PLC0415
+    from nas.report.numbers import PERCENT_METRICS, metric_name  # noqa: PLC0415
     from nas.report.verdict import recorded_verdict  # noqa: PLC0415
     from nas.report.words import capital  # noqa: PLC0415
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    percent = summary["metric"] != "mae"
+    percent = summary["metric"] in PERCENT_METRICS
     if verdict := recorded_verdict(summary):
         console.print(verdict.headline, style="bold", markup=False)
         for sentence in verdict.sentences:
@@ -654,9 +664,9 @@ def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: 
 
 def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
-    from nas.report.numbers import node_words  # noqa: PLC0415
+    from nas.report.numbers import PERCENT_METRICS, node_words  # noqa: PLC0415
 
-    percent = stability["metric"] != "mae"
+    percent = stability["metric"] in PERCENT_METRICS
     count = len(stability["seeds"])
     table = Table(
         title=f"{count} searches: {stability['metric']} on the test split, mean [95 % interval over searches]"

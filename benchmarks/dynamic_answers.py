@@ -115,7 +115,7 @@ def readme(rows: Sequence[Row], origin: dict[str, object]) -> str:
             f"| {kind} | {len(some)} | {100 * np.mean([r.agreement for r in some]):.1f} %, "
             f"{100 * min(r.agreement for r in some):.1f} % | {100 * np.mean([r.score for r in some]):.1f} "
             f"| {100 * np.mean([r.static_score for r in some]):.1f} "
-            f"| {amount('classification', Interval(mean, mean - margin, mean + margin))} "
+            f"| {amount('accuracy', Interval(mean, mean - margin, mean + margin))} "
             f"| {np.mean(beyond):.3f}, {max(beyond):.3f} "
             f"| {np.mean([r.multiply_adds / r.static_multiply_adds for r in some]):.2f} |"
         )

@@ -161,7 +161,7 @@ def table(result: dict[str, Any]) -> str:
     ]
     for row in result["leaderboard"]:
         low, mean, high = (f"{factor * row[key]:.{digits}f}" for key in ("low", "mean", "high"))
-        difference = amount(task, Interval(**row["difference"])) if row["difference"] else ""
+        difference = amount(result["metric"], Interval(**row["difference"])) if row["difference"] else ""
         name = f"**{row['name']}**" if row["kind"] == "found" else row["name"]
         lines.append(
             f"| {name} | {mean} [{low}, {high}] | {difference} | {row['parameters']:,} | "

@@ -14,7 +14,7 @@ import numpy as np
 from nas.analysis import Advice, Overfitting, Recombined, advise, contributions, overfitting_ratio
 from nas.analysis.contribution import MOST_MODALITIES
 from nas.data.batches import split_batch
-from nas.metrics import PRIMARY, higher_is_better
+from nas.metrics import higher_is_better
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, Judged, train_from_scratch
 from nas.statistics import interval, paired_interval, sample_statistics
@@ -53,7 +53,7 @@ def advice_on(setup: Setup, entries: Sequence[Sequence[Entry]]) -> tuple[Advice,
         setup.space,
         found,
         overfitting=courses_alone(entries),
-        contributions=contributions(task, networks, batch.targets.cpu().numpy()) if few else (),
+        contributions=contributions(task, networks, batch.targets.cpu().numpy(), metric=setup.metric) if few else (),
         lacking=[name for name, modality in setup.data.modalities.items() if modality.present is not None],
     )
 
@@ -72,7 +72,7 @@ class Tried:
 
     @property
     def architecture_score(self) -> float:
-        """Mean of the primary metric on the architecture split."""
+        """Mean of the metric on the architecture split."""
         return float(np.mean([one.architecture_score for one in self.entries]))
 
 
@@ -128,7 +128,7 @@ def try_objectives(
 
 def best_of(setup: Setup, tried: Sequence[Tried]) -> int:
     """Number of what scores best on the architecture split; of equals the first, so that plain training stays."""
-    higher = higher_is_better(PRIMARY[setup.data.task])
+    higher = higher_is_better(setup.metric)
     scores = [one.architecture_score if higher else -one.architecture_score for one in tried]
     return max(range(len(tried)), key=lambda number: (scores[number], -number))
 
@@ -152,7 +152,7 @@ def told_of_tried(
         chosen: Number of the one that was taken, by the architecture split.
         left_out: For want of time.
     """
-    metric = PRIMARY[setup.data.task]
+    metric = setup.metric
     statistics = [[sample_statistics(metric, one.outputs, targets) for one in some] for some in judged]
     rows = [
         {

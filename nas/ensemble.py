@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.baselines import Contestant
 from nas.data.batches import split_batch
 from nas.data.fusion_data import Task
-from nas.metrics import PRIMARY, score
+from nas.metrics import score
 from nas.prediction import predict
 from nas.preparation import Setup
 from nas.retrain import Judged
@@ -60,7 +60,7 @@ def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) 
         entry=replace(
             first,
             contestant=Contestant(name, "ensemble", first.architecture),
-            architecture_score=score(PRIMARY[task], average(task, told), held_out.targets.cpu().numpy()),
+            architecture_score=score(setup.metric, average(task, told), held_out.targets.cpu().numpy()),
             train_seconds=sum(one.entry.train_seconds for one in networks),
         ),
         outputs=average(task, [one.outputs for one in networks]),

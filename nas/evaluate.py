@@ -16,7 +16,7 @@ from nas.cost import CostTable
 from nas.cures import courses_alone
 from nas.data.batches import Batch
 from nas.data.fusion_data import Task
-from nas.metrics import PRIMARY, SECONDARY, score
+from nas.metrics import metric_of, score, shown_beside
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged
 from nas.statistics import Interval, interval, paired_interval, sample_statistics
@@ -30,11 +30,11 @@ class Row:
         name: For people.
         kind: What it stands for.
         architecture: What was trained; for random search that of the first seed.
-        score: Mean of the primary metric over seeds on the test split, with its 95 % interval.
+        score: Mean of the metric over seeds on the test split, with its 95 % interval.
         scores: One per seed.
-        metrics: Primary and secondary metric, one value per seed.
+        metrics: The metric and the one that is told beside it, one value per seed.
         difference: How much better the found architecture is, paired; None for the found one itself.
-        architecture_score: Mean of the primary metric on the architecture split, by which rows are chosen.
+        architecture_score: Mean of the metric on the architecture split, by which rows are chosen.
         parameters: Of the whole network, mean over seeds.
         multiply_adds: Per sample, likewise.
         train_seconds: Mean over seeds.
@@ -70,19 +70,23 @@ class Row:
         }
 
 
-def leaderboard(task: Task, judged: Sequence[Sequence[Judged]], targets: NDArray[np.generic]) -> list[Row]:
+def leaderboard(
+    task: Task, judged: Sequence[Sequence[Judged]], targets: NDArray[np.generic], metric: str = ""
+) -> list[Row]:
     """One row per contestant, the found one first.
 
     Args:
         task: Of the data.
         judged: Per seed the contestants in the same order, the found one first.
         targets: Of the test split.
+        metric: Of the scores; empty for the task's own.
     """
-    metric = PRIMARY[task]
+    metric = metric_of(task, metric)
+    names = (metric, shown_beside(task, metric))
     statistics = [[sample_statistics(metric, one.outputs, targets) for one in row] for row in zip(*judged, strict=True)]
     rows = []
     for number, row in enumerate(zip(*judged, strict=True)):
-        metrics = {name: tuple(score(name, one.outputs, targets) for one in row) for name in (metric, SECONDARY[task])}
+        metrics = {name: tuple(score(name, one.outputs, targets) for one in row) for name in names}
         first = row[0].entry
         rows.append(
             Row(
@@ -115,6 +119,7 @@ def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], batch: Batch) ->
         [Recombined.of(some[0].entry.network, batch, setup.device) for some in judged],
         batch.targets.cpu().numpy(),
         alone={one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"},
+        metric=setup.metric,
         overfitting=courses_alone([[one.entry for one in some] for some in judged]),
     )
 

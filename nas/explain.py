@@ -16,7 +16,7 @@ from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, sample_errors, score
+from nas.metrics import higher_is_better, losses_of_routes, metric_of, sample_errors, score
 from nas.prediction import predict, predict_routed, predict_routes
 
 EXTREMES = 10
@@ -40,6 +40,7 @@ class Routes:
         targets: (n,) or (n, outputs).
         data: For task and names of classes.
         pick: From logits (n, routes) to the route of every sample, (n,).
+        metric: Of the scores; empty for the task's own.
     """
 
     outputs: NDArray[np.float32]
@@ -48,9 +49,12 @@ class Routes:
     targets: NDArray[Any]
     data: FusionData
     pick: Callable[[Tensor], Tensor]
+    metric: str = ""
 
     @classmethod
-    def of(cls, network: FusionNetwork, batch: Batch, data: FusionData, device: torch.device) -> Routes:
+    def of(
+        cls, network: FusionNetwork, batch: Batch, data: FusionData, device: torch.device, metric: str = ""
+    ) -> Routes:
         """Runs every route over a split, in evaluation mode."""
         assert network.gate is not None
         outputs, logits = predict_routes(network, batch, device)
@@ -61,6 +65,7 @@ class Routes:
             targets=batch.targets.cpu().numpy(),
             data=data,
             pick=network.gate.pick,
+            metric=metric,
         )
 
     def losses(self, scale: Tensor) -> Tensor:
@@ -75,7 +80,7 @@ class Routes:
     def at(self, picked: NDArray[np.int64]) -> tuple[float, float]:
         """Score and mean multiply-adds if every sample takes these routes, (n,)."""
         outputs = self.outputs[picked, np.arange(len(picked))]
-        return score(PRIMARY[self.data.task], outputs, self.targets), float(self.costs[picked].mean())
+        return score(metric_of(self.data.task, self.metric), outputs, self.targets), float(self.costs[picked].mean())
 
     def picked(self, bias: float = 0.0) -> NDArray[np.int64]:
         """What the gate picks, (n,), with something taken off each route's logit in proportion to its multiply-adds."""
@@ -101,7 +106,7 @@ class Routes:
             cost: Multiply-adds.
             costs: Of every route by itself, with no gate and nothing run before it, (routes,).
         """
-        sense = 1.0 if higher_is_better(PRIMARY[self.data.task]) else -1.0
+        sense = 1.0 if higher_is_better(metric_of(self.data.task, self.metric)) else -1.0
         own = list(zip(costs.tolist(), self.alone(), strict=True))
         best = -np.inf
         for cheap, low in own:
@@ -126,7 +131,12 @@ class Routes:
 
 
 def explain(
-    network: FusionNetwork, alone: Mapping[str, FusionNetwork], batch: Batch, data: FusionData, device: torch.device
+    network: FusionNetwork,
+    alone: Mapping[str, FusionNetwork],
+    batch: Batch,
+    data: FusionData,
+    device: torch.device,
+    metric: str = "",
 ) -> dict[str, Any]:
     """All that a summary tells of a dynamic network, in plain values.
 
@@ -136,6 +146,7 @@ def explain(
         batch: The test split.
         data: That it is of.
         device: Where the networks are.
+        metric: Of the scores; empty for the task's own.
 
     Returns:
         - `reads` of the gate, nothing for a cascade; `routes`: one each with `in_words`, `modalities`, `multiply_adds`,
@@ -152,7 +163,7 @@ def explain(
           `does_without` it.
     """
     assert network.gate is not None
-    routes = Routes.of(network, batch, data, device)
+    routes = Routes.of(network, batch, data, device, metric)
     architectures = network.space.sole().routes()
     table = CostTable.measure(network, batch.take(slice(0, 1)).to(device).inputs)
     own_costs = np.array([float(table.total(route)) for route in architectures])
@@ -186,7 +197,9 @@ def explain(
         "most_fused": [_sample(data, routes.targets, fused, number) for number in order[::-1][:EXTREMES]],
         "least_fused": [_sample(data, routes.targets, fused, number) for number in order[:EXTREMES]],
         "confidence": _confidence(alone, batch, data, device, fused),
-        "missing": {name: _without(network, name, batch, data, device) for name in network.encoders},
+        "missing": {
+            name: _without(network, name, batch, device, metric_of(data.task, metric)) for name in network.encoders
+        },
     }
 
 
@@ -264,14 +277,14 @@ def _confidence(
     return {"fused": fused[some].tolist(), "alone": confidences}
 
 
-def _without(network: FusionNetwork, name: str, batch: Batch, data: FusionData, device: torch.device) -> dict[str, Any]:
+def _without(network: FusionNetwork, name: str, batch: Batch, device: torch.device, metric: str) -> dict[str, Any]:
     """Score and multiply-adds where a modality is absent for all samples; the network does not get to see it."""
     absent = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
     blank = {key: _zeros(arrays) if key == name else arrays for key, arrays in batch.inputs.items()}
     present = {**batch.present, name: absent}
     outputs, picked = predict_routed(network, replace(batch, inputs=blank, present=present), device)
     assert network.gate is not None
-    reached = score(PRIMARY[data.task], outputs.numpy(), batch.targets.cpu().numpy())
+    reached = score(metric, outputs.numpy(), batch.targets.cpu().numpy())
     return {
         "score": reached,
         "multiply_adds": float(network.gate.costs.cpu()[picked].mean()),

@@ -143,8 +143,15 @@ def _losses_of_routes(
     """The loss of every sample on every route, (batch, routes); what the routes put out; and all encoded taps."""
     encoded = encode_routes(network, batch.inputs)
     outputs = fuse_routes(network, network.adapt(encoded, taps_of_routes(network), batch.present))
-    scale = network.head.scale
-    return losses_of_routes(task, outputs, batch.targets, scale, label_smoothing=label_smoothing), outputs, encoded
+    losses = losses_of_routes(
+        task,
+        outputs,
+        batch.targets,
+        network.head.scale,
+        label_smoothing=label_smoothing,
+        importance=batch.importance,
+    )
+    return losses, outputs, encoded
 
 
 def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float, generator: torch.Generator) -> Tensor:

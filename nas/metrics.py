@@ -2,26 +2,227 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from sklearn.metrics import f1_score, mean_absolute_error, r2_score
+from scipy.special import expit, softmax
+from sklearn.metrics import (
+    average_precision_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    recall_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 from torch import Tensor
 
 from nas.data.fusion_data import Task
+from nas.errors import unknown_name
+
+Outputs = NDArray[np.floating]
+Targets = NDArray[np.generic]
 
 PRIMARY: dict[Task, str] = {"classification": "accuracy", "multilabel": "micro_f1", "regression": "mae"}
 SECONDARY: dict[Task, str] = {"classification": "macro_f1", "multilabel": "macro_f1", "regression": "r2"}
 
 
+def _accuracy(outputs: Outputs, targets: Targets) -> float:
+    return float((outputs.argmax(axis=1) == targets).mean())
+
+
+def _balanced_accuracy(outputs: Outputs, targets: Targets) -> float:
+    there = np.unique(targets)
+    return float(recall_score(targets, outputs.argmax(axis=1), labels=there, average="macro", zero_division=0))
+
+
+def _f1(average: str) -> Callable[[Outputs, Targets], float]:
+    def f1(outputs: Outputs, targets: Targets) -> float:
+        predicted = outputs.argmax(axis=1) if targets.ndim == 1 else outputs > 0
+        # Of a single column scikit-learn would take the zeros for a second label.
+        labels = [1] if predicted.ndim == 2 and predicted.shape[1] == 1 else None
+        return float(f1_score(targets, predicted, labels=labels, average=average, zero_division=0))
+
+    return f1
+
+
+def probabilities(outputs: Outputs, targets: Targets) -> NDArray[np.float64]:
+    """Of classes or labels, (n, outputs), in float64: there, two of float32 rarely become equal."""
+    finite = np.nan_to_num(outputs.astype(np.float64))
+    found: NDArray[np.float64] = softmax(finite, axis=1) if targets.ndim == 1 else expit(finite)
+    return found
+
+
+def rankings(outputs: Outputs, targets: Targets) -> list[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
+    """Per class or label which samples have it and how probable it is, each (n,).
+
+    Of two classes the second one alone, as scikit-learn has it: its positives are what is looked for.
+    """
+    likely = probabilities(outputs, targets)
+    classes = range(likely.shape[1])
+    true = targets[:, None] == np.arange(likely.shape[1]) if targets.ndim == 1 else targets > 0  # type: ignore[operator]
+    wanted = classes[1:] if targets.ndim == 1 and len(classes) == 2 else classes
+    return [(true[:, one], likely[:, one]) for one in wanted]
+
+
+def _auroc(outputs: Outputs, targets: Targets) -> float:
+    told = [roc_auc_score(true, by) for true, by in rankings(outputs, targets) if true.any() and not true.all()]
+    return float(np.mean(told)) if told else 0.5
+
+
+def _average_precision(outputs: Outputs, targets: Targets) -> float:
+    told = [average_precision_score(true, by) for true, by in rankings(outputs, targets) if true.any()]
+    return float(np.mean(told)) if told else 0.0
+
+
+def _log_loss(outputs: Outputs, targets: Targets) -> float:
+    likely = probabilities(outputs, targets)
+    if targets.ndim == 1:
+        return float(log_loss(targets, likely, labels=np.arange(likely.shape[1])))
+    return float(np.mean([log_loss(t > 0, p, labels=[False, True]) for t, p in zip(targets.T, likely.T, strict=True)]))
+
+
+def _mae(outputs: Outputs, targets: Targets) -> float:
+    return float(mean_absolute_error(targets, outputs))
+
+
+def _rmse(outputs: Outputs, targets: Targets) -> float:
+    return float(root_mean_squared_error(targets, outputs))
+
+
+def _r2(outputs: Outputs, targets: Targets) -> float:
+    return float(r2_score(targets, outputs)) if len(targets) > 1 else 0.0  # of one sample nothing varies
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """One number for how good the outputs for a whole split are.
+
+    Attributes:
+        title: Its name for people.
+        words: What it tells, in one line, with what it is where it is not defined.
+        tasks: That it judges.
+        score: From outputs (n, outputs) and targets (n,) or (n, outputs).
+        higher_is_better: Whether more of it is better.
+        percent: Whether people read it in percent, and differences in points.
+        lowest: It is never less.
+        highest: It is never more.
+    """
+
+    title: str
+    words: str
+    tasks: tuple[Task, ...]
+    score: Callable[[Outputs, Targets], float]
+    higher_is_better: bool = True
+    percent: bool = True
+    lowest: float = 0.0
+    highest: float = 1.0
+
+
+_CLASSES: tuple[Task, ...] = ("classification",)
+_BOTH: tuple[Task, ...] = ("classification", "multilabel")
+_NUMBERS: tuple[Task, ...] = ("regression",)
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric(title="accuracy", words="share of right answers", tasks=_CLASSES, score=_accuracy),
+    "balanced_accuracy": Metric(
+        title="balanced accuracy",
+        words="share of right answers in each class, mean over the classes that are there",
+        tasks=_CLASSES,
+        score=_balanced_accuracy,
+    ),
+    "micro_f1": Metric(
+        title="micro F1", words="F1 of all labels counted together", tasks=("multilabel",), score=_f1("micro")
+    ),
+    "macro_f1": Metric(
+        title="macro F1", words="F1 of each class or label, mean over them", tasks=_BOTH, score=_f1("macro")
+    ),
+    "auroc": Metric(
+        title="AUROC",
+        words="how well a class is ranked before the rest, mean over classes; 50 % where nothing can be ranked",
+        tasks=_BOTH,
+        score=_auroc,
+    ),
+    "average_precision": Metric(
+        title="average precision",
+        words="mean precision over all recalls, mean over the classes that are there; 0 where none is",
+        tasks=_BOTH,
+        score=_average_precision,
+    ),
+    "log_loss": Metric(
+        title="log loss",
+        words="surprise at the right answer, in nats",
+        tasks=_BOTH,
+        score=_log_loss,
+        higher_is_better=False,
+        percent=False,
+        highest=math.inf,
+    ),
+    "mae": Metric(
+        title="mean absolute error",
+        words="mean distance from the target, in its units",
+        tasks=_NUMBERS,
+        score=_mae,
+        higher_is_better=False,
+        percent=False,
+        highest=math.inf,
+    ),
+    "rmse": Metric(
+        title="root mean squared error",
+        words="as mae, but large errors count more",
+        tasks=_NUMBERS,
+        score=_rmse,
+        higher_is_better=False,
+        percent=False,
+        highest=math.inf,
+    ),
+    "r2": Metric(
+        title="R²",
+        words="share of the target's variance that is explained; 0 where the target is constant, 100 % if it is hit",
+        tasks=_NUMBERS,
+        score=_r2,
+        lowest=-math.inf,
+    ),
+}
+"""By name. The mean over several outputs of a regression is that of each output's score."""
+
+
+def metric_of(task: Task, name: str = "") -> str:
+    """The metric that a run is judged by: the one that is asked for, or the task's own.
+
+    Raises:
+        UserError: If it is unknown, or of another task.
+    """
+    known = [one for one, metric in METRICS.items() if task in metric.tasks]
+    if name and name not in known:
+        raise unknown_name(f"metric of {task}:", name, known)
+    return name or PRIMARY[task]
+
+
+def shown_beside(task: Task, metric: str) -> str:
+    """The metric that is told beside the one that a run is judged by: the task's own, or its second one."""
+    return SECONDARY[task] if metric == PRIMARY[task] else PRIMARY[task]
+
+
 def higher_is_better(metric: str) -> bool:
-    """Whether more of it is better: true but for the mean absolute error."""
-    return metric != "mae"
+    """Whether more of it is better: true but for errors and losses."""
+    return METRICS[metric].higher_is_better
 
 
 def sample_losses(
-    task: Task, outputs: Tensor, targets: Tensor, scale: Tensor | None = None, *, label_smoothing: float = 0.0
+    task: Task,
+    outputs: Tensor,
+    targets: Tensor,
+    scale: Tensor | None = None,
+    *,
+    label_smoothing: float = 0.0,
+    importance: Tensor | None = None,
 ) -> Tensor:
     """The loss of every sample, (batch,).
 
@@ -35,6 +236,8 @@ def sample_losses(
         scale: Deviation of each regression output, (outputs,); ones if None.
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1, for training: Szegedy et
             al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7. Other tasks have none.
+        importance: What the loss of every sample's class, or of each of its labels, is multiplied with, shaped as the
+            targets, for training; see `balanced_importance`. None for ones. Regression has none.
     """
     outputs = outputs.float()
     if task == "classification":
@@ -42,15 +245,38 @@ def sample_losses(
         aim = outputs.gather(1, targets[:, None]).squeeze(1)
         if label_smoothing:
             aim = (1 - label_smoothing) * aim + label_smoothing * outputs.mean(dim=1)
-        return outputs.logsumexp(dim=1) - aim
+        found = outputs.logsumexp(dim=1) - aim
+        return found if importance is None else importance * found
     if task == "multilabel":
-        return F.binary_cross_entropy_with_logits(outputs, targets, reduction="none").mean(dim=1)
+        return F.binary_cross_entropy_with_logits(outputs, targets, importance, reduction="none").mean(dim=1)
     errors = outputs - targets
     return (errors if scale is None else errors / scale).square().mean(dim=1)
 
 
+def balanced_importance(targets: Tensor) -> Tensor:
+    """Of every class or label n / (k · how many have it), shaped as the targets; all that are there count the same.
+
+    Their mean is 1 in every column. k is how many there are: the classes, or yes and no of a label.
+
+    Args:
+        targets: Classes (n,) or labels (n, outputs), of the weights split.
+    """
+    columns = targets[:, None] if targets.dim() == 1 else targets
+    found = torch.ones(columns.shape, device=targets.device)
+    for number, column in enumerate(columns.T):
+        _, where, counts = column.unique(return_inverse=True, return_counts=True)
+        found[:, number] = (len(column) / (len(counts) * counts.float()))[where]
+    return found.reshape(targets.shape)
+
+
 def losses_of_routes(
-    task: Task, outputs: Tensor, targets: Tensor, scale: Tensor, *, label_smoothing: float = 0.0
+    task: Task,
+    outputs: Tensor,
+    targets: Tensor,
+    scale: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    importance: Tensor | None = None,
 ) -> Tensor:
     """The `sample_losses` of what several routes put out for the same samples, (n, routes).
 
@@ -60,33 +286,28 @@ def losses_of_routes(
         targets: (n,) or (n, outputs).
         scale: Of the network's head.
         label_smoothing: As in `sample_losses`.
+        importance: Likewise.
     """
-    every = [sample_losses(task, some, targets, scale, label_smoothing=label_smoothing) for some in outputs]
+    every = [
+        sample_losses(task, some, targets, scale, label_smoothing=label_smoothing, importance=importance)
+        for some in outputs
+    ]
     return torch.stack(every, dim=1)
 
 
-def score(metric: str, outputs: NDArray[np.floating], targets: NDArray[np.generic]) -> float:
+def score(metric: str, outputs: Outputs, targets: Targets) -> float:
     """One number for a whole split.
 
     Args:
-        metric: accuracy or macro_f1 of classes (1-D integer targets); micro_f1 or macro_f1 of labels (2-D); mae or r2.
+        metric: A name of `METRICS` that suits the targets: 1-D integers are classes.
         outputs: Logits or predictions, (n, outputs). A label is predicted where its logit is positive.
         targets: (n,) or (n, outputs).
     """
-    if metric == "mae":
-        return float(mean_absolute_error(targets, outputs))
-    if metric == "r2":
-        return float(r2_score(targets, outputs))
-    predicted = outputs.argmax(axis=1) if targets.ndim == 1 else outputs > 0
-    if metric == "accuracy":
-        return float((predicted == targets).mean())
-    # Of a single column scikit-learn would take the zeros for a second label.
-    labels = [1] if predicted.ndim == 2 and predicted.shape[1] == 1 else None
-    return float(f1_score(targets, predicted, labels=labels, average=metric.removesuffix("_f1"), zero_division=0))
+    return METRICS[metric].score(outputs, targets)
 
 
 def sample_errors(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
-    """How wrong every sample is in the units of the primary metric, (batch,); 0 is right.
+    """How wrong every sample is in the units of the task's own metric, (batch,); 0 is right.
 
     Whether the class is wrong, the share of labels that are, or the mean absolute error over outputs.
 

@@ -30,7 +30,14 @@ def losses(
 ) -> Tensor:
     """The loss of every sample of a batch, (batch,); for training it may be smoothed, see `sample_losses`."""
     outputs = network(batch.inputs, batch.present, selection)
-    return sample_losses(task, outputs, batch.targets, network.head.scale, label_smoothing=label_smoothing)
+    return sample_losses(
+        task,
+        outputs,
+        batch.targets,
+        network.head.scale,
+        label_smoothing=label_smoothing,
+        importance=batch.importance,
+    )
 
 
 @torch.no_grad()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -18,13 +18,13 @@ import torch
 from nas.checkpoint import NOWHERE, Checkpoints
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order, split_batch
-from nas.data.fusion_data import FusionData, Modality, Split
+from nas.data.fusion_data import FusionData, Modality, Split, Task
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
-from nas.metrics import constant_losses, constant_outputs, sample_errors, sample_losses
+from nas.metrics import balanced_importance, constant_losses, constant_outputs, metric_of, sample_errors, sample_losses
 from nas.prediction import EVALUATION_BATCH, autocast, predict
 from nas.scoring import standard_errors
 from nas.space import SearchSpace
@@ -58,6 +58,11 @@ class Setup:
     log: Log = lambda _record: None
     progress: Progress = lambda _line: None
     checkpoints: Checkpoints = NOWHERE
+
+    @property
+    def metric(self) -> str:
+        """What everything in the run is judged by."""
+        return metric_of(self.data.task, self.training.metric)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -266,7 +271,21 @@ _TRAINING: tuple[Split, Split] = ("weights", "architecture")
 
 
 def _batches(setup: Setup, data: FusionData) -> tuple[Batch, Batch]:
-    return split_batch(data, "weights", setup.device), split_batch(data, "architecture", setup.device)
+    weights = split_batch(data, "weights", setup.device)
+    if setup.training.class_weights == "balanced":
+        weights = replace(weights, importance=balanced_importance(weights.targets))
+    return weights, split_batch(data, "architecture", setup.device)
+
+
+def check_judging(training: TrainingConfig, task: Task) -> None:
+    """Refuses a metric and class weights that do not suit the task.
+
+    Raises:
+        UserError: If they do not.
+    """
+    metric_of(task, training.metric)
+    if task == "regression" and training.class_weights != "none":
+        raise UserError(f"class_weights {training.class_weights!r} need classes or labels, the task is regression")
 
 
 def _first_sample(setup: Setup, weights: Batch) -> Batch:

@@ -20,14 +20,14 @@ from nas.data.fusion_data import Task
 from nas.gated_training import GateConfig, gate_decides, gated_loss, hold_budget, priced, routes_loss
 from nas.gates import Gate
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, losses_of_routes, score
+from nas.metrics import higher_is_better, losses_of_routes, score
 from nas.prediction import answers, losses, predict_gate, predict_routes
 from nas.snapshot import Stateful
 from nas.thresholds import fitted_to
 
 
 class Reached(NamedTuple):
-    """What a network comes to on the architecture split: its primary metric and its loss."""
+    """What a network comes to on the architecture split: the score by its metric, and its loss."""
 
     score: float = math.nan
     loss: float = math.inf
@@ -39,12 +39,14 @@ class Regime(ABC):
 
     Attributes:
         task: What the target is.
+        metric: Of the scores, a name of `nas.metrics.METRICS`.
         network: That learns, on the device.
         architecture: The architecture split, which chooses the epoch.
         device: Of the network.
     """
 
     task: Task
+    metric: str
     network: FusionNetwork
     architecture: Batch
     device: torch.device
@@ -80,7 +82,7 @@ class Regime(ABC):
 
     def _reached(self, outputs: Tensor, lost: Tensor) -> Reached:
         targets = self.architecture.targets.cpu()
-        return Reached(score(PRIMARY[self.task], outputs.numpy(), targets.numpy()), float(lost.mean()))
+        return Reached(score(self.metric, outputs.numpy(), targets.numpy()), float(lost.mean()))
 
     def _priced(self, config: GateConfig) -> Reached:
         """What a network comes to as it decides now, its loss with the price of what samples spend."""
@@ -111,7 +113,7 @@ class StaticRegime(Regime):
 
     def is_better(self, now: Reached, best: Reached) -> bool:
         """Whether the score is better, or as good with a lower loss."""
-        sense = 1 if higher_is_better(PRIMARY[self.task]) else -1
+        sense = 1 if higher_is_better(self.metric) else -1
         return math.isnan(best.score) or (sense * now.score, -now.loss) > (sense * best.score, -best.loss)
 
 

@@ -11,7 +11,7 @@ from nas.baselines import Contestant
 from nas.cost import multiply_adds
 from nas.data.batches import split_batch
 from nas.evaluate import Row, leaderboard
-from nas.metrics import PRIMARY, higher_is_better
+from nas.metrics import higher_is_better
 from nas.preparation import EncoderMode, Prepared, Setup
 from nas.retrain import Entry, judge, train_all
 from nas.space import SearchSpace
@@ -137,9 +137,9 @@ def judge_searches(setup: Setup, repeated: Repeated) -> dict[str, Any]:
           others, `encoders`, `parameters`, `multiply_adds`, `encoder_seconds`, `search_seconds`, `discretization_loss`,
           `score` and `late_score`.
     """
-    task, metric = setup.data.task, PRIMARY[setup.data.task]
+    metric = setup.metric
     judged = [judge(setup, one.entries) for one in repeated.repetitions]
-    board = leaderboard(task, [some for some, _ in judged], judged[0][1])
+    board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1], metric)
     late = board[1] if len(board) > 1 else None
     found = repeated.stability
     return {

@@ -16,11 +16,11 @@ from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.load import contestants_of, data_of, load_run, refuse_other_form, saved_row
-from nas.metrics import PRIMARY, SECONDARY, score
+from nas.metrics import metric_of, score, shown_beside
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
 from nas.prediction import predict
-from nas.preparation import Progress, Setup, prepare
+from nas.preparation import Progress, Setup, check_judging, prepare
 from nas.provenance import provenance
 from nas.report.verdict import verdict
 from nas.resume import begin, check_resume, going_on, what_decides
@@ -60,7 +60,7 @@ def evaluate(
     where = pick_device(device)
     found = data_of(loaded, data)
     refuse_other_form(loaded, found)
-    task = found.task
+    task, metric = found.task, metric_of(found.task, loaded.config["training"].get("metric", ""))
     batch = split_batch(found, "test", where)
     outputs, targets = predict(loaded.network.to(where), batch, where)
     diagnosis = diagnose(
@@ -69,16 +69,17 @@ def evaluate(
         targets.numpy(),
         alone={},
         overfitting={},
+        metric=metric,
         max_grid=recombinations,
         progress=progress,
     )
-    metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (PRIMARY[task], SECONDARY[task])}
-    now, recorded = metrics[PRIMARY[task]], saved_row(loaded.summary)["scores"][0]
+    metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (metric, shown_beside(task, metric))}
+    now, recorded = metrics[metric], saved_row(loaded.summary)["scores"][0]
     same_data = found.fingerprint() == loaded.summary["data"]["fingerprint"]
     return {
         "run": str(loaded.folder),
         "in_words": loaded.architecture.in_words(),
-        "metric": PRIMARY[task],
+        "metric": metric,
         "score": now,
         "recorded": recorded,
         "metrics": metrics,
@@ -147,15 +148,14 @@ def retrain(
         count = len(old["seeds"]) if seeds is None else seeds
         check_seeds(first_seed, count)
         check_resume(out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
-        training = TrainingConfig(**loaded.config["training"])
-        if epochs is not None:
-            training = replace(training, epochs=epochs)
-        if objective is not None:
-            training = replace(training, objective=objective)
+        asked: dict[str, Any] = {"epochs": epochs, "objective": objective}
+        changed = {name: value for name, value in asked.items() if value is not None}
+        training = replace(TrainingConfig(**loaded.config["training"]), **changed)
         space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])
         if dict(space.depths) != dict(old["depths"]):
             raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
         dynamic = loaded.architecture.gating is not None
+        check_judging(training, found.task)
         check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
         config = {**loaded.config, "training": asdict(training)}
         seeds_of_all = range(first_seed, first_seed + count)

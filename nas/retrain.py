@@ -14,7 +14,7 @@ from nas.baselines import Contestant, random_architectures
 from nas.cost import multiply_adds, num_parameters, set_route_costs
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, constant_outputs, score
+from nas.metrics import constant_outputs, score
 from nas.prediction import predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
 from nas.summed import cross_fitted, summed, trust
@@ -30,7 +30,7 @@ class Entry:
         seed: Of initialisation, order and dropout.
         architecture: What was trained.
         network: Takes the user's raw arrays.
-        architecture_score: Primary metric on the architecture split.
+        architecture_score: The metric on the architecture split.
         train_seconds: Wall time of its training; that of frozen encoders, which all rows share, is not in it.
         full_length_seconds: What the training would have taken without stopping early.
         chosen_epochs: Epochs after which the network was as it is; 0 if it was not trained.
@@ -142,7 +142,7 @@ def _summed(
         seed=seed,
         architecture=architecture,
         network=network,
-        architecture_score=score(PRIMARY[task], outputs.numpy(), targets.numpy()),
+        architecture_score=score(setup.metric, outputs.numpy(), targets.numpy()),
         train_seconds=seconds,
         full_length_seconds=seconds,
     )

@@ -27,10 +27,10 @@ from nas.explain import explain
 from nas.export import write_exports
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
-from nas.metrics import PRIMARY, higher_is_better
+from nas.metrics import higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
-from nas.preparation import EncoderMode, Prepared, Progress, Setup, prepare
+from nas.preparation import EncoderMode, Prepared, Progress, Setup, check_judging, prepare
 from nas.presets import preset_of, resolve_training
 from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
@@ -119,6 +119,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     builders: Mapping[str, EncoderBuilder] | None = None,
     baselines: Baselines = "quick",
     preset: str = "default",
+    metric: str | None = None,
     refit: bool = False,
     ensemble: bool | None = None,
     seed: int = 0,
@@ -153,6 +154,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         builders: Encoder builders that replace the defaults, by modality.
         baselines: `quick` or `full`; see `nas.baselines.contestants`.
         preset: A name of `nas.presets.PRESETS`, which sets several options of the training at once.
+        metric: What networks are judged by, a name of `nas.metrics.METRICS` that suits the task; None for what
+            `training` says, which is the task's own unless it is set.
         refit: Whether what was found is also trained on both training splits, for as many epochs as the architecture
             split chose, as a row of its own; the network that is returned and saved is then that one. What decides per
             sample needs held-out samples and is not.
@@ -193,12 +196,14 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     check_ensemble(seeds, ensemble=bool(ensemble))
     check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
     training = resolve_training(preset, training)
+    training = training if metric is None else replace(training, metric=metric)
     ensemble = preset_of(preset).ensemble and seeds > 1 if ensemble is None else ensemble
     config = search_config or SearchConfig()
     config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
     where = pick_device(device)
     source = data
     data = load_data(source, modalities=modalities, target=target, split=split, task=task, seed=seed)
+    check_judging(training, data.task)
     for name in builders or ():
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
@@ -607,14 +612,14 @@ def retrain_and_judge(
         last = -1 if entries[0][-1].contestant.kind == "refit" else 0
         together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
         judged = [([*some, together], targets) for some, targets in judged]
-    board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1])
-    metric = PRIMARY[setup.data.task]
+    board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1], setup.metric)
+    metric = setup.metric
     found = board[0].architecture
     batch = split_batch(setup.data, "test", setup.device)
     dynamic = {}
     if found.gating is not None:
         alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
-        told = explain(entries[0][0].network, alone, batch, setup.data, setup.device)
+        told = explain(entries[0][0].network, alone, batch, setup.data, setup.device, metric)
         dynamic = {"dynamic": {**told, "budget": setup.training.max_multiply_adds}}
     cures = {}
     if tried:

@@ -1,8 +1,9 @@
-"""Intervals: how sure a mean over seeds is, for any metric that is a function of sums over samples.
+"""Intervals: how sure a mean over seeds is, for any metric.
 
 Two things make a score uncertain: the seeds (initialisation, order, dropout) and the test samples. Both are counted:
 SE² = (variance over seeds) / (seeds) + (bootstrap variance over test samples of the mean over seeds), with the degrees
-of freedom of Welch (1947) and Satterthwaite (1946). With one seed only the samples count.
+of freedom of Welch (1947) and Satterthwaite (1946). With one seed only the samples count. A metric that is no ratio of
+sums over samples is made a mean of what each sample adds to it, see `nas.influence`.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from nas.data.fusion_data import Task
-from nas.metrics import higher_is_better
+from nas.influence import INFLUENCES
+from nas.metrics import METRICS, higher_is_better, score
 
 RESAMPLES = 1000
 
@@ -44,10 +45,10 @@ class Interval:
         return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
-def amount(task: Task, difference: Interval) -> str:
-    """A difference with its margin: in points of accuracy or F1, or in units of the target."""
-    if task == "regression":
-        return f"{difference.mean:.3g} ± {difference.margin:.2g} of mean absolute error"
+def amount(metric: str, difference: Interval) -> str:
+    """A difference with its margin: in points of what is told in percent, else with the metric's name."""
+    if not METRICS[metric].percent:
+        return f"{difference.mean:.3g} ± {difference.margin:.2g} of {METRICS[metric].title}"
     mean = round(100 * difference.mean, 1) + 0.0  # minus zero becomes zero
     return f"{mean:.1f} ± {100 * difference.margin:.1f} points"
 
@@ -56,7 +57,7 @@ def sample_statistics(metric: str, outputs: NDArray[np.floating], targets: NDArr
     """What each sample adds to the sums that a metric is made of, (n, terms).
 
     Args:
-        metric: accuracy, micro_f1 or mae.
+        metric: A name of `nas.metrics.METRICS`.
         outputs: Logits or predictions, (n, outputs).
         targets: (n,) classes, (n, labels) or (n, outputs).
     """
@@ -69,11 +70,13 @@ def sample_statistics(metric: str, outputs: NDArray[np.floating], targets: NDArr
         predicted, true = outputs > 0, targets > 0
         hits = (predicted & true).sum(axis=1)
         return np.stack([2 * hits, predicted.sum(axis=1) + true.sum(axis=1)], axis=1).astype(np.float64)
-    raise ValueError(f"metric must be accuracy, micro_f1 or mae, got {metric!r}")
+    return np.stack(
+        [score(metric, outputs, targets) + INFLUENCES[metric](outputs, targets), np.ones(len(targets))], axis=1
+    )
 
 
 def _ratio(sums: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All three metrics are the first sum over the second; F1 of nothing is 0, as scikit-learn has it."""
+    """Every metric is the first sum over the second; F1 of nothing is 0, as scikit-learn has it."""
     return sums[..., 0] / np.maximum(sums[..., 1], 1e-300)
 
 
@@ -81,12 +84,12 @@ def interval(metric: str, statistics: Sequence[NDArray[np.float64]]) -> Interval
     """The mean score over seeds with its 95 % interval.
 
     Args:
-        metric: accuracy, micro_f1 or mae.
+        metric: A name of `nas.metrics.METRICS`.
         statistics: Per seed what `sample_statistics` gave, on the same test samples in the same order.
     """
     found = _interval(_ratio(np.stack([s.sum(axis=0) for s in statistics])), _resampled(statistics), len(statistics[0]))
-    top = np.inf if metric == "mae" else 1.0
-    return Interval(found.mean, max(0.0, found.low), min(top, found.high))
+    bounds = METRICS[metric]
+    return Interval(found.mean, max(bounds.lowest, found.low), min(bounds.highest, found.high))
 
 
 def paired_interval(
@@ -105,7 +108,7 @@ def combination(metric: str, terms: Sequence[tuple[float, Sequence[NDArray[np.fl
     Positive is better whatever the metric: for an error the sign is turned round.
 
     Args:
-        metric: accuracy, micro_f1 or mae.
+        metric: A name of `nas.metrics.METRICS`.
         terms: Weights, and for each per seed what `sample_statistics` gave.
     """
     sign = 1.0 if higher_is_better(metric) else -1.0

@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,10 +17,11 @@ from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, Endless, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
-from nas.errors import UserError
+from nas.errors import UserError, unknown_name
 from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
 from nas.gated_training import GateConfig
 from nas.graph import FusionNetwork, Head
+from nas.metrics import metric_of
 from nas.objectives import Fit, ForwardPass, Objective, dropout_rate, make_objective, parse
 from nas.prediction import autocast
 from nas.regimes import CascadeRegime, GatedRegime, Reached, Regime, StaticRegime
@@ -29,6 +30,8 @@ from nas.space import SearchSpace
 
 Log = Callable[[Mapping[str, Any]], None]
 """Takes a record of how a search or a training goes."""
+
+CLASS_WEIGHTS = ("none", "balanced")
 
 MAX_WEIGHTS = 2**28
 """Of adapters, fusion nodes and head together: 1 GiB, and four times that with gradients and what AdamW remembers."""
@@ -55,6 +58,9 @@ class TrainingConfig(GateConfig):
         compile: Whether to use `torch.compile` where a static network is trained; pays on a GPU and long runs.
         objective: What networks of two modalities or more are trained by beside, or in place of, the task's loss: names
             of `nas.objectives.OBJECTIVES`, comma-separated; empty for none.
+        class_weights: Whether rare classes and labels count more while weights learn: `none`, or `balanced` for weights
+            in inverse proportion to how frequent they are in the weights split. Nothing is judged so.
+        metric: What networks are judged by, a name of `nas.metrics.METRICS`; empty for the task's own.
     """
 
     epochs: int = setting(0, Whole(0, 10**12, zero="automatic"))
@@ -69,9 +75,13 @@ class TrainingConfig(GateConfig):
     peaks: bool = setting(False, Flag())
     compile: bool = setting(False, Flag())
     objective: str = setting("", Text())
+    class_weights: str = setting("none", Text())
+    metric: str = setting("", Text())
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.class_weights not in CLASS_WEIGHTS:
+            raise unknown_name("class_weights", self.class_weights, CLASS_WEIGHTS)
         if self.modality_dropout_rate and dropout_rate(self.objective):
             raise UserError("modality dropout is asked for twice, as an option and as an objective; leave one out")
         if parse(self.objective) and self.compile:
@@ -159,7 +169,7 @@ class Trained:
 
     Attributes:
         network: In evaluation mode, with the weights of its best epoch.
-        architecture_score: Primary metric on the architecture split.
+        architecture_score: The metric on the architecture split.
         architecture_loss: Mean loss there; of a dynamic network with the price of its multiply-adds.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
@@ -311,7 +321,13 @@ def _regime(
     device: torch.device,
 ) -> Regime:
     """That of a network's kind, at the beginning of a training."""
-    common: dict[str, Any] = {"task": task, "network": network, "architecture": architecture, "device": device}
+    common: dict[str, Any] = {
+        "task": task,
+        "metric": metric_of(task, config.metric),
+        "network": network,
+        "architecture": architecture,
+        "device": device,
+    }
     if network.gate is None:
         run = torch.compile(network) if config.compile else network
         return StaticRegime(run=run, label_smoothing=config.label_smoothing, **common)
@@ -372,7 +388,7 @@ def drop_modalities(batch: Batch, rate: float, generator: torch.Generator) -> Ba
     lost_all = ~kept.any(dim=0)
     kept[spared[lost_all], torch.nonzero(lost_all).flatten()] = True
     kept &= had
-    return Batch(batch.inputs, {name: mask.to(device) for name, mask in zip(names, kept, strict=True)}, batch.targets)
+    return replace(batch, present={name: mask.to(device) for name, mask in zip(names, kept, strict=True)})
 
 
 def check_finite(train_loss: float, epoch: int, config: TrainingConfig) -> None:

@@ -21,6 +21,7 @@ from nas import RunResult, UserError, load_run
 from nas.discretize import DISCRETIZATIONS
 from nas.dynamic import LEVELS
 from nas.export import FORMATS
+from nas.metrics import METRICS, PRIMARY
 from nas.presets import PRESETS, resolve_training
 from nas.strategies import STRATEGIES
 from search_spaces import OPERATIONS
@@ -97,7 +98,7 @@ def test_list_tells_every_name_in_a_line(run: Run) -> None:
     printed = run("list")
     assert printed.code == 0
     listed = {line.split()[0] for line in printed.out.splitlines() if line.startswith("  ")}
-    assert {"emoji", "layerwise", *OPERATIONS, *STRATEGIES, *DISCRETIZATIONS, *PRESETS, *FORMATS} <= listed
+    assert {"emoji", "layerwise", *OPERATIONS, *STRATEGIES, *DISCRETIZATIONS, *METRICS, *PRESETS, *FORMATS} <= listed
 
 
 def test_list_as_json_says_the_same(run: Run) -> None:
@@ -111,6 +112,7 @@ def test_list_as_json_says_the_same(run: Run) -> None:
         "gates",
         "discretizations",
         "objectives",
+        "metrics",
         "presets",
         "formats",
     ]
@@ -119,6 +121,7 @@ def test_list_as_json_says_the_same(run: Run) -> None:
     assert set(found["operations"]) == set(OPERATIONS)
     assert found["operations"]["additive"].startswith("order 1: ")
     assert all(found["strategies"].values())
+    assert found["metrics"]["rmse"] == "as mae, but large errors count more (regression)"
 
 
 def test_search_as_json_prints_the_summary_and_nothing_else(run: Run, data: Path, tmp_path: Path) -> None:
@@ -146,6 +149,52 @@ def test_flags_win_over_the_preset(run: Run, data: Path, tmp_path: Path, monkeyp
     refused = run("search", data, *FILE, "--preset", "bset", "--out", tmp_path / "none")
     assert refused.code == 2
     assert "unknown preset 'bset'" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("task", "metric", "title", "options"),
+    [
+        ("classification", "balanced_accuracy", "balanced accuracy", ("--searches", "2")),
+        ("multilabel", "auroc", "AUROC", ("--seeds", "2", "--ensemble", "--refit")),
+        ("regression", "rmse", "root mean squared error", ("--objective", "auto")),
+    ],
+)
+def test_a_run_is_judged_by_the_metric_that_is_asked_for(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    task: str,
+    metric: str,
+    title: str,
+    options: tuple[str, ...],
+) -> None:
+    arrays, out = tiny_arrays(), tmp_path / "run"
+    if task != "classification":
+        arrays["label"] = 3 * arrays["sight"] if task == "regression" else np.eye(3, dtype=np.float32)[arrays["label"]]
+    np.savez(tmp_path / "tiny.npz", **arrays)  # type: ignore[arg-type]  # the stub takes the keys for its own argument
+    given = (*FILE, *QUICK, "--task", task, *options, "--metric", metric)
+    printed = run("search", tmp_path / "tiny.npz", *given, "--out", out)
+    assert printed.code == 0, printed.err
+    summary = json.loads((out / "summary.json").read_text())
+    assert load_run(out).config["training"]["metric"] == summary["metric"] == metric
+    assert summary["higher_is_better"] == METRICS[metric].higher_is_better
+    assert f"{title} on the test split" in printed.out
+    assert title in (out / "report.html").read_text()
+    assert title.lower() in (out / "exports" / "card.md").read_text().lower()
+    for row in summary["leaderboard"]:
+        assert set(row["metrics"]) == {metric, PRIMARY[task]}  # type: ignore[index]  # not known to be a task
+        assert row["mean"] == pytest.approx(np.mean(row["metrics"][metric]))
+        assert row["low"] <= row["mean"] <= row["high"]
+    assert summary.get("stability", summary)["metric"] == metric
+    assert summary["diagnosis"]["additivity"]["score"]["mean"] == pytest.approx(summary["leaderboard"][0]["mean"])
+    judged = run("evaluate", out, "--device", "cpu")
+    assert re.search(rf"^{metric} \d", judged.out, re.MULTILINE)
+    assert "note:" not in judged.out
+    no_report(monkeypatch)
+    assert run("retrain", out, "--seed", "1", "--out", tmp_path / "again").code == 0
+    again = json.loads((tmp_path / "again" / "summary.json").read_text())
+    assert again["metric"] == metric
+    assert set(again["leaderboard"][0]["metrics"]) == set(summary["leaderboard"][0]["metrics"])
 
 
 def test_search_says_so_when_a_guard_has_tripped(
@@ -353,6 +402,9 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown operation": (("--operations", "additiv"), "unknown operation 'additiv'; did you mean 'additive'"),
     "empty operation": (("--operations", "additive,"), "unknown operation ''"),
     "unknown space": (("--space", "cellwise"), "unknown space 'cellwise'"),
+    "unknown metric": (("--metric", "acuracy"), "unknown metric of classification: 'acuracy'; did you mean 'accuracy'"),
+    "unknown class weights": (("--class-weights", "yes"), "unknown class_weights 'yes'"),
+    "metric of another task": (("--metric", "rmse"), "unknown metric of classification: 'rmse'"),
     "unknown discretization": (("--discretization", "max"), "unknown discretization 'max'"),
     "negative seed": (("--seed", "-1"), "seed must be from 0"),
     "no seeds": (("--seeds", "0"), "seeds must be at least 1, got 0"),

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant, RowKind
-from nas.data.fusion_data import Task
 from nas.evaluate import leaderboard
 from nas.graph import FusionNetwork
 from nas.retrain import Entry, Judged
@@ -113,12 +112,13 @@ def test_rows_must_be_the_same_for_every_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("task", "text"),
+    ("metric", "text"),
     [
-        ("classification", "12.3 ± 4.0 points"),
-        ("multilabel", "12.3 ± 4.0 points"),
-        ("regression", "0.123 ± 0.04 of mean absolute error"),
+        ("accuracy", "12.3 ± 4.0 points"),
+        ("micro_f1", "12.3 ± 4.0 points"),
+        ("mae", "0.123 ± 0.04 of mean absolute error"),
+        ("log_loss", "0.123 ± 0.04 of log loss"),
     ],
 )
-def test_an_amount_has_the_unit_of_the_task(task: Task, text: str) -> None:
-    assert amount(task, Interval(0.123, 0.083, 0.163)) == text
+def test_an_amount_has_the_unit_of_the_metric(metric: str, text: str) -> None:
+    assert amount(metric, Interval(0.123, 0.083, 0.163)) == text

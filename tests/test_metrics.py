@@ -13,16 +13,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from sklearn import metrics as reference
 
 from nas.data.fusion_data import TASKS, Task
+from nas.errors import UserError
+from nas.influence import INFLUENCES
 from nas.metrics import (
+    METRICS,
     PRIMARY,
     SECONDARY,
     constant_losses,
     higher_is_better,
     losses_of_routes,
+    metric_of,
     sample_losses,
     score,
+    shown_beside,
 )
 
 
@@ -72,8 +79,11 @@ def test_error_and_r2_of_quantities() -> None:
 
 def test_every_task_has_its_metrics_and_only_errors_are_better_when_low() -> None:
     assert PRIMARY.keys() == SECONDARY.keys() == set(TASKS)
-    lower = {metric for metric in {*PRIMARY.values(), *SECONDARY.values()} if not higher_is_better(metric)}
-    assert lower == {"mae"}
+    assert {metric for metric in METRICS if not higher_is_better(metric)} == {"log_loss", "mae", "rmse"}
+    for task in TASKS:
+        assert task in METRICS[PRIMARY[task]].tasks
+        assert task in METRICS[SECONDARY[task]].tasks
+        assert metric_of(task) == PRIMARY[task]
 
 
 def test_losses_by_hand() -> None:
@@ -168,3 +178,165 @@ def test_scores_lie_between_nothing_and_everything(outputs: NDArray[np.float32],
     for metric in ("micro_f1", "macro_f1"):
         assert 0 <= score(metric, outputs, labels) <= 1
     assert score("accuracy", labels, targets) == score("micro_f1", labels - 0.5, labels) == 1
+
+
+EACH = [(task, name) for name, metric in METRICS.items() for task in metric.tasks]
+
+
+def _told(*answers: float) -> NDArray[np.float64]:
+    """Logits of two classes of which the second one has these."""
+    return np.stack([np.zeros(len(answers)), np.array(answers)], axis=1)
+
+
+def test_balanced_accuracy_by_hand() -> None:
+    # Three of four right in class 0, one of two in class 1; nobody is of class 2, so that it does not count.
+    outputs, targets = _one_hot([0, 0, 0, 2, 1, 0], 3), np.array([0, 0, 0, 0, 1, 1])
+    assert score("balanced_accuracy", outputs, targets) == pytest.approx((3 / 4 + 1 / 2) / 2)
+    # A constant answer has an accuracy of 95 %, and is right in one of two classes.
+    rare = np.array([1] + [0] * 19)
+    assert score("accuracy", _told(*[-1] * 20), rare) == 0.95
+    assert score("balanced_accuracy", _told(*[-1] * 20), rare) == 0.5
+
+
+def test_area_and_precision_by_hand() -> None:
+    # From the highest: right, wrong, right, wrong. Of the four pairs of right and wrong three are in order.
+    outputs, targets = _told(4, 3, 2, 1), np.array([1, 0, 1, 0])
+    assert score("auroc", outputs, targets) == pytest.approx(3 / 4)
+    # Precision 1/1 at the first and 2/3 at the second of two.
+    assert score("average_precision", outputs, targets) == pytest.approx((1 + 2 / 3) / 2)
+    labels = targets[:, None].astype(np.float32)
+    assert score("auroc", outputs[:, 1:], labels) == pytest.approx(3 / 4)
+    assert score("average_precision", outputs[:, 1:], labels) == pytest.approx((1 + 2 / 3) / 2)
+    assert score("auroc", _told(0, 0, 0, 0), targets) == 1 / 2
+
+
+def test_log_loss_by_hand() -> None:
+    # Probabilities 3/4 and 1/2 of what is right.
+    outputs = _told(math.log(3), 0)
+    assert score("log_loss", outputs, np.array([1, 0])) == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+    labels = np.array([[1.0], [0.0]], dtype=np.float32)
+    assert score("log_loss", outputs[:, 1:], labels) == pytest.approx((math.log(4 / 3) + math.log(2)) / 2)
+
+
+def test_squared_error_by_hand() -> None:
+    # 3 and 4 in the first column, a mean square of 12.5; 1 and 1 in the second.
+    outputs, targets = np.array([[3.0, 1.0], [4.0, 1.0]]), np.zeros((2, 2), dtype=np.float32)
+    assert score("rmse", outputs, targets) == pytest.approx((math.sqrt(12.5) + 1) / 2)
+
+
+def _drawn(task: Task, count: int = 60, width: int = 3) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    generator = np.random.default_rng(0)
+    outputs = generator.normal(size=(count, width)).round(1)  # with ties
+    noisy = outputs + generator.normal(size=outputs.shape)
+    if task == "classification":
+        return outputs, noisy.argmax(axis=1)
+    return outputs, (noisy > 0.3).astype(np.float32) if task == "multilabel" else noisy.astype(np.float32)
+
+
+def _reference(task: Task, name: str, outputs: NDArray[np.float64], true: NDArray[Any], **weighted: Any) -> float:
+    """As scikit-learn has it in one call, with samples weighted."""
+    likely = softmax(outputs, axis=1) if task == "classification" else expit(outputs)
+    wins = outputs.argmax(axis=1) if task == "classification" else outputs > 0
+    one_hot = np.eye(outputs.shape[1])[true] if task == "classification" else true
+    found = {
+        "accuracy": lambda: reference.accuracy_score(true, wins, **weighted),
+        "balanced_accuracy": lambda: reference.balanced_accuracy_score(true, wins, **weighted),
+        "micro_f1": lambda: reference.f1_score(true, wins, average="micro", **weighted),
+        "macro_f1": lambda: reference.f1_score(true, wins, average="macro", **weighted),
+        "auroc": lambda: reference.roc_auc_score(one_hot, likely, average="macro", **weighted),
+        "average_precision": lambda: reference.average_precision_score(one_hot, likely, average="macro", **weighted),
+        "log_loss": lambda: (
+            reference.log_loss(true, likely, **weighted)
+            if task == "classification"
+            else np.mean([reference.log_loss(t, p, **weighted) for t, p in zip(true.T, likely.T, strict=True)])
+        ),
+        "mae": lambda: reference.mean_absolute_error(true, outputs, **weighted),
+        "rmse": lambda: reference.root_mean_squared_error(true, outputs, **weighted),
+        "r2": lambda: reference.r2_score(true, outputs, **weighted),
+    }
+    return float(found[name]())
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_scores_are_those_of_scikit_learn(task: Task, name: str) -> None:
+    outputs, targets = _drawn(task)
+    assert score(name, outputs, targets) == pytest.approx(_reference(task, name, outputs, targets))
+
+
+@pytest.mark.parametrize("name", ["auroc", "average_precision"])
+def test_of_two_classes_the_second_is_looked_for(name: str) -> None:
+    outputs, targets = _drawn("classification", width=2)
+    wanted = getattr(reference, {"auroc": "roc_auc_score"}.get(name, f"{name}_score"))
+    assert score(name, outputs, targets) == pytest.approx(wanted(targets, softmax(outputs, axis=1)[:, 1]))
+
+
+@pytest.mark.parametrize(("task", "name"), [pair for pair in EACH if pair[1] in INFLUENCES])
+def test_an_influence_is_the_slope_of_the_score_by_the_weight_of_a_sample(task: Task, name: str) -> None:
+    outputs, targets = _drawn(task)
+    found = INFLUENCES[name](outputs, targets)
+    assert found.sum() == pytest.approx(0, abs=1e-9)
+    step = 1e-4
+    for number in range(0, len(targets), 7):
+        more, less = np.ones(len(targets)), np.ones(len(targets))
+        more[number], less[number] = 1 + step, 1 - step
+        high = _reference(task, name, outputs, targets, sample_weight=more)
+        low = _reference(task, name, outputs, targets, sample_weight=less)
+        assert found[number] == pytest.approx(len(targets) * (high - low) / (2 * step), abs=1e-5)
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_what_is_perfect_has_the_best_score(task: Task, name: str) -> None:
+    _, targets = _drawn(task)
+    perfect = targets.astype(np.float64)
+    if task != "regression":
+        perfect = 80 * ((np.eye(3)[targets] if task == "classification" else targets) - 0.5)
+    metric = METRICS[name]
+    assert score(name, perfect, targets) == pytest.approx(metric.highest if metric.higher_is_better else metric.lowest)
+
+
+_ODD: dict[Task, list[NDArray[Any]]] = {
+    "classification": [np.zeros(5, dtype=np.int64), np.array([0, 1, 1, 0, 1]), np.array([2])],
+    "multilabel": [np.zeros((5, 3), dtype=np.float32), np.ones((5, 3), dtype=np.float32), np.ones((1, 1))],
+    "regression": [np.full((5, 3), 2.5, dtype=np.float32), np.ones((1, 1), dtype=np.float32)],
+}
+
+
+@pytest.mark.parametrize(("task", "name"), EACH)
+def test_a_split_that_lacks_a_class_or_is_constant_has_a_score(task: Task, name: str) -> None:
+    for targets in _ODD[task]:
+        width = 3 if task == "classification" else targets.shape[1]
+        for outputs in (np.zeros((len(targets), width)), np.random.default_rng(0).normal(size=(len(targets), width))):
+            reached = score(name, outputs, targets)
+            assert METRICS[name].lowest <= reached <= METRICS[name].highest
+            assert math.isfinite(reached)
+            if name in INFLUENCES:
+                assert np.isfinite(INFLUENCES[name](outputs, targets)).all()
+
+
+def test_what_is_not_defined_is_what_the_words_say() -> None:
+    outputs, zeros = _told(1, 2, 3), np.zeros(3, dtype=np.int64)
+    assert score("auroc", outputs, zeros) == 0.5
+    assert score("average_precision", outputs, zeros) == 0
+    constant = np.full((3, 1), 2.5)
+    assert score("r2", outputs[:, 1:], constant) == 0
+    assert score("r2", constant, constant) == 1
+
+
+@pytest.mark.parametrize("name", ["auroc", "average_precision", "log_loss"])
+def test_outputs_beyond_all_bounds_have_a_score(name: str) -> None:
+    outputs = np.array([[np.inf, 0], [-np.inf, 0], [0, np.nan], [1e30, -1e30]], dtype=np.float32)
+    assert math.isfinite(score(name, outputs, np.array([0, 1, 0, 1])))
+
+
+def test_a_metric_must_suit_the_task() -> None:
+    assert metric_of("classification", "auroc") == "auroc"
+    with pytest.raises(UserError, match=r"unknown metric of regression: 'auroc'.*Known: mae, r2, rmse"):
+        metric_of("regression", "auroc")
+    with pytest.raises(UserError, match=r"unknown metric of classification: 'acuracy'; did you mean 'accuracy'\?"):
+        metric_of("classification", "acuracy")
+
+
+def test_the_metric_of_the_task_is_told_beside_another_one() -> None:
+    assert shown_beside("classification", "accuracy") == "macro_f1"
+    assert shown_beside("classification", "macro_f1") == "accuracy"
+    assert shown_beside("regression", "rmse") == "mae"

@@ -45,6 +45,8 @@ def test_what_recorded_results_rest_on_is_as_it_was() -> None:
         "peaks": False,
         "compile": False,
         "objective": "",
+        "class_weights": "none",
+        "metric": "",
         "gate": "soft",
         "gate_temperature": "exponential",
         "cost_weight": 0.1,

@@ -82,6 +82,14 @@ def test_evaluate_repeats_the_score_of_every_task_with_samples_that_lack_a_modal
     assert found["same_data"]
 
 
+def test_evaluate_goes_by_the_metric_of_the_config(copied: Path) -> None:
+    edit_config(copied, 'metric = ""', 'metric = "rmse"')
+    with pytest.raises(UserError, match="unknown metric of classification: 'rmse'"):
+        evaluate(copied, device="cpu")
+    edit_config(copied, 'metric = "rmse"\n', "")  # as runs of before there was a choice
+    assert evaluate(copied, device="cpu")["metric"] == "accuracy"
+
+
 def test_evaluate_says_when_the_data_is_another(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.npz"
     np.savez(other, **tiny_arrays(seed=1))  # type: ignore[arg-type]  # the stub takes the keys for its own argument

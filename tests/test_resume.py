@@ -146,6 +146,7 @@ def test_a_run_is_bound_to_all_that_decides_it(tmp_path: Path, monkeypatch: pyte
         ({"seed": 1}, r"search\.seed 0, now it is 1"),
         ({"budget_seconds": 5.0}, r"search\.budget_seconds 0\.0, now it is 5\.0"),
         ({"training": replace(TRAINING, dropout_rate=0.3)}, r"training\.dropout_rate 0\.2, now it is 0\.3"),
+        ({"metric": "auroc"}, r"training\.metric '', now it is 'auroc'"),
         ({"data": as_data(other_labels)}, r"data '\w+', now it is '\w+'"),
         ({"builders": {"sound": own_encoder}}, r"builders \[\], now it is \['sound'\]"),
     ):

@@ -32,9 +32,15 @@ def test_what_a_sample_adds_to_each_metric() -> None:
     assert labels.tolist() == [[2 * 1, 2 + 2]]  # one hit; two predicted, two true
 
 
-def test_an_unknown_metric_is_refused() -> None:
-    with pytest.raises(ValueError, match="metric must be accuracy, micro_f1 or mae, got 'r2'"):
-        sample_statistics("r2", np.zeros((1, 1)), np.zeros((1, 1)))
+@pytest.mark.parametrize("name", ["balanced_accuracy", "macro_f1", "auroc", "average_precision", "log_loss"])
+def test_the_interval_of_a_metric_that_is_no_mean_is_that_of_resampling_it(name: str) -> None:
+    generator = np.random.default_rng(0)
+    outputs = generator.normal(size=(400, 3))
+    targets = (outputs + generator.normal(size=outputs.shape)).argmax(axis=1)
+    found = interval(name, [sample_statistics(name, outputs, targets)])
+    assert found.mean == pytest.approx(score(name, outputs, targets))
+    draws = [generator.integers(0, 400, 400) for _ in range(300)]
+    assert found.margin == pytest.approx(1.966 * np.std([score(name, outputs[d], targets[d]) for d in draws]), rel=0.15)
 
 
 @given(

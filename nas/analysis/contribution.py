@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nas.analysis.recombined import Recombined
 from nas.data.fusion_data import Task
-from nas.metrics import PRIMARY
+from nas.metrics import metric_of
 from nas.statistics import Interval, combination, sample_statistics
 
 DRAWS = 8
@@ -47,7 +47,7 @@ class Contribution:
 
 
 def contributions(
-    task: Task, networks: Sequence[Recombined], targets: NDArray[np.generic], *, seed: int = 0
+    task: Task, networks: Sequence[Recombined], targets: NDArray[np.generic], *, seed: int = 0, metric: str = ""
 ) -> list[Contribution]:
     """What every modality that the networks read contributes.
 
@@ -56,6 +56,7 @@ def contributions(
         networks: Trained with different seeds, each on the same samples.
         targets: Of these samples.
         seed: Of the exchanges.
+        metric: Of the scores; empty for the task's own.
 
     Raises:
         ValueError: If more than `MOST_MODALITIES` are read.
@@ -63,10 +64,10 @@ def contributions(
     modalities = networks[0].modalities
     if len(modalities) > MOST_MODALITIES:
         raise ValueError(f"subsets of {len(modalities)} modalities are too many, expected at most {MOST_MODALITIES}")
-    metric = PRIMARY[task]
+    metric = metric_of(task, metric)
     subsets = [frozenset(s) for size in range(len(modalities) + 1) for s in combinations(modalities, size)]
     before = [(one, one.outputs()) for one in networks]
-    exchanges = {kept: [_exchange(task, *one, kept, targets, seed) for one in before] for kept in subsets}
+    exchanges = {kept: [_exchange(task, metric, *one, kept, targets, seed) for one in before] for kept in subsets}
     values = {kept: [statistics for statistics, _ in some] for kept, some in exchanges.items()}
     whole = frozenset(modalities)
     found = []
@@ -98,6 +99,7 @@ def _shapley_weight(size: int, count: int) -> float:
 
 def _exchange(
     task: Task,
+    metric: str,
     samples: Recombined,
     before: torch.Tensor,
     kept: frozenset[str],
@@ -115,7 +117,7 @@ def _exchange(
         generator = torch.Generator().manual_seed(1000 * seed + draw)
         orders = {name: torch.randperm(samples.num_samples, generator=generator) for name in samples.modalities}
         outputs = samples.outputs({name: order for name, order in orders.items() if name not in kept})
-        statistics.append(sample_statistics(PRIMARY[task], outputs.numpy(), targets))
+        statistics.append(sample_statistics(metric, outputs.numpy(), targets))
         same = math.nan if task == "regression" else _answers(task, outputs) == _answers(task, before)
         shares.append(float(torch.as_tensor(same).float().mean()))
     mean: NDArray[np.float64] = np.mean(statistics, axis=0)

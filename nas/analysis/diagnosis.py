@@ -16,7 +16,7 @@ from nas.analysis.interaction import LinearModel, interaction_regression, matche
 from nas.analysis.overfitting import Overfitting
 from nas.analysis.recombined import Recombined
 from nas.data.fusion_data import Task
-from nas.metrics import PRIMARY
+from nas.metrics import METRICS, metric_of
 from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
 
 HEEDLESS = 0.9
@@ -81,6 +81,7 @@ def diagnose(
     *,
     alone: Mapping[str, NDArray[np.floating]],
     overfitting: Mapping[str, Sequence[Overfitting]],
+    metric: str = "",
     max_grid: int = MAX_GRID,
     progress: Progress = lambda _done, _total: None,
 ) -> Diagnosis:
@@ -93,13 +94,15 @@ def diagnose(
         alone: Modality to the outputs of its network alone on these samples, (n, outputs), with the first seed; empty
             if they are not known.
         overfitting: Modality to the course of its training alone, by seed.
+        metric: Of the scores; empty for the task's own.
         max_grid: Most recombinations for EMAP.
         progress: Called with the number of recombinations done and of all, for every network.
     """
+    metric = metric_of(task, metric)
     projections = [emap(one, max_grid=max_grid, progress=progress) for one in networks]
-    additivity = _additivity(task, projections, targets)
+    additivity = _additivity(metric, projections, targets)
     few = len(networks[0].modalities) <= MOST_MODALITIES
-    shares = contributions(task, networks, targets) if few else []
+    shares = contributions(task, networks, targets, metric=metric) if few else []
     regression = _regression(task, alone, targets)
     courses = {modality: tuple(some) for modality, some in overfitting.items() if some}
     return Diagnosis(
@@ -108,16 +111,16 @@ def diagnose(
         regression=tuple(regression),
         overfitting=courses,
         in_words=(
-            _additivity_in_words(task, additivity, networks[0].modalities),
-            *_contributions_in_words(task, shares),
+            _additivity_in_words(metric, additivity, networks[0].modalities),
+            *_contributions_in_words(task, metric, shares),
             *_regression_in_words(regression),
             *_overfitting_in_words(courses),
         ),
     )
 
 
-def _additivity(task: Task, projections: Sequence[Projection], targets: NDArray[np.generic]) -> Additivity:
-    metric, rows = PRIMARY[task], projections[0].rows
+def _additivity(metric: str, projections: Sequence[Projection], targets: NDArray[np.generic]) -> Additivity:
+    rows = projections[0].rows
     outputs = [sample_statistics(metric, one.outputs, targets[rows]) for one in projections]
     projected = [sample_statistics(metric, one.projected, targets[rows]) for one in projections]
     return Additivity(
@@ -131,33 +134,35 @@ def _additivity(task: Task, projections: Sequence[Projection], targets: NDArray[
     )
 
 
-def _additivity_in_words(task: Task, found: Additivity, modalities: Sequence[str]) -> str:
+def _additivity_in_words(metric: str, found: Additivity, modalities: Sequence[str]) -> str:
     if len(modalities) < 2:
         read = f"{modalities[0]} alone" if modalities else "nothing"
         return f"It reads {read}, so that nothing of its score comes from cross-modal interaction"
-    part = amount(task, found.gain)
-    of = "error" if task == "regression" else {"classification": "accuracy"}.get(task, "F1")
+    part = amount(metric, found.gain)
+    of = {"micro_f1": "F1", "mae": "error"}.get(metric, METRICS[metric].title)
     some = [f"on {found.samples} of {found.of} test samples"] if found.samples < found.of else []
     some += [f"by {found.grid:,} random recombinations"] if found.grid < found.samples ** len(modalities) else []
     taken = f" (measured {', '.join(some)})" if some else ""
     if found.gain.low > 0:
-        what = "are saved by" if task == "regression" else f"of this {of} come from"
+        what = f"of this {of} come from" if METRICS[metric].higher_is_better else "are saved by"
         return f"{part} {what} cross-modal interaction{taken}"
     if found.gain.high < 0:
-        return f"Cross-modal interaction does harm: its best additive approximation is better by {_turned(task, found)}"
+        return (
+            f"Cross-modal interaction does harm: its best additive approximation is better by {_turned(metric, found)}"
+        )
     if found.gain.margin == 0:
         return f"An additive function scores the same: no {of} comes from cross-modal interaction{taken}"
     return f"An additive model would do as well: {part} of this {of} come from cross-modal interaction{taken}"
 
 
-def _turned(task: Task, found: Additivity) -> str:
-    return amount(task, Interval(-found.gain.mean, -found.gain.high, -found.gain.low))
+def _turned(metric: str, found: Additivity) -> str:
+    return amount(metric, Interval(-found.gain.mean, -found.gain.high, -found.gain.low))
 
 
-def _contributions_in_words(task: Task, found: Sequence[Contribution]) -> list[str]:
+def _contributions_in_words(task: Task, metric: str, found: Sequence[Contribution]) -> list[str]:
     if len(found) < 2:
         return []
-    parts = ", ".join(f"{one.modality} {amount(task, one.shapley)}" for one in found)
+    parts = ", ".join(f"{one.modality} {amount(metric, one.shapley)}" for one in found)
     sentences = [f"Of what it knows about a sample, each modality contributes (Shapley values): {parts}"]
     if task == "regression":
         return sentences

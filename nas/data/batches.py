@@ -22,11 +22,14 @@ class Batch:
         inputs: Modality to its arrays, each (batch, …), in the number type of the data.
         present: Modality to (batch,) bool; modalities that all samples have are left out.
         targets: (batch,) int64, or (batch, outputs) float32.
+        importance: What the loss of every class or label is multiplied with where weights learn, (batch,) or (batch,
+            outputs); None where all count the same, as everywhere but in the weights split.
     """
 
     inputs: Mapping[str, tuple[Tensor, ...]]
     present: Mapping[str, Tensor]
     targets: Tensor
+    importance: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -37,6 +40,7 @@ class Batch:
             {name: tuple(array[indices] for array in arrays) for name, arrays in self.inputs.items()},
             {name: mask[indices] for name, mask in self.present.items()},
             self.targets[indices],
+            None if self.importance is None else self.importance[indices],
         )
 
     def to(self, device: torch.device) -> Batch:
@@ -48,6 +52,7 @@ class Batch:
             },
             {name: mask.to(device, non_blocking=True) for name, mask in self.present.items()},
             self.targets.to(device, non_blocking=True),
+            None if self.importance is None else self.importance.to(device, non_blocking=True),
         )
 
     def num_bytes(self) -> int:

@@ -78,8 +78,17 @@ class ForwardPass:
         """The loss of every sample, (…, batch), of outputs (…, batch, outputs)."""
         copies = outputs[..., 0].numel() // len(self.batch)
         targets = self.batch.targets.repeat(copies, *[1] * (self.batch.targets.dim() - 1))
-        scale, smoothing = self.network.head.scale, self.label_smoothing
-        found = sample_losses(self.task, outputs.flatten(0, -2), targets, scale, label_smoothing=smoothing)
+        importance = self.batch.importance
+        if importance is not None:
+            importance = importance.repeat(copies, *[1] * (importance.dim() - 1))
+        found = sample_losses(
+            self.task,
+            outputs.flatten(0, -2),
+            targets,
+            self.network.head.scale,
+            label_smoothing=self.label_smoothing,
+            importance=importance,
+        )
         return found.view(outputs.shape[:-1])
 
 

@@ -92,7 +92,8 @@ def unimodal_scores(forward: ForwardPass, modalities: list[str]) -> Tensor:
     """
     silent = {name: torch.zeros_like(tap) for name, tap in forward.taps.items()}
     nothing = forward.outputs(silent)
-    plain = replace(forward, label_smoothing=0.0)  # with smoothing, exp(−loss) is no probability
+    # With smoothing or class weights, exp(−loss) is no probability.
+    plain = replace(forward, label_smoothing=0.0, batch=replace(forward.batch, importance=None))
     scores = []
     for modality in modalities:
         heard = {name: tap for name, tap in forward.taps.items() if tap_modality(name) == modality}

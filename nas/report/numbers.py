@@ -6,9 +6,10 @@ import math
 import re
 from typing import Any
 
+from nas.metrics import METRICS
 from nas.statistics import Interval
 
-PERCENT_METRICS = ("accuracy", "micro_f1")
+PERCENT_METRICS = tuple(name for name, metric in METRICS.items() if metric.percent)
 
 
 def number(value: Any) -> float:
@@ -37,8 +38,9 @@ def active_words(words: str) -> str:
 
 def metric_words(metric: str) -> str:
     """A metric's name for people, with its unit."""
-    words = {"accuracy": "accuracy, %", "micro_f1": "micro F1, %", "mae": "mean absolute error"}
-    return words.get(metric, metric.replace("_", " "))
+    if metric not in METRICS:
+        return metric.replace("_", " ")
+    return METRICS[metric].title + (", %" if METRICS[metric].percent else "")
 
 
 def metric_name(metric: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from nas.architecture import Architecture
 from nas.explain import in_words as decided_in_words
 from nas.load import why_static
+from nas.metrics import METRICS
 from nas.operation import Operation
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name, number
 from nas.report.planning import ENOUGH_SEEDS, FEW_SEEDS, plan
@@ -27,6 +28,12 @@ Answer = Literal["fuse", "dont_fuse", "cant_tell"]
 SMALL = 0.05
 """Scores are called about the same if the interval rules out a larger difference, in accuracy or F1, or as a share of
 the found architecture's error."""
+
+ONE_SIDED = 0.75
+"""Share of the most frequent class from which accuracy may say little."""
+
+NEAR_CONSTANT = 0.02
+"""An accuracy this little above that share says little."""
 
 TINY = 0.01
 """A gain of less is not worth a fusion, however likely it is."""
@@ -212,8 +219,9 @@ class _Board:
         """Such as "95 % interval −0.4 to 2.1"."""
         bounds = [gap.low, gap.high]
         form = ".3g"
-        if self.metric in PERCENT_METRICS:  # two scores are at most a hundred points apart
-            bounds, form = [100 * max(-1.0, min(1.0, value)) for value in bounds], ".1f"
+        if self.metric in PERCENT_METRICS:  # two scores are at most a hundred points apart, unless they have no end
+            apart = METRICS[self.metric].highest - METRICS[self.metric].lowest
+            bounds, form = [100 * max(-apart, min(apart, value)) for value in bounds], ".1f"
         low, high = (format(round(value, 9) + 0.0, form).replace("-", "−") for value in bounds)
         return f"95 % interval {low} to {high}"
 
@@ -296,7 +304,7 @@ def verdict(summary: Mapping[str, Any], operations: Mapping[str, type[Operation]
     told = (recommended, contender, alone)
     compared = alone if contender is found else None
     sentences = [*first, *_better(board, compared), *_references(board, subject), *_highest(board, recommended, told)]
-    sentences += [*_control(board), *_beside(board, subject)]
+    sentences += [*_control(board), *_beside(board, subject), *_rare(board)]
     return Verdict(
         answer=answer,
         headline=headline,
@@ -409,8 +417,22 @@ def _nothing(board: _Board) -> _Decided | None:
     )
 
 
+def _rare(board: _Board) -> list[str]:
+    """A hint where nearly all samples are of one class and accuracy says no more than that."""
+    constant = _constant(board.summary)
+    if math.isnan(constant) or constant < ONE_SIDED or board.found.row.score.mean - constant > NEAR_CONSTANT:
+        return []
+    share = f"{100 * constant:.1f} % of the test samples are of one class"
+    return [f"{share}, so that accuracy says little: consider --metric balanced_accuracy."]
+
+
 def _constant(summary: Mapping[str, Any]) -> float:
-    """Accuracy of always answering the most frequent class of the test split; NaN where it is not known."""
+    """The score of the best constant answer on the test split; NaN where it is not known.
+
+    That of accuracy is the share of the most frequent class.
+    """
+    if (known := {"auroc": 0.5, "r2": 0.0}.get(summary["metric"])) is not None:
+        return known
     counted = summary.get("mistakes") or {}
     if summary["metric"] != "accuracy" or not counted.get("counts") or counted.get("others"):
         return math.nan

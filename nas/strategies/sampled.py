@@ -137,8 +137,10 @@ def losses_of_paths(task: Task, network: FusionNetwork, batch: Batch, paths: Seq
     needed = list(dict.fromkeys(tap for path in paths for tap in network.needed_taps(path)))
     taps = network.taps(batch.inputs, needed, batch.present)
     outputs = torch.cat([network.fuse(taps, path, batch_size=len(batch)) for path in paths])
-    targets = batch.targets.repeat(len(paths), *[1] * (batch.targets.dim() - 1))
-    return sample_losses(task, outputs, targets, network.head.scale).view(len(paths), -1)
+    copies = (len(paths), *[1] * (batch.targets.dim() - 1))
+    importance = None if batch.importance is None else batch.importance.repeat(copies)
+    found = sample_losses(task, outputs, batch.targets.repeat(copies), network.head.scale, importance=importance)
+    return found.view(len(paths), -1)
 
 
 def _best_loss(candidates: Candidates) -> float:

@@ -121,6 +121,8 @@ class Case:
     never: tuple[str, ...] = ()
 
 
+NO_GAP = Interval(0.0, -0.01, 0.01).to_dict()
+
 CASES = (
     Case(
         "better than both single modalities",
@@ -416,9 +418,44 @@ CASES = (
     Case(
         "nothing beats the most frequent class",
         "dont_fuse",
-        ("nothing here predicts the target better than a constant answer",),
+        (
+            "nothing here predicts the target better than a constant answer",
+            "81.0 % of the test samples are of one class, so that accuracy says little: consider --metric balanced_acc",
+        ),
         (_image(0.0), _row("late", 0.01)),
         more={"mistakes": {"counts": [[81, 0], [19, 0]], "others": 0}},
+    ),
+    Case(
+        "the most frequent class is common, and much more is known",
+        "fuse",
+        ("Fuse image and sound",),
+        (_image(0.1), _row("late", 0.05)),
+        more={"mistakes": {"counts": [[77, 0], [23, 0]], "others": 0}},
+        never=("of one class",),
+    ),
+    Case(
+        "another metric of the same samples",
+        "fuse",
+        ("Fuse image and sound", "scores 10.0 points higher"),
+        (_image(0.1), _row("late", 0.05)),
+        more={"metric": "balanced_accuracy", "mistakes": {"counts": [[81, 0], [19, 0]], "others": 0}},
+        never=("of one class",),
+    ),
+    Case(
+        "an area under the curve beside that of chance",
+        "dont_fuse",
+        ("nothing here predicts the target better than a constant answer",),
+        ({**_image(0.3), "difference": NO_GAP}, {**_row("late", 0.3), "difference": NO_GAP}),
+        more={"metric": "auroc"},
+        first={"gap": 0.3},
+    ),
+    Case(
+        "a loss is told by its name",
+        "fuse",
+        ("Fuse image and sound", "has a log loss that is 0.3 lower"),
+        (_image(0.3, error=True), _row("late", 0.2, error=True)),
+        more={"metric": "log_loss", "higher_is_better": False},
+        first={"error": True},
     ),
     Case(
         "something beats the most frequent class",
@@ -556,7 +593,7 @@ def _told(case: Case) -> tuple[dict[str, Any], str]:
     return found.to_dict(), " ".join(found.lines())
 
 
-RAW = re.compile(r"fusion\d|\w@\d|_|\bdont\b")
+RAW = re.compile(r"fusion\d|\w@\d|(?<!--metric balanced)_|\bdont\b")
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
