@@ -23,7 +23,7 @@ try:
     from rich.progress import Progress, TaskID
     from rich.table import Table
 
-    from nas.errors import UserError, is_full_disk, told_of_the_machine
+    from nas.errors import LONGEST, UserError, is_full_disk, told_of_the_machine
 except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
     raise SystemExit(130) from None
 
@@ -470,10 +470,6 @@ def _give_up(told: str, code: int = 2) -> NoReturn:
     """Ends with one line."""
     print(f"fusenas: {told if len(told) <= LONGEST else told[:LONGEST] + '…'}", file=sys.stderr)
     raise SystemExit(code) from None
-
-
-LONGEST = 2000
-"""Characters of that line: names may be as long as a stranger likes."""
 
 
 def _mend_streams() -> None:

@@ -6,13 +6,20 @@ import errno
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+LONGEST = 2000
+"""Characters of a line that tells of an error."""
+
 
 class UserError(ValueError):
     """A mistake in what was given: data, a name, an option, a file.
 
     The message is one line that says what was given, what was expected and how to mend it. The command line prints it
-    and exits with code 2.
+    and exits with code 2. It is cut at `LONGEST`: what was given may be as long as a stranger likes.
     """
+
+    def __init__(self, message: str) -> None:
+        line = " ".join(message.splitlines())
+        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]}…")
 
 
 def is_full_disk(error: OSError) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from nas.errors import told_of_the_machine
+from nas.errors import UserError, told_of_the_machine, unknown_name
 
 ROOT = Path(__file__).parents[1]
 
@@ -100,3 +100,8 @@ def test_a_terminal_that_lacks_characters_gets_escapes(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert rb"W1 x1 + \u2026 + Wn xn" in done.stdout
     assert "W1 x1 + … + Wn xn" in json.loads(done.stderr)["operations"]["additive"]
+
+
+def test_a_mistake_is_told_in_one_line_of_bounded_length() -> None:
+    assert str(UserError("one\ntwo\r\nthree")) == "one two three"
+    assert len(str(unknown_name("key", "x" * 100_000, ["a", "b"]))) <= 2001
