@@ -39,7 +39,8 @@ class Operation(nn.Module, ABC):
         super().__init__()
         if num_inputs < self.min_inputs or (self.max_inputs is not None and num_inputs > self.max_inputs):
             expected = f"{self.min_inputs} to {self.max_inputs or 'any number'}"
-            raise ValueError(f"{type(self).__name__} takes {expected} inputs, got {num_inputs}")
+            # An architecture from a stranger's file may ask for it.
+            raise UserError(f"{type(self).__name__} takes {expected} inputs, got {num_inputs}")
         if channels < 1:
             raise ValueError(f"channels must be at least 1, got {channels}")
         self.num_inputs = num_inputs

@@ -294,3 +294,15 @@ def test_a_dynamic_run_is_loaded_judged_and_trained_again(tmp_path: Path, monkey
     assert other.architecture == load_run(tmp_path / "run").architecture == first.architecture
     assert not same_tensors(other.network.state_dict(), first.network.state_dict())
     assert [row["kind"] for row in other.summary["leaderboard"][:2]] == ["found", "static"]
+
+
+def test_a_row_of_which_an_input_was_taken_away_is_told_in_one_line(copied: Path) -> None:
+    summary = json.loads((copied / "summary.json").read_text())
+    row = next(row for row in summary["leaderboard"] if row["kind"] == "operation")
+    node = next(node for node in row["architecture"]["nodes"] if len(node["inputs"]) > 1)
+    del node["inputs"][1:]
+    (copied / "summary.json").write_text(json.dumps(summary))
+    before = (copied / "weights.safetensors").read_bytes()
+    with pytest.raises(UserError, match=r"takes 2 to .* inputs, got 1"):
+        retrain(copied, seeds=1, device="cpu")
+    assert (copied / "weights.safetensors").read_bytes() == before

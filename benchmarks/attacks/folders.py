@@ -124,7 +124,10 @@ def _json(world: World, generator: random.Random) -> None:
         ("summary.json", "summary.json", "summary.json", "architecture.json", "checkpoints/run.json")
     )
     path = world.run / name
-    document, words = mutated(json.loads(path.read_text()), generator)
+    try:
+        document, words = mutated(json.loads(path.read_text()), generator)
+    except RecursionError:  # it has been nested deeply by a mutation before
+        return
     path.write_text(as_json(document, generator), encoding="utf-8", errors="surrogatepass")
     world.note(f"{name}: {words}")
 
