@@ -65,8 +65,9 @@ def attack(world: World, generator: random.Random) -> None:
         elif str(one.pid) not in ends[1].err.splitlines()[-1]:
             world.fault("lost or differing", f"it is not told that process {one.pid} has it: {ends[1].err[-200:]}")
     won = [name for name, end in zip((first, second), ends, strict=True) if end.code == 0 and name in WRITERS]
-    if not won:
+    if all(end.code != 0 for end in ends):
         world.fault("lost or differing", f"nobody won: {ends[0].err[-150:]!r} and {ends[1].err[-150:]!r}")
+    if not won:  # a report or an export came first, and who would have changed the run was refused
         return
     look(world, {WRITERS[name][1] for name in won} | ({"static"} if "search --resume" in won else set()))
 
