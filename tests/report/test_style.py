@@ -24,7 +24,7 @@ no.such.key: 3
 
 DRAW = """
 import sys
-import nas
+import nas.report
 from tests.report.test_style import drawn
 sys.stdout.write(drawn().hex())
 """

@@ -247,6 +247,10 @@ _TESTED_BY_THEMSELVES = {
     "patience",
     "compile",
     "objective",  # in tests/objectives
+    "max_epochs",  # in test_training, for its least is more than these trainings last
+    "peaks",
+    "class_weights",
+    "metric",
     *(field.name for field in fields(GateConfig)),  # in test_gated_training, for a gate comes after the strategy
 }
 
