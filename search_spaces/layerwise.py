@@ -20,15 +20,23 @@ MAX_CHOICES = 3000
 """Of one node: what 21 modalities offer to all operations. Every choice has weights of its own and is tried, so that
 memory and time grow with their number: a search of 30 modalities, 5726 choices a node, takes 5 GB."""
 
+MAX_NODES = 16
+"""A deeper encoder is read at so many of its taps, evenly spread: the time of a search grows with the square of the
+nodes, and neighbouring layers of a deep network hold much the same."""
+
+MAX_TAPS = 64
+"""Of one modality, read or not: encoders are trained with all of them."""
+
 
 def layerwise(
     depths: Mapping[str, int], *, operations: Sequence[str] | None = None, dynamic: Sequence[str] = ()
 ) -> SearchSpace:
     """One node per depth; a node fuses taps of its own depth and adds the result to the state of the node before.
 
+    There are as many nodes as the deepest modality has taps, but at most `MAX_NODES`.
     `none` everywhere but at the last depth, with `additive` there, *is* late fusion; `mlp` at depth 0 alone *is* early
     fusion.
-    A modality with fewer taps than the deepest one meets the nodes in proportion: node d of D reads its tap
+    A modality that has fewer taps than there are nodes, or more, meets them in proportion: node d of D reads its tap
     round(d · (taps − 1) / (D − 1)).
 
     Args:
@@ -37,19 +45,24 @@ def layerwise(
         dynamic: Levels at which the found architecture may decide per sample, see `nas.dynamic.LEVELS`.
 
     Raises:
-        UserError: If there are fewer than two modalities, one offers no tap, an operation or level is unknown, or
-            a node has more than `MAX_CHOICES`.
+        UserError: If there are fewer than two modalities, one offers no tap or more than `MAX_TAPS`, an operation
+            or level is unknown, or a node has more than `MAX_CHOICES`.
     """
     modalities = tuple(depths)
     if len(modalities) < 2:
         raise UserError(f"fusion needs at least two modalities, got {list(modalities)}")
     if min(depths.values()) < 1:
         raise UserError(f"every modality must offer at least one tap, got {dict(depths)}")
+    for modality, taps in depths.items():
+        if taps > MAX_TAPS:
+            raise UserError(
+                f"modality {modality!r} has {taps} depths, more than {MAX_TAPS}; give an evenly spread part of them"
+            )
     for name in operations or ():
         if name not in OPERATIONS:
             raise unknown_name("operation", name, OPERATIONS)
     names = [name for name in (OPERATIONS if operations is None else operations) if name not in ("none", "carry")]
-    num_nodes = max(depths.values())
+    num_nodes = min(MAX_NODES, max(depths.values()))
     nodes = []
     for depth in range(num_nodes):
         taps = _taps_at(depths, depth, num_nodes)

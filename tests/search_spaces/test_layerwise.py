@@ -14,7 +14,7 @@ from nas.architecture import Architecture, Choice
 from nas.errors import UserError
 from nas.space import SearchSpace, SpaceBuilder
 from search_spaces import OPERATIONS, SPACES, experts, layerwise
-from search_spaces.layerwise import MAX_CHOICES
+from search_spaces.layerwise import MAX_CHOICES, MAX_NODES, MAX_TAPS
 
 TWO = {"image": 3, "audio": 3}
 
@@ -125,20 +125,16 @@ def test_a_modality_with_fewer_taps_is_met_in_proportion(depths: dict[str, int])
         assert read == [f"{modality}@{depth}" for depth in wanted]
 
 
-@given(st.integers(1, 40), st.integers(1, 40))
-def test_proportions_round_a_half_up_and_reach_both_ends(taps: int, nodes: int) -> None:
-    taps = min(taps, nodes)
-    space = layerwise({"deep": nodes, "other": taps}, operations=[])
+@given(st.integers(1, MAX_TAPS), st.integers(1, MAX_TAPS))
+def test_proportions_round_a_half_up_and_reach_both_ends(taps: int, deepest: int) -> None:
+    taps = min(taps, deepest)
+    space = layerwise({"deep": deepest, "other": taps}, operations=[])
+    nodes = min(deepest, MAX_NODES)
+    assert len(space.nodes) == nodes
     read = [int(node.sources()[1].split("@")[1]) for node in space.nodes]
     exact = [Fraction(d * (taps - 1), max(1, nodes - 1)) + Fraction(1, 2) for d in range(nodes)]
     assert read == [floor(value) for value in exact]
     assert read[-1] == (taps - 1 if nodes > 1 else 0)
-
-
-def test_proportions_are_exact_where_floats_miss_a_half() -> None:
-    # 15 / 22 · 11 = 7.5, but 7.499… in floating point.
-    space = layerwise({"deep": 23, "other": 12}, operations=[])
-    assert space.nodes[15].sources() == ("deep@15", "other@8")
 
 
 @pytest.mark.parametrize(
@@ -180,6 +176,7 @@ def test_operations_may_be_chosen() -> None:
     [
         ({"image": 3}, None, r"at least two modalities, got \['image'\]"),
         ({"image": 3, "audio": 0}, None, "must offer at least one tap"),
+        ({"image": 3, "layers": 65}, None, "modality 'layers' has 65 depths, more than 64; give an evenly spread part"),
         (TWO, ["mpl"], "unknown operation 'mpl'; did you mean 'mlp'"),
     ],
 )
