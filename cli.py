@@ -100,6 +100,9 @@ def search(
     baselines: Annotated[
         str, typer.Option(help="Train the most promising operations alone (quick), or all (full).")
     ] = "quick",
+    prefer: Annotated[
+        str, typer.Option(help="What wins on held-out samples: the best (accuracy), or the simplest about as good.")
+    ] = "accuracy",
     preset: Annotated[
         str, typer.Option(help="Several options at once: best trains longer for accuracy; see `fusenas list`.")
     ] = "default",
@@ -159,6 +162,7 @@ def search(
             discretization=discretization,
             encoders=cast(Any, encoders),  # names are checked there
             baselines=cast(Any, baselines),
+            prefer=cast(Any, prefer),
             preset=preset,
             metric=metric or None,
             refit=refit,

@@ -69,7 +69,7 @@ def repeat(
     records, trained, supernets = [], [], []
     for seed in range(searches):
         result = find(setup, SearchConfig(), "sampled", "one_standard_error", encoders, seed)
-        rows = contestants(space, result.architecture, scorer_of(setup, result), "full")
+        rows = contestants(space, result.architecture, scorer_of(setup, result))
         entries = train_all(setup, result.prepared, rows)
         trained.append(entries)
         fixed = [one.full_length_seconds for one in entries if one.contestant.kind in ("late", "early", "operation")]

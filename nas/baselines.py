@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nas.architecture import Architecture
-from nas.errors import UserError
 from nas.scoring import PathScorer
 from nas.space import Reference, SearchSpace, choice_depth
 from nas.summed import can_be_summed
 
-RowKind = Literal["found", "refit", "ensemble", "static", "modality", "sum", "late", "early", "operation", "random"]
+RowKind = Literal[
+    "found", "refit", "ensemble", "static", "proposal", "modality", "sum", "late", "early", "operation", "random"
+]
 Baselines = Literal["quick", "full"]
 
 PROMISING = 3
-"""How many single operations `quick` trains."""
+"""How many single operations `quick` trains for every seed: the best of the first one."""
 
 RANDOM_TRAININGS = 3
 """How many random architectures the control trains per seed; the best of them on the architecture split is judged.
@@ -33,41 +34,36 @@ class Contestant:
     Attributes:
         name: For people.
         kind: What it stands for.
-        architecture: What is trained; None for `random`, which draws its own for every seed. That of `sum` is late
-            fusion, but its weights come from the networks of single modalities, whose rows stand before it.
+        architecture: What is trained; None for `random`, which draws its own for every seed.
+        separate: Whether its weights come from networks that were trained on one modality each, see `nas.summed`.
+        instead_of: Name of the row whose place it takes if it does better for the first seed, see `nas.tournament`.
     """
 
     name: str
     kind: RowKind
     architecture: Architecture | None
+    separate: bool = False
+    instead_of: str = ""
 
 
-def contestants(
-    space: SearchSpace, found: Architecture, scorer: PathScorer | None, baselines: Baselines
-) -> list[Contestant]:
+def contestants(space: SearchSpace, found: Architecture, scorer: PathScorer | None) -> list[Contestant]:
     """The rows of the leaderboard, none of which depends on the test split.
 
     Args:
         space: With its references.
-        found: What the search decided.
-        scorer: Of the trained supernet, which tells where an operation is at its best; None for a search without one.
-        baselines: `quick` takes the most promising single operations at the depth that the supernet prefers, `full`
-            every operation at its own best depth.
-
-    Raises:
-        UserError: If `baselines` is neither.
+        found: What was read out of the supernet.
+        scorer: Of the trained supernet, which tells at which depth an operation is at its best; None for a search
+            without one.
     """
-    if baselines not in ("quick", "full"):
-        raise UserError(f"baselines must be quick or full, got {baselines!r}")
     rows = [Contestant("found", "found", found)]
     if found.gating is not None:
         rows.append(Contestant("static", "static", found.routes()[-1]))
     for one in space.references:
         if one.kind == "late" and can_be_summed(space):
-            rows.append(Contestant("sum of single networks", "sum", one.architecture))
+            rows.append(Contestant("sum of single networks", "sum", one.architecture, separate=True))
         if one.kind != "operation":
             rows.append(Contestant(one.name, one.kind, one.architecture))
-    rows += [Contestant(r.name, "operation", r.architecture) for r in _operations(space, scorer, baselines)]
+    rows += [Contestant(r.name, "operation", r.architecture) for r in _operations(space, scorer)]
     return [*rows, Contestant("random search", "random", None)]
 
 
@@ -80,21 +76,15 @@ def random_architectures(space: SearchSpace, seed: int) -> list[Architecture]:
     return [space.sample(generator) for _ in range(RANDOM_TRAININGS)]
 
 
-def _operations(space: SearchSpace, scorer: PathScorer | None, baselines: Baselines) -> list[Reference]:
-    """Each operation once, alone at its best depth; for `quick` the best few at one depth."""
-    references = [r for r in space.references if r.kind == "operation"]
-    losses = {r: _loss(space, scorer, r) for r in references}
-    if baselines == "quick" and references:
-        depth = _depth(min(references, key=losses.__getitem__))
-        references = [r for r in references if _depth(r) == depth]
-    best: dict[str, Reference] = {}
-    for reference in references:
-        known = best.get(reference.name)
-        if known is None or losses[reference] < losses[known]:
-            best[reference.name] = reference
-    if baselines == "full":
-        return list(best.values())
-    return sorted(best.values(), key=losses.__getitem__)[:PROMISING]
+def _operations(space: SearchSpace, scorer: PathScorer | None) -> list[Reference]:
+    """Each operation once, alone at its best depth."""
+    best: dict[str, tuple[float, Reference]] = {}
+    for reference in space.references:
+        if reference.kind == "operation":
+            loss = _loss(space, scorer, reference)
+            if reference.name not in best or loss < best[reference.name][0]:
+                best[reference.name] = (loss, reference)
+    return [reference for _, reference in best.values()]
 
 
 def _loss(space: SearchSpace, scorer: PathScorer | None, reference: Reference) -> float:

@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.baselines import Contestant
 from nas.data.batches import split_batch
 from nas.data.fusion_data import Task
 from nas.metrics import score
@@ -59,7 +58,7 @@ def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) 
     return Judged(
         entry=replace(
             first,
-            contestant=Contestant(name, "ensemble", first.architecture),
+            contestant=replace(first.contestant, name=name, kind="ensemble"),
             architecture_score=score(setup.metric, average(task, told), held_out.targets.cpu().numpy()),
             train_seconds=sum(one.entry.train_seconds for one in networks),
         ),

@@ -38,6 +38,7 @@ class Row:
         parameters: Of the whole network, mean over seeds.
         multiply_adds: Per sample, likewise.
         train_seconds: Mean over seeds.
+        separate: Whether its weights come from networks that were trained on one modality each.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Row:
     parameters: int
     multiply_adds: int
     train_seconds: float
+    separate: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON."""
@@ -67,6 +69,7 @@ class Row:
             "multiply_adds": self.multiply_adds,
             "train_seconds": self.train_seconds,
             "architecture": self.architecture.to_dict(),
+            "separate": self.separate,
         }
 
 
@@ -93,6 +96,7 @@ def leaderboard(
                 name=first.contestant.name,
                 kind=first.contestant.kind,
                 architecture=first.architecture,
+                separate=first.contestant.separate,
                 score=interval(metric, statistics[number]),
                 scores=metrics[metric],
                 metrics=metrics,

@@ -115,7 +115,10 @@ def contestants_of(summary: Mapping[str, Any]) -> list[Contestant]:
     """The rows of a leaderboard as they were before training."""
     return [
         Contestant(
-            row["name"], row["kind"], None if row["kind"] == "random" else Architecture.from_dict(row["architecture"])
+            row["name"],
+            row["kind"],
+            None if row["kind"] == "random" else Architecture.from_dict(row["architecture"]),
+            separate=row.get("separate", row["kind"] == "sum") is True,
         )
         for row in summary["leaderboard"]
         if row["kind"] not in ("refit", "ensemble")  # made of the found ones, if they are asked for

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from nas.baselines import Contestant
 from nas.preparation import Prepared, Setup, frozen, raw, train_alone
-from nas.retrain import Entry, train_from_scratch
+from nas.retrain import Entry, constant_of, train_from_scratch
+from nas.summed import summed
+from nas.training import seeded
 
 NAME = "found, trained on both splits"
 
@@ -44,6 +45,8 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
     )
     setup.progress(f"training what was found on both splits (seed {seed})")
     prepared, seconds = raw(own, seed), 0.0
+    if found.parts:
+        return _refit_parts(own, found, prepared)
     if alone:
         trained = {
             name: train_alone(own, name, prepared.weights, prepared.architecture, seed, exact_epochs=alone[name])
@@ -54,10 +57,28 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
     done = train_from_scratch(own, prepared, found.architecture, "refit", exact_epochs=found.chosen_epochs)
     return replace(
         found,
-        contestant=Contestant(NAME, "refit", found.architecture),
+        contestant=replace(found.contestant, name=NAME, kind="refit"),
         network=prepared.assemble(done.network),
         train_seconds=seconds + done.train_seconds,
         course=done.course,
+    )
+
+
+def _refit_parts(setup: Setup, found: Entry, prepared: Prepared) -> Entry:
+    """The networks of a sum, trained one by one; how much each counts has been fitted to held-out samples."""
+    trained = {
+        name: train_alone(setup, name, prepared.weights, prepared.architecture, found.seed, exact_epochs=part.epochs)
+        for name, part in found.parts.items()
+    }
+    networks = {name: done.network for name, done in trained.items()}
+    with seeded(found.seed):
+        weights = [part.weight for part in found.parts.values()]
+        network = summed(setup.data.task, networks, constant_of(setup), weights)
+    return replace(
+        found,
+        contestant=replace(found.contestant, name=NAME, kind="refit"),
+        network=network,
+        train_seconds=sum(one.train_seconds for one in trained.values()),
     )
 
 

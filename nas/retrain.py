@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.baselines import Contestant, random_architectures
@@ -19,6 +21,13 @@ from nas.prediction import predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
 from nas.summed import cross_fitted, summed, trust
 from nas.training import Trained, build_network, seeded, train
+
+
+class Part(NamedTuple):
+    """What a modality's own network brings to a sum: after how many epochs, and how much its evidence counts."""
+
+    epochs: int
+    weight: float
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,6 +44,8 @@ class Entry:
         full_length_seconds: What the training would have taken without stopping early.
         chosen_epochs: Epochs after which the network was as it is; 0 if it was not trained.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
+        held_out: What it says of the architecture split, (n, outputs); empty for what decides per sample.
+        parts: Modality to its part of a sum of single networks; empty for all else.
     """
 
     contestant: Contestant
@@ -46,6 +57,8 @@ class Entry:
     full_length_seconds: float
     chosen_epochs: int = 0
     course: tuple[tuple[float, float], ...] = ()
+    held_out: Tensor = field(default_factory=lambda: torch.empty(0))
+    parts: Mapping[str, Part] = field(default_factory=dict)
 
 
 def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
@@ -62,28 +75,35 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
             by_architecture[architecture] = train_from_scratch(setup, prepared, architecture, name)
         return by_architecture[architecture]
 
+    def alone(modality: str) -> Trained:
+        if modality not in by_modality:
+            setup.progress(f"training {modality} alone (seed {seed})")
+            by_modality[modality] = train_alone(setup, modality, prepared.weights, prepared.architecture, seed)
+        return by_modality[modality]
+
+    by_modality = dict(prepared.alone)  # what is not in there is trained on what was prepared, which then is raw
+    unprepared = split_batch(setup.data, "architecture", setup.device)
+    carried = {one.name: one.architecture for one in setup.space.references if one.kind == "modality"}
     entries = []
-    alone: dict[str, Trained] = {}
     for row in rows:
-        if row.kind == "modality":
-            done = prepared.alone.get(row.name)
-            if done is None:
-                setup.progress(f"training {row.name} alone (seed {seed})")
-                done = train_alone(setup, row.name, prepared.weights, prepared.architecture, seed)
+        if row.separate:
             assert row.architecture is not None
-            alone[row.name] = done
-            entries.append(_entry(setup, row, seed, row.architecture, done, done.network))
-        elif row.kind == "sum":
+            networks = {name: alone(name) for name in setup.space.modalities}
+            entries.append(_summed(setup, row, seed, row.architecture, networks, unprepared))
+        elif row.kind == "modality" and row.architecture == carried.get(row.name):
             assert row.architecture is not None
-            entries.append(_summed(setup, row, seed, row.architecture, alone))
+            done = alone(row.name)
+            entries.append(_entry(setup, row, seed, row.architecture, done, done.network, unprepared))
         elif row.architecture is not None:
             done = trained(row.architecture, row.name)
-            entries.append(_entry(setup, row, seed, row.architecture, done, prepared.assemble(done.network)))
+            whole = prepared.assemble(done.network)
+            entries.append(_entry(setup, row, seed, row.architecture, done, whole, prepared.architecture))
         else:
             drawn = random_architectures(setup.space, seed)
             tried = [trained(architecture, row.name) for architecture in drawn]
             best = min(range(len(drawn)), key=lambda i: tried[i].architecture_loss)
-            entry = _entry(setup, row, seed, drawn[best], tried[best], prepared.assemble(tried[best].network))
+            whole = prepared.assemble(tried[best].network)
+            entry = _entry(setup, row, seed, drawn[best], tried[best], whole, prepared.architecture)
             entries.append(replace(entry, train_seconds=sum(one.train_seconds for one in tried)))
     return entries
 
@@ -123,19 +143,21 @@ def train_from_scratch(
 
 
 def _summed(
-    setup: Setup, row: Contestant, seed: int, architecture: Architecture, alone: Mapping[str, Trained]
+    setup: Setup,
+    row: Contestant,
+    seed: int,
+    architecture: Architecture,
+    alone: Mapping[str, Trained],
+    held_out: Batch,
 ) -> Entry:
     """The sum of the networks of single modalities, as far as they can be trusted; its time is theirs."""
-    task = setup.data.task
-    fitted_on = torch.from_numpy(setup.data.targets[setup.data.splits["weights"]])
-    constant = constant_outputs(task, fitted_on[:1], fitted_on)[0]
-    held_out = split_batch(setup.data, "architecture", setup.device)
     networks = {name: done.network for name, done in alone.items()}
-    told = torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
+    told = told_by(setup, networks, held_out)
+    constant, targets = constant_of(setup), held_out.targets.cpu()
+    outputs = cross_fitted(setup.data.task, told, targets, constant)
+    weights = trust(setup.data.task, told, targets, constant)
     with seeded(seed):
-        network = summed(task, networks, constant, trust(task, told, held_out.targets, constant))
-    targets = held_out.targets.cpu()
-    outputs = cross_fitted(task, told, targets, constant)
+        network = summed(setup.data.task, networks, constant, weights)
     seconds = sum(done.train_seconds for done in alone.values())
     return Entry(
         contestant=row,
@@ -143,21 +165,44 @@ def _summed(
         architecture=architecture,
         network=network,
         architecture_score=score(setup.metric, outputs.numpy(), targets.numpy()),
+        held_out=outputs,
         train_seconds=seconds,
         full_length_seconds=seconds,
+        parts={
+            name: Part(done.chosen_epochs, weight) for (name, done), weight in zip(alone.items(), weights, strict=True)
+        },
     )
 
 
+def told_by(setup: Setup, networks: Mapping[str, FusionNetwork], held_out: Batch) -> Tensor:
+    """What several networks say of a batch, (networks, n, outputs)."""
+    return torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
+
+
+def constant_of(setup: Setup) -> Tensor:
+    """The best constant answer of the weights split, (outputs,)."""
+    fitted_on = torch.from_numpy(setup.data.targets[setup.data.splits["weights"]])
+    return constant_outputs(setup.data.task, fitted_on[:1], fitted_on)[0]
+
+
 def _entry(
-    setup: Setup, row: Contestant, seed: int, architecture: Architecture, done: Trained, network: FusionNetwork
+    setup: Setup,
+    row: Contestant,
+    seed: int,
+    architecture: Architecture,
+    done: Trained,
+    network: FusionNetwork,
+    held_out: Batch,
 ) -> Entry:
     per_epoch = done.train_seconds / max(1, done.num_epochs)
+    decides = done.network.gate is not None
     return Entry(
         contestant=row,
         seed=seed,
         architecture=architecture,
         network=network,
         architecture_score=done.architecture_score,
+        held_out=torch.empty(0) if decides else predict(done.network, held_out, setup.device)[0],
         train_seconds=done.train_seconds,
         full_length_seconds=per_epoch * setup.training.num_epochs(len(setup.data.splits["weights"])),
         chosen_epochs=done.chosen_epochs,

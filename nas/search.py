@@ -44,6 +44,7 @@ from nas.scoring import PathScorer
 from nas.space import FusionNode, SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
+from nas.tournament import PREFERENCES, Crowned, Preference, Tournament, entrants
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import load_weights, save_weights
 
@@ -118,6 +119,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     encoders: EncoderMode = "auto",
     builders: Mapping[str, EncoderBuilder] | None = None,
     baselines: Baselines = "quick",
+    prefer: Preference = "accuracy",
     preset: str = "default",
     metric: str | None = None,
     refit: bool = False,
@@ -152,7 +154,9 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         discretization: A name of `nas.discretize.DISCRETIZATIONS`; strategies without a supernet decide themselves.
         encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.
         builders: Encoder builders that replace the defaults, by modality.
-        baselines: `quick` or `full`; see `nas.baselines.contestants`.
+        baselines: `quick` trains the three best single operations of the first seed for the others too, `full` all.
+        prefer: `accuracy` or `simplicity`; by which of them the winner of the tournament is chosen, see
+            `nas.tournament.crown`.
         preset: A name of `nas.presets.PRESETS`, which sets several options of the training at once.
         metric: What networks are judged by, a name of `nas.metrics.METRICS` that suits the task; None for what
             `training` says, which is the task's own unless it is set.
@@ -189,6 +193,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         ("discretization", discretization, DISCRETIZATIONS),
         ("encoder mode", encoders, ENCODER_MODES),
         ("baselines", baselines, ("quick", "full")),
+        ("preference", prefer, PREFERENCES),
     ):
         if name not in known:
             raise unknown_name(kind, name, known)
@@ -230,6 +235,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             "discretization": discretization,
             "encoders": encoders,
             "baselines": baselines,
+            "prefer": prefer,
             "refit": refit,
             "ensemble": ensemble,
             "seed": seed,
@@ -275,7 +281,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
 
         def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
             result = find(own, config, strategy, discretization, encoders, own_seed)
-            return _decision(own, result, baselines), result.prepared
+            return _decision(own, result), result.prepared
 
         repeated: Repeated | None = None
         prepared: Prepared | None = None
@@ -291,6 +297,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             decision.rows,
             range(seed, seed + seeds),
             budget_seconds=config.budget_seconds,
+            tournament=Tournament(prefer, baselines),
             with_refit=refit,
             with_ensemble=ensemble,
         )
@@ -299,6 +306,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             "format_version": 1,
             **judged,
             **decision.told,
+            "nodes": _with_choices(decision.told["nodes"], first[0].architecture, found_space),
             "training_seconds": one_training,
             "search_cost": decision.told["search_seconds"] / one_training,
             **({"stability": judge_searches(setup, repeated)} if repeated is not None else {}),
@@ -310,7 +318,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         network = first[0].network.cpu()
         page = write_run(folder, resolved, summary, network, data) if folder is not None else None
     return RunResult(
-        architecture=decision.architecture,
+        architecture=first[0].architecture,
         network=network,
         summary=summary,
         folder=folder.path if folder is not None else None,
@@ -329,7 +337,7 @@ def _check_dynamic(space: SearchSpace, training: TrainingConfig, strategy: str) 
         )
 
 
-def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decision:
+def _decision(setup: Setup, result: SearchResult) -> Decision:
     """What the rest of a run needs of a search, so that its supernet and cached taps can go."""
     discretized = result.discretized
     told = {
@@ -359,7 +367,11 @@ def _decision(setup: Setup, result: SearchResult, baselines: Baselines) -> Decis
     return Decision(
         architecture=result.architecture,
         encoders=result.encoders,
-        rows=contestants(setup.space, result.architecture, scorer_of(setup, result), baselines),
+        rows=entrants(
+            setup.space,
+            contestants(setup.space, result.architecture, scorer_of(setup, result)),
+            result.explored.candidates,
+        ),
         told=told,
     )
 
@@ -565,6 +577,7 @@ def retrain_and_judge(
     seeds: Sequence[int],
     *,
     budget_seconds: float = 0.0,
+    tournament: Tournament | None = None,
     with_refit: bool = False,
     with_ensemble: bool = False,
 ) -> tuple[dict[str, Any], list[Entry]]:
@@ -577,6 +590,7 @@ def retrain_and_judge(
         rows: The contestants, the found one first.
         seeds: Of initialisation, order and dropout.
         budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
+        tournament: By which the found one is chosen among the contestants; None leaves it as it is.
         with_refit: See `search`.
         with_ensemble: Likewise.
 
@@ -590,10 +604,16 @@ def retrain_and_judge(
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
-        entries.append(train_all(setup, prepared, rows))
+        trained = train_all(setup, prepared, rows)
+        if tournament and not entries:
+            trained = tournament.after_the_first_seed(setup, trained)
+            rows = [one.contestant for one in trained]
+        entries.append(trained)
         epochs.append(epochs_alone(prepared))
         if setup.training.objective == AUTO:  # else its cached taps can go
             every.append(prepared)
+    crowned = tournament.crown(setup, entries) if tournament else Crowned(entries=entries, told={})
+    entries = crowned.entries
     advice = advice_on(setup, entries) if not setup.training.objective or every else ()
     tried: list[Tried] = []
     if every:
@@ -628,7 +648,7 @@ def retrain_and_judge(
     setup.progress("diagnosing what fusion does")
     return {
         "architecture": found.to_dict(),
-        "in_words": found.in_words(),
+        "in_words": found.in_words() + (", each trained alone" if board[0].separate else ""),
         "interaction_order": setup.space.interaction_order(found),
         "encoders": encoders,
         "metric": metric,
@@ -642,6 +662,7 @@ def retrain_and_judge(
         "seeds": list(seeds),
         "objective": setup.training.objective,
         "advice": [one.to_dict() for one in advice],
+        "tournament": crowned.told,
         **cures,
         **dynamic,
     }, kept
@@ -663,6 +684,12 @@ def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
         }
         for node in space.nodes
     ]
+
+
+def _with_choices(nodes: Sequence[Mapping[str, Any]], found: Architecture, space: SearchSpace) -> list[dict[str, Any]]:
+    """The nodes as they are told, with what the tournament's winner chose."""
+    index = space.index(found)
+    return [{**node, "chosen": chosen} for node, chosen in zip(nodes, index, strict=True)]
 
 
 def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from nas.architecture import Choice
+from nas.architecture import Architecture, Choice, tap_modality
 from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork, Head
-from nas.space import FusionNode, SearchSpace
+from nas.space import SearchSpace
 
 PULL = 1e-3
 """How strongly weights are pulled towards 1: loss per squared logarithm."""
@@ -22,11 +22,17 @@ FOLDS = 5
 
 
 def can_be_summed(space: SearchSpace) -> bool:
-    """Whether the space names a network for every modality alone, each of which carries one tap to the head."""
-    alone = [reference.architecture for reference in space.references if reference.kind == "modality"]
-    active = [[choice.operation for _, choice in one.choices if choice.inputs] for one in alone]
-    read = [name for one in alone for name in one.modalities()]
-    return all(operations == ["carry"] for operations in active) and sorted(read) == sorted(space.modalities)
+    """Whether the space names a network for every modality alone, and a late fusion that adds up the very same taps."""
+    late = next((_active(one.architecture) for one in space.references if one.kind == "late"), [])
+    alone = [_active(one.architecture) for one in space.references if one.kind == "modality"]
+    carried = {
+        choice.inputs[0] for some in alone for choice in some if [choice.operation for choice in some] == ["carry"]
+    }
+    return [choice.operation for choice in late] == ["additive"] and set(late[0].inputs) <= carried
+
+
+def _active(architecture: Architecture) -> list[Choice]:
+    return [choice for _, choice in architecture.choices if choice.inputs]
 
 
 def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> list[float]:
@@ -102,48 +108,49 @@ def summed(
     """One network that puts out what independent evidence comes to.
 
     log p(y | x_1, …, x_m) = Σ_i w_i log p_i(y | x_i) − (Σ_i w_i − 1) log p(y) + a constant, with all w_i = 1 naive
-    Bayes over modalities; for labels the same of each one's logits, and for regression Σ_i w_i f_i(x_i). Every network
-    here is a head on the mean over time of one adapted tap, so their sum is one head on these means side by side: the
-    adapters write to channels of their own, and nodes that carry them add them up.
+    Bayes over modalities; for labels the same of each one's logits, and for regression Σ_i w_i f_i(x_i). It is late
+    fusion as the space names it: each network's adapter comes first, the sum's maps are the networks' own heads, and
+    the head is the identity. So it is saved, exported and explained as any other network is. Where the lengths of taps
+    do not divide each other it is a little off: steps are repeated unevenly when they are matched.
 
     Args:
         task: What the target is.
-        alone: Modality to the trained network that carries its tap to the head, at least one.
+        alone: Modality to the trained network that carries its tap to the head, for all of a space's modalities.
         constant: The best constant answer, log p(y), (outputs,).
         weights: Of every network, see `trust`; None for ones, or for equal shares in regression.
 
     Returns:
-        The network, in evaluation mode; its weights are copies.
+        The network, in evaluation mode; its weights are copies. It has as many channels as the networks, or as outputs
+        if these are more.
     """
     networks = list(alone.values())
-    taps = {name: network.needed_taps(network.routes[0])[0] for name, network in alone.items()}
-    names = [f"fusion{number}" for number in range(len(taps))]
-    nodes = tuple(
-        FusionNode(name, (Choice("carry", (tap,)),), residual=before)
-        for name, tap, before in zip(names, taps.values(), [None, *names], strict=False)
-    )
     first = networks[0]
-    depths = {name: network.space.depths[name] for name, network in alone.items()}
-    space = SearchSpace(first.space.name, depths, nodes, first.space.operations)
-    channels = sum(network.channels for network in networks)
-    head = Head(channels, first.head.linear.out_features, first.head.shift, first.head.scale)
+    late = next(one.architecture for one in first.space.references if one.kind == "late")
+    (node, choice) = next((node, choice) for node, choice in late.choices if choice.inputs)
+    outputs = first.head.linear.out_features
+    channels = max(first.channels, outputs)
+    head = Head(channels, outputs, first.head.shift, first.head.scale)
     encoders = {name: copy.deepcopy(network.encoder(name)) for name, network in alone.items()}
-    whole = FusionNetwork(space, encoders, head, channels=channels, dropout_rate=0.0, task=task)
+    whole = FusionNetwork(first.space.only(late), encoders, head, channels=channels, dropout_rate=0.0, task=task)
     whole.to(first.head.shift.device)
     shares = weights or [1 / len(networks) if task == "regression" else 1.0] * len(networks)
+    operation = whole.operation(node, choice.key)
+    maps = dict(zip(choice.inputs, operation.get_submodule("maps").children(), strict=True))
+    bias = operation.get_parameter("bias")
     with torch.no_grad():
-        for parameter in [*whole.adapters.parameters(), *head.parameters()]:
+        for parameter in [*whole.adapters.parameters(), *operation.parameters(), *head.parameters()]:
             parameter.zero_()
-        start = 0
-        for (name, network), share in zip(alone.items(), shares, strict=True):
-            own = slice(start, start + network.channels)
-            _linear(whole, taps[name]).weight[own] = _linear(network, taps[name]).weight
-            _linear(whole, taps[name]).bias[own] = _linear(network, taps[name]).bias
-            head.linear.weight[:, own] = share * network.head.linear.weight
-            head.linear.bias.add_(share * network.head.linear.bias)
-            start = own.stop
+        head.linear.weight.fill_diagonal_(1)
+        for network, share in zip(networks, shares, strict=True):
+            (tap,) = network.needed_taps(network.routes[0])
+            (source,) = (one for one in choice.inputs if tap_modality(one) == tap_modality(tap))
+            _linear(whole, source).weight[: network.channels] = _linear(network, tap).weight
+            _linear(whole, source).bias[: network.channels] = _linear(network, tap).bias
+            adapted = maps[source].get_parameter("weight")
+            adapted[:outputs, : network.channels] = share * network.head.linear.weight
+            bias[:outputs] += share * network.head.linear.bias
         if task != "regression":
-            head.linear.bias.sub_((sum(shares) - 1) * constant.to(head.linear.bias))
+            bias[:outputs] -= (sum(shares) - 1) * constant.to(bias)
     return whole.eval()
 
 

@@ -53,10 +53,10 @@ def layerwise(
         raise UserError(f"fusion needs at least two modalities, got {list(modalities)}")
     if min(depths.values()) < 1:
         raise UserError(f"every modality must offer at least one tap, got {dict(depths)}")
-    for modality, taps in depths.items():
-        if taps > MAX_TAPS:
+    for modality, count in depths.items():
+        if count > MAX_TAPS:
             raise UserError(
-                f"modality {modality!r} has {taps} depths, more than {MAX_TAPS}; give an evenly spread part of them"
+                f"modality {modality!r} has {count} depths, more than {MAX_TAPS}; give an evenly spread part of them"
             )
     for name in operations or ():
         if name not in OPERATIONS:

@@ -6,11 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import cast
 
-import pytest
-
 from nas.architecture import Architecture, Choice
-from nas.baselines import PROMISING, RANDOM_TRAININGS, Contestant, contestants, random_architectures
-from nas.errors import UserError
+from nas.baselines import RANDOM_TRAININGS, Contestant, contestants, random_architectures
 from nas.scoring import PathScorer
 from search_spaces import layerwise
 from tests.strategies.problems import CPU, tiny_data, tiny_problem, tiny_space
@@ -58,9 +55,8 @@ def _pair(operation: str, depth: int, *, turned: bool = False) -> Architecture:
     return _alone(depth, Choice(operation, inputs[::-1] if turned else inputs))
 
 
-@pytest.mark.parametrize("baselines", ["quick", "full"])
-def test_the_found_one_comes_first_and_everything_simple_stands_beside_it(baselines: str) -> None:
-    rows = contestants(_SPACE, _FOUND, _scorer(), baselines)  # type: ignore[arg-type]
+def test_the_found_one_comes_first_and_everything_simple_stands_beside_it() -> None:
+    rows = contestants(_SPACE, _FOUND, _scorer())
     assert rows[0] == Contestant("found", "found", _FOUND)
     assert _of(rows, "modality") == {
         "image": _alone(2, Choice("carry", ("image@2",))),
@@ -75,11 +71,11 @@ def test_the_found_one_comes_first_and_everything_simple_stands_beside_it(baseli
     counts = Counter(row.kind for row in rows)
     operations = counts.pop("operation")
     assert counts == {"found": 1, "modality": 2, "sum": 1, "late": 1, "early": 1, "random": 1}
-    assert operations == (PROMISING if baselines == "quick" else len(_OPERATIONS))
+    assert operations == len(_OPERATIONS)
 
 
-def test_full_takes_every_operation_at_its_own_best_depth() -> None:
-    rows = contestants(_SPACE, _FOUND, _scorer(), "full")
+def test_every_operation_is_there_at_its_own_best_depth() -> None:
+    rows = contestants(_SPACE, _FOUND, _scorer())
     assert _of(rows, "operation") == {
         "additive": _pair("additive", 2),
         "multiplicative": _pair("multiplicative", 0),
@@ -89,32 +85,14 @@ def test_full_takes_every_operation_at_its_own_best_depth() -> None:
     }
 
 
-def test_quick_takes_the_three_most_promising_operations_at_the_depth_of_the_best() -> None:
-    rows = contestants(_SPACE, _FOUND, _scorer(), "quick")
-    found = _of(rows, "operation")
-    assert found == {
-        "mlp": _pair("mlp", 1),
-        "multiplicative": _pair("multiplicative", 1),
-        "modality_shift": _pair("modality_shift", 1, turned=True),
-    }
-    assert list(found) == ["mlp", "multiplicative", "modality_shift"]  # the most promising first
-
-
 def test_without_a_supernet_deeper_is_taken_for_better() -> None:
-    full = _of(contestants(_SPACE, _FOUND, None, "full"), "operation")
+    full = _of(contestants(_SPACE, _FOUND, None), "operation")
     assert full == {name: _pair(name, 2) for name in _OPERATIONS}
-    quick = _of(contestants(_SPACE, _FOUND, None, "quick"), "operation")
-    assert quick == {name: _pair(name, 2) for name in _OPERATIONS[:PROMISING]}
-
-
-def test_an_unknown_extent_is_refused() -> None:
-    with pytest.raises(UserError, match="baselines must be quick or full, got 'all'"):
-        contestants(_SPACE, _FOUND, None, "all")  # type: ignore[arg-type]
 
 
 def test_every_modality_is_judged_alone_however_many_there_are() -> None:
     space = layerwise({"image": 2, "sound": 1, "touch": 3}, operations=["mlp"])
-    rows = contestants(space, next(iter(space.enumerate())), None, "full")
+    rows = contestants(space, next(iter(space.enumerate())), None)
     assert {name: one.modalities() for name, one in _of(rows, "modality").items() if one} == {
         "image": ("image",),
         "sound": ("sound",),
@@ -130,7 +108,7 @@ def test_a_real_supernet_has_an_opinion_of_every_operation_and_none_of_the_test_
     for poisoned in (False, True):
         problem = tiny_problem(data=tiny_data(poisoned_test=poisoned))
         scorer = PathScorer(problem.make_network(), "classification", problem.architecture, CPU)
-        chosen.append(contestants(space, next(iter(space.enumerate())), scorer, "full"))
+        chosen.append(contestants(space, next(iter(space.enumerate())), scorer))
     assert chosen[0] == chosen[1]
     assert set(_of(chosen[0], "operation")) == {"additive", "multiplicative"}
 

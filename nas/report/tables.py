@@ -19,7 +19,10 @@ from nas.statistics import Interval
 MAX_CURVES = 60
 """In one panel; of more the first are drawn."""
 
-KIND_ORDER = ("found", "refit", "ensemble", "static", "modality", "sum", "late", "early", "operation", "random")
+KIND_ORDER = (
+    *("found", "refit", "ensemble", "static", "proposal"),
+    *("modality", "sum", "late", "early", "operation", "random"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Row:
         difference: How much better the found architecture is than this row, paired by seed, whether or not a higher
             score is the better one; or None.
         architecture_score: On the architecture split, by which rows may be chosen; NaN if unknown.
+        separate: Whether its weights come from networks that were trained on one modality each.
         pareto: Whether no other row is both at least as good and at most as costly, and better in one of the two.
     """
 
@@ -51,6 +55,7 @@ class Row:
     train_seconds: float
     difference: Interval | None
     architecture_score: float
+    separate: bool = False
     pareto: bool = False
 
 
@@ -122,6 +127,7 @@ def row_of(values: Mapping[str, Any]) -> Row:
         train_seconds=number(values.get("train_seconds")),
         difference=difference_of(values.get("difference")),
         architecture_score=number(values.get("architecture_score")),
+        separate=values.get("separate") is True,
     )
 
 

@@ -187,7 +187,7 @@ class _Board:
             return f"{row.name} alone"
         if row.kind == "refit":
             return "the found network trained on both splits"
-        if row.kind in ("sum", "ensemble"):
+        if row.kind in ("sum", "ensemble", "proposal"):
             return f"the {row.name}"
         if row.kind == "static":
             return f"the same network without a {self.decider}"
@@ -201,7 +201,9 @@ class _Board:
 
     def how(self, entry: _Entry) -> str:
         """When and how a row fuses, as an instruction."""
-        if entry.row.kind == "sum":  # late fusion by its architecture, but its parts are trained alone
+        if (
+            entry.row.separate or entry.row.kind == "sum"
+        ):  # late fusion by its architecture, but its parts are trained alone
             return "add the answers of the networks of one modality each"
         if entry.architecture is None:
             return f"use {self.label(entry)}"

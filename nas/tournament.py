@@ -1,0 +1,298 @@
+"""The tournament: what the search proposes and what a practitioner would try compete for being the answer.
+
+All are trained from scratch under the same conditions, and the architecture split judges; the test split is not read.
+For the first seed everything enters: what was read out of the supernet, its best paths, and the references at every
+tap. What does well there is trained for the other seeds too. These trainings are the leaderboard's own, so that the
+tournament costs hardly more than the leaderboard does. Random search is a control and cannot win.
+
+Early rejection after one round is successive halving with a single cut (Jamieson and Talwalkar 2016, "Non-stochastic
+Best Arm Identification and Hyperparameter Optimization").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm
+from torch import Tensor
+
+from nas.architecture import Architecture, Choice
+from nas.baselines import PROMISING, Baselines, Contestant
+from nas.candidates import Candidates
+from nas.data.fusion_data import Task
+from nas.metrics import constant_outputs, higher_is_better
+from nas.preparation import Setup
+from nas.retrain import Entry
+from nas.space import SearchSpace
+from nas.statistics import sample_statistics
+from nas.summed import cross_fitted
+
+Preference = Literal["accuracy", "simplicity"]
+
+PREFERENCES: tuple[Preference, ...] = ("accuracy", "simplicity")
+
+PROPOSALS = 3
+"""How many of the supernet's best paths are trained for the first seed."""
+
+FAVOURITE = "favourite of the supernet"
+
+DEPOSED = "choice of the supernet"
+
+CHANCE = 0.01
+"""How likely it may be that any row at all seems better than a constant by chance, where nothing was found."""
+
+SURPRISE: Mapping[Task, str] = {"classification": "log_loss", "multilabel": "log_loss", "regression": "rmse"}
+"""The metric that tells what answers hide: how sure they are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crowned:
+    """What a tournament came to.
+
+    Attributes:
+        entries: Per seed the leaderboard's rows, the winner first as the one that was found.
+        told: The part of the summary that tells about it.
+    """
+
+    entries: list[list[Entry]]
+    told: Mapping[str, Any]
+
+
+def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candidates | None) -> list[Contestant]:
+    """All that is trained for the first seed: the leaderboard's rows and what may stand in their place.
+
+    Args:
+        space: That was searched.
+        rows: See `nas.baselines.contestants`.
+        candidates: What the supernet thinks of its paths; None for a search without one.
+    """
+    favourites = [] if candidates is None else _favourites(space, rows[0].architecture, candidates)
+    pool = []
+    for row in rows:
+        pool.append(row)
+        if row.kind in ("modality", "late"):
+            pool += [
+                Contestant(f"{row.name} at depth {number}", row.kind, one, instead_of=row.name)
+                for number, one in _at_other_taps(space, row.architecture)
+            ]
+        if row.kind == "found":
+            pool += [
+                Contestant(
+                    FAVOURITE if number == 1 else f"{FAVOURITE} {number}",
+                    "proposal",
+                    one,
+                    instead_of=FAVOURITE if number > 1 else "",
+                )
+                for number, one in enumerate(favourites, start=1)
+            ]
+    return pool
+
+
+def _favourites(space: SearchSpace, found: Architecture | None, candidates: Candidates) -> list[Architecture]:
+    order = candidates.losses.mean(dim=1).argsort(stable=True).tolist()
+    best = [space.at(tuple(candidates.indices[row].tolist())) for row in order[: PROPOSALS + 1]]
+    return [one for one in best if one != found][:PROPOSALS]
+
+
+def _at_other_taps(space: SearchSpace, architecture: Architecture | None) -> list[tuple[int, Architecture]]:
+    """The same at every other node, at the taps that this node reads of the same modalities."""
+    assert architecture is not None
+    ((own, choice),) = ((name, one) for name, one in architecture.choices if one.inputs)
+    found = []
+    for number, node in enumerate(space.nodes):
+        taps = {tap.split("@")[0]: tap for tap in node.sources() if "@" in tap}
+        inputs = tuple(taps.get(modality, "") for modality in choice.modalities)
+        if node.name != own and all(inputs) and inputs != choice.inputs:
+            moved = Choice(choice.operation, inputs)
+            choices = tuple((name, moved if name == node.name else Choice("none")) for name, _ in architecture.choices)
+            found.append((number, replace(architecture, choices=choices)))
+    seen: dict[Choice, tuple[int, Architecture]] = {}
+    for number, one in found:  # a modality of few taps is read at the same one by several nodes
+        seen.setdefault(one.choices[number][1], (number, one))
+    return list(seen.values())
+
+
+@dataclass(frozen=True)
+class Tournament:
+    """How the winner is chosen, and who stays.
+
+    Attributes:
+        prefer: `accuracy` or `simplicity`, see `crown`.
+        baselines: `quick` keeps the best few operations after the first seed, `full` all.
+    """
+
+    prefer: Preference
+    baselines: Baselines
+
+    def after_the_first_seed(self, setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
+        """See the function of this name."""
+        return after_the_first_seed(setup, entries, self.baselines)
+
+    def crown(self, setup: Setup, entries: Sequence[Sequence[Entry]]) -> Crowned:
+        """See the function of this name."""
+        return crown(setup, entries, self.prefer)
+
+
+def after_the_first_seed(setup: Setup, entries: Sequence[Entry], baselines: Baselines) -> list[Entry]:
+    """The entries that go on to the other seeds: of those that stand for one row the best, and the best operations.
+
+    Args:
+        setup: Of the run.
+        entries: Of the first seed, as many as there are `entrants`.
+        baselines: `quick` keeps the best few operations, `full` all.
+    """
+    merit = _Evidence(setup, [[one] for one in entries]).merits()
+    best: dict[str, int] = {}
+    for number, entry in enumerate(entries):
+        name = entry.contestant.instead_of or entry.contestant.name
+        if name not in best or merit[number] > merit[best[name]]:
+            best[name] = number
+    operations = [number for number in best.values() if entries[number].contestant.kind == "operation"]
+    if baselines == "quick":
+        kept = sorted(operations, key=lambda number: -merit[number])[:PROMISING]
+        operations = [number for number in operations if number not in kept]
+        best = {name: number for name, number in best.items() if number not in operations}
+    return [
+        replace(entries[number], contestant=replace(entries[number].contestant, name=name, instead_of=""))
+        for name, number in best.items()
+    ]
+
+
+def crown(setup: Setup, entries: Sequence[Sequence[Entry]], prefer: Preference) -> Crowned:
+    """Chooses what is found among all rows that the space offers, by the architecture split.
+
+    `accuracy` takes the row with the best evidence. `simplicity` takes, of all rows within one standard error of that
+    one, the simplest (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3): the fewest
+    modalities, then active nodes, then the lowest interaction order, then the fewest parameters.
+    Where nothing was read out of the supernet, a row has to be measurably better than a constant to win.
+
+    What decides per sample is left as it is.
+
+    Args:
+        setup: Of the run.
+        entries: Per seed the rows in the same order, what was read out first.
+        prefer: See above.
+    """
+    first = entries[0]
+    rows = list(zip(*entries, strict=True))
+    if first[0].architecture.gating is not None:
+        return Crowned(entries=[list(some) for some in entries], told={})
+    eligible = [
+        number
+        for number, entry in enumerate(first)
+        if entry.contestant.kind != "random" and (not number or setup.space.offers(entry.architecture))
+    ]
+    evidence = _Evidence(setup, [list(row) for row in rows])
+    if not first[0].architecture.taps():
+        tried = len(eligible)
+        eligible = [number for number in eligible if evidence.beats_a_constant(number, tried)] or [0]
+    merits = evidence.merits()
+    winner = max(eligible, key=lambda number: (merits[number], -number))
+    if prefer == "simplicity":
+        near = [number for number in eligible if evidence.behind(number, winner) <= 1]
+        winner = min(near, key=lambda number: _complexity(setup.space, first[number]))
+    told = {
+        "prefer": prefer,
+        "proposed": first[0].architecture.to_dict(),
+        "winner": first[winner].contestant.name,
+        "behind": {first[number].contestant.name: evidence.behind(number, winner) for number in eligible},
+    }
+    if winner == 0:
+        return Crowned(entries=[list(some) for some in entries], told=told)
+    found = replace(first[winner].contestant, name="found", kind="found")
+    deposed = replace(first[0].contestant, name=DEPOSED, kind="proposal")
+    named = [
+        [replace(some[winner], contestant=found), replace(some[0], contestant=deposed), *some[1:]] for some in entries
+    ]
+    if first[winner].contestant.kind == "proposal":  # it is what was found, and no row to compare that with
+        named = [[*some[: winner + 1], *some[winner + 2 :]] for some in named]
+    return Crowned(entries=named, told=told)
+
+
+def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:
+    architecture = entry.architecture
+    return (
+        len(architecture.modalities()),
+        sum(bool(choice.inputs) for _, choice in architecture.choices),
+        space.interaction_order(architecture),
+        sum(parameter.numel() for parameter in entry.network.parameters()),
+    )
+
+
+class _Evidence:
+    """What the architecture split says of every row: its score, and how surprised calibrated answers are there.
+
+    Both count alike: a better loss that answers no better buys nothing, and a better score that the loss knows nothing
+    of is luck. Answers are calibrated by one temperature, cross-fitted, for what is trained differently is not equally
+    sure of itself (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+
+    Args:
+        setup: Of the run.
+        rows: Of every row the entries of all seeds.
+    """
+
+    def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
+        self.task = setup.data.task
+        self.metrics = (setup.metric, SURPRISE[self.task])
+        splits, targets = setup.data.splits, setup.data.targets
+        self.targets = targets[splits["architecture"]]
+        fitted_on = torch.from_numpy(targets[splits["weights"]])
+        self.constant = constant_outputs(self.task, torch.from_numpy(self.targets), fitted_on)
+        self.terms = np.stack([np.stack([self._terms(one.held_out) for one in row], axis=1) for row in rows])
+
+    def _terms(self, outputs: Tensor) -> NDArray[np.float64]:
+        """What each sample adds to each metric, higher is better, (metrics, n)."""
+        targets = torch.from_numpy(self.targets)
+        calibrated = cross_fitted(self.task, outputs[None], targets, self.constant[0])
+        return np.stack(
+            [_terms(metric, one, self.targets) for metric, one in zip(self.metrics, (outputs, calibrated), strict=True)]
+        )
+
+    def merits(self) -> list[float]:
+        """How good each row is: its mean score and loss, each in units of a typical standard error."""
+        means = self.terms.mean(axis=(2, 3))  # (rows, metrics)
+        units = [
+            np.median([_error(self.terms[number, metric] - self.terms[best, metric]) for number in range(len(means))])
+            for metric, best in enumerate(means.argmax(axis=0))
+        ]
+        merits: list[float] = (means / np.maximum(units, 1e-12)).mean(axis=1).tolist()
+        return merits
+
+    def behind(self, one: int, other: int) -> float:
+        """How many paired standard errors a row lies behind another, the mean of score and loss."""
+        return float(np.mean([_lead(lead) for lead in self.terms[other] - self.terms[one]]))
+
+    def beats_a_constant(self, row: int, rows: int) -> bool:
+        """Whether a row is better than the best constant answer in either, however many rows were tried."""
+        leads = self.terms[row] - self._terms(self.constant)[:, None]
+        return max(map(_lead, leads)) > float(norm.isf(CHANCE / (len(leads) * rows)))
+
+
+def _lead(differences: NDArray[np.float64]) -> float:
+    """The mean of (seeds, samples) in standard errors; 0 where all are the same."""
+    return float(differences.mean() / max(_error(differences), 1e-12))
+
+
+def _error(differences: NDArray[np.float64]) -> float:
+    """The standard error of a mean over seeds and samples, for both."""
+    seeds, samples = differences.shape
+    variance = differences.mean(axis=0).var() / samples
+    if seeds > 1:
+        variance += differences.mean(axis=1).var(ddof=1) / seeds
+    return float(variance**0.5)
+
+
+def _terms(metric: str, outputs: Tensor, targets: NDArray[np.generic]) -> NDArray[np.float64]:
+    """What each sample adds to a metric, higher is better; the mean is the metric, exactly or to first order, (n,)."""
+    over, under = sample_statistics(metric, outputs.numpy(), targets).T
+    total = over.sum() / max(under.sum(), 1e-300)
+    terms: NDArray[np.float64] = total + (over - total * under) / max(under.mean(), 1e-300)
+    return terms if higher_is_better(metric) else -terms
+
+
+__all__ = ["PREFERENCES", "Crowned", "Preference", "Tournament", "entrants"]
