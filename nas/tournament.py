@@ -11,6 +11,7 @@ Best Arm Identification and Hyperparameter Optimization").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -119,99 +120,90 @@ def _at_other_taps(space: SearchSpace, architecture: Architecture | None) -> lis
 
 @dataclass(frozen=True)
 class Tournament:
-    """How the winner is chosen, and who stays.
+    """Who stays after the first seed, and who wins.
 
     Attributes:
         prefer: `accuracy` or `simplicity`, see `crown`.
-        baselines: `quick` keeps the best few operations after the first seed, `full` all.
-    """
-
-    prefer: Preference
-    baselines: Baselines
-
-    def after_the_first_seed(self, setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
-        """See the function of this name."""
-        return after_the_first_seed(setup, entries, self.baselines)
-
-    def crown(self, setup: Setup, entries: Sequence[Sequence[Entry]]) -> Crowned:
-        """See the function of this name."""
-        return crown(setup, entries, self.prefer)
-
-
-def after_the_first_seed(setup: Setup, entries: Sequence[Entry], baselines: Baselines) -> list[Entry]:
-    """The entries that go on to the other seeds: of those that stand for one row the best, and the best operations.
-
-    Args:
-        setup: Of the run.
-        entries: Of the first seed, as many as there are `entrants`.
         baselines: `quick` keeps the best few operations, `full` all.
     """
-    merit = _Evidence(setup, [[one] for one in entries]).merits()
-    best: dict[str, int] = {}
-    for number, entry in enumerate(entries):
-        name = entry.contestant.instead_of or entry.contestant.name
-        if name not in best or merit[number] > merit[best[name]]:
-            best[name] = number
-    operations = [number for number in best.values() if entries[number].contestant.kind == "operation"]
-    if baselines == "quick":
-        kept = sorted(operations, key=lambda number: -merit[number])[:PROMISING]
-        operations = [number for number in operations if number not in kept]
-        best = {name: number for name, number in best.items() if number not in operations}
-    return [
-        replace(entries[number], contestant=replace(entries[number].contestant, name=name, instead_of=""))
-        for name, number in best.items()
-    ]
 
+    prefer: Preference = "accuracy"
+    baselines: Baselines = "quick"
 
-def crown(setup: Setup, entries: Sequence[Sequence[Entry]], prefer: Preference) -> Crowned:
-    """Chooses what is found among all rows that the space offers, by the architecture split.
+    def after_the_first_seed(self, setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
+        """The entries that go on to the other seeds: of those that stand for one row the best, and the best operations.
 
-    `accuracy` takes the row with the best evidence. `simplicity` takes, of all rows within one standard error of that
-    one, the simplest (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3): the fewest
-    modalities, then active nodes, then the lowest interaction order, then the fewest parameters.
-    Where nothing was read out of the supernet, a row has to be measurably better than a constant to win.
+        Args:
+            setup: Of the run.
+            entries: Of the first seed, as many as there are `entrants`.
+        """
+        told = [number for number, entry in enumerate(entries) if len(entry.held_out)]
+        merits = _Evidence(setup, [[entries[number]] for number in told]).merits()
+        merit = {**dict.fromkeys(range(len(entries)), math.inf), **dict(zip(told, merits, strict=True))}
+        best: dict[str, int] = {}
+        for number, entry in enumerate(entries):
+            name = entry.contestant.instead_of or entry.contestant.name
+            if name not in best or merit[number] > merit[best[name]]:
+                best[name] = number
+        operations = [number for number in best.values() if entries[number].contestant.kind == "operation"]
+        if self.baselines == "quick":
+            kept = sorted(operations, key=lambda number: -merit[number])[:PROMISING]
+            operations = [number for number in operations if number not in kept]
+            best = {name: number for name, number in best.items() if number not in operations}
+        return [
+            replace(entries[number], contestant=replace(entries[number].contestant, name=name, instead_of=""))
+            for name, number in best.items()
+        ]
 
-    What decides per sample is left as it is.
+    def crown(self, setup: Setup, entries: Sequence[Sequence[Entry]]) -> Crowned:
+        """Chooses what is found among all rows that the space offers, by the architecture split.
 
-    Args:
-        setup: Of the run.
-        entries: Per seed the rows in the same order, what was read out first.
-        prefer: See above.
-    """
-    first = entries[0]
-    rows = list(zip(*entries, strict=True))
-    if first[0].architecture.gating is not None:
-        return Crowned(entries=[list(some) for some in entries], told={})
-    eligible = [
-        number
-        for number, entry in enumerate(first)
-        if entry.contestant.kind != "random" and (not number or setup.space.offers(entry.architecture))
-    ]
-    evidence = _Evidence(setup, [list(row) for row in rows])
-    if not first[0].architecture.taps():
-        tried = len(eligible)
-        eligible = [number for number in eligible if evidence.beats_a_constant(number, tried)] or [0]
-    merits = evidence.merits()
-    winner = max(eligible, key=lambda number: (merits[number], -number))
-    if prefer == "simplicity":
-        near = [number for number in eligible if evidence.behind(number, winner) <= 1]
-        winner = min(near, key=lambda number: _complexity(setup.space, first[number]))
-    told = {
-        "prefer": prefer,
-        "proposed": first[0].architecture.to_dict(),
-        "winner": first[winner].contestant.name,
-        "behind": {first[number].contestant.name: evidence.behind(number, winner) for number in eligible},
-    }
-    if winner == 0:
-        return Crowned(entries=[list(some) for some in entries], told=told)
-    found = replace(first[winner].contestant, name="found", kind="found")
-    deposed = replace(first[0].contestant, name=DEPOSED, kind="proposal")
-    named = [
-        [replace(some[winner], contestant=found), replace(some[0], contestant=deposed), *some[1:]] for some in entries
-    ]
-    if first[winner].contestant.kind == "proposal":  # it is what was found, and no row to compare that with
-        named = [[*some[: winner + 1], *some[winner + 2 :]] for some in named]
-    return Crowned(entries=named, told=told)
+        `accuracy` takes the row with the best evidence. `simplicity` takes, of all rows within one standard error of
+        that one, the simplest (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3): the fewest
+        modalities, then active nodes, then the lowest interaction order, then the fewest parameters.
+        Where nothing was read out of the supernet, a row has to be measurably better than a constant to win.
+
+        What decides per sample is left as it is.
+
+        Args:
+            setup: Of the run.
+            entries: Per seed the rows in the same order, what was read out first.
+        """
+        first = entries[0]
+        rows = list(zip(*entries, strict=True))
+        if first[0].architecture.gating is not None:
+            return Crowned(entries=[list(some) for some in entries], told={})
+        eligible = [
+            number
+            for number, entry in enumerate(first)
+            if entry.contestant.kind != "random" and (not number or setup.space.offers(entry.architecture))
+        ]
+        evidence = _Evidence(setup, [list(row) for row in rows])
+        if not first[0].architecture.taps():
+            tried = len(eligible)
+            eligible = [number for number in eligible if evidence.beats_a_constant(number, tried)] or [0]
+        merits = evidence.merits()
+        winner = max(eligible, key=lambda number: (merits[number], -number))
+        if self.prefer == "simplicity":
+            near = [number for number in eligible if evidence.behind(number, winner) <= 1]
+            winner = min(near, key=lambda number: _complexity(setup.space, first[number]))
+        told = {
+            "prefer": self.prefer,
+            "proposed": first[0].architecture.to_dict(),
+            "winner": first[winner].contestant.name,
+            "behind": {first[number].contestant.name: evidence.behind(number, winner) for number in eligible},
+        }
+        if winner == 0:
+            return Crowned(entries=[list(some) for some in entries], told=told)
+        found = replace(first[winner].contestant, name="found", kind="found")
+        deposed = replace(first[0].contestant, name=DEPOSED, kind="proposal")
+        named = [
+            [replace(some[winner], contestant=found), replace(some[0], contestant=deposed), *some[1:]]
+            for some in entries
+        ]
+        if first[winner].contestant.kind == "proposal":  # it is what was found, and no row to compare that with
+            named = [[*some[: winner + 1], *some[winner + 2 :]] for some in named]
+        return Crowned(entries=named, told=told)
 
 
 def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:

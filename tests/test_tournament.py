@@ -1,0 +1,258 @@
+"""Who enters the tournament, who stays after the first seed, and who wins: by the architecture split alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nas.architecture import Architecture, Choice
+from nas.baselines import Contestant, RowKind, contestants
+from nas.candidates import Candidates
+from nas.data.fusion_data import FusionData
+from nas.graph import FusionNetwork
+from nas.metrics import score
+from nas.preparation import Setup
+from nas.retrain import Entry
+from nas.search import make_space
+from nas.tournament import DEPOSED, FAVOURITE, Crowned, Tournament, entrants
+from nas.training import TrainingConfig
+from search_spaces import layerwise
+from tests.helpers import CPU
+from tests.tiny_runs import as_data, tiny_arrays, tiny_search
+
+_SPACE = layerwise({"image": 3, "sound": 3}, operations=["additive", "multiplicative"])
+_NOTHING = next(iter(_SPACE.enumerate()))
+_REFERENCES = {(one.name, one.kind): one.architecture for one in _SPACE.references}
+
+
+def _data(count: int = 600) -> FusionData:
+    generator = np.random.default_rng(0)
+    arrays: dict[str, Any] = {name: generator.normal(size=(count, 2)) for name in ("image", "sound")}
+    arrays["label"] = generator.integers(0, 2, size=count)
+    arrays["split"] = np.arange(count) % 3
+    return as_data(arrays)
+
+
+_DATA = _data()
+
+
+def _setup(data: FusionData = _DATA, metric: str = "") -> Setup:
+    return Setup(data=data, space=_SPACE, training=TrainingConfig(metric=metric), device=CPU)
+
+
+def _answers(right: float, seed: int, *, sure: float = 2.0, data: FusionData = _DATA) -> Tensor:
+    """Logits for the architecture split, of which a share is right."""
+    targets = torch.from_numpy(data.targets[data.splits["architecture"]])
+    generator = torch.Generator().manual_seed(seed)
+    hit = torch.rand(len(targets), generator=generator) < right
+    said = torch.where(hit, targets, 1 - targets)
+    return sure * (2 * torch.nn.functional.one_hot(said, 2).float() - 1)
+
+
+def _entry(name: str, kind: RowKind, architecture: Architecture, held_out: Tensor, **more: object) -> Entry:
+    targets = _DATA.targets[_DATA.splits["architecture"]]
+    return Entry(
+        contestant=Contestant(name, kind, None if kind == "random" else architecture, **more),  # type: ignore[arg-type]
+        seed=0,
+        architecture=architecture,
+        network=cast(FusionNetwork, torch.nn.Linear(1, 1)),
+        architecture_score=score("accuracy", held_out.numpy(), targets),
+        held_out=held_out,
+        train_seconds=1.0,
+        full_length_seconds=1.0,
+    )
+
+
+def _crown(*rows: tuple[str, RowKind, Architecture, float], prefer: str = "accuracy", seeds: int = 3) -> Crowned:
+    """Rows with the share of held-out samples that each has right."""
+    entries = [
+        [
+            _entry(name, kind, architecture, _answers(right, 100 * number + seed))
+            for number, (name, kind, architecture, right) in enumerate(rows)
+        ]
+        for seed in range(seeds)
+    ]
+    return Tournament(prefer=prefer).crown(_setup(), entries)  # type: ignore[arg-type]
+
+
+_LATE = _REFERENCES["late fusion", "late"]
+_IMAGE = _REFERENCES["image", "modality"]
+_EARLY = _REFERENCES["early fusion", "early"]
+_TIMES = next(one.architecture for one in _SPACE.references if one.name == "multiplicative")
+
+
+def _names(crowned: Crowned) -> list[tuple[str, str]]:
+    return [(one.contestant.name, one.contestant.kind) for one in crowned.entries[0]]
+
+
+def test_a_better_row_takes_the_place_of_what_the_supernet_chose() -> None:
+    crowned = _crown(("found", "found", _TIMES, 0.7), ("late fusion", "late", _LATE, 0.9))
+    assert _names(crowned) == [("found", "found"), (DEPOSED, "proposal"), ("late fusion", "late")]
+    assert crowned.entries[0][0].architecture == _LATE
+    assert crowned.entries[0][1].architecture == _TIMES
+    assert crowned.told["winner"] == "late fusion"
+    assert crowned.told["proposed"] == _TIMES.to_dict()
+    assert crowned.told["behind"]["late fusion"] == 0
+    assert crowned.told["behind"]["found"] > 3
+
+
+def test_what_the_supernet_chose_stays_if_nothing_is_better() -> None:
+    crowned = _crown(("found", "found", _TIMES, 0.9), ("late fusion", "late", _LATE, 0.7))
+    assert _names(crowned) == [("found", "found"), ("late fusion", "late")]
+    assert crowned.told["winner"] == "found"
+
+
+def test_equals_stay_as_the_supernet_has_them() -> None:
+    same = _answers(0.8, 0)
+    entries = [[_entry("found", "found", _LATE, same), _entry("late fusion", "late", _LATE, same)]]
+    assert Tournament().crown(_setup(), entries).told["winner"] == "found"
+
+
+def test_a_favourite_that_wins_has_no_row_beside_the_found_one() -> None:
+    crowned = _crown(
+        ("found", "found", _LATE, 0.7), (FAVOURITE, "proposal", _TIMES, 0.9), ("image", "modality", _IMAGE, 0.6)
+    )
+    assert _names(crowned) == [("found", "found"), (DEPOSED, "proposal"), ("image", "modality")]
+
+
+def test_random_search_and_what_the_space_does_not_offer_cannot_win() -> None:
+    crowned = _crown(
+        ("found", "found", _LATE, 0.7),
+        ("early fusion", "early", _EARLY, 0.99),  # by mlp, which was not asked for
+        ("random search", "random", _TIMES, 0.99),
+    )
+    assert crowned.told["winner"] == "found"
+    assert set(crowned.told["behind"]) == {"found"}
+
+
+def test_the_simplest_of_equals_wins_if_that_is_preferred() -> None:
+    rows: list[tuple[str, RowKind, Architecture, float]] = [
+        ("found", "found", _TIMES, 0.81),
+        ("late fusion", "late", _LATE, 0.805),
+        ("image", "modality", _IMAGE, 0.8),
+    ]
+    crowned = _crown(*rows, prefer="simplicity")
+    assert crowned.told["winner"] == "image"
+    worse = _crown(*rows[:2], ("image", "modality", _IMAGE, 0.6), prefer="simplicity")
+    assert worse.told["winner"] == "late fusion"
+
+
+def test_nothing_stays_nothing_where_others_are_as_good_as_chance() -> None:
+    wins = [
+        Tournament()
+        .crown(
+            _setup(),
+            [
+                [_entry("found", "found", _NOTHING, torch.zeros(200, 2))]
+                + [_entry(f"row {n}", "operation", _TIMES, _answers(0.5, 1000 * trial + n)) for n in range(12)]
+            ],
+        )
+        .told["winner"]
+        for trial in range(15)
+    ]
+    assert wins.count("found") >= 14  # one in a hundred is wrong by chance
+
+
+def test_nothing_gives_way_to_what_measurably_beats_a_constant() -> None:
+    crowned = _crown(("found", "found", _NOTHING, 0.5), ("late fusion", "late", _LATE, 0.7), seeds=1)
+    assert crowned.told["winner"] == "late fusion"
+
+
+def test_who_is_too_sure_of_itself_is_not_held_to_be_worse_for_that() -> None:
+    boasting, modest = _answers(0.85, 0, sure=30.0), _answers(0.8, 1, sure=1.0)
+    entries = [[_entry("found", "found", _TIMES, modest), _entry("late fusion", "late", _LATE, boasting)]]
+    assert Tournament().crown(_setup(), entries).told["winner"] == "late fusion"
+
+
+def test_the_metric_that_is_asked_for_counts() -> None:
+    """One ranks perfectly with a bad threshold, the other is right more often."""
+    targets = torch.from_numpy(_DATA.targets[_DATA.splits["architecture"]]).float()
+    ranks = torch.stack([torch.full_like(targets, 5.0), targets], dim=1)
+    right = _answers(0.8, 1)
+    entries = [[_entry("found", "found", _TIMES, right), _entry("late fusion", "late", _LATE, ranks)]]
+    assert Tournament().crown(_setup(metric="auroc"), entries).told["winner"] == "late fusion"
+
+
+def test_what_decides_per_sample_is_left_as_it_is() -> None:
+    gated = Architecture.gated([_IMAGE, _LATE], ["image@0"])
+    entries = [
+        [
+            replace(_entry("found", "found", gated, _answers(0.5, 0)), held_out=torch.empty(0)),
+            _entry("late fusion", "late", _LATE, _answers(0.9, 0)),
+            _entry("image", "modality", _IMAGE, _answers(0.7, 0)),
+        ]
+    ]
+    stayed = Tournament().after_the_first_seed(_setup(), entries[0])
+    assert [one.contestant.name for one in stayed] == ["found", "late fusion", "image"]
+    assert Tournament().crown(_setup(), entries).told == {}
+
+
+def test_single_modalities_and_late_fusion_enter_at_every_tap() -> None:
+    pool = entrants(_SPACE, contestants(_SPACE, _LATE, None), None)
+    image = [row for row in pool if "image" in (row.name, row.instead_of)]
+    assert [row.name for row in image] == ["image", "image at depth 0", "image at depth 1"]
+    assert {row.architecture["fusion1"] for row in image if row.architecture} == {
+        Choice("none"),
+        Choice("carry", ("image@1",)),
+    }
+    late = [row for row in pool if row.kind == "late"]
+    assert [row.architecture and row.architecture.taps() for row in late] == [
+        ("image@2", "sound@2"),
+        ("image@0", "sound@0"),
+        ("image@1", "sound@1"),
+    ]
+    assert all(row.instead_of == "late fusion" for row in late[1:])
+
+
+def test_a_tap_that_several_nodes_read_enters_once() -> None:
+    space = layerwise({"image": 3, "sound": 1})
+    pool = entrants(space, contestants(space, _LATE, None), None)
+    assert [row.name for row in pool if "sound" in (row.name, row.instead_of)] == ["sound"]
+
+
+def test_the_best_paths_of_the_supernet_enter_but_for_the_one_that_was_read_out() -> None:
+    paths = [_LATE, _TIMES, _IMAGE, _NOTHING]
+    candidates = Candidates(
+        np.array([_SPACE.index(one) for one in paths]), torch.tensor([[0.1], [0.2], [0.3], [0.4]]).expand(-1, 5)
+    )
+    pool = entrants(_SPACE, contestants(_SPACE, _LATE, None), candidates)
+    proposals = [row for row in pool if row.kind == "proposal"]
+    assert [row.architecture for row in proposals] == [_TIMES, _IMAGE, _NOTHING]
+    assert {row.instead_of or row.name for row in proposals} == {FAVOURITE}
+
+
+def test_of_those_that_stand_for_one_row_the_best_goes_on_and_so_do_the_best_operations() -> None:
+    names = ["a", "b", "c", "d", "e"]
+    entries = [
+        _entry("found", "found", _LATE, _answers(0.7, 0)),
+        _entry("image", "modality", _IMAGE, _answers(0.6, 1)),
+        _entry("image at depth 0", "modality", _TIMES, _answers(0.9, 2), instead_of="image"),
+        *(_entry(name, "operation", _TIMES, _answers(0.5 + 0.08 * n, 3 + n)) for n, name in enumerate(names)),
+        _entry("random search", "random", _TIMES, _answers(0.5, 9)),
+    ]
+    stayed = Tournament().after_the_first_seed(_setup(), entries)
+    told = [(one.contestant.name, one.architecture) for one in stayed if one.contestant.kind != "operation"]
+    assert told == [("found", _LATE), ("image", _TIMES), ("random search", _TIMES)]
+    assert [one.contestant.name for one in stayed if one.contestant.kind == "operation"] == ["c", "d", "e"]
+    assert all(not one.contestant.instead_of for one in stayed)
+    everything = Tournament(baselines="full").after_the_first_seed(_setup(), entries)
+    assert [one.contestant.name for one in everything if one.contestant.kind == "operation"] == names
+
+
+@pytest.mark.parametrize("prefer", ["accuracy", "simplicity"])
+def test_a_search_finds_what_won_and_all_its_parts_agree(prefer: str) -> None:
+    result = tiny_search(as_data(tiny_arrays()), prefer=prefer, seeds=2)
+    told, board = result.summary["tournament"], result.summary["leaderboard"]
+    assert told["prefer"] == prefer
+    assert board[0]["architecture"] == result.summary["architecture"] == result.architecture.to_dict()
+    for row in [row for row in board[1:] if row["name"] == told["winner"]]:  # none if it is one of the supernet's paths
+        assert (row["architecture"], row["separate"]) == (board[0]["architecture"], board[0]["separate"])
+        assert row["difference"]["mean"] == 0
+    space = make_space("layerwise", as_data(tiny_arrays()))
+    for node, summary in zip(space.nodes, result.summary["nodes"], strict=True):
+        assert node.choices[summary["chosen"]] == result.architecture[node.name]
