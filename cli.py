@@ -104,7 +104,8 @@ def search(
         str, typer.Option(help="What wins on held-out samples: the best (accuracy), or the simplest about as good.")
     ] = "accuracy",
     preset: Annotated[
-        str, typer.Option(help="Several options at once: best trains longer for accuracy; see `fusenas list`.")
+        str,
+        typer.Option(help="Several options at once: best trains longer, quick is a first look; see `fusenas list`."),
     ] = "default",
     metric: Annotated[
         str, typer.Option(help="What to judge by, such as balanced_accuracy, auroc or rmse; see `fusenas list`.")
@@ -113,8 +114,13 @@ def search(
         str, typer.Option(help="balanced lets rare classes count more while networks are trained; or none.")
     ] = "none",
     refit: Annotated[
-        bool, typer.Option("--refit", help="Train what was found on both training splits, too, and keep that network.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--refit/--no-refit",
+            help="Train what was found on both training splits, too, and keep that; up to the preset if absent.",
+            show_default=False,
+        ),
+    ] = None,
     ensemble: Annotated[
         bool | None,
         typer.Option(

@@ -34,12 +34,13 @@ from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.data.failure_tasks import FailureKind, FailureTask
 from nas.prediction import predict
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
 from nas.statistics import Interval, interval, paired_interval
-from nas.training import TrainingConfig, build_network, seeded, train
+from nas.training import build_network, seeded, train
 
 CPU = torch.device("cpu")
 
@@ -161,7 +162,7 @@ def run(case: Case, seeds: Sequence[int], rows: dict[tuple[str, str, str, int], 
     space = make_space("layerwise", data)
     batches = [split_batch(data, split, CPU) for split in ("weights", "architecture", "test")]
     for arm, seed in wanted:
-        config = TrainingConfig(objective=arm.objective)
+        config = resolve_training("quick", {"objective": arm.objective})
         with seeded(seed):
             network = build_network(space.only(architecture_of(space, arm.network)), data, config)
         started = time.process_time()

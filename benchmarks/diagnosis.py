@@ -31,10 +31,11 @@ from nas.architecture import Architecture, Choice
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.data.synthetic import known_tasks
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import plain, write_atomically
 from nas.search import make_space
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 
 CPU = torch.device("cpu")
 SAMPLES = 2000
@@ -54,7 +55,7 @@ def cost(operation: str) -> dict[str, Any]:
     nothing = Choice("none")
     found = Architecture("layerwise", (("fusion0", nothing), ("fusion1", nothing), ("fusion2", last)))
     with seeded(0):
-        network = build_network(space.only(found), data, TrainingConfig()).eval()
+        network = build_network(space.only(found), data, resolve_training("quick", None)).eval()
     test = split_batch(data, "test", CPU)
     started = time.process_time()
     projection = emap(Recombined.of(network, test, CPU), max_grid=SAMPLES**2)

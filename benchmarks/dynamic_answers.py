@@ -24,6 +24,7 @@ from benchmarks.rows import read_rows, write_rows
 from nas.baselines import Contestant
 from nas.data.dynamic_tasks import DynamicKind, DynamicTask
 from nas.preparation import Setup
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import judge, train_all
 from nas.runs import write_atomically
@@ -143,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(given.searches):
         for kind in SPACES:
             if (kind, seed) not in done:
-                rows.append(measure(kind, seed, TrainingConfig()))
+                rows.append(measure(kind, seed, resolve_training("quick", None)))
                 write_rows(given.out / "rows.csv", Row, rows, digits=4)
                 write_atomically(given.out / "README.md", readme(rows, origin).encode())
 

@@ -45,13 +45,14 @@ from nas.graph import FusionNetwork
 from nas.metrics import PRIMARY, higher_is_better, sample_errors, score
 from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup, prepare
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import train_all
 from nas.runs import write_atomically
 from nas.search import find, make_space
 from nas.strategies import SearchConfig
 from nas.thresholds import fitted
-from nas.training import TrainingConfig, pick_device
+from nas.training import pick_device
 
 OPERATIONS = ("additive", "multiplicative", "mlp")
 
@@ -116,7 +117,7 @@ class Row:
 def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> list[Row]:
     """Searches once, trains the dynamic and the static network, and reads the test split."""
     space = make_space("layerwise", data, None, OPERATIONS, [CASCADE])
-    training = TrainingConfig(epochs=plan.epochs, max_multiply_adds=BUDGET)
+    training = resolve_training("quick", {"epochs": plan.epochs, "max_multiply_adds": BUDGET})
     setup = Setup(data=data, space=space, training=training, device=device, progress=print)
     result = find(setup, SearchConfig(), "sampled", "one_standard_error", plan.encoders, seed)
     assert result.gated is not None

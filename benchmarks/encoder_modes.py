@@ -24,12 +24,13 @@ from scipy.stats import t
 from nas.data import EMBEDDED, load_data
 from nas.metrics import PRIMARY
 from nas.preparation import EncoderMode, Setup
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import train_from_scratch
 from nas.runs import write_atomically
 from nas.search import find, make_space
 from nas.strategies import SearchConfig
-from nas.training import TrainingConfig, pick_device
+from nas.training import pick_device
 
 MODES: tuple[EncoderMode, ...] = ("pretrained", "joint")
 
@@ -73,7 +74,7 @@ def write(folder: Path, records: Sequence[Mapping[str, object]], origin: Mapping
 def _one(name: str, mode: EncoderMode, seed: int, device: str) -> dict[str, object]:
     data = load_data(name)
     space = make_space("layerwise", data)
-    setup = Setup(data=data, space=space, training=TrainingConfig(), device=pick_device(device))
+    setup = Setup(data=data, space=space, training=resolve_training("quick", None), device=pick_device(device))
     result = find(setup, SearchConfig(), "sampled", "one_standard_error", mode, seed)
     trained = train_from_scratch(setup, result.prepared, result.architecture, "found")
     return {

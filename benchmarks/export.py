@@ -40,11 +40,12 @@ from nas.export.formats import FORMATS
 from nas.export.portable import Portable
 from nas.export.verify import TOLERANCE
 from nas.gates import Gate
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import RunFolder, write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 from nas.training import train as train_network
 from nas.weights import save_weights
 from search_spaces import OPERATIONS
@@ -168,7 +169,7 @@ def train(data: FusionData, space: SearchSpace, architecture: Architecture, fold
         data,
         space=replace(space.only(architecture.routes()[-1]), references=(), warm_up=None),
         encoders="joint",
-        training=TrainingConfig(epochs=1),
+        training=resolve_training("quick", {"epochs": 1}),
         seeds=1,
         device="cpu",
         out=run,
@@ -184,7 +185,7 @@ def with_gate(run: Path, space: SearchSpace, architecture: Architecture, data: F
 
     Scores and costs in its summary stay those of the static one; exporting reads none of them.
     """
-    config = TrainingConfig(epochs=2)
+    config = resolve_training("quick", {"epochs": 2})
     weights, held_out = (split_batch(data, split, torch.device("cpu")) for split in ("weights", "architecture"))
     with seeded(0):
         network = build_network(space.only(architecture), data, config)

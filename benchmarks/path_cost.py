@@ -27,6 +27,7 @@ from benchmarks.pages import origin_told
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.prediction import losses
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.relaxation import fair_paths, softmax
 from nas.runs import write_atomically
@@ -65,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generator.integers(0, 10, 320),
         name="made up",
     )
-    config = TrainingConfig()
+    config = resolve_training("quick", None)
     variants = {
         (relaxation, count, number): _stepper(data, config, names, relaxation, device)
         for count, sets in SETS.items()

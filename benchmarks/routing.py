@@ -40,11 +40,12 @@ from nas.cost import CostTable, set_route_costs
 from nas.data import FusionData
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.routing import Execution, cheaper_execution, run_routes
 from nas.runs import write_atomically
 from nas.search import make_space
-from nas.training import TrainingConfig, build_network, pick_device, seeded
+from nas.training import build_network, pick_device, seeded
 
 SHAPES = {
     "maps 28 × 28": (1, 28, 28),
@@ -118,7 +119,7 @@ def networks(
     built = []
     for one in (gated, static):
         with seeded(0):
-            built.append(build_network(space.only(one), data, TrainingConfig()).to(device).eval())
+            built.append(build_network(space.only(one), data, resolve_training("quick", None)).to(device).eval())
     one_sample = split_batch(data, "test", device).take(slice(0, 1)).inputs
     set_route_costs(built[0], CostTable.measure(built[0], one_sample))
     return built[0], built[1], data

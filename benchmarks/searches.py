@@ -1,115 +1,42 @@
-"""Repeats the whole search on one data set and judges every search beside every baseline.
+"""Repeats a whole search as users run it, and tells what was found beside every other row of its leaderboard.
 
     python -m benchmarks.searches emoji --searches 5 --out results/emoji
 
-Search number s has seed s: it trains its own encoders, searches, and retrains the found architecture and every baseline
-once with that seed. So means are over searches, not over retrainings
-of one of them, and everything in a row of a table is paired. The test split is read after the last search. A benchmark
-that was stopped goes on where it was when it is run again.
+Search number s is `fusenas search` with its defaults and seed 3 s: its encoders, its supernet and its three retrainings
+have seeds of their own, so that nothing is shared between searches but the data. Means are over searches. The test
+samples are the same in all of them, so that they make the mean uncertain however many searches there are: an interval's
+margin is the root of the squared margin over searches, by Student's t, plus the squared mean margin that one search has
+over its seeds and test samples. That is too wide rather than too narrow. Differences are paired within a search. A
+search that is there already is not run again.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import shutil
-from collections.abc import Callable, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from scipy.stats import t
 
-from nas.baselines import contestants
-from nas.checkpoint import EVERY_SECONDS, NOWHERE, Checkpoints
+import nas
 from nas.data import FusionData, load_data
-from nas.data.batches import split_batch
-from nas.evaluate import leaderboard
-from nas.metrics import PRIMARY, higher_is_better, score
-from nas.prediction import predict
-from nas.preparation import EncoderMode, Setup
-from nas.provenance import provenance
-from nas.resume import begin, what_decides
-from nas.retrain import judge, train_all
-from nas.runs import RunFolder, plain, write_atomically
-from nas.search import find, make_space, scorer_of
+from nas.metrics import METRICS
+from nas.runs import plain, write_atomically
 from nas.statistics import Interval, amount
-from nas.strategies import SearchConfig
-from nas.training import TrainingConfig, pick_device
 
-
-def repeat(
-    data: FusionData,
-    searches: int,
-    *,
-    command: str,
-    encoders: EncoderMode = "auto",
-    device: str = "auto",
-    checkpoints: Checkpoints = NOWHERE,
-    progress: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """Searches over seeds, with every baseline.
-
-    Args:
-        data: The same for all searches, splits included.
-        searches: How many, at least 2.
-        command: For the record.
-        encoders: `auto`, `pretrained` or `joint`.
-        device: "auto", "cpu" or "cuda".
-        checkpoints: Where trainings keep their states.
-        progress: Called with a line now and then.
-
-    Returns:
-        Plain values: one record per search, the leaderboard over searches, and where it comes from.
-    """
-    origin = provenance(command)
-    where = pick_device(device)
-    space = make_space("layerwise", data)
-    setup = Setup(data=data, space=space, training=TrainingConfig(), device=where, checkpoints=checkpoints)
-    records, trained, supernets = [], [], []
-    for seed in range(searches):
-        result = find(setup, SearchConfig(), "sampled", "one_standard_error", encoders, seed)
-        rows = contestants(space, result.architecture, scorer_of(setup, result))
-        entries = train_all(setup, result.prepared, rows)
-        trained.append(entries)
-        fixed = [one.full_length_seconds for one in entries if one.contestant.kind in ("late", "early", "operation")]
-        late = next(one.full_length_seconds for one in entries if one.contestant.kind == "late")
-        assert result.discretized is not None
-        assert result.explored.network is not None
-        supernet = result.prepared.assemble(result.explored.network).cpu()
-        supernets.append((supernet, space.path(result.architecture)))
-        records.append(
-            {
-                "seed": seed,
-                "in_words": result.architecture.in_words(),
-                "architecture": result.architecture.to_dict(),
-                "interaction_order": space.interaction_order(result.architecture),
-                "encoders": result.encoders,
-                "encoder_seconds": result.prepared.seconds,
-                "search_seconds": result.seconds,
-                "late_fusion_seconds": late,
-                "fixed_seconds": sum(fixed) / len(fixed),
-                "discretization_loss": result.discretized.loss,
-            }
-        )
-        progress(f"search {seed}: {result.architecture.in_words()} ({result.seconds:.0f} s)")
-    task = data.task
-    judged = [judge(setup, entries) for entries in trained]
-    board = leaderboard(task, [some for some, _ in judged], judged[0][1])
-    test = split_batch(data, "test", where)
-    for record, retrained, (supernet, path) in zip(records, board[0].scores, supernets, strict=True):
-        outputs, targets = predict(supernet.to(where), test, where, path)
-        record["score"] = retrained
-        record["supernet_score"] = score(PRIMARY[task], outputs.numpy(), targets.numpy())
-    return {
-        "data": data.describe(),
-        "metric": PRIMARY[task],
-        "higher_is_better": higher_is_better(PRIMARY[task]),
-        "searches": records,
-        "leaderboard": [row.to_dict() for row in board],
-        "load": os.getloadavg()[0],
-        **origin,
-    }
+_SUMMARY = (
+    *("leaderboard", "in_words", "interaction_order", "encoders", "metric", "higher_is_better", "tournament", "seeds"),
+    *("verdict", "encoder_seconds", "search_seconds", "training_seconds", "search_cost", "total_seconds"),
+    *("command", "commit", "started_at", "hardware", "versions", "data"),
+)
 
 
 def measure(
@@ -120,93 +47,118 @@ def measure(
     command: str,
     device: str = "auto",
     progress: Callable[[str], None] = print,
-) -> dict[str, Any]:
-    """Searches over seeds and writes the result into a folder; one that was stopped there goes on where it was.
+    **options: Any,
+) -> list[dict[str, Any]]:
+    """Searches over seeds, and writes what each came to into a folder as it ends.
 
     Args:
         folder: Of the results.
-        data: As for `repeat`, like the rest.
-        searches: How many; more or fewer than before the stop will do.
+        data: The same for all searches, splits included.
+        searches: How many.
         command: For the record.
         device: "auto", "cpu" or "cuda".
         progress: Called with a line now and then.
+        options: Of `nas.search`, beside its defaults.
 
-    Raises:
-        UserError: If what was stopped there was done on other data, or with another torch.
+    Returns:
+        The records, one a search.
     """
-    states = folder / f"{data.name}.checkpoints"
-    decides = what_decides(data, make_space("layerwise", data), pick_device(device), None)
-    run = {"kind": "benchmark", **decides}
-    with begin(RunFolder(states), run, resume=True, every_seconds=EVERY_SECONDS) as checkpoints:
-        result = repeat(data, searches, command=command, device=device, checkpoints=checkpoints, progress=progress)
-        write(folder, result)
-    shutil.rmtree(states)
-    return result
+    file = folder / f"{data.name}.json"
+    records: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    for number in range(len(records), searches):
+        used = time.process_time()
+        with tempfile.TemporaryDirectory() as temporary:  # a run folder, for all that users have is written there
+            run = nas.search(
+                data, seed=3 * number, device=device, out=Path(temporary) / "run", command=command, **options
+            )
+        record = {key: run.summary[key] for key in _SUMMARY if key in run.summary}
+        records.append({**record, "processor_seconds": time.process_time() - used, "load": os.getloadavg()[0]})
+        write_atomically(file, (json.dumps(plain(records), indent=1, ensure_ascii=False) + "\n").encode())
+        write_tables(folder)
+        progress(f"search {number}: {record['in_words']} ({records[-1]['processor_seconds']:.0f} s)")
+    return records
 
 
-def table(result: dict[str, Any]) -> str:
-    """The result in Markdown: a line per row of the leaderboard, then a line per search."""
-    task = result["data"]["task"]
-    factor, digits = (1.0, 3) if task == "regression" else (100.0, 1)
-    sizes = result["data"]["splits"]
+def over_searches(values: Sequence[Mapping[str, float]]) -> Interval:
+    """The mean over searches of what each tells with its own interval, see above.
+
+    Args:
+        values: Of every search `mean`, `low` and `high`.
+    """
+    means = np.array([one["mean"] for one in values])
+    within = float(np.mean([(one["high"] - one["low"]) / 2 for one in values]))
+    between = 0.0
+    if len(means) > 1:
+        between = float(t.ppf(0.975, len(means) - 1) * means.std(ddof=1) / len(means) ** 0.5)
+    margin = math.hypot(within, between)
+    return Interval(float(means.mean()), float(means.mean()) - margin, float(means.mean()) + margin)
+
+
+def rows_of(records: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, list[Mapping[str, Any]]]]:
+    """Name, kind and a row of every search that has one, in the order in which they are met."""
+    found: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for record in records:
+        for row in record["leaderboard"]:
+            found.setdefault((row["name"], row["kind"]), []).append(row)
+    return [(name, kind, some) for (name, kind), some in found.items()]
+
+
+def table(records: Sequence[Mapping[str, Any]]) -> str:
+    """The result in Markdown: a line per row of the leaderboards, then a line per search."""
+    first = records[0]
+    metric = METRICS[first["metric"]]
+    factor, digits = (100.0, 1) if metric.percent else (1.0, 3)
+    sizes = first["data"]["splits"]
     parts = "/".join(str(sizes[split]) for split in ("weights", "architecture", "test"))
     lines = [
-        f"## {result['data']['name']}",
+        f"## {first['data']['name']}",
         "",
-        f"{', '.join(result['data']['modalities'])}; {parts} samples; {result['metric']} on the test split, mean "
-        f"over {len(result['searches'])} searches with 95 % interval; differences paired.",
+        f"{', '.join(first['data']['modalities'])}; {parts} samples; {metric.title} on the test split, mean over "
+        f"{len(records)} searches of {len(first['seeds'])} retrainings each with 95 % interval; differences paired.",
         "",
-        "| row | score | found is better by | parameters | multiply-adds | training, s |",
+        "| row | searches | score | found is better by | parameters | multiply-adds |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
-    for row in result["leaderboard"]:
-        low, mean, high = (f"{factor * row[key]:.{digits}f}" for key in ("low", "mean", "high"))
-        difference = amount(result["metric"], Interval(**row["difference"])) if row["difference"] else ""
-        name = f"**{row['name']}**" if row["kind"] == "found" else row["name"]
+    for name, kind, some in rows_of(records):
+        score = over_searches(some)
+        low, mean, high = (f"{factor * one:.{digits}f}" for one in (score.low, score.mean, score.high))
+        gaps = [row["difference"] for row in some if row["difference"]]
+        difference = amount(first["metric"], over_searches(gaps)) if gaps else ""
+        costs = [_mean(some, key) for key in ("parameters", "multiply_adds")]
         lines.append(
-            f"| {name} | {mean} [{low}, {high}] | {difference} | {row['parameters']:,} | "
-            f"{row['multiply_adds']:,} | {row['train_seconds']:.1f} |"
+            f"| {f'**{name}**' if kind == 'found' else name} | {len(some)} | {mean} [{low}, {high}] | {difference} | "
+            f"{costs[0]} | {costs[1]} |"
         )
     lines += [
         "",
-        "| search | score | by the supernet | found architecture | encoders, s | search, s | × late fusion | "
-        "× mean fixed |",
-        "| --- " * 8 + "|",
+        "| search | score | found architecture | won as | encoders | search, × late fusion | processor, s |",
+        "| --- " * 7 + "|",
     ]
-    for one in result["searches"]:
+    for number, one in enumerate(records):
         lines.append(
-            f"| {one['seed']} | {factor * one['score']:.{digits}f} | "
-            f"{_optional(one.get('supernet_score'), factor, digits)} | {one['in_words']} | "
-            f"{one['encoders']}, {one['encoder_seconds']:.0f} | {one['search_seconds']:.1f} | "
-            f"{one['search_seconds'] / one['late_fusion_seconds']:.1f} | "
-            f"{one['search_seconds'] / one['fixed_seconds']:.1f} |"
+            f"| {number} | {factor * one['leaderboard'][0]['mean']:.{digits}f} | {one['in_words']} | "
+            f"{one['tournament'].get('winner', '')} | {one['encoders']} | {one['search_cost']:.1f} | "
+            f"{one['processor_seconds']:.0f} |"
         )
     lines += [
         "",
-        f"`{result['command']}`, commit {result['commit']}, {result['started_at']}, {result['hardware']}; "
-        f"torch {result['versions']['torch']}.",
+        f"`{first['command']}`, commit {first['commit']}, {first['started_at']}, {first['hardware']}; "
+        f"torch {first['versions']['torch']}.",
         "",
     ]
     return "\n".join(lines)
 
 
-def _optional(value: float | None, factor: float, digits: int) -> str:
-    """A number that older records do not have."""
-    return "" if value is None else f"{factor * value:.{digits}f}"
-
-
-def write(folder: Path, result: dict[str, Any]) -> None:
-    """Writes the result as JSON, and the tables of all results of the folder as its README."""
-    text = json.dumps(plain(result), indent=1, ensure_ascii=False) + "\n"
-    write_atomically(folder / f"{result['data']['name']}.json", text.encode())
-    write_tables(folder)
+def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> str:
+    known = [row[key] for row in rows if row.get(key) is not None]
+    return f"{np.mean(known):,.0f}" if known else ""
 
 
 def write_tables(folder: Path) -> None:
     """Makes `README.md` of every JSON file in the folder."""
     results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    text = f"# {folder.name}: whole searches beside every baseline\n\n" + "\n".join(table(result) for result in results)
-    write_atomically(folder / "README.md", text.encode())
+    text = f"# {folder.name}: whole searches beside every other row of their leaderboards\n\n"
+    write_atomically(folder / "README.md", (text + "\n".join(table(result) for result in results)).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -225,7 +177,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(given.threads)
     named = {key: getattr(given, key) for key in ("modalities", "target", "split") if getattr(given, key)}
     options = "".join(f" --{key} {value}" for key, value in named.items())
-    result = measure(
+    records = measure(
         given.out,
         load_data(given.data, **named),
         given.searches,
@@ -233,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         device=given.device,
         progress=lambda line: print(line, flush=True),
     )
-    print(table(result))
+    print(table(records))
 
 
 if __name__ == "__main__":

@@ -37,10 +37,11 @@ from nas.cost import multiply_adds, num_parameters
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.metrics import sample_losses
+from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
-from nas.training import TrainingConfig, build_network, make_optimizer, seeded, step, train
+from nas.training import build_network, make_optimizer, seeded, step, train
 
 SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors 128": (128,)}
 
@@ -84,7 +85,7 @@ def answer() -> None:
         space = make_space("layerwise", data)
         choices = (Choice("multiplicative", ("a@0", "b@0")), Choice("none"), Choice("additive", ("a@2", "b@2")))
         static = Architecture("layerwise", tuple((f"fusion{depth}", one) for depth, one in enumerate(choices)))
-        config = TrainingConfig(epochs=2)
+        config = resolve_training("quick", {"epochs": 2})
         with seeded(0):
             network = build_network(space.restrict(static), data, config)
         weights, test = split_batch(data, "weights", CPU), split_batch(data, "test", CPU)

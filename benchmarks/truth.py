@@ -32,11 +32,12 @@ from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData, Split
 from nas.data.synthetic import KnownTask, known_tasks
 from nas.encoders.base import Standardize
+from nas.presets import resolve_training
 from nas.search import make_space
 from nas.space import SearchSpace
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 
-TRAINING = TrainingConfig(channels=32)
+TRAINING = resolve_training("quick", {"channels": 32})
 """How everything on known-answer tasks is trained."""
 
 AT_ONCE = 64

@@ -67,9 +67,6 @@ class GateConfig:
             in place of `cost_weight`; 0 for none.
         modality_dropout_rate: How often a training sample is shown without a modality, 0 to 1; one at least is left.
             This goes for static networks, too.
-        label_smoothing: Share of the target that is spread evenly over all classes while weights learn, 0 to 1, so that
-            a network that knows its training samples does not go on to be ever surer of them. Static networks learn so,
-            too; a gate does not, nor is anything judged so. Says nothing to other tasks than classification.
     """
 
     gate: Relaxation = setting("soft", Text())
@@ -77,7 +74,6 @@ class GateConfig:
     cost_weight: float = setting(0.1, AMOUNT)
     max_multiply_adds: float = setting(0.0, Number("from 0 (no budget) to 1", high=1.0, below=False))
     modality_dropout_rate: float = setting(0.0, SHARE)
-    label_smoothing: float = setting(0.0, SHARE)
 
     def __post_init__(self) -> None:
         check_settings(self)
@@ -113,7 +109,7 @@ def gated_loss(
     """
     gate = network.gate
     assert gate is not None
-    losses, outputs, encoded = _losses_of_routes(task, network, batch, config.label_smoothing)
+    losses, outputs, encoded = _losses_of_routes(task, network, batch)
     share = (progress - ROUTES_ALONE_UNTIL) / (GATE_ALONE_FROM - ROUTES_ALONE_UNTIL)
     if share <= 0:
         return losses.mean()
@@ -132,14 +128,12 @@ def gated_loss(
     return weights_loss + _relaxed(losses + gate.price * gate.shares(), logits, config, progress, generator)
 
 
-def routes_loss(task: Task, network: FusionNetwork, batch: Batch, *, label_smoothing: float = 0.0) -> Tensor:
+def routes_loss(task: Task, network: FusionNetwork, batch: Batch) -> Tensor:
     """The mean loss of all routes, (): by this the weights of a cascade learn."""
-    return _losses_of_routes(task, network, batch, label_smoothing)[0].mean()
+    return _losses_of_routes(task, network, batch)[0].mean()
 
 
-def _losses_of_routes(
-    task: Task, network: FusionNetwork, batch: Batch, label_smoothing: float = 0.0
-) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
     """The loss of every sample on every route, (batch, routes); what the routes put out; and all encoded taps."""
     encoded = encode_routes(network, batch.inputs)
     outputs = fuse_routes(network, network.adapt(encoded, taps_of_routes(network), batch.present))
@@ -148,7 +142,6 @@ def _losses_of_routes(
         outputs,
         batch.targets,
         network.head.scale,
-        label_smoothing=label_smoothing,
         importance=batch.importance,
     )
     return losses, outputs, encoded

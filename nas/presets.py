@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nas.errors import UserError, unknown_name
+from nas.errors import unknown_name
 from nas.fields import make_config
 from nas.training import TrainingConfig
 
@@ -19,19 +19,26 @@ class Preset:
         words: What it is for, in one line.
         training: Fields of `TrainingConfig` that it sets.
         ensemble: Whether the found networks of all seeds are averaged, where there are several.
+        refit: Whether what was found is trained on both training splits, too.
     """
 
     words: str
     training: Mapping[str, Any]
-    ensemble: bool = False
+    ensemble: bool = True
+    refit: bool = True
 
 
 PRESETS: Mapping[str, Preset] = {
-    "default": Preset(words="what every option says; all recorded results were made with it", training={}),
+    "default": Preset(words="what every option says", training={}),
     "best": Preset(
-        words="for accuracy: longer trainings, smoothed labels, peaks of sequences, an ensemble row; slower",
-        training={"label_smoothing": 0.1, "patience": 0, "max_epochs": 100, "peaks": True},
-        ensemble=True,
+        words="longer trainings on small sets; slower",
+        training={"max_epochs": 100},
+    ),
+    "quick": Preset(
+        words="a first look: trainings that stop early, no ensemble, no training on both splits",
+        training={"label_smoothing": 0.0, "patience": 10, "max_epochs": 40, "peaks": False},
+        ensemble=False,
+        refit=False,
     ),
 }
 """By name. A run records the options that a preset comes to, and nothing of the preset itself."""
@@ -53,18 +60,13 @@ def resolve_training(name: str, given: TrainingConfig | Mapping[str, Any] | None
 
     Args:
         name: Of the preset.
-        given: Fields that win over those of the preset; or everything, beside the preset "default" alone.
+        given: Fields that win over those of the preset; or everything, beside which it sets nothing.
 
     Raises:
-        UserError: If a name is unknown, a value is refused, or everything is given beside a preset that sets something.
+        UserError: If a name is unknown or a value is refused.
     """
     preset = preset_of(name)
     if isinstance(given, TrainingConfig):
-        if preset.training:
-            raise UserError(
-                f"preset {name!r} sets {', '.join(preset.training)}, and a TrainingConfig sets all fields; give the "
-                "fields that you want to change alone, such as training={'epochs': 20}"
-            )
         return given
     return make_config(TrainingConfig, {**preset.training, **(given or {})})
 

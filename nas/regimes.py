@@ -195,7 +195,7 @@ class CascadeRegime(Regime):
 
     def loss(self, batch: Batch, progress: float) -> Tensor:  # noqa: ARG002
         """The mean of all routes."""
-        return routes_loss(self.task, self.network, batch, label_smoothing=self.config.label_smoothing)
+        return routes_loss(self.task, self.network, batch)
 
     def judge(self) -> Reached:
         """The score of the last route, and the mean loss of all."""

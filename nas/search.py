@@ -44,7 +44,7 @@ from nas.scoring import PathScorer
 from nas.space import FusionNode, SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
-from nas.tournament import PREFERENCES, Crowned, Preference, Tournament, entrants
+from nas.tournament import PREFERENCES, Crowned, Preference, Tournament, entrants, with_proposals
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import load_weights, save_weights
 
@@ -122,7 +122,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     prefer: Preference = "accuracy",
     preset: str = "default",
     metric: str | None = None,
-    refit: bool = False,
+    refit: bool | None = None,
     ensemble: bool | None = None,
     seed: int = 0,
     seeds: int = 3,
@@ -162,7 +162,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             `training` says, which is the task's own unless it is set.
         refit: Whether what was found is also trained on both training splits, for as many epochs as the architecture
             split chose, as a row of its own; the network that is returned and saved is then that one. What decides per
-            sample needs held-out samples and is not.
+            sample needs held-out samples and is not. None: up to the preset.
         ensemble: Whether the mean of the found networks of all seeds has a row of its own; None: up to the preset.
         seed: Of the search and of the first retraining; the others count up from it.
         seeds: How many retrainings, at least 1.
@@ -173,7 +173,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             of several searches has it to itself.
         device: "auto", "cpu", "cuda" or "cuda:1".
         training: How networks are trained, and by which objective: fields of `TrainingConfig`, which win over those of
-            the preset, or a whole `TrainingConfig`, which only the preset "default" goes with.
+            the preset, or a whole `TrainingConfig`, beside which the preset sets nothing of the training.
         search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
         out: Run folder to write; None writes nothing.
         overwrite: Whether an earlier run in that folder may be replaced.
@@ -203,6 +203,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     training = resolve_training(preset, training)
     training = training if metric is None else replace(training, metric=metric)
     ensemble = preset_of(preset).ensemble and seeds > 1 if ensemble is None else ensemble
+    refit = preset_of(preset).refit if refit is None else refit
     config = search_config or SearchConfig()
     config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
     where = pick_device(device)
@@ -289,7 +290,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             decision, prepared = decide(setup, seed)
         else:
             repeated = repeat(setup, range(seed, seed + searches), decide)
-            decision = repeated.decision
+            others = [one.decision.architecture for one in repeated.repetitions]
+            decision = replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others))
         judged, first = retrain_and_judge(
             setup,
             prepared,

@@ -11,8 +11,9 @@ Best Arm Identification and Hyperparameter Optimization").
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -72,7 +73,6 @@ def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candida
         rows: See `nas.baselines.contestants`.
         candidates: What the supernet thinks of its paths; None for a search without one.
     """
-    favourites = [] if candidates is None else _favourites(space, rows[0].architecture, candidates)
     pool = []
     for row in rows:
         pool.append(row)
@@ -81,23 +81,36 @@ def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candida
                 Contestant(f"{row.name} at depth {number}", row.kind, one, instead_of=row.name)
                 for number, one in _at_other_taps(space, row.architecture)
             ]
-        if row.kind == "found":
-            pool += [
-                Contestant(
-                    FAVOURITE if number == 1 else f"{FAVOURITE} {number}",
-                    "proposal",
-                    one,
-                    instead_of=FAVOURITE if number > 1 else "",
-                )
-                for number, one in enumerate(favourites, start=1)
-            ]
-    return pool
-
-
-def _favourites(space: SearchSpace, found: Architecture | None, candidates: Candidates) -> list[Architecture]:
+    if candidates is None:
+        return pool
     order = candidates.losses.mean(dim=1).argsort(stable=True).tolist()
-    best = [space.at(tuple(candidates.indices[row].tolist())) for row in order[: PROPOSALS + 1]]
-    return [one for one in best if one != found][:PROPOSALS]
+    best = (space.at(tuple(candidates.indices[row].tolist())) for row in order)
+    return with_proposals(pool, itertools.islice(best, PROPOSALS + len(pool)), PROPOSALS)
+
+
+def with_proposals(
+    pool: Sequence[Contestant], architectures: Iterable[Architecture], most: int | None = None
+) -> list[Contestant]:
+    """A pool and what a supernet proposes besides, of which one goes on after the first seed.
+
+    Nothing is added to what decides per sample, for it would be compared with what does not.
+
+    Args:
+        pool: The found one first.
+        architectures: The most promising first; what is in the pool already is left out.
+        most: How many may enter; None for all.
+    """
+    known = {row.architecture for row in pool}
+    fresh = [one for one in dict.fromkeys(architectures) if one not in known and one.gating is None][:most]
+    if pool[0].architecture is not None and pool[0].architecture.gating is not None:
+        fresh = []
+    first = 1 + sum(row.kind == "proposal" for row in pool)
+    names = [FAVOURITE if number == 1 else f"{FAVOURITE} {number}" for number in range(first, first + len(fresh))]
+    rows = [
+        Contestant(name, "proposal", one, instead_of="" if name == FAVOURITE else FAVOURITE)
+        for name, one in zip(names, fresh, strict=True)
+    ]
+    return [pool[0], *rows, *pool[1:]]
 
 
 def _at_other_taps(space: SearchSpace, architecture: Architecture | None) -> list[tuple[int, Architecture]]:
@@ -287,4 +300,4 @@ def _terms(metric: str, outputs: Tensor, targets: NDArray[np.generic]) -> NDArra
     return terms if higher_is_better(metric) else -terms
 
 
-__all__ = ["PREFERENCES", "Crowned", "Preference", "Tournament", "entrants"]
+__all__ = ["PREFERENCES", "Crowned", "Preference", "Tournament", "entrants", "with_proposals"]

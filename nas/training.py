@@ -50,6 +50,10 @@ class TrainingConfig(GateConfig):
         max_epochs: Most passes that automatic `epochs` come to.
         patience: Epochs without a better epoch on the architecture split before it stops; 0 never stops early, but
             still keeps the best epoch.
+        label_smoothing: Share of the target that is spread evenly over all classes while weights learn, 0 to 1, so that
+            a network that knows its training samples does not go on to be ever surer of them. Nothing is judged so, and
+            what decides per sample does not learn so, for it has to know how sure an answer is. Says nothing to other
+            tasks than classification.
         gradient_clip: Largest norm of the gradient.
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
@@ -64,15 +68,16 @@ class TrainingConfig(GateConfig):
     """
 
     epochs: int = setting(0, Whole(0, 10**12, zero="automatic"))
-    max_epochs: int = setting(40, Whole(10, 10**12))
+    max_epochs: int = setting(60, Whole(10, 10**12))
     batch_size: int = setting(64, Whole(2, 10**9))  # BatchNorm needs two samples
     learning_rate: float = setting(3e-3, POSITIVE)
     weight_decay: float = setting(1e-2, AMOUNT)
-    patience: int = setting(10, Whole(0, 10**12, zero="never stop early"))
+    patience: int = setting(0, Whole(0, 10**12, zero="never stop early"))
+    label_smoothing: float = setting(0.1, SHARE)
     gradient_clip: float = setting(5.0, Number("positive", above=True, below=False))
     channels: int = setting(48, Whole(1, MAX_CHANNELS))
     dropout_rate: float = setting(0.2, SHARE)
-    peaks: bool = setting(False, Flag())
+    peaks: bool = setting(True, Flag())
     compile: bool = setting(False, Flag())
     objective: str = setting("", Text())
     class_weights: str = setting("none", Text())

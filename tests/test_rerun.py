@@ -224,7 +224,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "config without source": lambda folder: edit_config(folder, "[source]", "[sauce]"),
     "config without seed": lambda folder: edit_config(folder, "seed = 3\n", ""),
     "unknown training option": lambda folder: edit_config(folder, "dropout_rate", "dropped"),
-    "training option of another type": lambda folder: edit_config(folder, "patience = 10", 'patience = "10"'),
+    "training option of another type": lambda folder: edit_config(folder, "channels = 8", 'channels = "8"'),
     "refused training option": lambda folder: edit_config(folder, "batch_size = 24", "batch_size = 1"),
     "no leaderboard": lambda folder: edit_summary(folder, lambda s: s.pop("leaderboard")),
     "empty leaderboard": lambda folder: edit_summary(folder, lambda s: s.update(leaderboard=[])),

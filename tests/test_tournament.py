@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from nas.metrics import score
 from nas.preparation import Setup
 from nas.retrain import Entry
 from nas.search import make_space
-from nas.tournament import DEPOSED, FAVOURITE, Crowned, Tournament, entrants
+from nas.tournament import DEPOSED, FAVOURITE, PROPOSALS, Crowned, Tournament, entrants
 from nas.training import TrainingConfig
 from search_spaces import layerwise
 from tests.helpers import CPU
@@ -216,13 +217,12 @@ def test_a_tap_that_several_nodes_read_enters_once() -> None:
 
 
 def test_the_best_paths_of_the_supernet_enter_but_for_the_one_that_was_read_out() -> None:
-    paths = [_LATE, _TIMES, _IMAGE, _NOTHING]
-    candidates = Candidates(
-        np.array([_SPACE.index(one) for one in paths]), torch.tensor([[0.1], [0.2], [0.3], [0.4]]).expand(-1, 5)
-    )
+    paths = [_LATE, *itertools.islice((one for one in _SPACE.enumerate() if len(one.taps()) > 2), 5), _IMAGE]
+    losses = torch.arange(len(paths)).float()[:, None].expand(-1, 5)
+    candidates = Candidates(np.array([_SPACE.index(one) for one in paths]), losses)
     pool = entrants(_SPACE, contestants(_SPACE, _LATE, None), candidates)
     proposals = [row for row in pool if row.kind == "proposal"]
-    assert [row.architecture for row in proposals] == [_TIMES, _IMAGE, _NOTHING]
+    assert [row.architecture for row in proposals] == paths[1 : 1 + PROPOSALS]
     assert {row.instead_of or row.name for row in proposals} == {FAVOURITE}
 
 

@@ -253,8 +253,8 @@ def test_settings_that_make_no_sense_are_refused(field: str, value: float, messa
 @pytest.mark.parametrize(
     ("samples", "epochs"),
     [
-        (1, 40),
-        (2_250, 40),  # 90 000 / 2 250
+        (1, 60),
+        (1_500, 60),  # 90 000 / 1 500
         (4_500, 20),
         (9_000, 10),
         (1_000_000, 10),

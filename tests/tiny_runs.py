@@ -58,7 +58,13 @@ def as_data(arrays: Arrays, **options: Any) -> FusionData:
 
 def tiny_search(data: FusionData | str | Path, **options: Any) -> RunResult:
     """Searches two operations at three depths, with one seed, on the processor."""
-    given: dict[str, Any] = {"operations": OPERATIONS, "training": TRAINING, "seeds": 1, "device": "cpu"}
+    given: dict[str, Any] = {
+        "operations": OPERATIONS,
+        "preset": "quick",
+        "training": TRAINING,
+        "seeds": 1,
+        "device": "cpu",
+    }
     return nas.search(data, **{**given, **options})
 
 
