@@ -26,6 +26,8 @@ def set_aside(folder: Folder) -> None:
     if folder.is_folder(ASIDE):
         remove_own_files(folder)
         return
+    for name in (ASIDE, MOVING):  # no folders: neither is ours, and both would be in the way
+        folder.remove(name)
     folder.make(MOVING)
     for name in (*FILES, *FOLDERS):
         if folder.is_file(name) or folder.is_folder(name):

@@ -65,15 +65,18 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
 
 
 def _refit_parts(setup: Setup, found: Entry, prepared: Prepared) -> Entry:
-    """The networks of a sum, trained one by one; how much each counts has been fitted to held-out samples."""
+    """The networks of a sum, trained one by one, or one alone; how much each counts was fitted to held-out samples."""
     trained = {
         name: train_alone(setup, name, prepared.weights, prepared.architecture, found.seed, exact_epochs=part.epochs)
         for name, part in found.parts.items()
     }
     networks = {name: done.network for name, done in trained.items()}
-    with seeded(found.seed):
-        weights = [part.weight for part in found.parts.values()]
-        network = summed(setup.data.task, networks, constant_of(setup), weights)
+    if found.contestant.separate:
+        with seeded(found.seed):
+            weights = [part.weight for part in found.parts.values()]
+            network = summed(setup.data.task, networks, constant_of(setup), weights)
+    else:
+        (network,) = networks.values()
     return replace(
         found,
         contestant=replace(found.contestant, name=NAME, kind="refit"),

@@ -45,7 +45,7 @@ class Entry:
         chosen_epochs: Epochs after which the network was as it is; 0 if it was not trained.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
         held_out: What it says of the architecture split, (n, outputs); empty for what decides per sample.
-        parts: Modality to its part of a sum of single networks; empty for all else.
+        parts: Modality to its part, of a sum of single networks or of one alone; empty for all else.
     """
 
     contestant: Contestant
@@ -83,17 +83,18 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
 
     by_modality = dict(prepared.alone)  # what is not in there is trained on what was prepared, which then is raw
     unprepared = split_batch(setup.data, "architecture", setup.device)
-    carried = {one.name: one.architecture for one in setup.space.references if one.kind == "modality"}
+    carried = {one.architecture: one.name for one in setup.space.references if one.kind == "modality"}
     entries = []
     for row in rows:
         if row.separate:
             assert row.architecture is not None
             networks = {name: alone(name) for name in setup.space.modalities}
             entries.append(_summed(setup, row, seed, row.architecture, networks, unprepared))
-        elif row.kind == "modality" and row.architecture == carried.get(row.name):
-            assert row.architecture is not None
-            done = alone(row.name)
-            entries.append(_entry(setup, row, seed, row.architecture, done, done.network, unprepared))
+        elif row.architecture in carried:
+            name = carried[row.architecture]
+            done = alone(name)
+            entry = _entry(setup, row, seed, row.architecture, done, done.network, unprepared)
+            entries.append(replace(entry, parts={name: Part(done.chosen_epochs, 1.0)}))
         elif row.architecture is not None:
             done = trained(row.architecture, row.name)
             whole = prepared.assemble(done.network)
