@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from nas.architecture import Architecture
 from nas.metrics import METRICS
-from nas.report.numbers import PERCENT_METRICS, metric_name
-from nas.report.tables import Row, row_of
-from nas.report.words import capital, how_in_words, modalities_in_words
+from nas.report.numbers import PERCENT_METRICS, clean, metric_name
+from nas.report.tables import Row, row_of, same_as_found
+from nas.report.words import capital, how_in_words, modalities_in_words, separately_in_words
 from nas.statistics import Interval
+from nas.tournament import DEPOSED
 
 SMALL = 0.05
 """Scores are called about the same if the interval rules out a larger difference, in accuracy or F1, or as a share of
 the found architecture's error."""
+
+OWN_CHOICE = "the search's own choice"
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,10 @@ class Entry:
 
 
 class Board:
-    """The leaderboard of a summary, and how its rows are told in a sentence."""
+    """The leaderboard of a summary, and how its rows are told in a sentence.
+
+    Rows that are the found network under another name are not among the `others`: they are not compared with it.
+    """
 
     def __init__(self, summary: Mapping[str, Any], phrases: Mapping[str, str]) -> None:
         self.summary = summary
@@ -55,13 +61,14 @@ class Board:
         self.entries = [self._entry(values) for values in summary["leaderboard"]]
         self.found = self.entries[0]
         others = [one for one in self.entries[1:] if one.row.difference is not None]
-        self.others = [one for one in others if not math.isnan(one.row.score.mean)]
-        self.singles = [one for one in self.others if one.row.kind == "modality"]
+        others = [one for one in others if not math.isnan(one.row.score.mean)]
+        self.others = [one for one in others if not one.row.same_as_found]
+        self.singles = [one for one in others if one.row.kind == "modality"]
         self.unit = 1.0 if self.metric in PERCENT_METRICS else abs(self.found.row.score.mean)
         self.better = sorted((one for one in self.others if self.gain(one, self.found).low > 0), key=self._rank)
 
     def _entry(self, values: Mapping[str, Any]) -> Entry:
-        row = row_of(values)
+        row = replace(row_of(values), same_as_found=same_as_found(values, self.summary))
         plain = self.summary.get("architecture") if row.kind == "found" else values.get("architecture")
         if row.kind == "random" or not plain:  # another one for every seed
             return Entry(row, None, (row.name,) if row.kind == "modality" else None)
@@ -102,17 +109,36 @@ class Board:
     def label(self, entry: Entry) -> str:
         """A row's name in a sentence."""
         row = entry.row
-        if entry is self.found:
-            return "the found network"
-        if row.kind == "modality":
-            return f"{row.name} alone"
-        if row.kind == "refit":
-            return "the found network trained on both splits"
-        if row.kind in ("sum", "ensemble", "proposal"):
-            return f"the {row.name}"
-        if row.kind == "static":
-            return f"the same network without a {self.decider}"
-        return row.name.replace("_", " ")
+        told = {
+            "modality": f"{row.name} alone",
+            "refit": "the found network trained on both splits",
+            "sum": f"the {row.name}",
+            "ensemble": f"the {row.name}",
+            "proposal": OWN_CHOICE if row.name == DEPOSED else f"the {row.name}",
+            "static": f"the same network without a {self.decider}",
+        }
+        return "the found network" if entry is self.found else told.get(row.kind, row.name.replace("_", " "))
+
+    @property
+    def winner(self) -> str:
+        """The row that won the tournament, in a sentence; "" if that is what the search itself chose."""
+        name = clean((self.summary.get("tournament") or {}).get("winner", "found"))
+        if name == "found":
+            return ""
+        row = next((one for one in self.entries if one.row.name == name), None)
+        if row is None:  # a favourite of the supernet, which now stands there as the found one
+            return f"the {name}"
+        return f"a single operation ({self.label(row)})" if row.row.kind == "operation" else self.label(row)
+
+    def described(self, entry: Entry) -> str:
+        """A row's name in a sentence, with what it does if the name does not tell."""
+        if entry.architecture is None or entry.row.kind not in ("found", "operation", "proposal"):
+            return self.label(entry)
+        if entry.row.separate:
+            how = f"{modalities_in_words(entry.architecture.modalities())}, each trained alone, their answers added"
+        else:
+            how = how_in_words(entry.architecture, self.depths, self.phrases)
+        return f"{self.label(entry)} ({how})"
 
     @property
     def decider(self) -> str:
@@ -123,7 +149,7 @@ class Board:
     def how(self, entry: Entry) -> str:
         """When and how a row fuses, as an instruction."""
         if entry.row.separate or entry.row.kind == "sum":  # late fusion, but its parts are trained alone
-            return "add the answers of the networks of one modality each"
+            return separately_in_words(())
         if entry.architecture is None:
             return f"use {self.label(entry)}"
         how = how_in_words(entry.architecture, self.depths, self.phrases)

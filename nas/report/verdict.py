@@ -15,12 +15,13 @@ from typing import Any, Literal
 from nas.explain import in_words as decided_in_words
 from nas.load import why_static
 from nas.operation import Operation
-from nas.report.board import SMALL, Board, Entry
+from nas.report.board import OWN_CHOICE, SMALL, Board, Entry
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name, number
 from nas.report.planning import ENOUGH_SEEDS, FEW_SEEDS, plan
 from nas.report.tables import difference_of
-from nas.report.words import capital, how_in_words, listed, modalities_in_words
+from nas.report.words import capital, listed, modalities_in_words
 from nas.statistics import Interval
+from nas.tournament import DEPOSED
 
 Answer = Literal["fuse", "dont_fuse", "cant_tell"]
 
@@ -29,6 +30,9 @@ ONE_SIDED = 0.75
 
 NEAR_CONSTANT = 0.02
 """An accuracy this little above that share says little."""
+
+WORTH_TELLING = 0.05
+"""Standard errors that are called more than level."""
 
 TINY = 0.01
 """A gain of less is not worth a fusion, however likely it is."""
@@ -99,7 +103,7 @@ def verdict(summary: Mapping[str, Any], operations: Mapping[str, type[Operation]
     Args:
         summary: Of the run: `leaderboard` with the found architecture first, `architecture`, `depths`, `metric`,
             `higher_is_better`, and if there are `data`, `diagnosis`, `interaction_order`, `mistakes`, `stability`,
-            `dynamic` and `gated`.
+            `tournament`, `dynamic` and `gated`.
         operations: Of the space, which say what they do.
     """
     board = Board(summary, {name: operation.phrase for name, operation in operations.items()})
@@ -112,8 +116,10 @@ def verdict(summary: Mapping[str, Any], operations: Mapping[str, type[Operation]
     subject = recommended or found
     told = (recommended, contender, alone)
     compared = alone if contender is found else None
-    sentences = [*first, *_better(board, compared), *_references(board, subject), *_highest(board, recommended, told)]
-    sentences += [*_control(board), *_beside(board, subject), *_rare(board)]
+    deposed = _deposed(board)
+    sentences = [*first, *_better(board, compared), *_tournament(board, told), *_references(board, subject)]
+    sentences += [*_highest(board, recommended, (*told, deposed)), *_control(board), *_beside(board, subject)]
+    sentences += _rare(board)
     return Verdict(
         answer=answer,
         headline=headline,
@@ -151,7 +157,7 @@ def _alone(board: Board) -> Entry | None:
 
 def _closest(board: Board, contender: Entry, alone: Entry) -> Entry:
     """Another single modality if fusion does not measurably beat it, so that no claim rests on a weak opponent."""
-    rivals = [one for one in board.singles if board.gain(contender, one).low <= 0]
+    rivals = [one for one in board.singles if not one.row.same_as_found and board.gain(contender, one).low <= 0]
     if not rivals or board.gain(contender, alone).low <= 0:
         return alone
     return min(rivals, key=lambda one: board.gain(contender, one).mean)
@@ -178,14 +184,14 @@ def _decide(board: Board, contender: Entry | None, alone: Entry | None, gain: In
         return "fuse", _fuse_headline(board, contender), contender, [first]
     if _is_as_good(board, gain) and not _is_beaten(board, alone):
         better = "is better" if gain.high < 0 else "is as good"
-        more = [board.compare(_described(board, contender), gain, f"{_named(alone)} alone")]
+        more = [board.compare(board.described(contender), gain, f"{_named(alone)} alone")]
         if gain.high > 0:
             at_most = f"at most {board.size(gain.high)}"
             gains = f"gains {at_most}" if board.metric in PERCENT_METRICS else f"improves this by {at_most}"
             more.append(f"So fusing {gains}{_simpler(board, alone, contender)}.")
         return "dont_fuse", f"Don't fuse: {_use(board, alone)} {better}.", alone, more
     told = [
-        board.compare(_described(board, contender), gain, against, also=board.cost(contender, alone), is_open=True),
+        board.compare(board.described(contender), gain, against, also=board.cost(contender, alone), is_open=True),
         *_what_would_tell(board, contender, alone, gain),
     ]
     return "cant_tell", f"Can't tell yet whether fusing {names} beats {_named(alone)} alone.", None, told
@@ -194,7 +200,7 @@ def _decide(board: Board, contender: Entry | None, alone: Entry | None, gain: In
 def _one_seed(board: Board, contender: Entry | None, alone: Entry | None, gain: Interval | None) -> _Decided:
     told = []
     if contender is not None and alone is not None and gain is not None:
-        told.append(board.compare(_described(board, contender), gain, f"{_named(alone)} alone"))
+        told.append(board.compare(board.described(contender), gain, f"{_named(alone)} alone"))
         told.append("This interval counts the test samples only, not the luck of a single training.")
     told.append("At least 3 seeds would tell (--seeds 3).")
     return "cant_tell", "Can't tell yet: each network was trained only once.", None, told
@@ -274,7 +280,7 @@ def _named(alone: Entry) -> str:
 
 def _use(board: Board, alone: Entry) -> str:
     """Such as "image alone", with its layer if that is not the last one."""
-    return f"{_named(alone)} alone" if alone.row.kind == "modality" else board.how(alone).removeprefix("use ")
+    return board.how(alone).removeprefix("use ")
 
 
 def _simpler(board: Board, alone: Entry, contender: Entry) -> str:
@@ -292,13 +298,6 @@ def _fuse_headline(board: Board, contender: Entry) -> str:
     return f"Fuse {names} {way}: {board.how(contender)}{also}."
 
 
-def _described(board: Board, contender: Entry) -> str:
-    """A row as the subject of a sentence, with what it does."""
-    if contender.architecture is None or contender.row.kind not in ("found", "operation"):
-        return board.label(contender)
-    return f"{board.label(contender)} ({how_in_words(contender.architecture, board.depths, board.phrases)})"
-
-
 def _better(board: Board, compared: Entry | None) -> list[str]:
     """Every row that is measurably better than what was found, but for those that another sentence compares with it."""
     told = [
@@ -312,6 +311,40 @@ def _better(board: Board, compared: Entry | None) -> list[str]:
         sentences.append(
             "Random architectures beat this search, so do not trust its choice: search longer or with another seed."
         )
+    return sentences
+
+
+def _deposed(board: Board) -> Entry | None:
+    """What the search itself chose, where the tournament chose otherwise."""
+    return next((one for one in board.others if one.row.kind == "proposal" and one.row.name == DEPOSED), None)
+
+
+def _tournament(board: Board, told: Sequence[Entry | None]) -> list[str]:
+    """How the found network was chosen, where that is not what the search itself chose.
+
+    Args:
+        board: The leaderboard.
+        told: Rows that have been compared with the found network already.
+    """
+    tournament = board.summary.get("tournament") or {}
+    deposed = _deposed(board)
+    sentences = []
+    if board.winner:
+        won = f"{capital(board.winner)} won the tournament of proposals and baselines"
+        ahead = number((tournament.get("behind") or {}).get("found"))
+        own = OWN_CHOICE if deposed is None else board.described(deposed)
+        if deposed is not None and deposed.read == ():
+            why = "the search itself found nothing better than a constant answer"
+        elif tournament.get("prefer") == "simplicity":
+            why = "it is the simplest row within one standard error of the best on held-out samples"
+        elif ahead < WORTH_TELLING:
+            why = f"on held-out samples, {own} is about level with it"
+        else:
+            why = f"on held-out samples, {own} is {ahead:.1f} standard errors behind it"
+        sentences.append(f"{won}: {why}.")
+    if deposed is not None and deposed not in (*board.better, *told):
+        gap = board.gain(deposed, board.found)
+        sentences.append(board.compare(f"on the test split, {OWN_CHOICE}", gap, board.label(board.found)))
     return sentences
 
 
@@ -335,14 +368,16 @@ def _references(board: Board, subject: Entry) -> list[str]:
     """Beside late fusion and the same network without a gate, with what it costs."""
     sentences = []
     it = board.label(subject)
-    late = next((one for one in board.others if one.row.kind == "late"), None)
-    if late is not None and late is not subject and late not in board.better and subject.fuses:
-        same = late.architecture is not None and late.architecture == subject.architecture
-        if same and subject.row.kind == "found":
+    if subject is board.found and subject.row.separate:
+        sentences.append("This is late fusion whose networks are trained alone.")
+    late = next((one for one in board.entries if one.row.kind == "late"), None)
+    if late is not None and late.row.same_as_found:
+        if subject is board.found and not board.winner:
             sentences.append("This is plain late fusion.")
-        else:
-            also = board.cost(subject, late)
-            sentences.append(board.compare(it, board.gain(subject, late), "late fusion", also=also))
+    elif late in board.others and late not in (subject, *board.better) and subject.fuses:
+        other = "late fusion trained as one network" if subject.row.separate else "late fusion"
+        also = board.cost(subject, late)
+        sentences.append(board.compare(it, board.gain(subject, late), other, also=also))
     static = next((one for one in board.others if one.row.kind == "static"), None)
     if static is not None:
         gap, also = board.gain(board.found, static), board.cost(board.found, static)
@@ -388,11 +423,11 @@ def _stability(board: Board, stability: Mapping[str, Any]) -> str:
     orders = stability.get("interaction_orders") or {}
     fusing = count - int(number(orders.get("0", orders.get(0, 0))))
     same = "the same architecture" if distinct == 1 else f"{distinct} different architectures"
-    told = f"{count} searches found {same}; {fusing} of them fuse{'s' if fusing == 1 else ''}."
+    told = f"{count} searches proposed {same}; {fusing} of them fuse{'s' if fusing == 1 else ''}."
     gap = difference_of(stability.get("difference"))
     if gap is None:
         return told
-    return f"{told} {board.compare('over these searches, what each found', gap, 'late fusion')}"
+    return f"{told} {board.compare('over these searches, what each proposed', gap, 'late fusion')}"
 
 
 def _what_would_tell(board: Board, contender: Entry, alone: Entry, gain: Interval) -> list[str]:
