@@ -248,7 +248,7 @@ def test_several_searches_print_how_far_they_agree(
     printed = run("search", data, *FILE, *QUICK, "--searches", "2", "--strategy", "random", "--out", out)
     assert printed.code == 0
     told = json.loads((out / "summary.json").read_text())["stability"]
-    assert re.search(rf"found by each search\s.*{100 * told['found']['mean']:.1f} \[", printed.out)
+    assert re.search(rf"proposed by each search\s.*{100 * told['found']['mean']:.1f} \[", printed.out)
     assert re.search(rf"late fusion\s.*{100 * told['difference']['mean']:.1f} \[", printed.out)
     for node in told["choices"]:
         made = ", ".join(f"{choice['label']} {choice['count']}" for choice in node["choices"])
