@@ -637,7 +637,7 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     if "objectives" in summary:
         _print_objectives(console, summary["objectives"], percent=percent)
     if "stability" in summary:
-        _print_stability(console, summary["stability"])
+        _print_stability(console, summary["stability"], competed="tournament" in summary)
     how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
     if summary.get("pareto"):
         console.print("not beaten in both loss and multiply-adds, by what the search tried:")
@@ -669,7 +669,7 @@ def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: 
         console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
 
 
-def _print_stability(console: Console, stability: dict[str, Any]) -> None:
+def _print_stability(console: Console, stability: dict[str, Any], *, competed: bool) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
     from nas.report.numbers import PERCENT_METRICS, node_words  # noqa: PLC0415
 
@@ -696,7 +696,8 @@ def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     )
     beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"
     console.print(f"{told}; two agree on {100 * stability['agreement']:.0f} % of the nodes{beyond}")
-    console.print(f"the proposal of seed {stability['consensus_seed']} agrees most with all others; it was taken")
+    came_to = "entered the tournament" if competed else "was taken"
+    console.print(f"that of seed {stability['consensus_seed']}, which agrees most with all others, {came_to}")
 
 
 def _better_by(row: dict[str, Any], summary: dict[str, Any], *, percent: bool) -> str:
