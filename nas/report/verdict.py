@@ -319,6 +319,14 @@ def _deposed(board: Board) -> Entry | None:
     return next((one for one in board.others if one.row.kind == "proposal" and one.row.name == DEPOSED), None)
 
 
+def _is_late(board: Board, deposed: Entry | None) -> bool:
+    """Whether what the search itself chose is the network of the row of late fusion."""
+    late = next((one for one in board.others if one.row.kind == "late"), None)
+    if late is None or deposed is None:
+        return False
+    return (late.architecture, late.row.difference) == (deposed.architecture, deposed.row.difference)
+
+
 def _tournament(board: Board, told: Sequence[Entry | None]) -> list[str]:
     """How the found network was chosen, where that is not what the search itself chose.
 
@@ -344,7 +352,8 @@ def _tournament(board: Board, told: Sequence[Entry | None]) -> list[str]:
         sentences.append(f"{won}: {why}.")
     if deposed is not None and deposed not in (*board.better, *told):
         gap = board.gain(deposed, board.found)
-        sentences.append(board.compare(f"on the test split, {OWN_CHOICE}", gap, board.label(board.found)))
+        own = f"{OWN_CHOICE}, late fusion," if _is_late(board, deposed) else OWN_CHOICE
+        sentences.append(board.compare(f"on the test split, {own}", gap, board.label(board.found)))
     return sentences
 
 
@@ -374,6 +383,8 @@ def _references(board: Board, subject: Entry) -> list[str]:
     if late is not None and late.row.same_as_found:
         if subject is board.found and not board.winner:
             sentences.append("This is plain late fusion.")
+    elif subject is board.found and _is_late(board, _deposed(board)):
+        pass  # compared already
     elif late in board.others and late not in (subject, *board.better) and subject.fuses:
         other = "late fusion trained as one network" if subject.row.separate else "late fusion"
         also = board.cost(subject, late)

@@ -722,6 +722,22 @@ CASES = (
         never=("behind it",),
     ),
     Case(
+        "the search's own choice was late fusion, which is not compared twice",
+        "fuse",
+        (
+            "the search's own choice (add image and sound at the last layer) is 1.3 standard errors behind it",
+            "On the test split, the search's own choice, late fusion, scores 3.0 points lower than the found",
+        ),
+        (
+            _own(0.03, 0.01, LATE),
+            _image(0.1),
+            _row("late", 0.03),
+            _row("operation", 0, 0, name="x", architecture=TIMES),
+        ),
+        more=_won("x", LATE),
+        never=("higher than late fusion",),
+    ),
+    Case(
         "a favourite of the supernet won",
         "fuse",
         ("The favourite of the supernet won the tournament", "the search's own choice (use image alone)"),
