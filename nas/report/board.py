@@ -148,7 +148,7 @@ class Board:
 
     def how(self, entry: Entry) -> str:
         """When and how a row fuses, as an instruction."""
-        if entry.row.separate or entry.row.kind == "sum":  # late fusion, but its parts are trained alone
+        if entry.row.separate:  # late fusion, but its parts are trained alone
             return separately_in_words(())
         if entry.architecture is None:
             return f"use {self.label(entry)}"

@@ -121,10 +121,12 @@ def leaderboard_rows(summary: Mapping[str, Any]) -> tuple[Row, ...]:
 
 def row_of(values: Mapping[str, Any]) -> Row:
     """A row from what a summary says of it; what it does not say is unknown."""
+    separate = values.get("separate", values["kind"] == "sum") is True
+    words = clean(values.get("in_words") or "", 400)
     return Row(
         name=clean(values["name"]),
         kind=clean(values["kind"], 40),
-        in_words=clean(values.get("in_words") or "", 400),
+        in_words=f"{words}, each trained alone" if words and separate else words,
         score=_interval(values),
         scores=tuple(number(score) for score in values.get("scores") or ()),
         parameters=number(values.get("parameters")),
@@ -132,7 +134,7 @@ def row_of(values: Mapping[str, Any]) -> Row:
         train_seconds=number(values.get("train_seconds")),
         difference=difference_of(values.get("difference")),
         architecture_score=number(values.get("architecture_score")),
-        separate=values.get("separate") is True,
+        separate=separate,
     )
 
 
