@@ -98,10 +98,17 @@ def search(
         str, typer.Option(help="Train encoders alone and freeze them (pretrained), with the rest (joint), or auto.")
     ] = "auto",
     baselines: Annotated[
-        str, typer.Option(help="Train the most promising operations alone (quick), or all (full).")
+        str,
+        typer.Option(
+            help="Single operations that every seed trains: the 3 best of the first seed (quick), or all (full)."
+        ),
     ] = "quick",
     prefer: Annotated[
-        str, typer.Option(help="What wins on held-out samples: the best (accuracy), or the simplest about as good.")
+        str,
+        typer.Option(
+            help="What is found, of all rows of the leaderboard, by held-out samples: the best (accuracy), or the "
+            "simplest within one standard error of it (simplicity)."
+        ),
     ] = "accuracy",
     preset: Annotated[
         str,
@@ -626,7 +633,7 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
         table.add_row(
             row["name"] if row["kind"] != "found" else "[bold]found[/bold]",
             _interval(row, percent=percent),
-            _interval(row["difference"], percent=percent) if row["difference"] else "",
+            _better_by(row, summary, percent=percent),
             f"{row['multiply_adds']:,}",
         )
     console.print(table)
@@ -636,7 +643,7 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
     if "objectives" in summary:
         _print_objectives(console, summary["objectives"], percent=percent)
     if "stability" in summary:
-        _print_stability(console, summary["stability"])
+        _print_stability(console, summary["stability"], competed="tournament" in summary)
     how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
     if summary.get("pareto"):
         console.print("not beaten in both loss and multiply-adds, by what the search tried:")
@@ -668,7 +675,7 @@ def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: 
         console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
 
 
-def _print_stability(console: Console, stability: dict[str, Any]) -> None:
+def _print_stability(console: Console, stability: dict[str, Any], *, competed: bool) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
     from nas.report.numbers import PERCENT_METRICS, node_words  # noqa: PLC0415
 
@@ -677,9 +684,9 @@ def _print_stability(console: Console, stability: dict[str, Any]) -> None:
     table = Table(
         title=f"{count} searches: {stability['metric']} on the test split, mean [95 % interval over searches]"
     )
-    for title in ("", "score", "lowest", "highest", "found is better by"):
+    for title in ("", "score", "lowest", "highest", "proposal is better by"):
         table.add_column(title, justify="right" if title else "left")
-    for name, key in (("found by each search", "found"), ("late fusion", "late")):
+    for name, key in (("proposed by each search", "found"), ("late fusion", "late")):
         row, difference = stability[key], stability["difference"] if key == "late" else None
         if row is not None:
             ends = (f"{100 * row[end]:.1f}" if percent else f"{row[end]:.4g}" for end in ("min", "max"))
@@ -690,10 +697,22 @@ def _print_stability(console: Console, stability: dict[str, Any]) -> None:
         made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
         console.print(f"{escape(node_words(node['node']))}, of {count}: {made}")
     kappa, distinct = stability["kappa"], stability["num_distinct"]
-    found = "all found the same architecture" if distinct == 1 else f"they found {distinct} different architectures"
+    told = (
+        "all proposed the same architecture" if distinct == 1 else f"they proposed {distinct} different architectures"
+    )
     beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"
-    console.print(f"{found}; two agree on {100 * stability['agreement']:.0f} % of the nodes{beyond}")
-    console.print(f"the one above is that of seed {stability['consensus_seed']}, which agrees most with all others")
+    console.print(f"{told}; two agree on {100 * stability['agreement']:.0f} % of the nodes{beyond}")
+    came_to = "entered the tournament" if competed else "was taken"
+    console.print(f"that of seed {stability['consensus_seed']}, which agrees most with all others, {came_to}")
+
+
+def _better_by(row: dict[str, Any], summary: dict[str, Any], *, percent: bool) -> str:
+    """How much better the found network is than a row of the leaderboard."""
+    from nas.report.tables import same_as_found  # noqa: PLC0415
+
+    if same_as_found(row, summary):
+        return "same network"
+    return _interval(row["difference"], percent=percent) if row["difference"] else ""
 
 
 def _interval(values: dict[str, float], *, percent: bool) -> str:

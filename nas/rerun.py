@@ -78,7 +78,7 @@ def evaluate(
     same_data = found.fingerprint() == loaded.summary["data"]["fingerprint"]
     return {
         "run": str(loaded.folder),
-        "in_words": loaded.architecture.in_words(),
+        "in_words": loaded.summary["in_words"],
         "metric": metric,
         "score": now,
         "recorded": recorded,

@@ -664,7 +664,7 @@ def retrain_and_judge(
         "seeds": list(seeds),
         "objective": setup.training.objective,
         "advice": [one.to_dict() for one in advice],
-        "tournament": crowned.told,
+        **({"tournament": crowned.told} if crowned.told else {}),  # a retraining leaves what the search wrote
         **cures,
         **dynamic,
     }, kept

@@ -23,7 +23,9 @@ from nas.dynamic import LEVELS
 from nas.export import FORMATS
 from nas.metrics import METRICS, PRIMARY
 from nas.presets import PRESETS, resolve_training
+from nas.report.tables import same_as_found
 from nas.strategies import STRATEGIES
+from nas.tournament import FAVOURITE
 from search_spaces import OPERATIONS
 from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
 
@@ -229,6 +231,9 @@ def test_search_prints_the_leaderboard_and_the_verdict(
     summary = json.loads((out / "summary.json").read_text())
     for row in summary["leaderboard"]:
         assert re.search(rf"{re.escape(row['name'])}\s.*{100 * row['mean']:.1f} \[", printed.out)
+    copies = [row for row in summary["leaderboard"] if same_as_found(row, summary)]
+    assert {summary["tournament"]["winner"]} <= {"found", FAVOURITE, *(row["name"] for row in copies)}
+    assert printed.out.count("same network") == len(copies)
     said = " ".join(printed.out.split())
     assert said.index(summary["verdict"]["headline"]) < said.index("found is better by")
     for sentence in summary["verdict"]["sentences"]:
@@ -248,13 +253,14 @@ def test_several_searches_print_how_far_they_agree(
     printed = run("search", data, *FILE, *QUICK, "--searches", "2", "--strategy", "random", "--out", out)
     assert printed.code == 0
     told = json.loads((out / "summary.json").read_text())["stability"]
-    assert re.search(rf"found by each search\s.*{100 * told['found']['mean']:.1f} \[", printed.out)
+    assert re.search(rf"proposed by each search\s.*{100 * told['found']['mean']:.1f} \[", printed.out)
     assert re.search(rf"late fusion\s.*{100 * told['difference']['mean']:.1f} \[", printed.out)
     for node in told["choices"]:
         made = ", ".join(f"{choice['label']} {choice['count']}" for choice in node["choices"])
         assert f"{node['node'].replace('fusion', 'depth ')}, of 2: {made}" in printed.out
     assert f"two agree on {100 * told['agreement']:.0f} % of the nodes" in printed.out
-    assert f"that of seed {told['consensus_seed']}" in printed.out
+    said = " ".join(printed.out.split())
+    assert f"that of seed {told['consensus_seed']}, which agrees most with all others, entered the tournament" in said
     assert "2 searches " in printed.out
 
 

@@ -104,9 +104,11 @@ def to_card(
 
 def _steps(architecture: Architecture, summary: Mapping[str, Any]) -> list[str]:
     """What it does, a line each; of a route also how many samples take it, and what that costs."""
+    if architecture.gating is None:
+        return str(summary["in_words"]).split("; ")
     gate, *routes = architecture.steps()
     known = (summary.get("dynamic") or {}).get("routes") or []
-    if architecture.gating is None or len(known) != len(routes):
+    if len(known) != len(routes):
         return [gate, *routes]
     stop, after = (" stop here", "after ") if architecture.gating.is_cascade else ("", "")
     told = [

@@ -110,6 +110,11 @@ def _about(subject: Subject) -> str:
             "",
             f"Found by fusenas on {summary['data']['name']}:",
             *(f"    {step}" for step in subject.run.architecture.steps()),
+            *(
+                ["Every modality's network was trained alone; their answers are added."]
+                if found.get("separate")
+                else []
+            ),
             f"On the test split ({metric_words(metric)}): {mean} [{low}, {high}], mean and 95 % interval",
             f"over trainings from {len(summary['seeds'])} seeds; the weights beside this file reach {first}.",
             "",

@@ -143,6 +143,7 @@ def _every_choice(found: Values) -> Iterator[Values]:
     yield from architecture["nodes"]
     for route in (architecture.get("gate") or {}).get("routes") or []:
         yield from route
+    yield from ((found.get("tournament") or {}).get("proposed") or {}).get("nodes") or []
 
 
 def _is_drawn(tap: str, depths: Mapping[str, int], nodes: Iterable[str]) -> bool:

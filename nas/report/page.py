@@ -29,6 +29,7 @@ from nas.report.numbers import (
     with_unit,
 )
 from nas.report.stability import Sureness, sureness
+from nas.report.standings import Standings, standings
 from nas.report.style import GROUPS, modality_colours
 from nas.report.tables import Row, leaderboard_rows
 from nas.report.verdict import recorded_verdict
@@ -63,10 +64,12 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         metric_name=metric_name(metric),
         difference_unit="points" if metric in PERCENT_METRICS else metric_words(metric),
         groups=_groups(rows, metric),
+        tournament=_tournament(standings(summary), metric),
         told=diagnosis_of(summary),
         cures=cures_of(summary),
         sure=_sure(sure) if sure is not None else None,
         matrix=confusion(summary),
+        is_regression=summary["data"].get("task") == "regression",
         is_classes=summary["data"].get("task") == "classification",
         num_seeds=len(summary.get("seeds") or []),
         pareto=_pareto(summary),
@@ -134,6 +137,8 @@ def _best_modality(summary: Mapping[str, Any], rows: Sequence[Row]) -> Row | Non
     against = told["against"] if isinstance(told, Mapping) else ""
     sense = 1 if summary["higher_is_better"] else -1
     alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
+    if any(row.same_as_found for row in alone):  # a network has no gain over itself
+        return None
     return max(alone, key=lambda row: (row.name == against, sense * row.architecture_score), default=None)
 
 
@@ -165,6 +170,7 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
         "is_found": row.kind == "found",
         "mean": score_text(row.score.mean, metric),
         "interval": "" if math.isnan(row.score.mean) else interval,
+        "same_as_found": row.same_as_found,
         "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
         "difference_interval": "" if gap is None else range_text(gap.low, gap.high, metric, signed=True),
         "tone": tone(gap),
@@ -172,6 +178,34 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
         "multiply_adds": count_text(row.multiply_adds),
         "train_seconds": seconds_text(row.train_seconds),
     }
+
+
+def _tournament(told: Standings | None, metric: str) -> dict[str, Any] | None:
+    """What the section on how the winner was chosen shows."""
+    if told is None or not told.rows:
+        return None
+    return {
+        "winner": told.winner,
+        "prefers_simple": told.prefers_simple,
+        "changed_the_answer": told.changed_the_answer,
+        "some_are_ahead": any(row.behind < 0 for row in told.rows),
+        "rows": [
+            {
+                "name": row.name,
+                "in_words": active_words(row.in_words),
+                "is_winner": row.is_winner,
+                "is_own": row.is_own,
+                "held_out": score_text(row.held_out, metric),
+                "behind": "won" if row.is_winner else _errors(row.behind),
+            }
+            for row in told.rows
+        ],
+    }
+
+
+def _errors(behind: float) -> str:
+    """A number of standard errors."""
+    return "–" if math.isnan(behind) else f"{behind + 0.0:.1f}".replace("-0.0", "0.0").replace("-", "−")
 
 
 def _sure(sure: Sureness) -> dict[str, Any]:

@@ -45,12 +45,12 @@ class OneSearch:
 
     Attributes:
         seed: Of it.
-        in_words: What it found.
+        in_words: What it proposed.
         encoders: Mode that they were trained in.
         agreement: Mean share of nodes at which it agrees with another search; NaN if unknown, like all that follows.
-        score: Of the found architecture on the test split.
+        score: Of what it proposed on the test split.
         late_score: Of late fusion with the same seed.
-        multiply_adds: Of the found architecture.
+        multiply_adds: Of what it proposed.
         seconds: Of the search.
         is_consensus: Whether its architecture stands for all.
     """
@@ -72,7 +72,7 @@ class Sureness:
 
     Attributes:
         metric: Of the scores.
-        num_distinct: How many different architectures were found.
+        num_distinct: How many different architectures were proposed.
         agreement: Mean share of nodes at which two searches agree; NaN if unknown, like the next two.
         chance_agreement: The same by chance.
         kappa: The agreement beyond chance.
@@ -80,8 +80,8 @@ class Sureness:
         searches: Each of them.
         nodes: What was chosen at each fusion node.
         usage: Heading to (name, how many searches) for modalities, depths and interaction orders.
-        rows: Scores over searches of what was found, and of late fusion if the space names it.
-        difference: How much better the found architectures are than late fusion, paired; None if unknown.
+        rows: Scores over searches of what was proposed, and of late fusion if the space names it.
+        difference: How much better the proposals are than late fusion, paired; None if unknown.
     """
 
     metric: str
@@ -109,7 +109,7 @@ def sureness(summary: Mapping[str, Any], *, max_rows: int = MAX_ROWS) -> Surenes
         return None
     consensus = told["searches"][told["seeds"].index(told["consensus_seed"])]
     chosen = {str(entry["node"]): entry for entry in consensus["architecture"]["nodes"]}
-    names = {"found": "found by each search", "late": "late fusion"}
+    names = {"found": "proposed by each search", "late": "late fusion"}
     return Sureness(
         metric=str(told["metric"]),
         num_distinct=int(told["num_distinct"]),

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,7 @@ class Row:
             score is the better one; or None.
         architecture_score: On the architecture split, by which rows may be chosen; NaN if unknown.
         separate: Whether its weights come from networks that were trained on one modality each.
+        same_as_found: Whether it is the network that was found, under the name that it won the tournament by.
         pareto: Whether no other row is both at least as good and at most as costly, and better in one of the two.
     """
 
@@ -56,6 +57,7 @@ class Row:
     difference: Interval | None
     architecture_score: float
     separate: bool = False
+    same_as_found: bool = False
     pareto: bool = False
 
 
@@ -102,9 +104,12 @@ class Curve:
 def leaderboard_rows(summary: Mapping[str, Any]) -> tuple[Row, ...]:
     """Rows by kind in the order of `KIND_ORDER`, the best of a kind first, with the Pareto front marked."""
     sense = 1 if summary["higher_is_better"] else -1
-    rows = [row_of(values) for values in summary.get("leaderboard") or []]
+    rows = [
+        replace(row_of(values), same_as_found=same_as_found(values, summary))
+        for values in summary.get("leaderboard") or []
+    ]
     front = pareto_front([(row.multiply_adds, sense * row.score.mean) for row in rows])
-    rows = [Row(**{**row.__dict__, "pareto": on_front}) for row, on_front in zip(rows, front, strict=True)]
+    rows = [replace(row, pareto=on_front) for row, on_front in zip(rows, front, strict=True)]
     ranks = {kind: rank for rank, kind in enumerate(KIND_ORDER)}
 
     def order(row: Row) -> tuple[int, bool, float]:
@@ -116,10 +121,12 @@ def leaderboard_rows(summary: Mapping[str, Any]) -> tuple[Row, ...]:
 
 def row_of(values: Mapping[str, Any]) -> Row:
     """A row from what a summary says of it; what it does not say is unknown."""
+    separate = values.get("separate", values["kind"] == "sum") is True
+    words = clean(values.get("in_words") or "", 400)
     return Row(
         name=clean(values["name"]),
         kind=clean(values["kind"], 40),
-        in_words=clean(values.get("in_words") or "", 400),
+        in_words=f"{words}, each trained alone" if words and separate else words,
         score=_interval(values),
         scores=tuple(number(score) for score in values.get("scores") or ()),
         parameters=number(values.get("parameters")),
@@ -127,7 +134,25 @@ def row_of(values: Mapping[str, Any]) -> Row:
         train_seconds=number(values.get("train_seconds")),
         difference=difference_of(values.get("difference")),
         architecture_score=number(values.get("architecture_score")),
-        separate=values.get("separate") is True,
+        separate=separate,
+    )
+
+
+def same_as_found(values: Mapping[str, Any], summary: Mapping[str, Any]) -> bool:
+    """Whether a row other than the first is the network that was found: nothing can be said by comparing the two.
+
+    Args:
+        values: What the summary says of the row.
+        summary: Of the run.
+    """
+    found = (summary.get("leaderboard") or [{}])[0]
+    gap = difference_of(values.get("difference"))
+    return (
+        values is not found
+        and values["kind"] not in ("random", "refit", "ensemble")
+        and gap == Interval(0.0, 0.0, 0.0)
+        and values.get("architecture") == summary.get("architecture")
+        and bool(values.get("separate")) == bool(found.get("separate"))
     )
 
 
@@ -170,11 +195,28 @@ def heat_maps(
     Raises:
         ValueError: If a record has another number of weights than its node has choices.
     """
-    return tuple(_heat_map(node, metrics, max_rows, max_columns) for node in summary.get("nodes") or [])
+    return tuple(_heat_map(summary, node, metrics, max_rows, max_columns) for node in summary.get("nodes") or [])
+
+
+def _discretized(summary: Mapping[str, Any], node: Mapping[str, Any]) -> int | None:
+    """Index of what the search itself chose at a node, which need not be what the tournament's winner does there."""
+    proposed = (summary.get("tournament") or {}).get("proposed")
+    if not proposed:
+        return node.get("chosen")
+    made = next((one for one in proposed["nodes"] if one["node"] == node["name"]), None)
+    if made is None:
+        return None
+    same = (made["operation"], list(made["inputs"]))
+    choices = [(choice["operation"], list(choice["inputs"])) for choice in node["choices"]]
+    return choices.index(same) if same in choices else None
 
 
 def _heat_map(
-    node: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], max_rows: int, max_columns: int
+    summary: Mapping[str, Any],
+    node: Mapping[str, Any],
+    metrics: Sequence[Mapping[str, Any]],
+    max_rows: int,
+    max_columns: int,
 ) -> HeatMap:
     name, choices = str(node["name"]), node["choices"]
     columns = {
@@ -189,7 +231,7 @@ def _heat_map(
     if any(len(column) != len(choices) for column in table):
         raise ValueError(f"node {name!r} has {len(choices)} choices and another number of mixing weights")
 
-    chosen = node.get("chosen")
+    chosen = _discretized(summary, node)
     values = np.array(table)
     importance = np.fmax.reduce(values, axis=0, initial=0.0) + np.fmax(values[-1], 0.0)
     rank = sorted(range(len(choices)), key=lambda i: (i != chosen, -importance[i]))

@@ -53,6 +53,16 @@ def how_in_words(architecture: Architecture, depths: Mapping[str, int], phrases:
     return listed(routes, last="or")
 
 
+def separately_in_words(names: Sequence[str]) -> str:
+    """A sum of single networks as an instruction.
+
+    Args:
+        names: Of its modalities; () where the sentence has named them.
+    """
+    each = f"each of {modalities_in_words(names)}" if names else "each"
+    return f"train a network on {each} alone and add their answers"
+
+
 def _steps(architecture: Architecture, depths: Mapping[str, int], phrases: Mapping[str, str]) -> str:
     """What one static architecture does, in order; a node adds its output to the state of the node before."""
     active = [choice for _, choice in architecture.choices if choice.inputs]

@@ -40,6 +40,11 @@ def test_the_card_holds_data_scores_cost_and_provenance(summary: dict[str, Any])
     assert "```" not in card
 
 
+def test_networks_that_are_trained_alone_are_told(summary: dict[str, Any]) -> None:
+    words = f"{summary['in_words']}, each trained alone"
+    assert f"- {words.rsplit('; ', maxsplit=1)[-1]}\n" in to_card({**summary, "in_words": words}, [], (), "network")
+
+
 def test_the_card_tells_how_to_load_what_lies_beside_it(summary: dict[str, Any]) -> None:
     card = to_card(summary, ["card", "onnx", "python"], ("sound", "sight"), "network")
     assert 'load(Path("network.safetensors"))(sound, sight)' in card

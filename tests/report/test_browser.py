@@ -61,6 +61,14 @@ class Opened:
 
 
 @pytest.fixture(scope="module")
+def won(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of several searches and a tournament, which has more sections than the usual one."""
+    run = tmp_path_factory.mktemp("won")
+    fabricate_run(run, late_won=True, num_searches=3)
+    return report(run)
+
+
+@pytest.fixture(scope="module")
 def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("usual")
     fabricate_run(run)
@@ -245,9 +253,9 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.mark.parametrize("width", [1200, 390])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_to_mend(browser: Any, usual: Path, scheme: str, width: int) -> None:
+def test_axe_finds_nothing_to_mend(browser: Any, won: Path, scheme: str, width: int) -> None:
     pytest.importorskip("axe_playwright_python")
-    opened = Opened(browser, usual, width=width, color_scheme=scheme, bypass_csp=True)
+    opened = Opened(browser, won, width=width, color_scheme=scheme, bypass_csp=True)
     opened.page.evaluate((files("axe_playwright_python") / "axe.min.js").read_text())
     violations = opened.page.evaluate("axe.run().then(found => found.violations)")
     assert [(one["id"], one["nodes"][0]["html"]) for one in violations] == []

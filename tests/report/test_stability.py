@@ -42,7 +42,10 @@ def test_it_reads_counts_scores_and_the_consensus(tmp_path: Path) -> None:
     ]
     assert last.choices[0].modalities == ("image", "words")
     assert [one.seed for one in sure.searches if one.is_consensus] == ["0"]
-    assert [(row.name, row.kind) for row in sure.rows] == [("found by each search", "found"), ("late fusion", "late")]
+    assert [(row.name, row.kind) for row in sure.rows] == [
+        ("proposed by each search", "found"),
+        ("late fusion", "late"),
+    ]
     assert sure.rows[0].scores == pytest.approx((0.88, 0.884, 0.888, 0.892))
     assert sure.difference == Interval(0.01, 0.002, 0.018)
     assert sure.usage["depths"] == (("depth 0", 4), ("depth 1", 3), ("depth 2", 2))
@@ -74,10 +77,10 @@ def test_the_page_tells_it_in_words_tables_and_a_figure(tmp_path: Path) -> None:
         < page.index("What it could choose from</h2>")
     )
     for words in (
-        "4 searches, each with a seed and encoders of its own, found 2 different architectures",
+        "4 searches, each with a seed and encoders of its own, proposed 2 different architectures",
         "at 81 % of the fusion nodes, where chance would give 40 % (Fleiss’ κ 0.69)",
         "that of seed 0",
-        "seed 0, shown",
+        "seed 0, taken",
         "<td>88.0</td><td>89.2</td>",  # lowest and highest of 88.0, 88.4, 88.8 and 89.2
         'class="better">+1.0</span><small>+0.2 to +1.8</small>',
         "none: 0, additive: 1, multiplicative: 3, nonlinear: 0",
@@ -97,8 +100,8 @@ def test_the_numbers_behind_the_figure_lie_beside_it(tmp_path: Path) -> None:
         rows = list(csv.reader(file))
     assert rows[0] == ["part", "of", "what", "value"]
     assert ["choices", "depth 2", "nothing", "2"] in rows
-    assert ["scores", "found by each search", "search of seed 0", "0.88"] in rows
-    assert ["scores", "found by each search", "mean"] in [row[:3] for row in rows]
+    assert ["scores", "proposed by each search", "search of seed 0", "0.88"] in rows
+    assert ["scores", "proposed by each search", "mean"] in [row[:3] for row in rows]
 
 
 def test_searches_that_all_agree_and_what_is_undefined(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_searches_that_all_agree_and_what_is_undefined(tmp_path: Path) -> None:
     for one in summary["stability"]["searches"]:
         one["late_score"] = None
     page = rewritten(tmp_path, summary).read_text()
-    assert "all found the same architecture" in page
+    assert "all proposed the same architecture" in page
     assert "Fleiss" not in page
 
 

@@ -49,6 +49,15 @@ def test_rows_come_by_kind_and_the_best_of_a_kind_first() -> None:
     assert [row.name for row in lower] == ["f", "a", "b", "failed", "r", "odd"]
 
 
+def test_a_sum_of_networks_that_are_trained_alone_says_so() -> None:
+    rows = [{**_row(name, "late", 1.0, 1), "in_words": "depth 0: a + b"} for name in ("one", "two")]
+    rows[1]["separate"] = True
+    rows.append({**rows[0], "name": "old", "kind": "sum"})  # before rows told it
+    found = leaderboard_rows({"leaderboard": rows, "higher_is_better": True})
+    alone = "depth 0: a + b, each trained alone"
+    assert {row.name: row.in_words for row in found} == {"one": "depth 0: a + b", "two": alone, "old": alone}
+
+
 def test_a_difference_without_interval_is_none() -> None:
     gaps = [None, {"mean": 1.0, "low": None, "high": 2.0}, {"mean": 1.0, "low": math.nan, "high": 2.0}]
     rows = [_row(str(i), "late", 1.0, 1, gap) for i, gap in enumerate(gaps)]

@@ -17,9 +17,11 @@ from nas.architecture import Architecture, Choice
 from nas.baselines import RowKind
 from nas.evaluate import Row
 from nas.report import report
+from nas.report.tables import same_as_found
 from nas.report.verdict import recorded_verdict, verdict
 from nas.report.words import how_in_words, modalities_in_words
 from nas.statistics import Interval
+from nas.tournament import DEPOSED
 from search_spaces.operations import OPERATIONS
 from tests.report.fabricate import fabricate_run
 
@@ -39,6 +41,7 @@ def _single(modality: str) -> Architecture:
 
 NOTHING = _architecture()
 IMAGE, SOUND = _single("image"), _single("sound")
+SHALLOW = _architecture(Choice("carry", ("image@0",)))
 LATE = _architecture(NONE, NONE, Choice("additive", ("image@2", "sound@2")))
 EARLY = _architecture(Choice("mlp", ("image@0", "sound@0")))
 TIMES = _architecture(NONE, Choice("multiplicative", ("image@1", "sound@1")))
@@ -58,6 +61,7 @@ def _row(
     seeds: int = 3,
     apart: float = 0.004,
     error: bool = False,
+    separate: bool = False,
 ) -> dict[str, Any]:
     """A row that the found architecture beats by a gap; `merit` is its score on the architecture split."""
     mean = (2.0 + gap) if error else 0.8 - gap
@@ -75,6 +79,7 @@ def _row(
         parameters=10,
         multiply_adds=cost,
         train_seconds=1.0,
+        separate=separate,
     )
     return told.to_dict()
 
@@ -102,6 +107,19 @@ def _summary(rows: list[dict[str, Any]], found: Architecture, **more: Any) -> di
 
 def _emap(mean: float, margin: float) -> dict[str, Any]:
     return {"diagnosis": {"additivity": {"gain": Interval(mean, mean - margin, mean + margin).to_dict()}}}
+
+
+def _own(gap: float = 0.01, margin: float = 0.06, architecture: Architecture = TIMES, **options: Any) -> dict[str, Any]:
+    return _row("proposal", gap, margin, name=DEPOSED, architecture=architecture, **options)
+
+
+def _sum(gap: float = 0.0, margin: float = 0.0) -> dict[str, Any]:
+    return _row("sum", gap, margin, name="sum of single networks", architecture=LATE, separate=True)
+
+
+def _won(winner: str, proposed: Architecture = TIMES, *, behind: float = 1.3, **more: Any) -> dict[str, Any]:
+    told = {"prefer": "accuracy", "winner": winner, "proposed": proposed.to_dict(), "behind": {"found": behind}, **more}
+    return {"tournament": told}
 
 
 _MAE = {"metric": "mae", "higher_is_better": False}
@@ -186,7 +204,7 @@ CASES = (
         "fuse",
         (
             "the sum of single networks by 4.0 points",
-            "Fuse image and sound: add the answers of the networks of one modality each (the sum of single networks).",
+            "Fuse image and sound: train a network on each alone and add their answers (the sum of single networks).",
         ),
         (_image(0.1), _row("sum", -0.04, name="sum of single networks", architecture=LATE), _row("late", 0.01)),
         never=("plain late fusion",),
@@ -569,8 +587,8 @@ CASES = (
         "several searches",
         "fuse",
         (
-            "5 searches found 3 different architectures; 4 of them fuse.",
-            "Over these searches, what each found scores 2.0 points higher than late fusion",
+            "5 searches proposed 3 different architectures; 4 of them fuse.",
+            "Over these searches, what each proposed scores 2.0 points higher than late fusion",
         ),
         (_image(0.1),),
         more={
@@ -581,6 +599,206 @@ CASES = (
                 "difference": {"mean": 0.02, "low": 0.01, "high": 0.03},
             }
         },
+    ),
+    Case(
+        "the sum of single networks won",
+        "fuse",
+        (
+            "Fuse image and sound: train a network on each alone and add their answers.",
+            "This scores 10.0 points higher than image alone",
+            "The sum of single networks won the tournament of proposals and baselines: on held-out samples, the "
+            "search's own choice (multiply image and sound at the middle layer) is 1.3 standard errors behind it.",
+            "On the test split, the search's own choice scores 1.0 points lower than the found network, but that",
+            "This is late fusion whose networks are trained alone.",
+            "The found network scores 3.0 points higher than late fusion trained as one network",
+        ),
+        (_own(), _image(0.1), _sum(), _row("late", 0.03)),
+        LATE,
+        first={"separate": True},
+        more=_won("sum of single networks"),
+        never=("plain late", "scores the same", "sum of single networks scores", "last layer"),
+    ),
+    Case(
+        "a sum won that is no better than one modality",
+        "dont_fuse",
+        ("The found network (image and sound, each trained alone, their answers added) scores about the same as",),
+        (_own(), _image(0.005), _sum(), _row("late", 0.03)),
+        LATE,
+        first={"separate": True},
+        more=_won("sum of single networks"),
+        never=("last layer",),
+    ),
+    Case(
+        "late fusion won",
+        "fuse",
+        (
+            "Fuse image and sound: add them at the last layer.",
+            "Late fusion won the tournament of proposals and baselines: on held-out samples, the search's own choice",
+            "On the test split, the search's own choice scores 1.0 points lower than the found network",
+            "No other row of the leaderboard scores higher.",
+        ),
+        (_own(), _image(0.1), _row("late", 0, 0)),
+        LATE,
+        more=_won("late fusion"),
+        never=("plain late", "than late fusion", "as late fusion"),
+    ),
+    Case(
+        "late fusion won although it was level",
+        "fuse",
+        ("on held-out samples, the search's own choice (multiply image and sound at the middle layer) is about level",),
+        (_own(), _image(0.1), _row("late", 0, 0)),
+        LATE,
+        more=_won("late fusion", behind=0.0),
+        never=("0.0 standard errors",),
+    ),
+    Case(
+        "one modality at a shallow layer won",
+        "dont_fuse",
+        (
+            "Don't fuse: image alone (first layer) is as good.",
+            "Image alone won the tournament of proposals and baselines",
+            "On the test split, the search's own choice scores 1.0 points lower than the found network",
+        ),
+        (
+            _own(),
+            _row("modality", 0, 0, name="image", architecture=SHALLOW),
+            _sound(0.2),
+            _row("late", 0, 0.01, merit=2),
+        ),
+        SHALLOW,
+        more=_won("image"),
+        never=("scores the same as image alone", "as the found network (0.0"),
+    ),
+    Case(
+        "an operation won",
+        "fuse",
+        (
+            "Fuse image and sound: multiply them at the middle layer.",
+            "A single operation (multiplicative) won the tournament of proposals and baselines: on held-out samples, "
+            "the search's own choice (join image and sound in a small network (MLP) at the first layer) is 1.3",
+            "The found network scores 3.0 points higher than late fusion",
+        ),
+        (
+            _own(0.01, 0.02, EARLY),
+            _image(0.1),
+            _row("late", 0.03),
+            _row("operation", 0, 0, name="multiplicative", architecture=TIMES),
+        ),
+        more=_won("multiplicative", EARLY),
+        never=("as multiplicative", "than multiplicative"),
+    ),
+    Case(
+        "what the search chose is measurably better on the test split",
+        "fuse",
+        (
+            "Fuse image and sound: multiply them at the middle layer (the search's own choice).",
+            "Measurably better than the found network: the search's own choice by 3.0 points",
+            "Late fusion won the tournament",
+        ),
+        (_own(-0.03, 0.01), _image(0.1), _row("late", 0, 0)),
+        LATE,
+        more=_won("late fusion"),
+        never=("On the test split, the", "has the best score", "plain late", "than late fusion"),
+    ),
+    Case(
+        "what the search chose has the best score by chance",
+        "fuse",
+        ("On the test split, the search's own choice scores 1.0 points higher than the found network, but that",),
+        (_own(-0.01, 0.06), _image(0.1), _row("late", 0, 0)),
+        LATE,
+        more=_won("late fusion"),
+        never=("has the best score", "No other row"),
+    ),
+    Case(
+        "the simplest won",
+        "fuse",
+        (
+            "Late fusion won the tournament of proposals and baselines: it is the simplest row within one standard "
+            "error of the best on held-out samples.",
+        ),
+        (_own(-0.01, 0.06), _image(0.1), _row("late", 0, 0)),
+        LATE,
+        more=_won("late fusion", prefer="simplicity"),
+        never=("behind it",),
+    ),
+    Case(
+        "the search's own choice was late fusion, which is not compared twice",
+        "fuse",
+        (
+            "the search's own choice (add image and sound at the last layer) is 1.3 standard errors behind it",
+            "On the test split, the search's own choice, late fusion, scores 3.0 points lower than the found",
+        ),
+        (
+            _own(0.03, 0.01, LATE),
+            _image(0.1),
+            _row("late", 0.03),
+            _row("operation", 0, 0, name="x", architecture=TIMES),
+        ),
+        more=_won("x", LATE),
+        never=("higher than late fusion",),
+    ),
+    Case(
+        "a favourite of the supernet won",
+        "fuse",
+        ("The favourite of the supernet won the tournament", "the search's own choice (use image alone)"),
+        (_own(0.01, 0.02, IMAGE), _image(0.1), _row("late", 0.03)),
+        more=_won("favourite of the supernet", IMAGE),
+    ),
+    Case(
+        "a favourite of the supernet lost",
+        "fuse",
+        ("The favourite of the supernet has the best score", "The found network scores 3.0 points higher than late"),
+        (_image(0.1), _row("late", 0.03), _row("proposal", -0.01, 0.02, name="favourite of the supernet")),
+        more=_won("found"),
+        never=("own choice", "tournament"),
+    ),
+    Case(
+        "the search found nothing, and late fusion won",
+        "fuse",
+        ("Late fusion won the tournament of proposals and baselines: the search itself found nothing better than",),
+        (_own(0.3, 0.02, NOTHING), _image(0.1), _row("late", 0, 0)),
+        LATE,
+        more=_won("late fusion", NOTHING),
+        never=("standard errors",),
+    ),
+    Case(
+        "the search's own choice fuses, one modality won, and nothing is said twice",
+        "dont_fuse",
+        ("The search's own choice (multiply image and sound at the middle layer) scores about the same as",),
+        (_own(0.005, 0.01, merit=2), _image(0, 0), _sound(0.2), _row("late", 0.03)),
+        IMAGE,
+        more=_won("image"),
+        never=("On the test split",),
+    ),
+    Case(
+        "the search's own choice won",
+        "fuse",
+        ("This is plain late fusion.",),
+        (_image(0.1), _row("late", 0, 0)),
+        LATE,
+        more=_won("found", LATE),
+        never=("tournament",),
+    ),
+    Case(
+        "retrained under another objective, the winner is no copy any more",
+        "fuse",
+        ("The found network scores 2.0 points higher than late fusion",),
+        (_own(), _image(0.1), _row("late", 0.02)),
+        LATE,
+        more=_won("late fusion"),
+        never=("plain late",),
+    ),
+    Case(
+        "several searches and a tournament",
+        "fuse",
+        ("3 searches proposed the same architecture; 3 of them fuse.", "Late fusion won the tournament"),
+        (_own(), _image(0.1), _row("late", 0, 0)),
+        LATE,
+        more={
+            **_won("late fusion"),
+            "stability": {"seeds": [0, 1, 2], "num_distinct": 1, "interaction_orders": {"0": 0, "2": 3}},
+        },
+        never=("searches found",),
     ),
     Case("no single modality was trained", "cant_tell", ("no single modality was trained",), (_row("late", 0.1),)),
     Case("no fusion was trained", "cant_tell", ("no fusion was trained",), (_image(0, 0), _sound(0.1)), IMAGE),
@@ -630,15 +848,34 @@ def _boards(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         ("sum", "sum of single networks", LATE),
         ("trees", "gradient_boosting", EARLY),
         ("random", "random search", TIMES),
+        ("proposal", DEPOSED, EARLY),
+        ("proposal", "favourite of the supernet", TIMES),
     ]
     options: dict[str, Any] = {"seeds": seeds, "error": error}
-    rows = [_row("found", architecture=found, apart=draw(st.floats(0, 0.2)), **options)]
-    for kind, name, architecture in draw(st.lists(st.sampled_from(kinds), unique_by=lambda one: one[1])):
-        cost, merit = draw(st.integers(1, 10**6)), draw(st.floats(0, 1))
-        gap, margin = draw(_GAPS), draw(_MARGINS)
-        rows.append(_row(kind, gap, margin, name=name, architecture=architecture, cost=cost, merit=merit, **options))
-    more = _MAE if error else {}
+    others = draw(st.lists(st.sampled_from(kinds), unique_by=lambda one: one[1]))
+    winner = draw(st.sampled_from([None, *(one for one in others if one[0] not in ("random", "proposal"))]))
+    found = found if winner is None else winner[2]
+    separate = winner is not None and winner[0] == "sum"
+    rows = [_row("found", architecture=found, apart=draw(st.floats(0, 0.2)), separate=separate, **options)]
+    for kind, name, architecture in others:
+        told: dict[str, Any] = {
+            "cost": draw(st.integers(1, 10**6)),
+            "merit": draw(st.floats(0, 1)),
+            "separate": kind == "sum",
+        }
+        is_winner = winner is not None and name == winner[1]
+        gap, margin = (0.0, 0.0) if is_winner else (draw(_GAPS), draw(_MARGINS))
+        rows.append(_row(kind, gap, margin, name=name, architecture=architecture, **told, **options))
+    more = dict(_MAE) if error else {}
+    if winner is not None:
+        prefer = draw(st.sampled_from(["accuracy", "simplicity"]))
+        more |= _won(winner[1], EARLY, behind=draw(st.floats(-1, 5)), prefer=prefer)
     return _summary(rows, found, **more, **_emap(draw(_GAPS), draw(_MARGINS))), rows
+
+
+def _label(name: str, kind: str) -> str:
+    own = "the search's own choice" if name == DEPOSED else name.replace("_", " ")
+    return f"{name} alone" if kind == "modality" else own
 
 
 @settings(max_examples=300, deadline=None)
@@ -654,9 +891,13 @@ def test_no_leaderboard_makes_it_contradict_itself(board: tuple[dict[str, Any], 
     assert not RAW.search(text), text
     others = rows[1:]
     better = {row["name"]: row["kind"] for row in others if row["difference"]["high"] < 0}
+    assert len(set(found.lines())) == len(found.lines()), text
+    copies = [_label(row["name"], row["kind"]) for row in others if same_as_found(row, summary)]
+    for copy in copies:  # what was found is not compared with itself; that it is one modality alone may be said
+        assert not re.search(rf"(than|as) {re.escape(copy)}[ ,.]|{re.escape(copy)} by ", text) or "alone" in copy, text
     assert {name for name, _ in found.better_rows} == set(better)
     for name, kind in better.items():
-        label = f"{name} alone" if kind == "modality" else name.replace("_", " ")
+        label = _label(name, kind)
         assert label in text, text
         assert f"{label} by " in text or name == found.against, text
     kinds = {row["name"]: row["kind"] for row in rows}

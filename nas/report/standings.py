@@ -1,0 +1,79 @@
+"""How the winner of the tournament was chosen, read from a run's summary. Nothing is drawn here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nas.report.numbers import clean, number
+from nas.report.tables import row_of
+from nas.tournament import DEPOSED
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One row of the tournament.
+
+    Attributes:
+        name: As on the leaderboard.
+        in_words: The architecture in words, or "".
+        held_out: Score on the architecture split, mean over seeds; NaN if unknown.
+        behind: Paired standard errors behind the winner, the mean of score and loss; negative if ahead of it.
+        is_winner: Whether it won.
+        is_own: Whether it is what the search itself chose.
+    """
+
+    name: str
+    in_words: str
+    held_out: float
+    behind: float
+    is_winner: bool
+    is_own: bool
+
+
+@dataclass(frozen=True)
+class Standings:
+    """What a tournament came to.
+
+    Attributes:
+        winner: Name of the row that won, as on the leaderboard.
+        prefers_simple: Whether the simplest of the rows that are about as good as the best was taken.
+        changed_the_answer: Whether something else won than what the search itself chose.
+        rows: All that could win, the winner first, then by how far they are behind.
+    """
+
+    winner: str
+    prefers_simple: bool
+    changed_the_answer: bool
+    rows: tuple[Standing, ...]
+
+
+def standings(summary: Mapping[str, Any]) -> Standings | None:
+    """The tournament of a run, or None if there was none, as in earlier versions.
+
+    The tournament calls what the search itself chose "found". If another row won, that row is found on the
+    leaderboard, and the search's own choice has the name `DEPOSED` there.
+
+    Args:
+        summary: Of the run.
+    """
+    told = summary.get("tournament") or {}
+    if not told:
+        return None
+    rows = {row.name: row for row in map(row_of, summary.get("leaderboard") or [])}
+    winner = clean(told["winner"])
+    found = []
+    for raw, behind in told["behind"].items():
+        name = clean(raw)
+        if winner != "found" and name == "found":
+            row = rows.get(DEPOSED)
+        else:  # a favourite of the supernet that won stands on the leaderboard as the found one alone
+            row = rows.get(name) or (rows.get("found") if name == winner else None)
+        if row is not None:
+            shown = DEPOSED if row.name == DEPOSED else name
+            told_of = (row.in_words, row.architecture_score, number(behind), name == winner, name == "found")
+            found.append(Standing(shown, *told_of))
+    order = sorted(found, key=lambda one: (not one.is_winner, math.isnan(one.behind), one.behind))
+    return Standings(winner, told.get("prefer") == "simplicity", winner != "found", tuple(order))
