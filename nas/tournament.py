@@ -43,7 +43,7 @@ PROPOSALS = 3
 
 FAVOURITE = "favourite of the supernet"
 
-DEPOSED = "choice of the supernet"
+DEPOSED = "the search's own choice"
 
 CHANCE = 0.01
 """How likely it may be that any row at all seems better than a constant by chance, where nothing was found."""
