@@ -152,6 +152,7 @@ def pooled(data: FusionData, fitted_on: NDArray[np.int64]) -> dict[Split, Floats
             block = components.transform(block) / size if scaled.shape[1] > share else block
             present = there[indices][:, None]
             blocks[split] += [np.where(present, block, 0.0)] + ([] if modality.present is None else [present * 1.0])
+    # The first column is there even if no modality has anything to read.
     return {split: np.hstack([np.zeros((len(splits[split]), 1)), *some]) for split, some in blocks.items()}
 
 
@@ -192,7 +193,7 @@ def _answers(fit: Fit, features: Floats, column: NDArray[Any], classes: int, tre
     """What is fitted to one column of the targets; a probability for every class, whether it was seen or not."""
     seen = np.unique(column).astype(int) if classes else np.arange(0)
     if len(seen) == 1:
-        return lambda some: repeat(np.tile(np.eye(classes)[seen], (len(some), 1)))
+        return lambda some: repeat(np.tile(np.eye(classes)[seen], (len(some), 1)), ITERATIONS)
     answers = fit(features, column, classes, trees, weight)
     if not classes:
         return answers

@@ -238,7 +238,7 @@ CASES = (
         "trees are measurably better",
         "fuse",
         (
-            "Fuse image and sound: multiply image and sound at the middle layer.",
+            "Fuse image and sound: multiply them at the middle layer.",
             "Gradient boosting on all inputs, no network, scores 3.3 points higher than the found network "
             "(95 % interval 2.3 to 4.3).",
         ),
@@ -248,9 +248,7 @@ CASES = (
     Case(
         "a control may be better by chance, another is worse",
         "fuse",
-        (
-            "Gradient boosting on all inputs, no network, scores 3.0 points higher than the found network, but that may be",
-        ),
+        ("Gradient boosting on all inputs, no network, scores 3.0 points higher than the found network, but",),
         (
             _image(0.1),
             _row("control", -0.03, 0.06, name="gradient boosting"),
