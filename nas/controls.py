@@ -62,7 +62,7 @@ TREES = 3000
 ITERATIONS = 100
 """Most of one gradient boosting."""
 
-WORK = 2e10
+WORK = 5e9
 """Samples × features × trees, most of one gradient boosting."""
 
 TREE = {"learning_rate": 0.1, "max_leaf_nodes": 15, "max_bins": 63}
