@@ -634,7 +634,7 @@ def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) 
             row["name"] if row["kind"] != "found" else "[bold]found[/bold]",
             _interval(row, percent=percent),
             _better_by(row, summary, percent=percent),
-            f"{row['multiply_adds']:,}",
+            "–" if row["multiply_adds"] is None else f"{row['multiply_adds']:,}",
         )
     console.print(table)
     console.print(f"{summary['diagnosis']['in_words'][0]}.")

@@ -92,7 +92,7 @@ def measure(kind: DynamicKind, seed: int, config: TrainingConfig) -> Row:
         static_score=float((static.outputs.argmax(axis=1) == targets).mean()),
         multiply_adds=float(costs[picked].mean()),
         minimum=float(np.where(suffices, costs, np.inf).min(axis=1).mean()),
-        static_multiply_adds=static.multiply_adds,
+        static_multiply_adds=static.multiply_adds or 0,
         search_seconds=result.seconds,
     )
 

@@ -14,7 +14,18 @@ from nas.space import Reference, SearchSpace, choice_depth
 from nas.summed import can_be_summed
 
 RowKind = Literal[
-    "found", "refit", "ensemble", "static", "proposal", "modality", "sum", "late", "early", "operation", "random"
+    "found",
+    "refit",
+    "ensemble",
+    "static",
+    "proposal",
+    "modality",
+    "sum",
+    "late",
+    "early",
+    "operation",
+    "control",
+    "random",
 ]
 Baselines = Literal["quick", "full"]
 
@@ -34,7 +45,8 @@ class Contestant:
     Attributes:
         name: For people.
         kind: What it stands for.
-        architecture: What is trained; None for `random`, which draws its own for every seed.
+        architecture: What is trained; None for `random`, which draws its own for every seed, and for `control`, which
+            has none, see `nas.controls`.
         separate: Whether its weights come from networks that were trained on one modality each, see `nas.summed`.
         instead_of: Name of the row whose place it takes if it does better for the first seed, see `nas.tournament`.
     """

@@ -63,8 +63,8 @@ def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) 
             train_seconds=sum(one.entry.train_seconds for one in networks),
         ),
         outputs=average(task, [one.outputs for one in networks]),
-        parameters=sum(one.parameters for one in networks),
-        multiply_adds=sum(one.multiply_adds for one in networks),
+        parameters=sum(one.parameters or 0 for one in networks),
+        multiply_adds=sum(one.multiply_adds or 0 for one in networks),
     )
 
 

@@ -29,13 +29,13 @@ class Row:
     Attributes:
         name: For people.
         kind: What it stands for.
-        architecture: What was trained; for random search that of the first seed.
+        architecture: What was trained; for random search that of the first seed; None if it is no network.
         score: Mean of the metric over seeds on the test split, with its 95 % interval.
         scores: One per seed.
         metrics: The metric and the one that is told beside it, one value per seed.
         difference: How much better the found architecture is, paired; None for the found one itself.
         architecture_score: Mean of the metric on the architecture split, by which rows are chosen.
-        parameters: Of the whole network, mean over seeds.
+        parameters: Of the whole network, mean over seeds; None if it is no network.
         multiply_adds: Per sample, likewise.
         train_seconds: Mean over seeds.
         separate: Whether its weights come from networks that were trained on one modality each.
@@ -43,14 +43,14 @@ class Row:
 
     name: str
     kind: RowKind
-    architecture: Architecture
+    architecture: Architecture | None
     score: Interval
     scores: tuple[float, ...]
     metrics: Mapping[str, tuple[float, ...]]
     difference: Interval | None
     architecture_score: float
-    parameters: int
-    multiply_adds: int
+    parameters: int | None
+    multiply_adds: int | None
     train_seconds: float
     separate: bool = False
 
@@ -59,7 +59,7 @@ class Row:
         return {
             "name": self.name,
             "kind": self.kind,
-            "in_words": self.architecture.in_words(),
+            "in_words": self.architecture.in_words() if self.architecture else "all inputs, no network",
             **self.score.to_dict(),
             "scores": list(self.scores),
             "metrics": {metric: list(values) for metric, values in self.metrics.items()},
@@ -68,7 +68,7 @@ class Row:
             "parameters": self.parameters,
             "multiply_adds": self.multiply_adds,
             "train_seconds": self.train_seconds,
-            "architecture": self.architecture.to_dict(),
+            "architecture": self.architecture.to_dict() if self.architecture else None,
             "separate": self.separate,
         }
 
@@ -95,19 +95,24 @@ def leaderboard(
             Row(
                 name=first.contestant.name,
                 kind=first.contestant.kind,
-                architecture=first.architecture,
+                architecture=None if first.contestant.kind == "control" else first.architecture,
                 separate=first.contestant.separate,
                 score=interval(metric, statistics[number]),
                 scores=metrics[metric],
                 metrics=metrics,
                 difference=paired_interval(metric, statistics[0], statistics[number]) if number else None,
                 architecture_score=float(np.mean([one.entry.architecture_score for one in row])),
-                parameters=round(float(np.mean([one.parameters for one in row]))),
-                multiply_adds=round(float(np.mean([one.multiply_adds for one in row]))),
+                parameters=_mean([one.parameters for one in row]),
+                multiply_adds=_mean([one.multiply_adds for one in row]),
                 train_seconds=float(np.mean([one.entry.train_seconds for one in row])),
             )
         )
     return rows
+
+
+def _mean(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return round(float(np.mean(known))) if known else None
 
 
 def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], batch: Batch) -> Diagnosis:

@@ -121,7 +121,7 @@ def contestants_of(summary: Mapping[str, Any]) -> list[Contestant]:
             separate=row.get("separate", row["kind"] == "sum") is True,
         )
         for row in summary["leaderboard"]
-        if row["kind"] not in ("refit", "ensemble")  # made of the found ones, if they are asked for
+        if row["kind"] not in ("refit", "ensemble", "control")  # made of the found ones, or of no network at all
     ]
 
 

@@ -218,15 +218,16 @@ class Judged:
     Attributes:
         entry: The contestant.
         outputs: Logits or predictions, (n, outputs).
-        parameters: Scalars of the whole network, encoders included.
-        multiply_adds: Per sample, of the whole network; of a dynamic one the mean over the routes that were taken.
+        parameters: Scalars of the whole network, encoders included; None if it is no network.
+        multiply_adds: Per sample, of the whole network; of a dynamic one the mean over the routes that were taken; None
+            if it is no network.
         picked: Route of every sample, (n,); None for a static network.
     """
 
     entry: Entry
     outputs: NDArray[np.float32]
-    parameters: int
-    multiply_adds: int
+    parameters: int | None
+    multiply_adds: int | None
     picked: NDArray[np.int64] | None = None
 
 

@@ -14,6 +14,7 @@ from nas.analysis import mistakes
 from nas.architecture import Architecture
 from nas.baselines import Baselines, contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
+from nas.controls import controls
 from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
@@ -634,9 +635,11 @@ def retrain_and_judge(
         last = -1 if entries[0][-1].contestant.kind == "refit" else 0
         together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
         judged = [([*some, together], targets) for some, targets in judged]
-    board = leaderboard(setup.data.task, [some for some, _ in judged], judged[0][1], setup.metric)
+    beside = controls(setup, entries[0][0])
+    rivals = [[*some, *beside] for some, _ in judged]
+    board = leaderboard(setup.data.task, rivals, judged[0][1], setup.metric)
     metric = setup.metric
-    found = board[0].architecture
+    found = entries[0][0].architecture
     batch = split_batch(setup.data, "test", setup.device)
     dynamic = {}
     if found.gating is not None:

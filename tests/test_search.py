@@ -237,14 +237,19 @@ def test_the_leaderboard_always_holds_found_and_every_control(finished: RunResul
         ("early", "early fusion"),
         *(("operation", row["name"]) for row in board if row["kind"] == "operation"),
         ("random", "random search"),
+        ("control", "logistic regression"),
+        ("control", "gradient boosting"),
     ]
     assert {row["name"] for row in board if row["kind"] == "operation"} == {"additive", "multiplicative"}
     for row in board:
         assert len(row["scores"]) == 2
         assert row["mean"] == pytest.approx(np.mean(row["scores"]))
         assert row["low"] <= row["mean"] <= row["high"]
-        assert row["parameters"] > 0
-        assert row["multiply_adds"] > 0
+        if row["kind"] == "control":
+            assert row["parameters"] is row["multiply_adds"] is row["architecture"] is None
+        else:
+            assert row["parameters"] > 0
+            assert row["multiply_adds"] > 0
         assert row["train_seconds"] > 0
 
 
@@ -382,7 +387,8 @@ def test_three_modalities_of_three_kinds() -> None:
 
 def test_a_space_without_operations_still_has_its_baselines() -> None:
     summary = tiny_search(as_data(tiny_arrays()), operations=["carry"], encoders="joint").summary
-    assert {row["kind"] for row in summary["leaderboard"]} == {"found", "modality", "sum", "late", "early", "random"}
+    kinds = {row["kind"] for row in summary["leaderboard"]}
+    assert kinds == {"found", "modality", "sum", "late", "early", "random", "control"}
 
 
 @pytest.mark.parametrize(
@@ -468,7 +474,7 @@ def test_a_run_in_a_space_of_ones_own_is_written_whole(tmp_path: Path, monkeypat
     mine = replace(whole, name="mine", references=(), warm_up=None)
     result = tiny_search(as_data(tiny_arrays()), space=mine, operations=None, out=tmp_path / "run")
     assert result.summary["encoders"] == "joint"  # there is no word on how to train a modality alone
-    assert {row["kind"] for row in result.summary["leaderboard"]} == {"found", "random"}
+    assert {row["kind"] for row in result.summary["leaderboard"]} == {"found", "random", "control"}
     with pytest.raises(UserError, match="space 'mine' names no reference of kind 'modality' for 'sound'"):
         tiny_search(as_data(tiny_arrays()), space=mine, operations=None, encoders="pretrained")
 

@@ -32,8 +32,8 @@ class Entry:
 
     @property
     def is_control(self) -> bool:
-        """Random search may be better, but it is never the answer."""
-        return self.row.kind == "random"
+        """Random search and what is no network may be better, but they are never the answer."""
+        return self.row.kind in ("random", "control")
 
     @property
     def is_helped(self) -> bool:
@@ -89,7 +89,7 @@ class Board:
         return max(known, key=merit, default=None)
 
     def best(self) -> Entry:
-        """The row with the best score, random search aside."""
+        """The row with the best score, the controls aside."""
         return min([self.found, *(one for one in self.others if not one.is_control)], key=self._rank)
 
     def gain(self, one: Entry, other: Entry) -> Interval:

@@ -22,6 +22,7 @@ class Compared:
         row: Its found architecture, under the run's name, the search as its kind.
         over_modality: How much better it is than the best single modality, as the architecture split has it; or None.
         over_late: How much better it is than late fusion; or None.
+        over_control: How much better it is than the best control without a network, as the architecture split has it.
         strategy: That it was searched with.
         space: That it was searched in.
         search_seconds: Of the search proper.
@@ -32,6 +33,7 @@ class Compared:
     row: Row
     over_modality: Interval | None
     over_late: Interval | None
+    over_control: Interval | None
     strategy: str
     space: str
     search_seconds: float
@@ -90,14 +92,19 @@ def _compared(name: str, summary: Mapping[str, Any], page: str) -> Compared:
     if found is None:
         raise ValueError(f"run {name!r} has no score of a found architecture")
     strategy, space = (clean(summary.get(key) or "unknown") for key in ("strategy", "space"))
-    alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
-    modality = max(alone, key=lambda row: sense * row.architecture_score, default=None)
+
+    def best(kind: str) -> Row | None:
+        some = [row for row in rows if row.kind == kind and not math.isnan(row.architecture_score)]
+        return max(some, key=lambda row: sense * row.architecture_score, default=None)
+
+    modality, control = best("modality"), best("control")
     late = next((row for row in rows if row.kind == "late"), None)
     words = clean(summary.get("in_words") or "", 400)
     return Compared(
         row=replace(found, name=clean(name), kind=f"{strategy} in {space}", in_words=words, difference=None),
         over_modality=modality.difference if modality else None,
         over_late=late.difference if late else None,
+        over_control=control.difference if control else None,
         strategy=strategy,
         space=space,
         search_seconds=number(summary.get("search_seconds")),

@@ -49,7 +49,7 @@ def _cells(run: Compared, metric: str) -> dict[str, Any]:
         "space": run.space,
         "mean": score_text(row.score.mean, metric),
         "interval": range_text(row.score.low, row.score.high, metric),
-        "gaps": [_gap(gap, metric) for gap in (run.over_modality, run.over_late)],
+        "gaps": [_gap(gap, metric) for gap in (run.over_modality, run.over_late, run.over_control)],
         "multiply_adds": count_text(row.multiply_adds),
         "parameters": count_text(row.parameters),
         "seconds": seconds_text(run.search_seconds),

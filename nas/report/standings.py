@@ -22,7 +22,7 @@ class Standing:
         held_out: Score on the architecture split, mean over seeds; NaN if unknown.
         behind: Paired standard errors behind the winner, the mean of score and loss; negative if ahead of it.
         is_winner: Whether it won.
-        is_own: Whether it is what the search itself chose.
+        is_own: Whether it is what the search itself chose, and its name does not say so.
     """
 
     name: str
@@ -73,7 +73,8 @@ def standings(summary: Mapping[str, Any]) -> Standings | None:
             row = rows.get(name) or (rows.get("found") if name == winner else None)
         if row is not None:
             shown = DEPOSED if row.name == DEPOSED else name
-            told_of = (row.in_words, row.architecture_score, number(behind), name == winner, name == "found")
+            is_own = name == shown == "found"  # else its name says so
+            told_of = (row.in_words, row.architecture_score, number(behind), name == winner, is_own)
             found.append(Standing(shown, *told_of))
     order = sorted(found, key=lambda one: (not one.is_winner, math.isnan(one.behind), one.behind))
     return Standings(winner, told.get("prefer") == "simplicity", winner != "found", tuple(order))

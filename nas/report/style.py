@@ -33,6 +33,7 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
     "late": (INK, "D", "late fusion"),
     "early": (INK, "^", "early fusion"),
     "operation": ("#8a90a3", "o", "one operation alone"),
+    "control": ("#8a90a3", "*", "no network"),
     "random": ("#8a90a3", "X", "random architectures"),
 }
 
@@ -48,6 +49,7 @@ GROUPS: Mapping[str, str] = {
     "late": "fusion by hand",
     "early": "fusion by hand",
     "operation": "one operation alone",
+    "control": "no network",
     "random": "random architectures",
 }
 

@@ -21,7 +21,7 @@ MAX_CURVES = 60
 
 KIND_ORDER = (
     *("found", "refit", "ensemble", "static", "proposal"),
-    *("modality", "sum", "late", "early", "operation", "random"),
+    *("modality", "sum", "late", "early", "operation", "control", "random"),
 )
 
 
@@ -35,8 +35,8 @@ class Row:
         in_words: The architecture in words, or "".
         score: Of the seeds.
         scores: One per seed.
-        parameters: Number of trainable scalars.
-        multiply_adds: Of one sample.
+        parameters: Number of trainable scalars; NaN of what is no network.
+        multiply_adds: Of one sample; likewise.
         train_seconds: Of one training.
         difference: How much better the found architecture is than this row, paired by seed, whether or not a higher
             score is the better one; or None.

@@ -49,7 +49,7 @@ class Verdict:
         recommended: Name of the leaderboard row that the headline describes; "" if it describes none.
         against: Name of the row of the single modality that the gain is measured against, or "".
         gain: How much better fusion scores than that, or None.
-        best_row: Name of the row with the highest score on the test split, random search aside.
+        best_row: Name of the row with the highest score on the test split, the controls aside.
         better_rows: Rows that are measurably better than the found architecture, with how much better it is than they
             are, a negative number.
     """
@@ -208,9 +208,9 @@ def _one_seed(board: Board, contender: Entry | None, alone: Entry | None, gain: 
 
 def _nothing(board: Board) -> _Decided | None:
     """If nothing measurably beats a constant answer, which a found architecture that reads nothing is."""
-    rivals = [one for one in board.others if not one.is_control]
+    rivals = [one for one in board.others if one.row.kind != "random"]
     if board.found.read == ():
-        if any(not one.is_control for one in board.better):
+        if any(one.row.kind != "random" for one in board.better):
             return None
         gaps = [board.gain(one, board.found) for one in rivals]
     else:
@@ -262,7 +262,7 @@ def _is_as_good(board: Board, gain: Interval) -> bool:
 
 
 def _is_beaten(board: Board, alone: Entry) -> bool:
-    """Whether anything that fuses, random search included, measurably beats a single modality."""
+    """Whether anything that fuses, the controls included, measurably beats a single modality."""
     return any(
         board.gain(one, alone).low > 0 for one in board.others if (one.fuses and not one.is_helped) or one.is_control
     )
@@ -304,10 +304,10 @@ def _better(board: Board, compared: Entry | None) -> list[str]:
         f"{board.label(one)} by {board.size(gap.mean)} ({board.interval(gap)})"
         for one in board.better
         for gap in [board.gain(one, board.found)]
-        if one is not compared and one.row.kind != "static"
+        if one is not compared and one.row.kind not in ("static", "control")
     ]
     sentences = [f"Measurably better than the found network: {listed(told)}."] if told else []
-    if any(one.is_control for one in board.better):
+    if any(one.row.kind == "random" for one in board.better):
         sentences.append(
             "Random architectures beat this search, so do not trust its choice: search longer or with another seed."
         )
@@ -397,12 +397,16 @@ def _references(board: Board, subject: Entry) -> list[str]:
 
 
 def _control(board: Board) -> list[str]:
-    """Beside random search, unless that is measurably better and has been told."""
-    control = next((one for one in board.others if one.is_control and one not in board.better), None)
-    if control is None:
-        return []
-    name = f"{board.label(control)}, the control,"
-    return [board.compare(name, board.gain(control, board.found), board.label(board.found))]
+    """Beside random search, unless that is measurably better and has been told; and every better one of no network."""
+    told = []
+    for one in board.others:
+        gap = board.gain(one, board.found)
+        if one.row.kind == "control" and (one in board.better or gap.mean > 0):
+            name = f"{board.label(one)} on all inputs, no network,"
+            told.append(board.compare(name, gap, board.label(board.found)))
+        elif one.row.kind == "random" and one not in board.better:
+            told.append(board.compare(f"{board.label(one)}, the control,", gap, board.label(board.found)))
+    return told
 
 
 def _beside(board: Board, subject: Entry) -> list[str]:

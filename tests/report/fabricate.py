@@ -120,6 +120,9 @@ def _summary(
     for i, operation in enumerate(OPERATIONS):
         gap = sense * (-0.01 - 0.006 * i)
         rows.append(_row(f"{operation} at depth {i % len(nodes)}", "operation", gap, metric, generator))
+    for i, control in enumerate(("gradient boosting", "logistic regression")):
+        row = _row(control, "control", sense * (-0.05 - 0.03 * i), metric, generator)
+        rows.append({**row, "in_words": "all inputs, no network", "parameters": None, "multiply_adds": None})
     rows += [_row(f"random {i}", "random", sense * (-0.03 - 0.02 * i), metric, generator) for i in range(3)]
     for row in rows[1:]:
         mean = sense * (rows[0]["mean"] - row["mean"])

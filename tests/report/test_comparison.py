@@ -75,6 +75,15 @@ def test_gains_are_over_the_best_modality_of_the_architecture_split_and_over_lat
     assert run.over_late.mean == rows["late fusion"]["difference"]["mean"]
 
 
+def test_the_gain_over_no_network_is_over_the_control_that_the_architecture_split_prefers(tmp_path: Path) -> None:
+    summary = _summary(tmp_path, 0.9)
+    rows = {row["name"]: row for row in summary["leaderboard"]}
+    rows["gradient boosting"]["architecture_score"], rows["logistic regression"]["architecture_score"] = 0.3, 0.4
+    (run,) = groups({"one": summary}, {})[0].runs
+    assert run.over_control is not None
+    assert run.over_control.mean == rows["logistic regression"]["difference"]["mean"]
+
+
 def test_the_page_holds_figures_tables_and_links_to_the_runs(tmp_path: Path) -> None:
     bad = "<b>x</b>"
     _summary(tmp_path / "a run: 1", 0.8, strategy=bad)
