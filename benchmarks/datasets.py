@@ -1,9 +1,8 @@
-"""The search on every real data set in a folder, through the file loader: three searches each, beside every baseline.
+"""The search on every real data set in a folder, through the file loader, beside every row of its leaderboard.
 
     python -m benchmarks.datasets FOLDER --out results/datasets
 
-What is absent is skipped with a line that says so; a data set whose result is there already is not run again, and one
-that was stopped goes on where it was.
+What is absent is skipped with a line that says so; a search whose result is there already is not run again.
 """
 
 from __future__ import annotations
@@ -16,20 +15,24 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.searches import measure
+from benchmarks.spoken_digits import spoken_digits
 from nas.data import load_data
 
 
 class Source(NamedTuple):
-    """A data set under the folder: its file or folder, and what of it is what."""
+    """A data set under the folder: its file or folder, and what of it is what; of a raw table the file alone."""
 
     path: str
-    modalities: str
+    modalities: str = ""
     target: str = "label"
     split: str | None = "split"
 
 
 SOURCES = (
+    Source("prokaryotic/prokaryotic.npz", "text,proteome,genes"),
+    Source("leaves100/leaves100.npz", "view0,view1,view2"),
     Source("wikipedia10/wikipedia10.npz", "text,image"),
+    Source("spoken_digits/spoken_digits.csv"),
     Source("emoji/emoji.npz", "image,tokens:tokens"),
     Source("isl_myo/isl_myo.npz", "emg:sequence,accel,gyro"),
     Source("utd_mhad/utd_mhad.npz", "skeleton:sequence,accel,gyro"),
@@ -58,13 +61,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not path.exists():
             print(f"{name}: skipped, {source.path} is not in the folder")
             continue
-        if (given.out / f"{name}.json").exists():
-            print(f"{name}: skipped, its result is there already")
-            continue
-        print(f"{name}:")
-        data = load_data(path, modalities=source.modalities, target=source.target, split=source.split)
+        print(f"{name}:", flush=True)
+        if path.suffix == ".csv":
+            data = spoken_digits(path)
+        else:
+            data = load_data(path, modalities=source.modalities, target=source.target, split=source.split)
         command = f"python -m benchmarks.datasets FOLDER --only {name} --searches {given.searches}"
-        measure(given.out, data, given.searches, command=command, device=given.device)
+        measure(
+            given.out,
+            data,
+            given.searches,
+            command=command,
+            device=given.device,
+            progress=lambda line: print(line, flush=True),
+        )
 
 
 if __name__ == "__main__":

@@ -145,6 +145,23 @@ def test_links_are_not_followed(tmp_path: Path, name: str) -> None:
     assert RunFolder(folder).read_config() == {"seed": 3}
 
 
+@pytest.mark.parametrize("name", [ASIDE, MOVING])
+@pytest.mark.parametrize("obstacle", ["link", "file"])
+def test_what_is_no_folder_is_not_in_the_way_of_a_run_that_is_set_aside(
+    tmp_path: Path, name: str, obstacle: str
+) -> None:
+    folder = earlier_run(tmp_path)
+    before = contents(tmp_path)
+    if obstacle == "link":
+        (tmp_path / name).symlink_to("nothing")
+    else:
+        (tmp_path / name).write_text("not ours")
+    set_aside(folder)
+    assert (tmp_path / ASIDE / "figures" / "one.svg").read_text() == "old figure"
+    put_back(folder)
+    assert contents(tmp_path) == before
+
+
 def test_a_run_that_cannot_be_put_back_is_told_in_a_line(tmp_path: Path) -> None:
     earlier_run(tmp_path)
     shutil.copytree(tmp_path / "figures", tmp_path / MOVING / "figures")

@@ -310,7 +310,7 @@ def _names(world: World, generator: random.Random) -> Given:
     try:
         return _write(world, _archive(members)), False
     except UnicodeEncodeError:  # a name that no archive holds
-        return _write(world, _archive(members[1:])), False
+        return _write(world, _archive(members[1:4])), False
 
 
 def _members(world: World, generator: random.Random) -> Given:

@@ -61,7 +61,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 FLAGS: Mapping[str, tuple[str, ...]] = {
-    "search": ("--compile", "--overwrite", "--resume", "--json", "--help", "--no-such"),
+    "search": ("--overwrite", "--resume", "--json", "--help", "--no-such"),
     "retrain": ("--overwrite", "--resume", "--json", "--help"),
     "evaluate": ("--json", "--jsn"),
     "export": ("--taps-only", "--json"),

@@ -113,6 +113,8 @@ class Watched:
         """Whether it has loaded a library, or has ended."""
         self._look()
         with suppress(OSError):
+            if b"forkserver" in Path(f"/proc/{self.pid}/cmdline").read_bytes():
+                return self._ended is not None  # it is yet to become the command, and has what the server has loaded
             return self._ended is not None or library in Path(f"/proc/{self.pid}/maps").read_text()
         return True
 
