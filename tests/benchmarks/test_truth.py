@@ -25,7 +25,7 @@ ADDITIVE_AT_1, MIXED = (0, 3, 0), (5, 0, 3)
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> TrainingConfig:
     """Without dropout, whose draws differ between one and many."""
-    config = TrainingConfig(epochs=6, batch_size=16, channels=8, patience=2, dropout_rate=0.0)
+    config = replace(truth.TRAINING, epochs=6, batch_size=16, channels=8, patience=2, dropout_rate=0.0)
     monkeypatch.setattr(truth, "TRAINING", config)
     return config
 
@@ -47,7 +47,7 @@ def test_networks_trained_at_once_are_those_trained_alone(quick: TrainingConfig)
 
 
 def test_a_clipped_gradient_is_clipped_for_each_network_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    config = TrainingConfig(epochs=2, batch_size=16, channels=8, dropout_rate=0.0, gradient_clip=1e-3)
+    config = replace(truth.TRAINING, epochs=2, batch_size=16, channels=8, dropout_rate=0.0, gradient_clip=1e-3)
     monkeypatch.setattr(truth, "TRAINING", config)
     together = trained([TWO], [Job(task=0, index=ADDITIVE_AT_1, seed=seed) for seed in (0, 1)])
     alone = [trained([TWO], [Job(task=0, index=ADDITIVE_AT_1, seed=seed)])[0] for seed in (0, 1)]

@@ -64,7 +64,7 @@ def test_the_page_tells_how_the_winner_was_chosen(tmp_path: Path) -> None:
     section = text[text.index("How the winner was chosen") :]
     assert "The best row was taken: late fusion, not the search’s own choice." in section
     assert "late fusion depth 2: image + words 91.0 won" in section
-    assert "the search’s own choice depth 1: image × words; depth 2: image + words 90.0 1.3" in section
+    assert "the search's own choice depth 1: image × words; depth 2: image + words 90.0 1.3" in section
     assert "A negative distance means ahead of the winner" in section
     assert "Late fusion won the tournament of proposals and baselines" in text
     assert re.search(r"late fusion depth 2: image \+ words .{0,40} same network", text)

@@ -207,7 +207,7 @@ CASES = (
             "the sum of single networks by 4.0 points",
             "Fuse image and sound: train a network on each alone and add their answers (the sum of single networks).",
         ),
-        (_image(0.1), _row("sum", -0.04, name="sum of single networks", architecture=LATE), _row("late", 0.01)),
+        (_image(0.1), _sum(-0.04), _row("late", 0.01)),
         never=("plain late fusion",),
     ),
     Case(
@@ -937,9 +937,6 @@ def test_no_leaderboard_makes_it_contradict_itself(board: tuple[dict[str, Any], 
     assert {name for name, _ in found.better_rows} == set(better)
     for name, kind in better.items():
         label = _label(name, kind)
-        assert label in text, text
-        assert f"{label} by " in text or name == found.against, text
-        label = f"{name} alone" if kind == "modality" else name.replace("_", " ")
         assert label.lower() in text.lower(), text
         words = f"{label} on all inputs, no network," if kind == "control" else f"{label} by "
         assert words.lower() in text.lower() or name == found.against, text

@@ -247,6 +247,7 @@ _TESTED_BY_THEMSELVES = {
     "patience",
     "compile",
     "objective",  # in tests/objectives
+    "label_smoothing",  # in test_training
     "max_epochs",  # in test_training, for its least is more than these trainings last
     "peaks",
     "class_weights",
