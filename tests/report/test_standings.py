@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
 import re
@@ -61,7 +62,7 @@ def test_where_the_search_won_its_choice_is_the_found_row(tmp_path: Path) -> Non
 def test_the_page_tells_how_the_winner_was_chosen(tmp_path: Path) -> None:
     fabricate_run(tmp_path, late_won=True, num_searches=3)
     text = _text(report(tmp_path))
-    section = text[text.index("How the winner was chosen") :]
+    section = html.unescape(text[text.index("How the winner was chosen") :])
     assert "The best row was taken: late fusion, not the search’s own choice." in section
     assert "late fusion depth 2: image + words 91.0 won" in section
     assert "the search's own choice depth 1: image × words; depth 2: image + words 90.0 1.3" in section
