@@ -93,7 +93,7 @@ def going_on(checkpoints: Checkpoints) -> str:
 
 def _refuse_another(folder: RunFolder, then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     before, wanted = dict(_flat(then)), dict(_flat(now))
-    for name in sorted(before.keys() | wanted.keys()):
+    for name in dict.fromkeys([*wanted, *before]):  # in the order in which options are told, causes before effects
         if before.get(name) != wanted.get(name):
             raise UserError(
                 f"the run in {str(folder.path)!r} was begun with {name} {before.get(name)!r}, now it is "
