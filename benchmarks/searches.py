@@ -121,7 +121,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
     ]
     for name, kind, some in rows_of(records):
         score = over_searches(some)
-        low, mean, high = (f"{factor * one:.{digits}f}" for one in (score.low, score.mean, score.high))
+        bounds = (max(metric.lowest, score.low), score.mean, min(metric.highest, score.high))
+        low, mean, high = (f"{factor * one:.{digits}f}" for one in bounds)
         gaps = [row["difference"] for row in some if row["difference"]]
         difference = amount(first["metric"], over_searches(gaps)) if gaps else ""
         costs = [_mean(some, key) for key in ("parameters", "multiply_adds")]
