@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -11,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
+import nas
+from nas import tournament
 from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant, RowKind, contestants
 from nas.candidates import Candidates
@@ -256,3 +260,50 @@ def test_a_search_finds_what_won_and_all_its_parts_agree(prefer: str) -> None:
     space = make_space("layerwise", as_data(tiny_arrays()))
     for node, summary in zip(space.nodes, result.summary["nodes"], strict=True):
         assert node.choices[summary["chosen"]] == result.architecture[node.name]
+
+
+def test_a_found_sum_of_single_networks_lives_like_any_other_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Saved, trained on both splits, averaged, judged again, trained again and exported."""
+
+    class Biased(tournament._Evidence):
+        """For which the sum is best."""
+
+        def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
+            super().__init__(setup, rows)
+            self.kinds = [row[0].contestant.kind for row in rows]
+
+        def merits(self) -> list[float]:
+            return [float(kind == "sum") for kind in self.kinds]
+
+    monkeypatch.setattr(tournament, "_Evidence", Biased)
+    data, out = as_data(tiny_arrays()), tmp_path / "run"
+    result = tiny_search(data, seeds=2, refit=True, ensemble=True, encoders="pretrained", out=out)
+    board = result.summary["leaderboard"]
+    rows = {row["kind"]: row for row in board}
+    assert board[0]["separate"]
+    assert rows["refit"]["separate"]
+    assert board[0]["scores"] == rows["sum"]["scores"]
+    assert "each trained alone" in result.summary["in_words"]
+    assert result.verdict.splitlines()[0].startswith(("Fuse sound and sight: train a network on each alone", "C", "D"))
+    loaded = nas.load_run(out)
+    assert loaded.architecture == result.architecture
+    assert nas.evaluate(out, data=data)["repeated"]
+    assert nas.export(out, formats=["python", "onnx"], data=data)  # which runs them, and compares
+    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary["leaderboard"]
+    assert [(row["kind"], row["separate"], row["scores"]) for row in again] == [
+        (row["kind"], row["separate"], row["scores"]) for row in board
+    ]
+
+
+def test_a_found_modality_alone_is_the_network_of_its_row(tmp_path: Path) -> None:
+    """However it came to be found: by the search itself, here, in a space that offers nothing else."""
+    data, out = as_data(tiny_arrays()), tmp_path / "run"
+    result = tiny_search(data, operations=["carry"], prefer="simplicity", encoders="pretrained", refit=True, out=out)
+    board = result.summary["leaderboard"]
+    copies = [row for row in board[1:] if row["architecture"] == board[0]["architecture"] and row["kind"] == "modality"]
+    assert all(row["scores"] == board[0]["scores"] for row in copies)
+    assert nas.evaluate(out, data=data)["repeated"]
+    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary["leaderboard"]
+    assert [(row["kind"], row["scores"]) for row in again] == [(row["kind"], row["scores"]) for row in board]
