@@ -30,6 +30,7 @@ from nas.data.fusion_data import Task
 from nas.metrics import constant_outputs, higher_is_better
 from nas.preparation import Setup
 from nas.retrain import Entry
+from nas.scoring import MAX_SAMPLES
 from nas.space import SearchSpace
 from nas.statistics import sample_statistics
 from nas.summed import cross_fitted
@@ -47,6 +48,9 @@ DEPOSED = "the search's own choice"
 
 CHANCE = 0.01
 """How likely it may be that any row at all seems better than a constant by chance, where nothing was found."""
+
+MAX_NUMBERS = 10**6
+"""Answers are compared on so many numbers, samples times outputs, or on `MAX_SAMPLES`; more take long to calibrate."""
 
 SURPRISE: Mapping[Task, str] = {"classification": "log_loss", "multilabel": "log_loss", "regression": "rmse"}
 """The metric that tells what answers hide: how sure they are."""
@@ -245,10 +249,14 @@ class _Evidence:
         self.task = setup.data.task
         self.metrics = (setup.metric, SURPRISE[self.task])
         splits, targets = setup.data.splits, setup.data.targets
-        self.targets = targets[splits["architecture"]]
+        most = max(MAX_SAMPLES, MAX_NUMBERS // setup.data.num_outputs)
+        read = np.sort(np.random.default_rng(0).permutation(len(splits["architecture"]))[:most])
+        self.targets = targets[splits["architecture"]][read]
         fitted_on = torch.from_numpy(targets[splits["weights"]])
         self.constant = constant_outputs(self.task, torch.from_numpy(self.targets), fitted_on)
-        self.terms = np.stack([np.stack([self._terms(one.held_out) for one in row], axis=1) for row in rows])
+        index = torch.from_numpy(read)
+        terms = [np.stack([self._terms(one.held_out[index]) for one in row], axis=1) for row in rows]
+        self.terms = np.stack(terms)
 
     def _terms(self, outputs: Tensor) -> NDArray[np.float64]:
         """What each sample adds to each metric, higher is better, (metrics, n)."""
