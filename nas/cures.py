@@ -113,6 +113,9 @@ def try_objectives(
                 entries=tuple(
                     replace(
                         plain,
+                        # An objective trains the whole network, also where the plain one is a sum of single networks.
+                        contestant=replace(plain.contestant, separate=False),
+                        parts={},
                         network=some.assemble(trained.network),
                         architecture_score=trained.architecture_score,
                         train_seconds=trained.train_seconds,

@@ -8,13 +8,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import nas
 from nas.analysis import Advice
+from nas.baselines import Contestant
+from nas.cures import try_objectives
 from nas.errors import UserError
+from nas.preparation import Setup, prepare
+from nas.refit import epochs_alone, refit
 from nas.report.diagnosis import cures_of
+from nas.retrain import train_all
+from nas.search import make_space
 from nas.training import TrainingConfig
-from tests.tiny_runs import as_data, no_report, tiny_arrays, tiny_search
+from tests.helpers import CPU
+from tests.tiny_runs import OPERATIONS, TRAINING, as_data, no_report, tiny_arrays, tiny_search
 
 AUTO = TrainingConfig(epochs=5, channels=8, batch_size=24, learning_rate=2e-2, objective="auto")
 
@@ -89,3 +97,20 @@ def test_what_does_not_suit_is_refused_before_anything_is_written(tmp_path: Path
         with pytest.raises(UserError, match=message):
             tiny_search(as_data(tiny_arrays()), training=training, out=tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
+
+
+def test_an_objective_trains_the_whole_network_where_a_sum_of_single_ones_was_found() -> None:
+    data = as_data(tiny_arrays())
+    space = make_space("layerwise", data, operations=OPERATIONS)
+    setup = Setup(data=data, space=space, training=TRAINING, device=CPU)
+    prepared, _ = prepare(setup, "pretrained", 0)
+    late = next(one.architecture for one in space.references if one.kind == "late")
+    entries = train_all(setup, prepared, [Contestant("found", "found", late, separate=True)])
+    advice = [Advice(objective="modality_dropout", because="it is a test")]
+    tried, _ = try_objectives(setup, [prepared], [entries], advice, budget_seconds=0)
+    plain, cured = (one.entries[0] for one in tried)
+    assert (plain.contestant.separate, set(plain.parts)) == (True, {"sound", "sight"})
+    assert (cured.contestant.separate, cured.parts) == (False, {})
+    again = refit(setup, cured, epochs_alone(prepared))
+    assert again.network.adapters.keys() == cured.network.adapters.keys()
+    assert not torch.equal(again.network.head.linear.weight, torch.eye(*again.network.head.linear.weight.shape))
