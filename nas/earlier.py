@@ -63,9 +63,8 @@ def discard(folder: Folder) -> None:
 
 
 def finish_discarding(folder: Folder) -> None:
-    """Deletes the rest of a run whose deletion was cut short."""
-    if folder.is_folder(DISCARDED):
-        folder.remove(DISCARDED)
+    """Deletes the rest of a run whose deletion was cut short, or what else has that name and would be in the way."""
+    folder.remove(DISCARDED)
 
 
 def remove_own_files(folder: Folder) -> None:

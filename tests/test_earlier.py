@@ -145,7 +145,7 @@ def test_links_are_not_followed(tmp_path: Path, name: str) -> None:
     assert RunFolder(folder).read_config() == {"seed": 3}
 
 
-@pytest.mark.parametrize("name", [ASIDE, MOVING])
+@pytest.mark.parametrize("name", [ASIDE, MOVING, DISCARDED])
 @pytest.mark.parametrize("obstacle", ["link", "file"])
 def test_what_is_no_folder_is_not_in_the_way_of_a_run_that_is_set_aside(
     tmp_path: Path, name: str, obstacle: str
@@ -158,8 +158,13 @@ def test_what_is_no_folder_is_not_in_the_way_of_a_run_that_is_set_aside(
         (tmp_path / name).write_text("not ours")
     set_aside(folder)
     assert (tmp_path / ASIDE / "figures" / "one.svg").read_text() == "old figure"
-    put_back(folder)
-    assert contents(tmp_path) == before
+    if name == DISCARDED:
+        discard(folder)
+        assert not (tmp_path / ASIDE).exists()
+        assert not (tmp_path / DISCARDED).is_symlink()
+    else:
+        put_back(folder)
+        assert contents(tmp_path) == before
 
 
 def test_a_run_that_cannot_be_put_back_is_told_in_a_line(tmp_path: Path) -> None:
