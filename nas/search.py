@@ -157,7 +157,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         builders: Encoder builders that replace the defaults, by modality.
         baselines: `quick` trains the three best single operations of the first seed for the others too, `full` all.
         prefer: `accuracy` or `simplicity`; by which of them the winner of the tournament is chosen, see
-            `nas.tournament.crown`.
+            `nas.tournament.Tournament.crown`.
         preset: A name of `nas.presets.PRESETS`, which sets several options of the training at once.
         metric: What networks are judged by, a name of `nas.metrics.METRICS` that suits the task; None for what
             `training` says, which is the task's own unless it is set.

@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from nas.architecture import Architecture, Choice
+from nas.architecture import Architecture, Choice, tap_modality
 from nas.baselines import PROMISING, Baselines, Contestant
 from nas.candidates import Candidates
 from nas.data.fusion_data import Task
-from nas.metrics import constant_outputs, higher_is_better
+from nas.metrics import higher_is_better
 from nas.preparation import Setup
-from nas.retrain import Entry
+from nas.retrain import Entry, constant_of
 from nas.scoring import MAX_SAMPLES
 from nas.space import SearchSpace
 from nas.statistics import sample_statistics
@@ -121,18 +121,16 @@ def _at_other_taps(space: SearchSpace, architecture: Architecture | None) -> lis
     """The same at every other node, at the taps that this node reads of the same modalities."""
     assert architecture is not None
     ((own, choice),) = ((name, one) for name, one in architecture.choices if one.inputs)
-    found = []
+    found: dict[Choice, tuple[int, Architecture]] = {}
     for number, node in enumerate(space.nodes):
-        taps = {tap.split("@")[0]: tap for tap in node.sources() if "@" in tap}
+        taps = {tap_modality(tap): tap for tap in node.sources() if "@" in tap}
         inputs = tuple(taps.get(modality, "") for modality in choice.modalities)
         if node.name != own and all(inputs) and inputs != choice.inputs:
             moved = Choice(choice.operation, inputs)
             choices = tuple((name, moved if name == node.name else Choice("none")) for name, _ in architecture.choices)
-            found.append((number, replace(architecture, choices=choices)))
-    seen: dict[Choice, tuple[int, Architecture]] = {}
-    for number, one in found:  # a modality of few taps is read at the same one by several nodes
-        seen.setdefault(one.choices[number][1], (number, one))
-    return list(seen.values())
+            # A modality of few taps is read at the same one by several nodes.
+            found.setdefault(moved, (number, replace(architecture, choices=choices)))
+    return list(found.values())
 
 
 @dataclass(frozen=True)
@@ -162,11 +160,10 @@ class Tournament:
             name = entry.contestant.instead_of or entry.contestant.name
             if name not in best or merit[number] > merit[best[name]]:
                 best[name] = number
-        operations = [number for number in best.values() if entries[number].contestant.kind == "operation"]
         if self.baselines == "quick":
-            kept = sorted(operations, key=lambda number: -merit[number])[:PROMISING]
-            operations = [number for number in operations if number not in kept]
-            best = {name: number for name, number in best.items() if number not in operations}
+            operations = [number for number in best.values() if entries[number].contestant.kind == "operation"]
+            dropped = sorted(operations, key=lambda number: -merit[number])[PROMISING:]
+            best = {name: number for name, number in best.items() if number not in dropped}
         return [
             replace(entries[number], contestant=replace(entries[number].contestant, name=name, instead_of=""))
             for name, number in best.items()
@@ -252,8 +249,7 @@ class _Evidence:
         most = max(MAX_SAMPLES, MAX_NUMBERS // setup.data.num_outputs)
         read = np.sort(np.random.default_rng(0).permutation(len(splits["architecture"]))[:most])
         self.targets = targets[splits["architecture"]][read]
-        fitted_on = torch.from_numpy(targets[splits["weights"]])
-        self.constant = constant_outputs(self.task, torch.from_numpy(self.targets), fitted_on)
+        self.constant = constant_of(setup).expand(len(read), -1)
         index = torch.from_numpy(read)
         terms = [np.stack([self._terms(one.held_out[index]) for one in row], axis=1) for row in rows]
         self.terms = np.stack(terms)
