@@ -153,7 +153,7 @@ def _summed(
 ) -> Entry:
     """The sum of the networks of single modalities, as far as they can be trusted; its time is theirs."""
     networks = {name: done.network for name, done in alone.items()}
-    told = told_by(setup, networks, held_out)
+    told = torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
     constant, targets = constant_of(setup), held_out.targets.cpu()
     outputs = cross_fitted(setup.data.task, told, targets, constant)
     weights = trust(setup.data.task, told, targets, constant)
@@ -173,11 +173,6 @@ def _summed(
             name: Part(done.chosen_epochs, weight) for (name, done), weight in zip(alone.items(), weights, strict=True)
         },
     )
-
-
-def told_by(setup: Setup, networks: Mapping[str, FusionNetwork], held_out: Batch) -> Tensor:
-    """What several networks say of a batch, (networks, n, outputs)."""
-    return torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
 
 
 def constant_of(setup: Setup) -> Tensor:

@@ -684,7 +684,6 @@ def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
     return [
         {
             **_choices(node, space),
-            "chosen": node.choices.index(result.architecture[node.name]),
             "beliefs": list(result.explored.beliefs[node.name]),
         }
         for node in space.nodes
@@ -692,9 +691,8 @@ def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
 
 
 def _with_choices(nodes: Sequence[Mapping[str, Any]], found: Architecture, space: SearchSpace) -> list[dict[str, Any]]:
-    """The nodes as they are told, with what the tournament's winner chose."""
-    index = space.index(found)
-    return [{**node, "chosen": chosen} for node, chosen in zip(nodes, index, strict=True)]
+    """The nodes as they are told, with the index of what was found in the end."""
+    return [{**node, "chosen": chosen} for node, chosen in zip(nodes, space.index(found), strict=True)]
 
 
 def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:
