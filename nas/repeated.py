@@ -8,6 +8,7 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.baselines import Contestant
+from nas.candidates import Candidates
 from nas.cost import multiply_adds
 from nas.data.batches import split_batch
 from nas.evaluate import Row, leaderboard
@@ -26,12 +27,14 @@ class Decision:
         architecture: What was found.
         encoders: The mode that encoders are trained in.
         rows: The contestants of its leaderboard, the found architecture first.
+        candidates: What its supernet thinks of its paths; None for a search without one.
         told: The part of the summary that tells how it was found.
     """
 
     architecture: Architecture
     encoders: EncoderMode
     rows: Sequence[Contestant]
+    candidates: Candidates | None
     told: Mapping[str, Any]
 
 

@@ -300,7 +300,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             decision.rows,
             range(seed, seed + seeds),
             budget_seconds=config.budget_seconds,
-            tournament=Tournament(prefer, baselines),
+            tournament=Tournament(prefer, baselines, decision.candidates),
             with_refit=refit,
             with_ensemble=ensemble,
         )
@@ -343,6 +343,7 @@ def _check_dynamic(space: SearchSpace, training: TrainingConfig, strategy: str) 
 def _decision(setup: Setup, result: SearchResult) -> Decision:
     """What the rest of a run needs of a search, so that its supernet and cached taps can go."""
     discretized = result.discretized
+    candidates = discretized.candidates if discretized else None
     told = {
         "data": setup.data.describe(),
         "space": setup.space.name,
@@ -354,7 +355,7 @@ def _decision(setup: Setup, result: SearchResult) -> Decision:
         "discretization_loss": discretized.loss if discretized else None,
         "guards": _summary_of_guards(result),
         "gated": result.gated.to_dict() if result.gated else None,
-        "candidates": len(discretized.candidates.indices) if discretized else None,
+        "candidates": len(candidates.indices) if candidates else None,
         "pareto": [
             {
                 "architecture": point.architecture.to_dict(),
@@ -373,8 +374,9 @@ def _decision(setup: Setup, result: SearchResult) -> Decision:
         rows=entrants(
             setup.space,
             contestants(setup.space, result.architecture, scorer_of(setup, result)),
-            result.explored.candidates,
+            candidates,
         ),
+        candidates=candidates,
         told=told,
     )
 
@@ -607,10 +609,9 @@ def retrain_and_judge(
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
-        trained = train_all(setup, prepared, rows)
-        if tournament and not entries:
-            trained = tournament.after_the_first_seed(setup, trained)
-            rows = [one.contestant for one in trained]
+        begins = tournament is not None and not entries
+        trained = tournament.first_seed(setup, prepared, rows) if begins else train_all(setup, prepared, rows)
+        rows = [one.contestant for one in trained]
         entries.append(trained)
         epochs.append(epochs_alone(prepared))
         if setup.training.objective == AUTO:  # else its cached taps can go
@@ -691,8 +692,16 @@ def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
 
 
 def _with_choices(nodes: Sequence[Mapping[str, Any]], found: Architecture, space: SearchSpace) -> list[dict[str, Any]]:
-    """The nodes as they are told, with the index of what was found in the end."""
-    return [{**node, "chosen": chosen} for node, chosen in zip(nodes, space.index(found), strict=True)]
+    """The nodes as they are told, with the index of what was found in the end, which a supernet need not hold."""
+    told = []
+    for values, node in zip(nodes, space.nodes, strict=True):
+        choice, more = found[node.name], {}
+        if choice not in node.choices:
+            own = _choices(replace(node, choices=(choice,)), space)["choices"]
+            more = {"choices": [*values["choices"], *own], "beliefs": [*values["beliefs"], 0.0]}
+        chosen = len(node.choices) if more else node.choices.index(choice)
+        told.append({**values, **more, "chosen": chosen})
+    return told
 
 
 def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:

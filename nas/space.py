@@ -29,11 +29,22 @@ class FusionNode:
         name: Unique in its space, such as "fusion1".
         choices: All that it may do, each at most once.
         residual: Earlier node whose fused state is added to this node's output, or None.
+        any_subset: Whether an architecture may also apply an operation to a part of what it reads in some choice. A
+            supernet does not hold these, for of many modalities they are too many to learn each.
     """
 
     name: str
     choices: tuple[Choice, ...]
     residual: str | None = None
+    any_subset: bool = False
+
+    def offers(self, choice: Choice) -> bool:
+        """Whether an architecture may choose this here."""
+        return choice in self.choices or (
+            self.any_subset
+            and len(choice.inputs) > 1
+            and any(choice.operation == one.operation and set(choice.inputs) < set(one.inputs) for one in self.choices)
+        )
 
     def sources(self) -> tuple[str, ...]:
         """Taps and earlier nodes that some choice reads, each once, in order of first use."""
@@ -182,7 +193,7 @@ class SearchSpace:
             raise UserError(f"architecture must decide {[node.name for node in self.nodes]}, in this order")
         for route in architecture.routes():
             for node in self.nodes:
-                if route[node.name] not in node.choices:
+                if not node.offers(route[node.name]):
                     raise UserError(f"node {node.name!r} does not offer {route[node.name].key!r}")
 
     def offers(self, architecture: Architecture) -> bool:

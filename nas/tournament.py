@@ -2,8 +2,9 @@
 
 All are trained from scratch under the same conditions, and the architecture split judges; the test split is not read.
 For the first seed everything enters: what was read out of the supernet, its best paths, and the references at every
-tap. What does well there is trained for the other seeds too. These trainings are the leaderboard's own, so that the
-tournament costs hardly more than the leaderboard does. Random search is a control and cannot win.
+tap; then variations of what leads, see `nas.local_search`. What does well there is trained for the other seeds too.
+Most of these trainings are the leaderboard's own, so that the tournament costs hardly more than the leaderboard does.
+Random search is a control and cannot win.
 
 Early rejection after one round is successive halving with a single cut (Jamieson and Talwalkar 2016, "Non-stochastic
 Best Arm Identification and Hyperparameter Optimization").
@@ -14,26 +15,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from scipy.stats import norm
-from torch import Tensor
-
-from nas.architecture import Architecture, Choice, tap_modality
+from nas.architecture import Architecture
 from nas.baselines import PROMISING, Baselines, Contestant
 from nas.candidates import Candidates
-from nas.data.fusion_data import Task
-from nas.metrics import higher_is_better
-from nas.preparation import Setup
-from nas.retrain import Entry, constant_of
-from nas.scoring import MAX_SAMPLES
+from nas.evidence import Evidence
+from nas.local_search import at_other_taps, local_search
+from nas.preparation import Prepared, Setup
+from nas.retrain import Entry, train_all
 from nas.space import SearchSpace
-from nas.statistics import sample_statistics
-from nas.summed import cross_fitted
 
 Preference = Literal["accuracy", "simplicity"]
 
@@ -44,16 +36,9 @@ PROPOSALS = 3
 
 FAVOURITE = "favourite of the supernet"
 
+VARIATION = "best variation"
+
 DEPOSED = "the search's own choice"
-
-CHANCE = 0.01
-"""How likely it may be that any row at all seems better than a constant by chance, where nothing was found."""
-
-MAX_NUMBERS = 10**6
-"""Answers are compared on so many numbers, samples times outputs, or on `MAX_SAMPLES`; more take long to calibrate."""
-
-SURPRISE: Mapping[Task, str] = {"classification": "log_loss", "multilabel": "log_loss", "regression": "rmse"}
-"""The metric that tells what answers hide: how sure they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +68,7 @@ def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candida
         if row.kind in ("modality", "late"):
             pool += [
                 Contestant(f"{row.name} at depth {number}", row.kind, one, instead_of=row.name)
-                for number, one in _at_other_taps(space, row.architecture)
+                for number, one in at_other_taps(space, row.architecture)
             ]
     if candidates is None:
         return pool
@@ -117,22 +102,6 @@ def with_proposals(
     return [pool[0], *rows, *pool[1:]]
 
 
-def _at_other_taps(space: SearchSpace, architecture: Architecture | None) -> list[tuple[int, Architecture]]:
-    """The same at every other node, at the taps that this node reads of the same modalities."""
-    assert architecture is not None
-    ((own, choice),) = ((name, one) for name, one in architecture.choices if one.inputs)
-    found: dict[Choice, tuple[int, Architecture]] = {}
-    for number, node in enumerate(space.nodes):
-        taps = {tap_modality(tap): tap for tap in node.sources() if "@" in tap}
-        inputs = tuple(taps.get(modality, "") for modality in choice.modalities)
-        if node.name != own and all(inputs) and inputs != choice.inputs:
-            moved = Choice(choice.operation, inputs)
-            choices = tuple((name, moved if name == node.name else Choice("none")) for name, _ in architecture.choices)
-            # A modality of few taps is read at the same one by several nodes.
-            found.setdefault(moved, (number, replace(architecture, choices=choices)))
-    return list(found.values())
-
-
 @dataclass(frozen=True)
 class Tournament:
     """Who stays after the first seed, and who wins.
@@ -140,20 +109,33 @@ class Tournament:
     Attributes:
         prefer: `accuracy` or `simplicity`, see `crown`.
         baselines: `quick` keeps the best few operations, `full` all.
+        candidates: What the supernet thinks of its paths; None for a search without one.
     """
 
     prefer: Preference = "accuracy"
     baselines: Baselines = "quick"
+    candidates: Candidates | None = field(default=None, repr=False, compare=False)
+
+    def first_seed(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
+        """Trains what enters and variations of what leads, and returns those that go on to the other seeds.
+
+        Args:
+            setup: Of the run.
+            prepared: For the first seed.
+            rows: All `entrants`.
+        """
+        entries = train_all(setup, prepared, rows)
+        return self.after_the_first_seed(setup, local_search(setup, prepared, entries, self.candidates, VARIATION))
 
     def after_the_first_seed(self, setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
         """The entries that go on to the other seeds: of those that stand for one row the best, and the best operations.
 
         Args:
             setup: Of the run.
-            entries: Of the first seed, as many as there are `entrants`.
+            entries: Of the first seed: `entrants` and variations.
         """
         told = [number for number, entry in enumerate(entries) if len(entry.held_out)]
-        merits = _Evidence(setup, [[entries[number]] for number in told]).merits()
+        merits = Evidence(setup, [[entries[number]] for number in told]).merits()
         merit = {**dict.fromkeys(range(len(entries)), math.inf), **dict(zip(told, merits, strict=True))}
         best: dict[str, int] = {}
         for number, entry in enumerate(entries):
@@ -192,7 +174,7 @@ class Tournament:
             for number, entry in enumerate(first)
             if entry.contestant.kind != "random" and (not number or setup.space.offers(entry.architecture))
         ]
-        evidence = _Evidence(setup, [list(row) for row in rows])
+        evidence = Evidence(setup, [list(row) for row in rows])
         if not first[0].architecture.taps():
             tried = len(eligible)
             eligible = [number for number in eligible if evidence.beats_a_constant(number, tried)] or [0]
@@ -228,80 +210,6 @@ def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:
         space.interaction_order(architecture),
         sum(parameter.numel() for parameter in entry.network.parameters()),
     )
-
-
-class _Evidence:
-    """What the architecture split says of every row: its score, and how surprised calibrated answers are there.
-
-    Both count alike: a better loss that answers no better buys nothing, and a better score that the loss knows nothing
-    of is luck. Answers are calibrated by one temperature, cross-fitted, for what is trained differently is not equally
-    sure of itself (Guo et al. 2017, "On Calibration of Modern Neural Networks").
-
-    Args:
-        setup: Of the run.
-        rows: Of every row the entries of all seeds.
-    """
-
-    def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
-        self.task = setup.data.task
-        self.metrics = (setup.metric, SURPRISE[self.task])
-        splits, targets = setup.data.splits, setup.data.targets
-        most = max(MAX_SAMPLES, MAX_NUMBERS // setup.data.num_outputs)
-        read = np.sort(np.random.default_rng(0).permutation(len(splits["architecture"]))[:most])
-        self.targets = targets[splits["architecture"]][read]
-        self.constant = constant_of(setup).expand(len(read), -1)
-        index = torch.from_numpy(read)
-        terms = [np.stack([self._terms(one.held_out[index]) for one in row], axis=1) for row in rows]
-        self.terms = np.stack(terms)
-
-    def _terms(self, outputs: Tensor) -> NDArray[np.float64]:
-        """What each sample adds to each metric, higher is better, (metrics, n)."""
-        targets = torch.from_numpy(self.targets)
-        calibrated = cross_fitted(self.task, outputs[None], targets, self.constant[0])
-        return np.stack(
-            [_terms(metric, one, self.targets) for metric, one in zip(self.metrics, (outputs, calibrated), strict=True)]
-        )
-
-    def merits(self) -> list[float]:
-        """How good each row is: its mean score and loss, each in units of a typical standard error."""
-        means = self.terms.mean(axis=(2, 3))  # (rows, metrics)
-        units = [
-            np.median([_error(self.terms[number, metric] - self.terms[best, metric]) for number in range(len(means))])
-            for metric, best in enumerate(means.argmax(axis=0))
-        ]
-        merits: list[float] = (means / np.maximum(units, 1e-12)).mean(axis=1).tolist()
-        return merits
-
-    def behind(self, one: int, other: int) -> float:
-        """How many paired standard errors a row lies behind another, the mean of score and loss."""
-        return float(np.mean([_lead(lead) for lead in self.terms[other] - self.terms[one]]))
-
-    def beats_a_constant(self, row: int, rows: int) -> bool:
-        """Whether a row is better than the best constant answer in either, however many rows were tried."""
-        leads = self.terms[row] - self._terms(self.constant)[:, None]
-        return max(map(_lead, leads)) > float(norm.isf(CHANCE / (len(leads) * rows)))
-
-
-def _lead(differences: NDArray[np.float64]) -> float:
-    """The mean of (seeds, samples) in standard errors; 0 where all are the same."""
-    return float(differences.mean() / max(_error(differences), 1e-12))
-
-
-def _error(differences: NDArray[np.float64]) -> float:
-    """The standard error of a mean over seeds and samples, for both."""
-    seeds, samples = differences.shape
-    variance = differences.mean(axis=0).var() / samples
-    if seeds > 1:
-        variance += differences.mean(axis=1).var(ddof=1) / seeds
-    return float(variance**0.5)
-
-
-def _terms(metric: str, outputs: Tensor, targets: NDArray[np.generic]) -> NDArray[np.float64]:
-    """What each sample adds to a metric, higher is better; the mean is the metric, exactly or to first order, (n,)."""
-    over, under = sample_statistics(metric, outputs.numpy(), targets).T
-    total = over.sum() / max(under.sum(), 1e-300)
-    terms: NDArray[np.float64] = total + (over - total * under) / max(under.mean(), 1e-300)
-    return terms if higher_is_better(metric) else -terms
 
 
 __all__ = ["PREFERENCES", "Crowned", "Preference", "Tournament", "entrants", "with_proposals"]

@@ -14,7 +14,8 @@ from search_spaces.operations import OPERATIONS
 NAME = "layerwise"
 
 MAX_ALL_SUBSETS = 4
-"""Up to so many modalities every subset may join; of more, only pairs and all together."""
+"""Up to so many modalities a supernet holds every subset; of more, pairs and all together, and what is found may be
+any subset."""
 
 MAX_CHOICES = 3000
 """Of one node: what 21 modalities offer to all operations. Every choice has weights of its own and is tried, so that
@@ -74,7 +75,8 @@ def layerwise(
                 f"{len(modalities)} modalities give {len(names)} operations more than {MAX_CHOICES} choices at a node, "
                 "too many to search; concatenate modalities of one kind into one array, or name fewer operations"
             )
-        nodes.append(FusionNode(f"fusion{depth}", choices, residual=f"fusion{depth - 1}" if depth else None))
+        residual = f"fusion{depth - 1}" if depth else None
+        nodes.append(FusionNode(f"fusion{depth}", choices, residual, any_subset=len(modalities) > MAX_ALL_SUBSETS))
     references = tuple(_references(depths, num_nodes, names))
     return SearchSpace(
         NAME,

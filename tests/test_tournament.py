@@ -267,7 +267,7 @@ def test_a_found_sum_of_single_networks_lives_like_any_other_network(
 ) -> None:
     """Saved, trained on both splits, averaged, judged again, trained again and exported."""
 
-    class Biased(tournament._Evidence):
+    class Biased(tournament.Evidence):
         """For which the sum is best."""
 
         def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
@@ -277,7 +277,7 @@ def test_a_found_sum_of_single_networks_lives_like_any_other_network(
         def merits(self) -> list[float]:
             return [float(kind == "sum") for kind in self.kinds]
 
-    monkeypatch.setattr(tournament, "_Evidence", Biased)
+    monkeypatch.setattr(tournament, "Evidence", Biased)
     data, out = as_data(tiny_arrays()), tmp_path / "run"
     result = tiny_search(data, seeds=2, refit=True, ensemble=True, encoders="pretrained", out=out)
     board = result.summary["leaderboard"]

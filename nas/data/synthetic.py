@@ -1,10 +1,11 @@
 """Tasks whose best fusion is known by construction: per-depth features of two or more modalities, made from a seed.
 
-A kind says how the modalities' hidden numbers make a signal; the quartiles of the signal are four classes, so chance is
-25 %. At its depth a modality offers its hidden numbers z themselves, turned by a random rotation into more features, in
-noise. At any other depth it offers the same numbers in a harder form: (z ⊙ e, e) with random signs e, and so on for
-every depth further away. Nothing is lost, yet products within the modality have to be undone before anything can be
-read.
+A kind says how the modalities' hidden numbers make a signal. Its quartiles are four classes, so chance is 25 %, unless
+another target is asked for: its sign, whether it is among the largest 5 %, itself, or three labels that say which
+quartiles it exceeds. At its depth a modality offers its hidden numbers z themselves, turned by a random rotation into
+more features, in noise. At any other depth it offers the same numbers in a harder form: (z ⊙ e, e) with random signs e,
+and so on for every depth further away. Nothing is lost, yet products within the modality have to be undone before
+anything can be read.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +32,15 @@ TaskKind = Literal[
     "shift",
     "alignment",
     "staged",
+    "parity",
+    "lag",
     "nothing",
 ]
 
+TargetKind = Literal["quartiles", "sign", "rare", "regression", "multilabel"]
+
 HIDDEN = 4
-"""Hidden numbers of a modality; of `alignment` it is the time and one more, at every step."""
+"""Hidden numbers of a modality; of `alignment` and `lag` it is the time and one more, at every step."""
 
 Array = NDArray[np.float64]
 Hidden = list[Array]
@@ -71,6 +76,8 @@ class KnownTask:
         samples: In the weights split, and as many in the architecture split.
         test_samples: In the test split: many, so that its luck does not decide between architectures.
         seed: Of every draw.
+        target: What is made of the signal.
+        missing: Share of the samples that lack a modality, each of the later ones by itself, 0 to below 1.
     """
 
     kind: TaskKind
@@ -82,6 +89,8 @@ class KnownTask:
     samples: int = 1200
     test_samples: int = 4000
     seed: int = 0
+    target: TargetKind = "quartiles"
+    missing: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in _KINDS:
@@ -93,11 +102,15 @@ class KnownTask:
             raise UserError(f"depth of {self.kind} must be from 0 to {last}, got {self.depth}")
         if self.modalities < 2:
             raise UserError(f"a task needs two modalities or more, got {self.modalities}")
-        least = 3 if self.kind == "alignment" else 1
+        least = 3 if self.kind in ("alignment", "lag") else 1
         if self.time < least:
             raise UserError(f"time of {self.kind} must be at least {least}, got {self.time}")
         if not self.noise >= 0:
             raise UserError(f"noise must be 0 or more, got {self.noise}")
+        if self.target not in _TARGETS:
+            raise unknown_name("target", self.target, _TARGETS)
+        if not 0 <= self.missing < 1:
+            raise UserError(f"missing must be from 0 to below 1, got {self.missing}")
         if min(self.samples, self.test_samples) < 100:
             raise UserError(f"each split needs at least 100 samples, got {self.samples} and {self.test_samples}")
 
@@ -109,7 +122,9 @@ class KnownTask:
     @property
     def name(self) -> str:
         """Such as "multiplicative-d1-m2-t1-n0.1-s0"."""
-        return f"{self.kind}-d{self.depth}-m{self.modalities}-t{self.time}-n{self.noise:g}-s{self.seed}"
+        more = "" if self.target == "quartiles" else f"-{self.target}"
+        more += f"-missing{self.missing:g}" if self.missing else ""
+        return f"{self.kind}-d{self.depth}-m{self.modalities}-t{self.time}-n{self.noise:g}-s{self.seed}{more}"
 
     def answer(self) -> Answer:
         """What the best fusion is, by construction."""
@@ -131,9 +146,14 @@ class KnownTask:
             name: [_noisy(tap, self.noise, generator).astype(np.float32) for tap in depths]
             for name, depths in zip(_names(self.modalities), taps, strict=True)
         }
-        labels = np.digitize(signal, np.quantile(signal, [0.25, 0.5, 0.75]))
         splits = np.repeat([0, 1, 2], [self.samples, self.samples, self.test_samples])
-        return from_arrays(arrays, labels, splits=splits, name=self.name)
+        targets = _TARGETS[self.target](signal)
+        present = {
+            name: generator.random(self.total_samples) >= self.missing
+            for name in _names(self.modalities)[1:]
+            if self.missing
+        }
+        return from_arrays(arrays, targets, splits=splits, name=self.name, present=present)
 
 
 def known_answer(kind: TaskKind, depth: int = 1, modalities: int = 2, **options: float) -> FusionData:
@@ -160,7 +180,7 @@ def known_tasks(seed: int = 0) -> list[KnownTask]:
     overfitting. Of `nothing` there are more to test by, for there is nothing but luck between architectures.
     """
     found = []
-    for kind in _KINDS:
+    for kind in (kind for kind in _KINDS if kind not in ("parity", "lag")):
         time = 4 if kind == "alignment" else 1
         deepest = 1 if kind == "staged" else 2
         of_kind = partial(
@@ -178,6 +198,39 @@ def known_tasks(seed: int = 0) -> list[KnownTask]:
             of_kind(depth=1, time=time, modalities=3),
         ]
     return found
+
+
+def wide_tasks(seed: int) -> list[KnownTask]:
+    """Thirty tasks of every kind, of two, three and six modalities, with other targets and with missing modalities.
+
+    Depths and noise are drawn from the seed, so that those of another seed are other tasks.
+    """
+    generator = np.random.default_rng(seed)
+
+    def task(kind: TaskKind, modalities: int, **options: Any) -> KnownTask:
+        time = 4 if kind in ("alignment", "lag") else int(generator.choice([1, 1, 3]))
+        return KnownTask(
+            kind=kind,
+            depth=int(generator.integers(0, 2 if kind == "staged" else 3)),
+            modalities=modalities,
+            time=time,
+            noise=float(generator.choice([0.1, 0.2, 0.4])),
+            samples=4800 if kind == "staged" else 2400 if kind in ("alignment", "lag") else 1200,
+            seed=seed,
+            **options,
+        )
+
+    every = [kind for kind in _KINDS if kind != "parity"]
+    return [
+        *(task(kind, 2) for kind in every),
+        *(task(kind, 3) for kind in ("unimodal", "additive", "multiplicative", "bilinear", "switch", "alignment")),
+        *(task(kind, 6) for kind in ("unimodal", "additive", "bilinear", "switch")),
+        *(task("parity", count, target="sign") for count in (2, 3)),
+        *(task(kind, 2, target="rare") for kind in ("additive", "multiplicative")),
+        *(task(kind, 3, target="regression") for kind in ("additive", "bilinear")),
+        task("shift", 2, target="multilabel"),
+        *(task(kind, 2, missing=0.3) for kind in ("additive", "bilinear")),
+    ]
 
 
 Parts = list[tuple[int, Hidden]]
@@ -251,6 +304,11 @@ def _shift(hidden: Hidden, generator: np.random.Generator) -> Array:
     return np.asarray(_along(hidden[0], generator) + 1.5 * gate * _along(hidden[1], generator))
 
 
+def _parity(hidden: Hidden, generator: np.random.Generator) -> Array:
+    """The product of the signs of all modalities, so sharp that no single number of any tells anything."""
+    return np.asarray(np.prod([np.sign(_along(z, generator)) for z in hidden], axis=0))
+
+
 def _nothing(hidden: Hidden, generator: np.random.Generator) -> Array:
     return generator.standard_normal(len(hidden[0]))
 
@@ -280,6 +338,27 @@ def _alignment(task: KnownTask, generator: np.random.Generator) -> tuple[Array, 
     return np.asarray(signal), [(task.depth, [first, second, *others])]
 
 
+def _lag(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
+    """Products of what the first modality shows at one step and the second at the next, summed over time.
+
+    Every step also shows which one it is.
+    """
+    count, steps = task.total_samples, np.eye(task.time)
+    values = [generator.standard_normal((count, task.time, 1)) for _ in range(task.modalities)]
+    clock = np.repeat(steps[None], count, axis=0)
+    signal = (values[0][:, :-1, 0] * values[1][:, 1:, 0]).sum(axis=1)
+    return np.asarray(signal), [(task.depth, [np.concatenate([clock, one], axis=2) for one in values])]
+
+
+_TARGETS: Mapping[TargetKind, Callable[[Array], Array]] = {
+    "quartiles": lambda signal: np.digitize(signal, np.quantile(signal, [0.25, 0.5, 0.75])),
+    "sign": lambda signal: (signal > 0).astype(np.int64),
+    "rare": lambda signal: (signal > np.quantile(signal, 0.95)).astype(np.int64),
+    "regression": lambda signal: (signal - signal.mean()) / signal.std(),
+    "multilabel": lambda signal: (signal[:, None] > np.quantile(signal, [0.25, 0.5, 0.75])).astype(np.int64),
+}
+"""Signal (samples,) to targets."""
+
 _KINDS: Mapping[TaskKind, tuple[Build, int, int | None]] = {
     "unimodal": (_one_part(_unimodal), 0, 1),
     "redundant": (_one_part(_redundant), 0, 1),
@@ -290,6 +369,8 @@ _KINDS: Mapping[TaskKind, tuple[Build, int, int | None]] = {
     "shift": (_one_part(_shift), 2, 2),
     "alignment": (_alignment, 3, 2),
     "staged": (_staged, 2, 2),
+    "parity": (_one_part(_parity), 2, None),
+    "lag": (_lag, 3, 2),
     "nothing": (_one_part(_nothing), 0, 0),
 }
 """Kind to what builds it, the interaction order that suffices, how many modalities have to be read (None for all)."""
@@ -327,4 +408,4 @@ def _noisy(tap: Array, noise: float, generator: np.random.Generator) -> Array:
     return np.asarray(tap + noise * tap.std() * generator.standard_normal(tap.shape))
 
 
-__all__ = ["Answer", "KnownTask", "TaskKind", "known_answer", "known_tasks"]
+__all__ = ["Answer", "KnownTask", "TargetKind", "TaskKind", "known_answer", "known_tasks", "wide_tasks"]

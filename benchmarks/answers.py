@@ -1,0 +1,207 @@
+"""Whole searches on tasks of known answer, with the default operations, beside the answer itself.
+
+    python -m benchmarks.answers --seed 1 --out results/answers
+
+Every task of `nas.data.synthetic.wide_tasks` is searched as `fusenas search` does it, but for two things that would not
+change what is found: fewer retrainings, and no final training on both splits. Then the answer is trained with the same
+seeds: where something has to be read, every operation there on what has to be read, and on all modalities. The best of
+these, and of the leaderboard's networks, is the best known; its mean test score minus that of what was found is the
+regret. It is rather too high than too low, for the best of many is the best partly by luck. Searches that are there
+already are not run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import ttest_1samp
+
+import nas
+from benchmarks.pages import about, origin_told
+from benchmarks.rows import read_rows, write_rows
+from nas.architecture import Architecture, Choice, tap_name
+from nas.baselines import Contestant
+from nas.data.synthetic import KnownTask, wide_tasks
+from nas.metrics import score
+from nas.preparation import Setup, raw
+from nas.presets import resolve_training
+from nas.provenance import provenance
+from nas.retrain import judge, train_all
+from nas.runs import write_atomically
+from nas.search import make_space
+from nas.space import SearchSpace
+
+CPU = torch.device("cpu")
+
+METRIC = {"rare": "average_precision", "regression": "r2"}
+"""Target to the metric that networks are judged by; those of other targets are the task's own."""
+
+POINTS = 100.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One search.
+
+    Attributes:
+        task: Its name.
+        group: What it is counted with.
+        search: Its seed.
+        score: Mean test score of what was found, in points.
+        best: Of the best known.
+        random: Of random search.
+        cost: Of the search proper, in trainings of late fusion.
+        seconds: Of the processor, for the whole run.
+        won: Name of the row that won the tournament.
+        found: In words.
+        answer: The best known, in words.
+        reads: How many modalities what was found reads.
+    """
+
+    task: str
+    group: str
+    search: int
+    score: float
+    best: float
+    random: float
+    cost: float
+    seconds: float
+    won: str
+    found: str
+    answer: str
+    reads: int
+
+    @property
+    def regret(self) -> float:
+        """In points; 0 where what was found is the best known."""
+        return max(0.0, self.best - self.score)
+
+
+def group_of(task: KnownTask) -> str:
+    """Other targets and missing modalities are groups of their own; the rest goes by the number of modalities."""
+    if task.kind == "nothing":
+        return "nothing to learn"
+    if task.missing:
+        return "missing modalities"
+    if task.target not in ("quartiles", "sign"):
+        return task.target
+    return f"{task.modalities} modalities"
+
+
+def answers(task: KnownTask, space: SearchSpace) -> Iterator[Architecture]:
+    """Every operation where something has to be read, on what has to be read and on all modalities."""
+    answer = task.answer()
+    for modalities in dict.fromkeys([answer.modalities, space.modalities]):
+        names = [name for name in space.operations if name not in ("none", "carry")]
+        for name in names if len(modalities) > 1 else ["carry"] if modalities else []:
+            read = {depth: Choice(name, tuple(tap_name(one, depth) for one in modalities)) for depth in answer.depths}
+            choices = tuple((node.name, read.get(depth, Choice("none"))) for depth, node in enumerate(space.nodes))
+            yield Architecture(space.name, choices)
+
+
+def run(task: KnownTask, search: int, seeds: int) -> Row:
+    """One whole search, and the answer beside it."""
+    data, metric = task.make(), METRIC.get(task.target)
+    started = time.process_time()
+    result = nas.search(data, seed=search, seeds=seeds, refit=False, ensemble=False, metric=metric, device="cpu")
+    seconds = time.process_time() - started
+    board = result.summary["leaderboard"]
+    training = resolve_training("default", {"metric": metric} if metric else None)
+    setup = Setup(data=data, space=make_space("layerwise", data), training=training, device=CPU)
+    rows = [Contestant(one.in_words(), "operation", one) for one in answers(task, setup.space)]
+    scores: dict[str, list[float]] = {row.name: [] for row in rows}
+    for seed in range(search, search + seeds):
+        judged, targets = judge(setup, train_all(setup, raw(setup, seed), rows))
+        for row, one in zip(rows, judged, strict=True):
+            scores[row.name].append(score(setup.metric, one.outputs, targets))
+    known = {name: float(np.mean(some)) for name, some in scores.items()}
+    for row in board:
+        if row["kind"] not in ("control", "random"):
+            known[row["name"]] = row["mean"]
+    best = max(known, key=known.__getitem__)
+    random = next(row["mean"] for row in board if row["kind"] == "random")
+    return Row(
+        task=task.name,
+        group=group_of(task),
+        search=search,
+        score=POINTS * board[0]["mean"],
+        best=POINTS * known[best],
+        random=POINTS * random,
+        cost=result.summary["search_cost"],
+        seconds=seconds,
+        won=result.summary["tournament"].get("winner", ""),
+        found=result.summary["in_words"],
+        answer=best,
+        reads=len(result.architecture.modalities()),
+    )
+
+
+def page(rows: Sequence[Row], command: str) -> str:
+    """The table: a line per group, and one of all."""
+    lines = [
+        "| tasks | searches | regret ≤ 1 point | mean regret | worst | reads nothing | found − random, points | "
+        "cost: median | worst |",
+        "| --- " * 9 + "|",
+    ]
+    groups = [*dict.fromkeys(row.group for row in rows), "all"]
+    for group in groups:
+        some = [row for row in rows if group in (row.group, "all")]
+        regrets = [row.regret for row in some]
+        near = POINTS * float(np.mean([one <= 1 for one in regrets]))
+        gains = [row.score - row.random for row in some]
+        margin = ""
+        if len(some) > 2 and np.std(gains) > 0:
+            low, high = ttest_1samp(gains, 0.0).confidence_interval()
+            margin = f" [{low:.1f}, {high:.1f}]"
+        costs = [row.cost for row in some]
+        lines.append(
+            f"| {group} | {len(some)} | {near:.0f} % | {np.mean(regrets):.2f} | "
+            f"{max(regrets):.1f} | {sum(not row.reads for row in some)} | {np.mean(gains):.1f}{margin} | "
+            f"{np.median(costs):.1f} | {max(costs):.1f} |"
+        )
+    worst = sorted(rows, key=lambda row: -row.regret)[:8]
+    lines += ["", "The largest regrets:", "", "| task | search | regret | found | best known |", "| --- " * 5 + "|"]
+    lines += [f"| {one.task} | {one.search} | {one.regret:.1f} | {one.found} | {one.answer} |" for one in worst]
+    text = "\n".join(lines)
+    return f"# answers: whole searches on tasks of known answer\n\n{about(__doc__)}\n\n{text}\n\n{command}.\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--seed", type=int, default=1, help="of the tasks: other seeds are other tasks")
+    parser.add_argument("--only", nargs="*", default=[], help="beginnings of task names; all if absent")
+    parser.add_argument("--searches", type=int, default=1, help="of every task")
+    parser.add_argument("--seeds", type=int, default=2, help="retrainings of every search, and of the answers")
+    parser.add_argument("--out", type=Path, default=Path("results/answers"))
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    file = given.out / "rows.csv"
+    rows = read_rows(file, Row)
+    command = f"python -m benchmarks.answers --seed {given.seed} --searches {given.searches} --seeds {given.seeds}"
+    for task in wide_tasks(given.seed):
+        for number in range(given.searches):
+            search = 10 * number
+            wanted = not given.only or task.name.startswith(tuple(given.only))
+            if not wanted or any((row.task, row.search) == (task.name, search) for row in rows):
+                continue
+            rows.append(run(task, search, given.seeds))
+            one = rows[-1]
+            print(
+                f"{one.task}: regret {one.regret:.1f}, found {one.found}, best {one.answer}, {one.seconds:.0f} s",
+                flush=True,
+            )
+            write_rows(file, Row, rows, digits=2)
+            write_atomically(given.out / "README.md", page(rows, origin_told(provenance(command))).encode())
+
+
+__all__ = ["Row", "answers", "page", "run"]
+
+if __name__ == "__main__":
+    main()

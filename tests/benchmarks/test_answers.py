@@ -1,0 +1,47 @@
+"""Whole searches beside the answers of made tasks."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.answers import Row, answers, page, run
+from nas.data.synthetic import KnownTask, wide_tasks
+from search_spaces import layerwise
+
+
+def test_answers_read_what_has_to_be_read_and_all_modalities() -> None:
+    task = KnownTask(kind="bilinear", depth=2, modalities=3)
+    space = layerwise({"m0": 3, "m1": 3, "m2": 3})
+    found = list(answers(task, space))
+    assert {one.modalities() for one in found} == {("m0", "m1"), ("m0", "m1", "m2")}
+    assert all(space.offers(one) for one in found)
+    assert {tap[-1] for one in found for tap in one.taps()} == {"2"}
+    staged = next(answers(KnownTask(kind="staged", depth=0), layerwise({"m0": 3, "m1": 3})))
+    assert [bool(choice.inputs) for _, choice in staged.choices] == [True, False, True]
+    assert not list(answers(KnownTask(kind="nothing"), space))
+
+
+def test_a_search_is_compared_with_the_best_known() -> None:
+    row = run(KnownTask(kind="unimodal", samples=100, test_samples=200), 0, 1)
+    assert row.best >= row.score
+    assert row.regret == row.best - row.score
+    assert row.group == "2 modalities"
+    told = page([row], "command")
+    assert "| 2 modalities | 1 |" in told
+    assert "| all | 1 |" in told
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_wide_tasks_are_of_all_kinds_and_others_for_another_seed(seed: int) -> None:
+    tasks = wide_tasks(seed)
+    names = {task.name for task in tasks}
+    assert len(names) == len(tasks)
+    assert {task.modalities for task in tasks} == {2, 3, 6}
+    assert {task.target for task in tasks} == {"quartiles", "sign", "rare", "regression", "multilabel"}
+    assert names.isdisjoint(task.name for task in wide_tasks(seed + 10))
+
+
+def test_regret_is_never_negative() -> None:
+    numbers = {"random": 50.0, "cost": 1.0, "seconds": 1.0}
+    texts = {"task": "t", "group": "g", "won": "found", "found": "a", "answer": "a"}
+    assert Row(search=0, score=70.0, best=69.0, reads=2, **numbers, **texts).regret == 0
