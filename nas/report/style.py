@@ -68,6 +68,7 @@ SIGNS: Mapping[str, str] = {
     "mlp": "ƒ",
     "cross_attention": "⋈",
     "bottleneck": "⧓",
+    "single_stream": "≋",
 }
 
 

@@ -87,11 +87,11 @@ def test_every_operation_alone_is_compared_at_every_depth() -> None:
 @pytest.mark.parametrize(
     ("num_modalities", "choices"),
     [
-        # `none`, a carry per modality, and twelve operations, of which modality shift counts once per primary.
-        (2, 1 + 2 + 11 + 2),
-        (3, 1 + 3 + 11 * 4 + (3 * 2 + 3)),  # three pairs and one triple
-        (4, 1 + 4 + 11 * 11 + (6 * 2 + 4 * 3 + 4)),  # six pairs, four triples, all four
-        (6, 1 + 6 + 11 * 16 + (15 * 2 + 6)),  # beyond four modalities pairs and all together
+        # `none`, a carry per modality, and thirteen operations, of which modality shift counts once per primary.
+        (2, 1 + 2 + 12 + 2),
+        (3, 1 + 3 + 12 * 4 + (3 * 2 + 3)),  # three pairs and one triple
+        (4, 1 + 4 + 12 * 11 + (6 * 2 + 4 * 3 + 4)),  # six pairs, four triples, all four
+        (6, 1 + 6 + 12 * 16 + (15 * 2 + 6)),  # beyond four modalities pairs and all together
     ],
 )
 def test_choices_are_as_counted_by_hand(num_modalities: int, choices: int) -> None:
