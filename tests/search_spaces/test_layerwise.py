@@ -53,6 +53,18 @@ def test_early_fusion_is_mlp_at_depth_0_and_nothing_after() -> None:
     space.validate(early)
 
 
+def test_the_late_fusion_transformer_is_single_stream_at_the_last_depth_where_that_is_offered() -> None:
+    space = layerwise({"image": 3, "audio": 2, "words": 1})
+    (transformer,) = references(space, "transformer")
+    assert [choice for _, choice in transformer.choices] == [
+        Choice("none"),
+        Choice("none"),
+        Choice("single_stream", ("image@2", "audio@1", "words@0")),
+    ]
+    space.validate(transformer)
+    assert not references(layerwise(TWO, operations=["mlp", "bottleneck"]), "transformer")
+
+
 def test_late_and_early_fusion_are_there_even_when_the_space_does_not_offer_them() -> None:
     space = layerwise(TWO, operations=["low_rank"])
     (late,), (early,) = references(space, "late"), references(space, "early")
