@@ -22,6 +22,7 @@ RowKind = Literal[
     "modality",
     "sum",
     "late",
+    "transformer",
     "early",
     "operation",
     "control",
@@ -75,7 +76,12 @@ def contestants(space: SearchSpace, found: Architecture, scorer: PathScorer | No
             rows.append(Contestant("sum of single networks", "sum", one.architecture, separate=True))
         if one.kind != "operation":
             rows.append(Contestant(one.name, one.kind, one.architecture))
-    rows += [Contestant(r.name, "operation", r.architecture) for r in _operations(space, scorer)]
+    named = {one.architecture for one in space.references if one.kind != "operation"}
+    rows += [
+        Contestant(one.name, "operation", one.architecture)
+        for one in _operations(space, scorer)
+        if one.architecture not in named  # such as additive at the last depth, which is late fusion
+    ]
     return [*rows, Contestant("random search", "random", None)]
 
 

@@ -18,7 +18,7 @@ from nas.operation import Operation
 
 OUTPUT = "output"
 
-ReferenceKind = Literal["modality", "late", "early", "operation"]
+ReferenceKind = Literal["modality", "late", "transformer", "early", "operation"]
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Reference:
     """A fixed architecture that a search is judged against, whether or not the space itself offers it.
 
     Attributes:
-        name: For people; the modality, "late fusion", "early fusion" or the operation.
+        name: For people; the modality, "late fusion", "late-fusion transformer", "early fusion" or the operation.
         kind: What it stands for.
         architecture: Over the same nodes and taps as the space.
     """

@@ -19,7 +19,7 @@ any subset."""
 
 MAX_CHOICES = 3000
 """Of one node: what 21 modalities offer to all operations. Every choice has weights of its own and is tried, so that
-memory and time grow with their number: a search of 30 modalities, 5726 choices a node, takes 5 GB."""
+memory and time grow with their number: a search with 5726 choices a node, of 30 modalities, took 5 GB."""
 
 MAX_NODES = 16
 """A deeper encoder is read at so many of its taps, evenly spread: the time of a search grows with the square of the
@@ -35,8 +35,8 @@ def layerwise(
     """One node per depth; a node fuses taps of its own depth and adds the result to the state of the node before.
 
     There are as many nodes as the deepest modality has taps, but at most `MAX_NODES`.
-    `none` everywhere but at the last depth, with `additive` there, *is* late fusion; `mlp` at depth 0 alone *is* early
-    fusion.
+    `none` everywhere but at the last depth, with `additive` there, *is* late fusion, and with `single_stream` a
+    late-fusion transformer; `mlp` at depth 0 alone *is* early fusion.
     A modality that has fewer taps than there are nodes, or more, meets them in proportion: node d of D reads its tap
     round(d · (taps − 1) / (D − 1)).
 
@@ -118,7 +118,10 @@ def _orders(operation: str, subset: tuple[str, ...]) -> Iterator[tuple[str, ...]
 
 
 def _references(depths: Mapping[str, int], num_nodes: int, operations: Sequence[str]) -> Iterator[Reference]:
-    """Each modality alone, late fusion, early fusion, and each operation alone on all modalities at every depth."""
+    """Each modality alone, fusion by hand, and each operation alone on all modalities at every depth.
+
+    By hand are late fusion, early fusion, and the late-fusion transformer where the space offers its operation.
+    """
     last = num_nodes - 1
 
     def single(node: int, choice: Choice) -> Architecture:
@@ -126,9 +129,12 @@ def _references(depths: Mapping[str, int], num_nodes: int, operations: Sequence[
             NAME, tuple((f"fusion{i}", choice if i == node else Choice("none")) for i in range(num_nodes))
         )
 
-    for tap, modality in zip(_taps_at(depths, last, num_nodes), depths, strict=True):
+    deepest = tuple(_taps_at(depths, last, num_nodes))
+    for tap, modality in zip(deepest, depths, strict=True):
         yield Reference(modality, "modality", single(last, Choice("carry", (tap,))))
-    yield Reference("late fusion", "late", single(last, Choice("additive", tuple(_taps_at(depths, last, num_nodes)))))
+    yield Reference("late fusion", "late", single(last, Choice("additive", deepest)))
+    if "single_stream" in operations:
+        yield Reference("late-fusion transformer", "transformer", single(last, Choice("single_stream", deepest)))
     yield Reference("early fusion", "early", single(0, Choice("mlp", tuple(_taps_at(depths, 0, num_nodes)))))
     for name in operations:
         for depth in range(num_nodes):

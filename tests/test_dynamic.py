@@ -216,7 +216,13 @@ def test_experts_have_one_node_and_every_reference() -> None:
     space = experts({"image": 3, "audio": 2})
     assert [node.name for node in space.nodes] == ["fusion2"]
     assert space.dynamic == ("modality",)
-    assert {reference.kind for reference in space.references} == {"modality", "late", "early", "operation"}
+    assert {reference.kind for reference in space.references} == {
+        "modality",
+        "late",
+        "transformer",
+        "early",
+        "operation",
+    }
     assert all(len(reference.architecture.choices) == 1 for reference in space.references)
     assert SPACES["experts"] is experts
 

@@ -33,7 +33,7 @@ _KEPT = """
     values pixels clock mask scale embedding standardize head shift state
     beside_peaks stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest
     product products ranks features combine forms norm limit attention gather spread rank_weights added multiplied
-    route taken pooled allowed cascade going_on
+    normed route taken pooled allowed cascade going_on
 """
 """Words that the file, an encoder or an operation uses itself."""
 

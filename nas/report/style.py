@@ -31,6 +31,7 @@ KINDS: Mapping[str, tuple[str, str, str]] = {
     "modality": (SOFT, "s", "one modality alone"),
     "sum": (INK, "v", "sum of single networks"),
     "late": (INK, "D", "late fusion"),
+    "transformer": (INK, "h", "late-fusion transformer"),
     "early": (INK, "^", "early fusion"),
     "operation": ("#8a90a3", "o", "one operation alone"),
     "control": ("#8a90a3", "*", "no network"),
@@ -47,6 +48,7 @@ GROUPS: Mapping[str, str] = {
     "modality": "one modality alone",
     "sum": "fusion by hand",
     "late": "fusion by hand",
+    "transformer": "fusion by hand",
     "early": "fusion by hand",
     "operation": "one operation alone",
     "control": "no network",
@@ -68,6 +70,7 @@ SIGNS: Mapping[str, str] = {
     "mlp": "ƒ",
     "cross_attention": "⋈",
     "bottleneck": "⧓",
+    "single_stream": "≋",
 }
 
 

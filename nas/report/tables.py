@@ -21,7 +21,7 @@ MAX_CURVES = 60
 
 KIND_ORDER = (
     *("found", "refit", "ensemble", "static", "proposal"),
-    *("modality", "sum", "late", "early", "operation", "control", "random"),
+    *("modality", "sum", "late", "transformer", "early", "operation", "control", "random"),
 )
 
 

@@ -14,6 +14,7 @@ from search_spaces.operations.low_rank import LowRank
 from search_spaces.operations.mlp import MLP
 from search_spaces.operations.modality_shift import ModalityShift
 from search_spaces.operations.multiplicative import AdditiveMultiplicative, Multiplicative
+from search_spaces.operations.single_stream import SingleStream
 from search_spaces.operations.tensor import Bilinear, TensorFusion
 
 OPERATIONS: Mapping[str, type[Operation]] = {
@@ -31,6 +32,7 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "mlp": MLP,
     "cross_attention": CrossAttention,
     "bottleneck": Bottleneck,
+    "single_stream": SingleStream,
 }
 
 __all__ = ["OPERATIONS"]

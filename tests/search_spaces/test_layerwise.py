@@ -53,6 +53,18 @@ def test_early_fusion_is_mlp_at_depth_0_and_nothing_after() -> None:
     space.validate(early)
 
 
+def test_the_late_fusion_transformer_is_single_stream_at_the_last_depth_where_that_is_offered() -> None:
+    space = layerwise({"image": 3, "audio": 2, "words": 1})
+    (transformer,) = references(space, "transformer")
+    assert [choice for _, choice in transformer.choices] == [
+        Choice("none"),
+        Choice("none"),
+        Choice("single_stream", ("image@2", "audio@1", "words@0")),
+    ]
+    space.validate(transformer)
+    assert not references(layerwise(TWO, operations=["mlp", "bottleneck"]), "transformer")
+
+
 def test_late_and_early_fusion_are_there_even_when_the_space_does_not_offer_them() -> None:
     space = layerwise(TWO, operations=["low_rank"])
     (late,), (early,) = references(space, "late"), references(space, "early")
@@ -87,11 +99,11 @@ def test_every_operation_alone_is_compared_at_every_depth() -> None:
 @pytest.mark.parametrize(
     ("num_modalities", "choices"),
     [
-        # `none`, a carry per modality, and twelve operations, of which modality shift counts once per primary.
-        (2, 1 + 2 + 11 + 2),
-        (3, 1 + 3 + 11 * 4 + (3 * 2 + 3)),  # three pairs and one triple
-        (4, 1 + 4 + 11 * 11 + (6 * 2 + 4 * 3 + 4)),  # six pairs, four triples, all four
-        (6, 1 + 6 + 11 * 16 + (15 * 2 + 6)),  # beyond four modalities pairs and all together
+        # `none`, a carry per modality, and thirteen operations, of which modality shift counts once per primary.
+        (2, 1 + 2 + 12 + 2),
+        (3, 1 + 3 + 12 * 4 + (3 * 2 + 3)),  # three pairs and one triple
+        (4, 1 + 4 + 12 * 11 + (6 * 2 + 4 * 3 + 4)),  # six pairs, four triples, all four
+        (6, 1 + 6 + 12 * 16 + (15 * 2 + 6)),  # beyond four modalities pairs and all together
     ],
 )
 def test_choices_are_as_counted_by_hand(num_modalities: int, choices: int) -> None:

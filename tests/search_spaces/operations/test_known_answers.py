@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.operation import Operation
+from nas.operation import Operation, match_time
 from search_spaces.operations import OPERATIONS
 from search_spaces.operations.attention import Attention
 from search_spaces.operations.tensor import MAX_FEATURES
@@ -359,6 +359,51 @@ def test_bottleneck_modalities_meet_in_the_tokens() -> None:
     assert answer(operation, [3, 13], [8, 3]) == close([15, 43])
 
 
+@pytest.mark.parametrize("times", [(1, 1), (2, 3), (4, 1, 2)])
+def test_single_stream_is_a_transformer_layer_of_torch_over_all_tokens(times: tuple[int, ...]) -> None:
+    """Eight channels, four heads; then every modality's own tokens are brought to the longest time and averaged."""
+    ours = OPERATIONS["single_stream"](len(times), 8).double()
+    with torch.no_grad():  # norms of their own, as after training
+        for number, name in enumerate(("before_attention", "before_hidden", "norm")):
+            for parameter in ours.get_submodule(name).parameters():
+                parameter.add_(torch.linspace(-0.5, 0.5 + number, 8))
+    theirs = nn.TransformerEncoderLayer(8, 4, 16, 0.0, "gelu", batch_first=True, norm_first=True).double()
+    part = {name: ours.get_parameter(name) for name, _ in ours.named_parameters()}
+    layers = [f"attention.{name}.weight" for name in ("query", "key", "value")]
+    biases = [part["attention.query.bias"], torch.zeros(8), part["attention.value.bias"]]
+    theirs.load_state_dict(
+        {
+            "self_attn.in_proj_weight": torch.cat([part[name] for name in layers]),
+            "self_attn.in_proj_bias": torch.cat(biases),
+            **{
+                f"{torch_name}.{kind}": part[f"{name}.{kind}"]
+                for torch_name, name in (
+                    ("self_attn.out_proj", "attended"),
+                    ("linear1", "hidden"),
+                    ("linear2", "output"),
+                    ("norm1", "before_attention"),
+                    ("norm2", "before_hidden"),
+                )
+                for kind in ("weight", "bias")
+            },
+        }
+    )
+    taps = random_taps(times, 8)
+    tokens = theirs(torch.cat([tap + code for tap, code in zip(taps, part["codes"], strict=True)], dim=1))
+    apart = ours.get_submodule("norm")(tokens).split(list(times), dim=1)
+    expected = sum(match_time(one, max(times)) for one in apart) / len(times)
+    torch.testing.assert_close(ours(taps), expected, rtol=0, atol=1e-12)
+
+
+def test_single_stream_tells_modalities_apart_by_their_codes_alone() -> None:
+    operation = OPERATIONS["single_stream"](2, 8).double()
+    one, other = random_taps((3, 3), 8)
+    assert not torch.allclose(operation([one, other]), operation([other, one]))
+    with torch.no_grad():
+        operation.get_parameter("codes").fill_(1.0)
+    torch.testing.assert_close(operation([one, other]), operation([other, one]), rtol=0, atol=1e-12)
+
+
 # Counted by hand for three inputs (one for carry) of four channels: square maps have 16 weights, biases 4.
 PARAMETERS = {
     "none": 0,
@@ -375,6 +420,8 @@ PARAMETERS = {
     "mlp": 12 * 8 + 8 + 8 * 4 + 4,
     "cross_attention": 20 + 16 + 20 + 4 + 20,  # query, key without bias, value, rest, output
     "bottleneck": 2 * (20 + 16 + 20) + 4 * 4 + 20,
+    # Codes, attention and its output map, two layers with eight hidden units, three norms.
+    "single_stream": 3 * 4 + (20 + 16 + 20 + 20) + (4 * 8 + 8 + 8 * 4 + 4) + 3 * 8,
 }
 
 
