@@ -78,10 +78,31 @@ def build_encoders(
         data: Statistics for standardization are taken from its weights split alone.
         builders: Modality to builder, where the default of its kind shall not be used.
         peaks: Whether default encoders of sequences tell peaks, see `SequenceEncoder`.
+
+    Raises:
+        UserError: If a default encoder would take in more than `MAX_FEATURES` numbers side by side.
     """
     chosen = builders or {}
+    for name in data.modalities:
+        if name not in chosen:
+            _refuse_wide(data, name)
     defaults: Mapping[Kind, EncoderBuilder] = {**DEFAULT_ENCODERS, "sequence": partial(_sequence, peaks=peaks)}
     return {name: chosen.get(name, defaults[modality.kind])(data, name) for name, modality in data.modalities.items()}
+
+
+MAX_FEATURES = 2**18
+"""Numbers of a vector, or of one step of a sequence, that a default encoder takes: 25 million weights, and 600 MB where
+they learn."""
+
+
+def _refuse_wide(data: FusionData, name: str) -> None:
+    modality = data.modalities[name]
+    features = modality.arrays[0].shape[-1]
+    if modality.kind in ("vector", "sequence") and features > MAX_FEATURES:
+        raise UserError(
+            f"modality {name!r} has {features:,} numbers side by side; expected at most {MAX_FEATURES:,}: choose or "
+            "reduce them first, or bring an encoder of your own"
+        )
 
 
 MAX_NUMBERS = 2**30
