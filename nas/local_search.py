@@ -6,7 +6,7 @@ none is better. Departures: of the neighbours only those are trained that someth
 
 - *Where*: the same at every other depth.
 - *What*: the same without the modalities that the trained network does not use.
-- *How*: the operations that did best elsewhere, at the place of the leader.
+- *How*: the operations that did best elsewhere, wherever the leader fuses.
 - *More*: the leader with one more node, the one by which the supernet gains most.
 """
 
@@ -34,7 +34,7 @@ ROUNDS = 3
 """How often what leads is varied at most; it ends as soon as no variation is better."""
 
 OPERATIONS = 2
-"""How many other operations are tried at the place of the leader."""
+"""How many other operations are tried in place of the leader's."""
 
 USED = 2.0
 """Standard errors of the loss that it costs to take a used modality from other samples."""
@@ -91,11 +91,9 @@ def variations(
     yield from (one for _, one in at_other_taps(space, architecture))
     if len(architecture.modalities()) > 2:
         yield without(space, architecture, unused(setup, leader))
-    active = [(node, choice) for node, choice in architecture.choices if choice.inputs]
-    if len(active) == 1 and len(active[0][1].inputs) > 1:
-        ((node, choice),) = active
-        others = [name for name in operations if name != choice.operation][:OPERATIONS]
-        yield from (_with(architecture, node, Choice(name, choice.inputs)) for name in others)
+    own = {choice.operation for _, choice in architecture.choices}
+    others = [name for name in operations if name not in own][:OPERATIONS]
+    yield from (_fused_by(architecture, name) for name in others)
     if candidates is not None and (more := _with_one_more_node(space, architecture, candidates)) is not None:
         yield more
 
@@ -170,8 +168,12 @@ def without(space: SearchSpace, architecture: Architecture, modalities: Sequence
     return replace(architecture, choices=tuple(choices))
 
 
-def _with(architecture: Architecture, node: str, choice: Choice) -> Architecture:
-    choices = tuple((name, choice if name == node else now) for name, now in architecture.choices)
+def _fused_by(architecture: Architecture, operation: str) -> Architecture:
+    """The same with another operation wherever several inputs meet."""
+    choices = tuple(
+        (node, Choice(operation, choice.inputs) if len(choice.inputs) > 1 else choice)
+        for node, choice in architecture.choices
+    )
     return replace(architecture, choices=choices)
 
 
