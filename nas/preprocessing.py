@@ -1,0 +1,122 @@
+"""Which preprocessing every modality gets, decided before the first encoder is trained.
+
+Magnitudes make signals of muscles readable and are noise beside others. Bins help with counts and heavy tails, and cost
+a little where a plain scale says it all. So short trainings decide, per modality, on the architecture split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from nas.data.batches import Batch
+from nas.encoders.preprocessing import AUTO, PREPROCESSING, STANDARDIZE, parse_preprocessing, write_preprocessing
+from nas.metrics import sample_errors, sample_losses
+from nas.prediction import predict
+from nas.preparation import EncoderMode, Setup, train_alone, training_batches
+from nas.report.numbers import score_text, with_unit
+from nas.scoring import standard_errors
+from nas.training import Trained
+
+SHARE_OF_TRAINING = 0.25
+"""Length of a training that decides, as a share of a whole one."""
+
+MIN_EPOCHS = 10
+"""Of such a training, unless a whole one has fewer."""
+
+EVIDENCE = 2.0
+"""Standard errors by which loss or error must be better than of what is standardized alone."""
+
+MAX_COLUMNS = 2048
+"""Features of a vector up to which bins are tried: their first layer has eight times the weights."""
+
+
+def decide_preprocessing(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Setup, dict[str, Any]]:
+    """Decides the preprocessing where it is left open and encoders are trained alone; else there is only one.
+
+    Args:
+        setup: Of the run.
+        mode: In which encoders are trained.
+        seed: Of the trainings that decide; the decision then holds for all seeds.
+
+    Returns:
+        The setup with its preprocessing decided, and the part of the summary that tells about it: per modality what is
+        `chosen` and, where there was a choice, the `scores` of each on the architecture split.
+    """
+    given = parse_preprocessing(setup.training.preprocessing)
+    told: dict[str, Any] = {
+        name: {"chosen": given.get(name, STANDARDIZE), "scores": {}} for name in setup.data.modalities
+    }
+    if setup.training.preprocessing != AUTO:
+        return setup, told
+    told_alone = [one.name for one in setup.space.references if one.kind == "modality" and mode != "joint"]
+    open_ones = {name: tried for name in told_alone if len(tried := candidates(setup, name)) > 1}
+    if open_ones:
+        weights, architecture = training_batches(setup, setup.data)
+    for name, tried in open_ones.items():
+        setup.progress(f"training {name} alone for a short while, {' and '.join(tried)} (seed {seed})")
+        trained = {one: _short_training(setup, name, one, weights, architecture, seed) for one in tried}
+        told[name] = _decided(setup, trained, architecture)
+        setup.progress(f"{name}: {_in_words(setup, told[name])}")
+    chosen = write_preprocessing({name: one["chosen"] for name, one in told.items()})
+    return replace(setup, training=replace(setup.training, preprocessing=chosen)), told
+
+
+def candidates(setup: Setup, name: str) -> list[str]:
+    """What may be done with a modality, standardizing first.
+
+    Bins tell nothing of a feature with one or two values that the feature itself does not.
+    """
+    modality = setup.data.modalities[name]
+    if name in (setup.builders or {}):
+        return [STANDARDIZE]
+    suited = [one for one, (kind, _words) in PREPROCESSING.items() if kind == modality.kind]
+    if modality.kind == "vector":
+        array = modality.arrays[0][setup.data.splits["weights"]]
+        has_more = bool(((array > array.min(axis=0)) & (array < array.max(axis=0))).any())
+        suited = suited if has_more and array.shape[1] <= MAX_COLUMNS else []
+    return [STANDARDIZE, *suited]
+
+
+def _short_training(
+    setup: Setup, name: str, preprocessing: str, weights: Batch, architecture: Batch, seed: int
+) -> Trained:
+    config = setup.training
+    whole = config.num_epochs(len(weights))
+    epochs = min(whole, max(MIN_EPOCHS, round(SHARE_OF_TRAINING * whole)))
+    training = replace(config, epochs=epochs, preprocessing=write_preprocessing({name: preprocessing}))
+    own = replace(setup, training=training)
+    return train_alone(own, name, weights, architecture, seed, trial=preprocessing)
+
+
+def _decided(setup: Setup, trained: Mapping[str, Trained], architecture: Batch) -> dict[str, Any]:
+    """The candidate of least loss of those that are measurably better than standardizing, in loss or in error."""
+    task = setup.data.task
+    losses, errors = {}, {}
+    for one, done in trained.items():
+        outputs, targets = predict(done.network, architecture, setup.device)
+        losses[one] = sample_losses(task, outputs, targets, done.network.head.scale.cpu())
+        errors[one] = sample_errors(task, outputs, targets)
+
+    def better(one: str) -> bool:
+        gains = [float(standard_errors(some[STANDARDIZE] - some[one])) for some in (losses, errors)]
+        return max(gains) > EVIDENCE and min(gains) > -EVIDENCE
+
+    pool = [STANDARDIZE, *(one for one in trained if one != STANDARDIZE and better(one))]
+    chosen = min(pool[1:] or pool, key=lambda one: float(losses[one].mean()))
+    return {"chosen": chosen, "scores": {one: done.architecture_score for one, done in trained.items()}}
+
+
+def _in_words(setup: Setup, told: Mapping[str, Any]) -> str:
+    """Such as "magnitudes beside the signal, 71.2 instead of 55.0 % on the architecture split"."""
+    texts = {one: score_text(value, setup.metric) for one, value in told["scores"].items()}
+    plain, chosen = texts.pop(STANDARDIZE), told["chosen"]
+    if chosen != STANDARDIZE:
+        reached = with_unit(f"{texts[chosen]} instead of {plain}", setup.metric)
+        return f"{PREPROCESSING[chosen][1]}, {reached} on the architecture split"
+    others = ", ".join(f"{PREPROCESSING[one][1]} {with_unit(text, setup.metric)}" for one, text in texts.items())
+    return f"standardized, {with_unit(plain, setup.metric)} on the architecture split; {others}"
+
+
+__all__ = ["candidates", "decide_preprocessing"]
