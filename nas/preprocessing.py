@@ -26,7 +26,10 @@ MIN_EPOCHS = 10
 """Of such a training, unless a whole one has fewer."""
 
 EVIDENCE = 2.0
-"""Standard errors by which loss or error must be better than of what is standardized alone."""
+"""Standard errors by which loss and error must be better than those of standardizing.
+
+Both, for after a short training the loss also favours what learns faster, such as magnitudes beside an acceleration.
+"""
 
 MAX_COLUMNS = 2048
 """Features of a vector up to which bins are tried: their first layer has eight times the weights."""
@@ -91,7 +94,7 @@ def _short_training(
 
 
 def _decided(setup: Setup, trained: Mapping[str, Trained], architecture: Batch) -> dict[str, Any]:
-    """The candidate of least loss of those that are measurably better than standardizing, in loss or in error."""
+    """The candidate of least loss of those that are measurably better than standardizing, in loss and in error."""
     task = setup.data.task
     losses, errors = {}, {}
     for one, done in trained.items():
@@ -100,8 +103,7 @@ def _decided(setup: Setup, trained: Mapping[str, Trained], architecture: Batch) 
         errors[one] = sample_errors(task, outputs, targets)
 
     def better(one: str) -> bool:
-        gains = [float(standard_errors(some[STANDARDIZE] - some[one])) for some in (losses, errors)]
-        return max(gains) > EVIDENCE and min(gains) > -EVIDENCE
+        return all(float(standard_errors(some[STANDARDIZE] - some[one])) > EVIDENCE for some in (losses, errors))
 
     pool = [STANDARDIZE, *(one for one in trained if one != STANDARDIZE and better(one))]
     chosen = min(pool[1:] or pool, key=lambda one: float(losses[one].mean()))
