@@ -27,15 +27,15 @@ SIZES = (120, 60, 60)
 
 
 def made_data(*names: str) -> FusionData:
-    """Random signs times 1, 1.15 or 1.3; counts of which 1 and 1000 are of one class; two plain vectors.
+    """Random signs times 1, 1.15 or 1.3; counts from 1 to 10 000 whose class changes at every step; two plain vectors.
 
-    Magnitudes tell the first exactly, sums of a few signs hardly. No line through a count tells 30 from both.
+    Magnitudes tell the first exactly, sums of a few signs hardly. On a plain scale most counts are the same.
     """
     generator = np.random.default_rng(0)
     label = np.arange(sum(SIZES)) % 3
     swings = generator.choice([-1.0, 1.0], size=(len(label), 24, 2)) * np.array([1, 1.15, 1.3])[label][:, None, None]
-    kinds = np.where(label == 0, generator.choice([1, 1000], size=len(label)), np.array([0, 30, 300])[label])
-    counts = kinds[:, None] * np.exp(generator.normal(size=(len(label), 6)) / 5)
+    steps = label + 3 * generator.integers(0, 3, size=len(label))
+    counts = 10 ** (steps[:, None] / 2) * np.exp(generator.normal(size=(len(label), 6)) / 5)
     plain = generator.normal(size=(len(label), 4)) + 2 * np.eye(3, 4)[label]
     switches = generator.random(size=(len(label), 5)) < 0.2 + 0.3 * label[:, None]
     arrays = {"swings": swings, "counts": counts, "plain": plain, "switches": switches}
