@@ -72,8 +72,8 @@ def test_what_tells_more_is_chosen_and_said_in_a_line() -> None:
         in lines
     )
     assert any(line.startswith("plain: standardized, ") for line in lines)
-    network = build_network(setup.space, setup.data, setup.training)
-    blueprints = {name: dict(encoder.blueprint or {}) for name, encoder in network.encoders.items()}  # type: ignore[call-overload]
+    network: Any = build_network(setup.space, setup.data, setup.training)
+    blueprints = {name: encoder.blueprint for name, encoder in network.encoders.items()}
     assert blueprints["swings"]["magnitudes"] is True
     assert blueprints["counts"]["bins"] == 8
     assert "bins" not in blueprints["plain"]
@@ -123,9 +123,10 @@ def test_the_choice_holds_from_the_search_to_a_retraining(tmp_path: Path, monkey
     assert result.summary["preprocessing"]["swings"]["chosen"] == "magnitudes"
     loaded = nas.load_run(folder)
     assert loaded.config["training"]["preprocessing"] == "auto"
-    for name, encoder in loaded.network.encoders.items():
-        inner = encoder.blueprint["inner"]  # type: ignore[index, union-attr]
-        assert inner.get("magnitudes", False) is (name == "swings")  # type: ignore[union-attr]
+    network: Any = loaded.network
+    for name, encoder in network.encoders.items():
+        inner = encoder.blueprint.get("inner", encoder.blueprint)  # a frozen encoder holds it
+        assert inner.get("magnitudes", False) is (name == "swings")
     assert nas.evaluate(folder, data=data, device="cpu")["repeated"]
     again = nas.retrain(folder, data=data, device="cpu", out=tmp_path / "again")
     board = [[(row["name"], row["scores"]) for row in run.summary["leaderboard"]] for run in (result, again)]
