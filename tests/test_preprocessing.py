@@ -19,7 +19,7 @@ from nas.preprocessing import MAX_COLUMNS, candidates, decide_preprocessing
 from nas.search import make_space
 from nas.training import build_network
 from tests.helpers import CPU, tiny_data
-from tests.tiny_runs import OPERATIONS, as_data, no_report, tiny_search
+from tests.tiny_runs import OPERATIONS, Arrays, as_data, no_report, tiny_search
 
 TRAINING = TrainingConfig(epochs=12, channels=8, batch_size=16, learning_rate=1e-2)
 
@@ -112,7 +112,7 @@ def test_what_cannot_gain_is_not_tried() -> None:
     assert candidates(own, "steps") == ["standardize"]
     wide = np.random.default_rng(0).normal(size=(30, MAX_COLUMNS + 1)).astype(np.float32)
     other = np.arange(30, dtype=np.float32)[:, None]
-    arrays = {"wide": wide, "other": other, "label": np.arange(30) % 2, "split": np.repeat([0, 1, 2], 10)}
+    arrays: Arrays = {"wide": wide, "other": other, "label": np.arange(30) % 2, "split": np.repeat([0, 1, 2], 10)}
     assert candidates(setup_of(as_data(arrays)), "wide") == ["standardize"]
 
 

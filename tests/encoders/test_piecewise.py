@@ -41,7 +41,7 @@ def test_few_distinct_values_stay_distinct_and_finite(values: list[float]) -> No
     column = np.array(values * 20)[:, None]
     told = bins_of(column, 8)(torch.tensor(values)[:, None])
     assert bool(((told >= 0) & (told <= 1)).all())
-    assert len(torch.unique(told, dim=0)) == len(np.unique(np.float32(values)))
+    assert len(torch.unique(told, dim=0)) == len(np.unique(np.array(values, dtype=np.float32)))
 
 
 def encoder_of(array: np.ndarray, present: list[bool] | None = None) -> VectorEncoder:
