@@ -85,7 +85,7 @@ def _refuse_gaps(
         contestants_of(summary)
         _form(network, summary["data"])
         found = (
-            *(summary[key] for key in ("space", "encoders")),
+            *(summary[key] for key in ("space", "encoders", "in_words")),
             summary["data"]["fingerprint"],
             *(config["source"][key] for key in _SOURCE),
             *config["source"]["builders"],
