@@ -245,7 +245,8 @@ class RunFolder(Folder):
         version = summary.get("format_version") if isinstance(summary, dict) else None
         if not isinstance(summary, dict) or type(version) is not int or version != FORMAT_VERSION:
             raise UserError(
-                f"{str(self.summary)!r} has format version {told(version)}, expected {FORMAT_VERSION}; run evaluate again"
+                f"{str(self.summary)!r} has format version {told(version)}, expected {FORMAT_VERSION}; "
+                "run evaluate again"
             )
         return summary
 
