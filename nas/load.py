@@ -10,6 +10,7 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.baselines import Contestant
 from nas.data import FusionData, load_data
+from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.fields import Several, Text, Whole, check, make_config
 from nas.graph import FusionNetwork
@@ -84,7 +85,7 @@ def _refuse_gaps(
         contestants_of(summary)
         _form(network, summary["data"])
         found = (
-            *(summary[key] for key in ("space", "encoders")),
+            *(summary[key] for key in ("space", "encoders", "in_words")),
             summary["data"]["fingerprint"],
             *(config["source"][key] for key in _SOURCE),
             *config["source"]["builders"],
@@ -96,6 +97,7 @@ def _refuse_gaps(
         check("operations", config["search"]["operations"], Several(Text(), 0, MAX_NAMES))
         make_config(TrainingConfig, config["training"])
         why_static(summary)
+        parse_preprocessing(recorded_preprocessing(summary))
         if not summary["seeds"] or not all(isinstance(text, str) for text in found):
             raise TypeError("an entry of another type")
         if not isinstance(score, int | float):
@@ -109,6 +111,12 @@ def _refuse_gaps(
 def why_static(summary: Mapping[str, Any]) -> str:
     """Why nothing is decided per sample although it was asked for, in a sentence; "" if that is not so."""
     return str((summary.get("gated") or {}).get("in_words", ""))
+
+
+def recorded_preprocessing(summary: Mapping[str, Any]) -> str:
+    """What every modality's preprocessing was decided to be, as a setting; earlier runs standardize."""
+    chosen = {str(name): str(told["chosen"]) for name, told in (summary.get("preprocessing") or {}).items()}
+    return write_preprocessing(chosen)
 
 
 def contestants_of(summary: Mapping[str, Any]) -> list[Contestant]:

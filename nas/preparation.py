@@ -133,7 +133,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
     all_ready = all(modality.kind == "features" for modality in setup.data.modalities.values())
     if mode == "joint" or unknown or all_ready:
         return raw(setup, seed), "joint"
-    weights, architecture = _batches(setup, setup.data)
+    weights, architecture = training_batches(setup, setup.data)
     alone: dict[str, Trained] = {}
     for name in setup.data.modalities:
         setup.progress(f"training {name} alone (seed {seed})")
@@ -175,7 +175,7 @@ def frozen(
     for name, features in build_encoders(data).items():  # as `build_network` makes them for the cached taps
         assert isinstance(features, FeaturesEncoder)
         kept[name] = FrozenEncoder(encoders[name], features).to(setup.device)
-    cached_weights, cached_architecture = _batches(setup, data)
+    cached_weights, cached_architecture = training_batches(setup, data)
     return Prepared(
         data=data,
         weights=cached_weights,
@@ -190,7 +190,7 @@ def frozen(
 
 def raw(setup: Setup, seed: int) -> Prepared:
     """The user's own data, for encoders that are trained jointly."""
-    weights, architecture = _batches(setup, setup.data)
+    weights, architecture = training_batches(setup, setup.data)
     return Prepared(
         data=setup.data,
         weights=weights,
@@ -202,9 +202,27 @@ def raw(setup: Setup, seed: int) -> Prepared:
 
 
 def train_alone(
-    setup: Setup, modality: str, weights: Batch, architecture: Batch, seed: int, *, exact_epochs: int = 0
+    setup: Setup,
+    modality: str,
+    weights: Batch,
+    architecture: Batch,
+    seed: int,
+    *,
+    exact_epochs: int = 0,
+    trial: str = "",
 ) -> Trained:
-    """Trains the reference network of one modality from scratch; see `nas.training.train` for `exact_epochs`."""
+    """Trains the reference network of one modality from scratch.
+
+    Args:
+        setup: Of the run.
+        modality: That the network reads.
+        weights: The weights split.
+        architecture: The architecture split.
+        seed: Of the training.
+        exact_epochs: See `nas.training.train`.
+        trial: What is tried, where it is no training of the run itself; its state and its records bear that name.
+    """
+    about = {"phase": "preprocessing", "row": trial} if trial else {"phase": "encoders"}
     reference = next(r for r in setup.space.references if r.kind == "modality" and r.name == modality)
     with seeded(seed):
         network = build_network(setup.space.only(reference.architecture), setup.data, setup.training, setup.builders)
@@ -216,9 +234,9 @@ def train_alone(
         setup.training,
         seed=seed,
         device=setup.device,
-        log=lambda record: setup.log({"phase": "encoders", "modality": modality, "seed": seed, **record}),
+        log=lambda record: setup.log({**about, "modality": modality, "seed": seed, **record}),
         slot=setup.checkpoints.slot(
-            "encoders", modality, seed, *([exact_epochs, len(weights)] if exact_epochs else [])
+            *about.values(), modality, seed, *([exact_epochs, len(weights)] if exact_epochs else [])
         ),
         exact_epochs=exact_epochs,
     )
@@ -270,7 +288,8 @@ def cached_taps(setup: Setup, encoders: Mapping[str, Encoder], weights: Batch, a
 _TRAINING: tuple[Split, Split] = ("weights", "architecture")
 
 
-def _batches(setup: Setup, data: FusionData) -> tuple[Batch, Batch]:
+def training_batches(setup: Setup, data: FusionData) -> tuple[Batch, Batch]:
+    """The weights and architecture splits of the user's data or of cached taps, on the device."""
     weights = split_batch(data, "weights", setup.device)
     if setup.training.class_weights == "balanced":
         weights = replace(weights, importance=balanced_importance(weights.targets))

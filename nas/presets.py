@@ -36,7 +36,13 @@ PRESETS: Mapping[str, Preset] = {
     ),
     "quick": Preset(
         words="a first look: trainings that stop early, no ensemble, no training on both splits",
-        training={"label_smoothing": 0.0, "patience": 10, "max_epochs": 40, "peaks": False},
+        training={
+            "label_smoothing": 0.0,
+            "patience": 10,
+            "max_epochs": 40,
+            "peaks": False,
+            "preprocessing": "standardize",
+        },
         ensemble=False,
         refit=False,
     ),

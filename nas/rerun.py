@@ -15,7 +15,7 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.load import contestants_of, data_of, load_run, refuse_other_form, saved_row
+from nas.load import contestants_of, data_of, load_run, recorded_preprocessing, refuse_other_form, saved_row
 from nas.metrics import metric_of, score, shown_beside
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
@@ -148,7 +148,11 @@ def retrain(
         count = len(old["seeds"]) if seeds is None else seeds
         check_seeds(first_seed, count)
         check_resume(out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
-        asked: dict[str, Any] = {"epochs": epochs, "objective": objective}
+        asked: dict[str, Any] = {
+            "epochs": epochs,
+            "objective": objective,
+            "preprocessing": recorded_preprocessing(old),
+        }
         changed = {name: value for name, value in asked.items() if value is not None}
         training = replace(TrainingConfig(**loaded.config["training"]), **changed)
         space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])

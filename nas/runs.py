@@ -31,6 +31,7 @@ from nas.earlier import (
     set_aside,
 )
 from nas.errors import UserError
+from nas.fields import told
 from nas.files import Folder, refuse_vast
 from nas.locking import LOCK, owned, refuse_owned
 
@@ -244,7 +245,8 @@ class RunFolder(Folder):
         version = summary.get("format_version") if isinstance(summary, dict) else None
         if not isinstance(summary, dict) or type(version) is not int or version != FORMAT_VERSION:
             raise UserError(
-                f"{str(self.summary)!r} has format version {version!r}, expected {FORMAT_VERSION}; run evaluate again"
+                f"{str(self.summary)!r} has format version {told(version)}, expected {FORMAT_VERSION}; "
+                "run evaluate again"
             )
         return summary
 

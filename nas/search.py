@@ -21,6 +21,7 @@ from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.dynamic import CASCADE, LEVELS, Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
+from nas.encoders.preprocessing import check_preprocessing
 from nas.ensemble import ensemble
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard
@@ -32,6 +33,7 @@ from nas.metrics import higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import EncoderMode, Prepared, Progress, Setup, check_judging, prepare
+from nas.preprocessing import decide_preprocessing
 from nas.presets import preset_of, resolve_training
 from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
@@ -215,6 +217,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
     found_space = make_space(space, data, builders, operations, dynamic)
+    check_preprocessing(training.preprocessing, data, builders)
     check_objective(training.objective, data.task, found_space.modalities, dynamic=bool(found_space.dynamic))
     refuse_mixtures(training.objective, strategy)
     _check_dynamic(found_space, training, strategy)
@@ -280,6 +283,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             progress=progress,
             checkpoints=checkpoints,
         )
+        setup, preprocessing = decide_preprocessing(setup, encoders, seed)
 
         def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
             result = find(own, config, strategy, discretization, encoders, own_seed)
@@ -309,6 +313,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             "format_version": 1,
             **judged,
             **decision.told,
+            "preprocessing": preprocessing,
             "nodes": _with_choices(decision.told["nodes"], first[0].architecture, found_space),
             "training_seconds": one_training,
             "search_cost": decision.told["search_seconds"] / one_training,

@@ -17,6 +17,7 @@ from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, Endless, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
+from nas.encoders.preprocessing import AUTO, parse_preprocessing
 from nas.errors import UserError, unknown_name
 from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
 from nas.gated_training import GateConfig
@@ -59,6 +60,9 @@ class TrainingConfig(GateConfig):
         dropout_rate: In the adapters, 0 to 1.
         peaks: Whether the taps of sequences hold the power mean over time beside the means, see
             `nas.encoders.base.beside_peaks`. Encoders of your own are as they are.
+        preprocessing: What default encoders do with their input first: `standardize`, or pairs of a modality and a name
+            of `nas.encoders.preprocessing.PREPROCESSING`, such as emg:magnitudes,genes:piecewise, where all else is
+            standardized; or `auto`, by which a search decides, see `nas.preprocessing`. Undecided, it standardizes.
         compile: Whether to use `torch.compile` where a static network is trained; pays on a GPU and long runs.
         objective: What networks of two modalities or more are trained by beside, or in place of, the task's loss: names
             of `nas.objectives.OBJECTIVES`, comma-separated; empty for none.
@@ -78,6 +82,7 @@ class TrainingConfig(GateConfig):
     channels: int = setting(48, Whole(1, MAX_CHANNELS))
     dropout_rate: float = setting(0.2, SHARE)
     peaks: bool = setting(True, Flag())
+    preprocessing: str = setting(AUTO, Text())
     compile: bool = setting(False, Flag())
     objective: str = setting("", Text())
     class_weights: str = setting("none", Text())
@@ -87,6 +92,7 @@ class TrainingConfig(GateConfig):
         super().__post_init__()
         if self.class_weights not in CLASS_WEIGHTS:
             raise unknown_name("class_weights", self.class_weights, CLASS_WEIGHTS)
+        parse_preprocessing(self.preprocessing)
         if self.modality_dropout_rate and dropout_rate(self.objective):
             raise UserError("modality dropout is asked for twice, as an option and as an objective; leave one out")
         if parse(self.objective) and self.compile:
@@ -128,7 +134,7 @@ def build_network(
     Args:
         space: A whole space for the supernet, a restricted one for a derived network.
         data: Its architecture and test splits are not read.
-        config: Channels, dropout and peaks.
+        config: Channels, dropout, peaks and preprocessing.
         builders: Encoder builders that replace the defaults, by modality.
 
     Raises:
@@ -140,7 +146,8 @@ def build_network(
         shift, scale = targets.mean(dim=0), targets.std(dim=0).clamp(min=1e-12)
     _refuse_vast(config.channels * data.num_outputs, config)
     head = Head(config.channels, data.num_outputs, shift, scale)
-    encoders = build_encoders(data, builders, peaks=config.peaks)
+    chosen = parse_preprocessing(config.preprocessing)
+    encoders = build_encoders(data, builders, peaks=config.peaks, preprocessing=chosen)
     _refuse_vast(_count_weights(space, data, config, encoders), config)
     return FusionNetwork(
         space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate, task=data.task

@@ -43,6 +43,7 @@ def test_what_recorded_results_rest_on_is_as_it_was() -> None:
         "channels": 48,
         "dropout_rate": 0.2,
         "peaks": False,
+        "preprocessing": "standardize",
         "compile": False,
         "objective": "",
         "class_weights": "none",

@@ -167,7 +167,7 @@ def test_the_test_split_is_not_even_asked_for_before_the_consensus_stands() -> N
 
     def decide(own: Setup, seed: int) -> tuple[Decision, Prepared]:
         own.log({"phase": "search"})
-        return Decision(architecture=found[seed], encoders="joint", rows=(), told={}), raw(own, seed)
+        return Decision(architecture=found[seed], encoders="joint", rows=(), candidates=None, told={}), raw(own, seed)
 
     repeated = repeat(setup, [7, 3, 7], decide)
     assert repeated.consensus == 0  # seed 7 stands twice

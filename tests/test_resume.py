@@ -60,6 +60,7 @@ def stop(patch: pytest.MonkeyPatch, number: int, folder: Path, **options: Any) -
     "options",
     [
         {"encoders": "pretrained", "seeds": 2},
+        {"encoders": "auto", "training": replace(TRAINING, preprocessing="auto")},
         {"encoders": "joint", "strategy": "darts", "discretization": "perturbation"},
         {"encoders": "joint", "strategy": "random"},
         {"encoders": "joint", "space": "experts", "training": DYNAMIC},

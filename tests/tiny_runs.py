@@ -27,7 +27,7 @@ SIZES = (72, 24, 24)
 
 OPERATIONS = ("additive", "multiplicative")
 
-TRAINING = TrainingConfig(epochs=3, channels=8, batch_size=24)
+TRAINING = TrainingConfig(epochs=3, channels=8, batch_size=24, preprocessing="standardize")
 
 DYNAMIC = replace(TRAINING, epochs=6, learning_rate=0.03, cost_weight=20.0)
 """At so high a price of multiply-adds a search in a dynamic space ends in an architecture with a gate."""

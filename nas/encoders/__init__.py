@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
@@ -17,6 +18,8 @@ from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.map import MapEncoder
 from nas.encoders.module import ModuleEncoder
+from nas.encoders.piecewise import MAX_ROWS, PiecewiseLinear
+from nas.encoders.preprocessing import STANDARDIZE
 from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.tokens import TokenEncoder
 from nas.encoders.vector import VectorEncoder
@@ -32,9 +35,18 @@ def _vector(data: FusionData, name: str) -> Encoder:
     return VectorEncoder(Standardize.fit(array, channel_axis=-1), array.shape[1])
 
 
-def _sequence(data: FusionData, name: str, *, peaks: bool = False) -> Encoder:
+def _piecewise_vector(data: FusionData, name: str) -> Encoder:
     array = _weights_arrays(data, name)[0]
-    return SequenceEncoder(Standardize.fit(array, channel_axis=-1), array.shape[2], peaks=peaks)
+    array = array[:: -(-len(array) // MAX_ROWS)].astype(np.float32)  # as the encoder sees it
+    piecewise = PiecewiseLinear.fit(array)
+    standardize = Standardize.fit(piecewise(torch.from_numpy(array)).numpy(), channel_axis=-1)
+    return VectorEncoder(standardize, array.shape[1], piecewise=piecewise)
+
+
+def _sequence(data: FusionData, name: str, *, peaks: bool = False, magnitudes: bool = False) -> Encoder:
+    array = _weights_arrays(data, name)[0]
+    standardize = Standardize.fit(array, channel_axis=-1)
+    return SequenceEncoder(standardize, array.shape[2], peaks=peaks, magnitudes=magnitudes)
 
 
 def _tokens(data: FusionData, name: str) -> Encoder:
@@ -70,24 +82,39 @@ def _weights_arrays(data: FusionData, name: str) -> tuple[NDArray[Any], ...]:
 
 
 def build_encoders(
-    data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None, *, peaks: bool = False
+    data: FusionData,
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    *,
+    peaks: bool = False,
+    preprocessing: Mapping[str, str] | None = None,
 ) -> dict[str, Encoder]:
     """Fresh encoders for every modality of a data set.
 
     Args:
-        data: Statistics for standardization are taken from its weights split alone.
+        data: Statistics for preprocessing are taken from its weights split alone.
         builders: Modality to builder, where the default of its kind shall not be used.
         peaks: Whether default encoders of sequences tell peaks, see `SequenceEncoder`.
+        preprocessing: Modality to a name of `PREPROCESSING`, where default encoders do more than standardize. Another
+            kind than the name's is standardized: what was preprocessed before, such as cached taps.
 
     Raises:
         UserError: If a default encoder would take in more than `MAX_FEATURES` numbers side by side.
     """
     chosen = builders or {}
-    for name in data.modalities:
-        if name not in chosen:
-            _refuse_wide(data, name)
-    defaults: Mapping[Kind, EncoderBuilder] = {**DEFAULT_ENCODERS, "sequence": partial(_sequence, peaks=peaks)}
-    return {name: chosen.get(name, defaults[modality.kind])(data, name) for name, modality in data.modalities.items()}
+    variants: Mapping[tuple[Kind, str], EncoderBuilder] = {
+        ("sequence", STANDARDIZE): partial(_sequence, peaks=peaks),
+        ("sequence", "magnitudes"): partial(_sequence, peaks=peaks, magnitudes=True),
+        ("vector", "piecewise"): _piecewise_vector,
+    }
+
+    def build(kind: Kind, name: str) -> Encoder:
+        if name in chosen:
+            return chosen[name](data, name)
+        _refuse_wide(data, name)
+        wanted = (preprocessing or {}).get(name, STANDARDIZE)
+        return variants.get((kind, wanted), DEFAULT_ENCODERS[kind])(data, name)
+
+    return {name: build(modality.kind, name) for name, modality in data.modalities.items()}
 
 
 MAX_FEATURES = 2**18
@@ -142,7 +169,8 @@ _FORMS: Mapping[str, Mapping[str, Form]] = {
 """What every kind of encoder is made from."""
 
 _OPTIONAL: Mapping[str, Mapping[str, Form]] = {
-    "sequence": {"peaks": Flag()},
+    "vector": {"bins": Whole(1, 1024)},
+    "sequence": {"peaks": Flag(), "magnitudes": Flag()},
     "tokens": {"max_id": Whole(0, MAX_TOKEN_ID)},
 }
 """What some encoders of a kind are made from besides."""
@@ -177,7 +205,10 @@ def _build(blueprint: Mapping[str, Any], nesting: int = 1) -> Encoder:
         check_all(values, {**_FORMS[kind], **optional}, "field")
         match kind:
             case "vector":
-                return VectorEncoder(Standardize.blank(values["features"]), **values)
+                bins = values.pop("bins", 0)
+                piecewise = PiecewiseLinear.blank(bins, values["features"]) if bins else None
+                standardize = Standardize.blank((bins or 1) * values["features"])
+                return VectorEncoder(standardize, **values, piecewise=piecewise)
             case "sequence":
                 return SequenceEncoder(Standardize.blank(1, values["features"]), **values)
             case "tokens":

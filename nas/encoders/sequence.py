@@ -36,6 +36,8 @@ class SequenceEncoder(Encoder):
         kernel_size: Odd number of time steps.
         dropout_rate: After every layer, 0 to 1.
         peaks: Whether taps also tell the power mean over time of every feature, see `beside_peaks`.
+        magnitudes: Whether the first layer also takes the magnitude of every standardized feature. Signals that swing
+            about their mean, such as those of muscles, tell by how strongly they swing.
     """
 
     def __init__(
@@ -47,9 +49,11 @@ class SequenceEncoder(Encoder):
         kernel_size: int = 5,
         dropout_rate: float = 0.1,
         peaks: bool = False,
+        magnitudes: bool = False,
     ) -> None:
         super().__init__()
         self.peaks = peaks
+        self.magnitudes = magnitudes
         self.channels = tuple(2 * width if peaks else width for width in widths)
         self.blueprint = {
             "encoder": "sequence",
@@ -58,6 +62,7 @@ class SequenceEncoder(Encoder):
             "kernel_size": kernel_size,
             "dropout_rate": dropout_rate,
             **({"peaks": True} if peaks else {}),
+            **({"magnitudes": True} if magnitudes else {}),
         }
         self.standardize = standardize
         self.stages = nn.ModuleList(
@@ -67,7 +72,7 @@ class SequenceEncoder(Encoder):
                 nn.ReLU(),
                 nn.Dropout(dropout_rate),
             )
-            for before, after in zip([features + 1, *widths], widths, strict=False)
+            for before, after in zip([(1 + magnitudes) * features + 1, *widths], widths, strict=False)
         )
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
@@ -75,8 +80,10 @@ class SequenceEncoder(Encoder):
         return self.further(self.begin(inputs), 0, num_taps)[0]
 
     def begin(self, inputs: Sequence[Tensor]) -> State:
-        """The standardized sequence with the channel that tells the time, (batch, features + 1, 1, time)."""
+        """The standardized sequence, its magnitudes if asked for, and the time, (batch, channels, 1, time)."""
         values = self.standardize(inputs[0])
+        if self.magnitudes:
+            values = torch.cat([values, values.abs()], dim=2)
         clock = torch.linspace(-1, 1, values.shape[1], device=values.device, dtype=values.dtype)
         values = torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2)
         return (values.transpose(1, 2).unsqueeze(2),)
@@ -107,6 +114,7 @@ class SequenceEncoder(Encoder):
             members=stages(count),
             layers=[
                 f"values = self.standardize({name})",
+                *(["values = torch.cat([values, values.abs()], dim=2)"] if self.magnitudes else []),
                 f"clock = torch.linspace(-1, 1, {length}, device=values.device)",
                 "values = torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2)",
                 "values = values.transpose(1, 2).unsqueeze(2)  # a map of one row, with channels last in memory",

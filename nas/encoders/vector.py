@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from nas.encoders.base import Encoder, Standardize, State, tap_from_vector
+from nas.encoders.piecewise import PiecewiseLinear
 from nas.source import TapsSource, layers, stages
 
 
@@ -14,10 +15,11 @@ class VectorEncoder(Encoder):
     """Layers of Linear, BatchNorm, ReLU and dropout.
 
     Args:
-        standardize: Statistics of the input, one per feature.
+        standardize: Statistics of what the first layer takes: one per feature, or per feature and bin.
         features: Width of the input.
         widths: Width of every layer; as many taps.
         dropout_rate: After every layer, 0 to 1.
+        piecewise: Tells every feature bin by bin; None leaves it one number.
     """
 
     def __init__(
@@ -27,6 +29,7 @@ class VectorEncoder(Encoder):
         *,
         widths: Sequence[int] = (96, 96, 96),
         dropout_rate: float = 0.1,
+        piecewise: PiecewiseLinear | None = None,
     ) -> None:
         super().__init__()
         self.channels = tuple(widths)
@@ -35,11 +38,14 @@ class VectorEncoder(Encoder):
             "features": features,
             "widths": list(widths),
             "dropout_rate": dropout_rate,
+            **({"bins": piecewise.bins} if piecewise is not None else {}),
         }
+        self.piecewise = piecewise
+        columns = features if piecewise is None else piecewise.bins * features
         self.standardize = standardize
         self.stages = nn.ModuleList(
             nn.Sequential(nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), nn.Dropout(dropout_rate))
-            for before, after in zip([features, *widths], widths, strict=False)
+            for before, after in zip([columns, *widths], widths, strict=False)
         )
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
@@ -47,8 +53,9 @@ class VectorEncoder(Encoder):
         return self.further(self.begin(inputs), 0, num_taps)[0]
 
     def begin(self, inputs: Sequence[Tensor]) -> State:
-        """The standardized vectors, (batch, features)."""
-        return (self.standardize(inputs[0]),)
+        """The standardized vectors, (batch, features), or their bins, (batch, bins · features)."""
+        values = inputs[0] if self.piecewise is None else self.piecewise(inputs[0])
+        return (self.standardize(values),)
 
     def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output."""
@@ -67,9 +74,11 @@ class VectorEncoder(Encoder):
     ) -> TapsSource:
         """One Sequential a layer."""
         count = depths[-1] + 1
+        values = inputs[0] if self.piecewise is None else f"self.piecewise({inputs[0]})"
+        binned = {} if self.piecewise is None else {"piecewise": "piecewise"}
         return TapsSource(
             doc=f"Multilayer perceptron for {inputs[0]}.",
-            members=stages(count),
-            layers=layers(f"self.standardize({inputs[0]})", count),
+            members={**binned, **stages(count)},
+            layers=layers(f"self.standardize({values})", count),
             taps={depth: f"layer{depth}.unsqueeze(1)" for depth in depths},
         )

@@ -10,7 +10,12 @@ from nas.report.frame import fill, inline_svg
 from nas.report.numbers import clean, count_text, number, seconds_text
 from nas.report.style import to_svg
 
-_PHASES = {"encoders": "Encoders are being trained", "search": "Searching", "retrain": "Retraining"}
+_PHASES = {
+    "preprocessing": "Preprocessing is being chosen",
+    "encoders": "Encoders are being trained",
+    "search": "Searching",
+    "retrain": "Retraining",
+}
 
 
 def render_live(name: str, metrics: Sequence[Mapping[str, Any]]) -> str:

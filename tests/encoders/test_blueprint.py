@@ -15,11 +15,13 @@ VECTOR = {"encoder": "vector", "features": 3, "widths": [4, 4], "dropout_rate": 
 SEQUENCE = {"encoder": "sequence", "features": 3, "widths": [4], "kernel_size": 3, "dropout_rate": 0.1, "peaks": True}
 TOKENS = {"encoder": "tokens", "vocabulary": 5, "widths": [4, 4], "dropout_rate": 0.1}
 MAP = {"encoder": "map", "shape": [1, 4, 4], "widths": [4], "dropout_rate": 0.1}
+BINS = {**VECTOR, "bins": 4}
+MAGNITUDES = {**SEQUENCE, "magnitudes": True}
 FEATURES = {"encoder": "features", "shapes": [[3], [2, 3], [2, 4, 4]]}
 FROZEN = {"encoder": "frozen", "inner": VECTOR, "features": {"encoder": "features", "shapes": [[1, 4], [1, 4]]}}
 
 
-@pytest.mark.parametrize("blueprint", [VECTOR, SEQUENCE, TOKENS, MAP, FEATURES, FROZEN], ids=lambda b: b["encoder"])
+@pytest.mark.parametrize("blueprint", [VECTOR, BINS, SEQUENCE, MAGNITUDES, TOKENS, MAP, FEATURES, FROZEN], ids=str)
 def test_the_examples_below_are_sound_until_they_are_garbled(blueprint: Mapping[str, Any]) -> None:
     assert from_blueprint(blueprint).blueprint == blueprint
 
@@ -48,6 +50,12 @@ def test_sequence_encoders_of_earlier_runs_have_no_peaks() -> None:
         {**VECTOR, "widths": "444"},
         {**VECTOR, "dropout_rate": "0.1"},
         {**VECTOR, "dropout_rate": math.nan},
+        {**VECTOR, "bins": 0},
+        {**VECTOR, "bins": 10**6},
+        {**VECTOR, "bins": True},
+        {**VECTOR, "magnitudes": True},
+        {**SEQUENCE, "magnitudes": 1},
+        {**SEQUENCE, "bins": 4},
         {**SEQUENCE, "kernel_size": 10**6},
         {**TOKENS, "vocabulary": 10**12},
         {**TOKENS, "vocabulary": 2.5},
@@ -84,6 +92,7 @@ def test_a_garbled_blueprint_is_refused(blueprint: dict[str, Any]) -> None:
     "blueprint",
     [
         {**VECTOR, "widths": [2**16, 2**16]},  # 17 GB
+        {**VECTOR, "features": 10**7, "bins": 1024},
         {**TOKENS, "vocabulary": 2**30, "widths": [100]},  # 430 GB
         {**SEQUENCE, "widths": [2**16] * 64, "kernel_size": 1023},
     ],

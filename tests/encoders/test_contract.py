@@ -14,7 +14,9 @@ from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
 from nas.encoders.base import Standardize
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
+from nas.encoders.piecewise import PiecewiseLinear
 from nas.encoders.sequence import SequenceEncoder
+from nas.encoders.vector import VectorEncoder
 from nas.training import seeded
 from tests.contracts import ENCODER_CHECKS
 from tests.helpers import tiny_array, tiny_data
@@ -44,6 +46,16 @@ def sequence_with_peaks() -> Case:
     return SequenceEncoder(Standardize.blank(1, 2), 2, peaks=True), arrays_of("sequence")
 
 
+def sequence_with_magnitudes() -> Case:
+    return SequenceEncoder(Standardize.blank(1, 2), 2, magnitudes=True), arrays_of("sequence")
+
+
+def vector_in_bins() -> Case:
+    inputs = arrays_of("vector")
+    piecewise = PiecewiseLinear.fit(inputs[0].numpy(), 4)
+    return VectorEncoder(Standardize.fit(piecewise(inputs[0]).numpy(), channel_axis=-1), 3, piecewise=piecewise), inputs
+
+
 def module_of_vectors() -> Case:
     inputs = arrays_of("vector")
     module = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 6))
@@ -66,6 +78,8 @@ ENCODERS: Mapping[str, Callable[[], Case]] = {
     "vector": lambda: default("vector"),
     "sequence": lambda: default("sequence"),
     "sequence with peaks": sequence_with_peaks,
+    "sequence with magnitudes": sequence_with_magnitudes,
+    "vector in bins": vector_in_bins,
     "tokens": lambda: default("tokens"),
     "map": lambda: default("map"),
     "features": lambda: default("features"),

@@ -63,12 +63,13 @@ def derived(
     *choices: Choice,
     builders: Mapping[str, EncoderBuilder] | None = None,
     peaks: bool = False,
+    preprocessing: str = "standardize",
 ) -> FusionNetwork:
     """The network of one choice per depth, with BatchNorm statistics of the data, in evaluation mode."""
     space = layerwise(dict.fromkeys(data.modalities, 3))
     nodes = tuple((node.name, choice) for node, choice in zip(space.nodes, choices, strict=True))
     with seeded(0):
-        config = TrainingConfig(channels=8, peaks=peaks)
+        config = TrainingConfig(channels=8, peaks=peaks, preprocessing=preprocessing)
         network = build_network(space.only(Architecture("layerwise", nodes)), data, config, builders)
         batch = split_batch(data, "weights", CPU)
         for _ in range(5):
@@ -135,9 +136,11 @@ def _with_routes(
     return network.eval()
 
 
-def frozen(data: FusionData, name: str, *, peaks: bool = False) -> Encoder:
+def frozen(
+    data: FusionData, name: str, *, peaks: bool = False, preprocessing: Mapping[str, str] | None = None
+) -> Encoder:
     """The default encoder of a modality with its taps standardized, as after training alone."""
-    inner = build_encoders(data, peaks=peaks)[name].eval()
+    inner = build_encoders(data, peaks=peaks, preprocessing=preprocessing)[name].eval()
     with torch.no_grad():
         taps = inner([torch.from_numpy(array) for array in data.modalities[name].arrays])
     return FrozenEncoder(inner, FeaturesEncoder.fit([tap.numpy() for tap in taps]))

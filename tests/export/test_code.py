@@ -109,6 +109,23 @@ def test_peaks_of_a_sequence_are_computed_the_same(builder: EncoderBuilder | Non
     assert "def beside_peaks(" in code
 
 
+PREPROCESSING = {"pulse": "magnitudes", "blood": "piecewise"}
+
+
+@pytest.mark.parametrize("builder", [None, partial(frozen, preprocessing=PREPROCESSING)], ids=["joint", "frozen"])
+@pytest.mark.parametrize("names", [MODALITIES, ("piecewise", "edges", "notes", "scan", "ready")], ids=["plain", "kept"])
+def test_preprocessing_is_computed_the_same(
+    builder: EncoderBuilder | None, names: Sequence[str], tmp_path: Path
+) -> None:
+    data = every_kind(names=names)
+    vector, sequence = names[:2]
+    builders = dict.fromkeys((vector, sequence), builder) if builder else None
+    reading = [Choice("mlp", (f"{sequence}@{depth}", f"{vector}@{depth}")) for depth in range(3)]
+    network = derived(data, *reading, builders=builders, preprocessing=f"{sequence}:magnitudes,{vector}:piecewise")
+    code = assert_same(network, data, tmp_path)
+    assert ("class PiecewiseLinear(" in code and "values.abs()" in code) or names[0] != "blood"
+
+
 @pytest.mark.parametrize("task", ["classification", "multilabel", "regression"])
 def test_main_prints_a_prediction_of_every_task(task: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = every_kind(task)
