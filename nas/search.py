@@ -614,8 +614,8 @@ def retrain_and_judge(
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
-        begins = tournament is not None and not entries
-        trained = tournament.first_seed(setup, prepared, rows) if begins else train_all(setup, prepared, rows)
+        begins = tournament if not entries else None
+        trained = begins.first_seed(setup, prepared, rows) if begins else train_all(setup, prepared, rows)
         rows = [one.contestant for one in trained]
         entries.append(trained)
         epochs.append(epochs_alone(prepared))

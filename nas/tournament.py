@@ -65,7 +65,7 @@ def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candida
     pool = []
     for row in rows:
         pool.append(row)
-        if row.kind in ("modality", "late"):
+        if row.kind in ("modality", "late") and row.architecture is not None:
             pool += [
                 Contestant(f"{row.name} at depth {number}", row.kind, one, instead_of=row.name)
                 for number, one in at_other_taps(space, row.architecture)

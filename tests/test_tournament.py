@@ -19,6 +19,7 @@ from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant, RowKind, contestants
 from nas.candidates import Candidates
 from nas.data.fusion_data import FusionData
+from nas.evidence import Evidence
 from nas.graph import FusionNetwork
 from nas.metrics import score
 from nas.preparation import Setup
@@ -267,7 +268,7 @@ def test_a_found_sum_of_single_networks_lives_like_any_other_network(
 ) -> None:
     """Saved, trained on both splits, averaged, judged again, trained again and exported."""
 
-    class Biased(tournament.Evidence):
+    class Biased(Evidence):
         """For which the sum is best."""
 
         def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:

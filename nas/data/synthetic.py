@@ -350,7 +350,7 @@ def _lag(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]
     return np.asarray(signal), [(task.depth, [np.concatenate([clock, one], axis=2) for one in values])]
 
 
-_TARGETS: Mapping[TargetKind, Callable[[Array], Array]] = {
+_TARGETS: Mapping[TargetKind, Callable[[Array], NDArray[Any]]] = {
     "quartiles": lambda signal: np.digitize(signal, np.quantile(signal, [0.25, 0.5, 0.75])),
     "sign": lambda signal: (signal > 0).astype(np.int64),
     "rare": lambda signal: (signal > np.quantile(signal, 0.95)).astype(np.int64),

@@ -42,6 +42,18 @@ def test_wide_tasks_are_of_all_kinds_and_others_for_another_seed(seed: int) -> N
 
 
 def test_regret_is_never_negative() -> None:
-    numbers = {"random": 50.0, "cost": 1.0, "seconds": 1.0}
-    texts = {"task": "t", "group": "g", "won": "found", "found": "a", "answer": "a"}
-    assert Row(search=0, score=70.0, best=69.0, reads=2, **numbers, **texts).regret == 0
+    row = Row(
+        task="t",
+        group="g",
+        search=0,
+        score=70.0,
+        best=69.0,
+        random=50.0,
+        cost=1.0,
+        seconds=1.0,
+        won="found",
+        found="a",
+        answer="a",
+        reads=2,
+    )
+    assert row.regret == 0
