@@ -97,9 +97,11 @@ def group_of(task: KnownTask) -> str:
 def answers(task: KnownTask, space: SearchSpace) -> Iterator[Architecture]:
     """Every operation where something has to be read, on what has to be read and on all modalities."""
     answer = task.answer()
+    if not answer.depths:
+        return
     for modalities in dict.fromkeys([answer.modalities, space.modalities]):
         names = [name for name in space.operations if name not in ("none", "carry")]
-        for name in names if len(modalities) > 1 else ["carry"] if modalities else []:
+        for name in names if len(modalities) > 1 else ["carry"]:
             read = {depth: Choice(name, tuple(tap_name(one, depth) for one in modalities)) for depth in answer.depths}
             choices = tuple((node.name, read.get(depth, Choice("none"))) for depth, node in enumerate(space.nodes))
             yield Architecture(space.name, choices)

@@ -323,8 +323,10 @@ def test_a_search_that_no_guard_stopped_is_read_out_as_was_asked(
     assert guards["epoch"] == 3
     assert set(guards["values"]) == {"none_share", "nothing_nodes", "eigenvalue", "discretization"}
     assert guards["in_words"] == "No guard tripped: the search showed no sign of collapse up to epoch 3."
-    for node in summary["nodes"]:
-        assert node["beliefs"][node["chosen"]] == max(node["beliefs"])
+    for node, proposed in zip(summary["nodes"], summary["tournament"]["proposed"]["nodes"], strict=True):
+        by_belief = dict(zip(node["beliefs"], node["choices"], strict=True))
+        best = by_belief[max(by_belief)]
+        assert (best["operation"], best["inputs"]) == (proposed["operation"], proposed["inputs"])
 
 
 def test_a_search_that_a_guard_stopped_is_read_out_by_what_was_validated(

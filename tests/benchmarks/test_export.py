@@ -18,11 +18,12 @@ def test_every_operation_is_in_one_of_the_networks(depths: dict[str, int]) -> No
         space.validate(architecture)
 
 
-def test_every_operation_is_in_one_of_the_dynamic_networks() -> None:
+def test_every_operation_but_one_is_in_one_of_the_dynamic_networks() -> None:
     space = layerwise({"a": 3, "b": 3})
     static = list(architectures(space))
     found = [dynamic(space, static[number % len(static)]) for number in range(len(DATA))]
-    assert {c.operation for some in found for route in some.routes() for _, c in route.choices} == set(OPERATIONS)
+    held = {c.operation for some in found for route in some.routes() for _, c in route.choices}
+    assert set(OPERATIONS) - held == {"single_stream"}  # there is one dynamic network a data set
     for architecture in found:
         space.validate(architecture)
         assert len(architecture.routes()) == 3
