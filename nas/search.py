@@ -697,16 +697,12 @@ def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
 
 
 def _with_choices(nodes: Sequence[Mapping[str, Any]], found: Architecture, space: SearchSpace) -> list[dict[str, Any]]:
-    """The nodes as they are told, with the index of what was found in the end, which a supernet need not hold."""
-    told = []
-    for values, node in zip(nodes, space.nodes, strict=True):
-        choice, more = found[node.name], {}
-        if choice not in node.choices:
-            own = _choices(replace(node, choices=(choice,)), space)["choices"]
-            more = {"choices": [*values["choices"], *own], "beliefs": [*values["beliefs"], 0.0]}
-        chosen = len(node.choices) if more else node.choices.index(choice)
-        told.append({**values, **more, "chosen": chosen})
-    return told
+    """The nodes as they are told, with the index of what was found in the end; None of what no supernet holds."""
+    made = [found[node.name] for node in space.nodes]
+    chosen = [
+        node.choices.index(one) if one in node.choices else None for node, one in zip(space.nodes, made, strict=True)
+    ]
+    return [{**node, "chosen": index} for node, index in zip(nodes, chosen, strict=True)]
 
 
 def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pytest
 import torch
 
+import nas
 from nas import local_search as module
+from nas import tournament
 from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant
 from nas.candidates import Candidates
 from nas.data.fusion_data import FusionData
 from nas.data.synthetic import KnownTask
+from nas.evidence import Evidence
 from nas.graph import FusionNetwork
 from nas.local_search import at_other_taps, local_search, unused, variations, without
 from nas.preparation import Prepared, Setup, raw
@@ -25,7 +29,7 @@ from nas.space import SearchSpace
 from nas.training import TrainingConfig
 from search_spaces import layerwise
 from tests.helpers import CPU
-from tests.tiny_runs import as_data
+from tests.tiny_runs import as_data, tiny_arrays, tiny_search
 
 _SPACE = layerwise({"image": 3, "sound": 3}, operations=["additive", "multiplicative", "mlp"])
 
@@ -175,3 +179,41 @@ def test_a_subset_that_no_supernet_holds_is_offered_where_there_are_many_modalit
     assert not node.offers(Choice("additive", ("a@0", "f@0")))
     assert not node.offers(Choice("additive", ("a@0",)))
     assert not layerwise(dict.fromkeys("ab", 2)).nodes[0].offers(Choice("additive", ("a@0", "b@1")))
+
+
+def test_a_found_subset_of_five_modalities_lives_like_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three of five, which the supernet does not hold: saved, loaded, judged, trained again and drawn."""
+    data = as_data({**tiny_arrays(), **{name: tiny_arrays(seed=7)["sight"] for name in ("haze", "hum", "noise")}})
+    space = make_space("layerwise", data, operations=["additive", "multiplicative"])
+    three = _single(space, 1, "additive", "sound", "sight", "hum")
+    assert three["fusion1"] not in space.nodes[1].choices
+
+    def only_three(
+        setup: Setup, prepared: Prepared, entries: Sequence[Entry], _candidates: Candidates | None, name: str
+    ) -> list[Entry]:
+        row = Contestant("variation 1", "proposal", three, instead_of=name)
+        return [*entries, *train_all(setup, prepared, [row])]
+
+    class Biased(Evidence):
+        def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
+            super().__init__(setup, rows)
+            self.wanted = [row[0].architecture == three for row in rows]
+
+        def merits(self) -> list[float]:
+            return [float(one) for one in self.wanted]
+
+    monkeypatch.setattr(tournament, "local_search", only_three)
+    monkeypatch.setattr(tournament, "Evidence", Biased)
+    out = tmp_path / "run"
+    result = tiny_search(data, out=out)
+    assert result.architecture == three
+    assert result.summary["tournament"]["winner"] == "best variation"
+    assert [node["chosen"] is None for node in result.summary["nodes"]] == [False, True, False]
+    assert (out / "report.html").stat().st_size > 1000
+    assert "broken" not in (out / "report.html").read_text()
+    assert nas.load_run(out).architecture == three
+    assert nas.evaluate(out, data=data)["repeated"]
+    assert nas.export(out, formats=["python"], data=data)
+    assert nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").architecture == three
