@@ -132,14 +132,15 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         )
     lines += [
         "",
-        "| search | score | found architecture | won as | encoders | search, × late fusion | processor, s |",
-        "| --- " * 7 + "|",
+        "| search | score | found architecture | won as | encoders | search, × late fusion | with proposals | "
+        "processor, s |",
+        "| --- " * 8 + "|",
     ]
     for number, one in enumerate(records):
+        found, won = factor * one["leaderboard"][0]["mean"], one["tournament"].get("winner", "")
         lines.append(
-            f"| {number} | {factor * one['leaderboard'][0]['mean']:.{digits}f} | {one['in_words']} | "
-            f"{one['tournament'].get('winner', '')} | {one['encoders']} | {one['search_cost']:.1f} | "
-            f"{one['processor_seconds']:.0f} |"
+            f"| {number} | {found:.{digits}f} | {one['in_words']} | {won} | {one['encoders']} | "
+            f"{one['search_cost']:.1f} | {cost_of(one):.1f} | {one['processor_seconds']:.0f} |"
         )
     lines += [
         "",
@@ -148,6 +149,12 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def cost_of(record: Mapping[str, Any]) -> float:
+    """The search and the trainings of what it proposed besides, in trainings of late fusion."""
+    seconds = record["tournament"].get("seconds", 0.0)
+    return float(record["search_cost"] + seconds / record["training_seconds"])
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> str:

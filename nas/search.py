@@ -579,7 +579,7 @@ def scorer_of(setup: Setup, result: SearchResult) -> PathScorer | None:
     return PathScorer(network, setup.data.task, result.prepared.architecture, setup.device)
 
 
-def retrain_and_judge(
+def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in order
     setup: Setup,
     prepared: Prepared | None,
     encoders: EncoderMode,
@@ -611,11 +611,15 @@ def retrain_and_judge(
     entries: list[list[Entry]] = []
     every: list[Prepared] = []
     epochs: list[dict[str, int]] = []
+    spent: Mapping[str, Any] = {}
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
-        begins = tournament if not entries else None
-        trained = begins.first_seed(setup, prepared, rows) if begins else train_all(setup, prepared, rows)
+        if tournament and not entries:
+            first = tournament.first_seed(setup, prepared, rows)
+            trained, spent = first.entries, first.told
+        else:
+            trained = train_all(setup, prepared, rows)
         rows = [one.contestant for one in trained]
         entries.append(trained)
         epochs.append(epochs_alone(prepared))
@@ -673,7 +677,9 @@ def retrain_and_judge(
         "seeds": list(seeds),
         "objective": setup.training.objective,
         "advice": [one.to_dict() for one in advice],
-        **({"tournament": crowned.told} if crowned.told else {}),  # a retraining leaves what the search wrote
+        **(
+            {"tournament": {**crowned.told, **spent}} if crowned.told else {}
+        ),  # a retraining leaves what the search wrote
         **cures,
         **dynamic,
     }, kept

@@ -42,6 +42,19 @@ DEPOSED = "the search's own choice"
 
 
 @dataclass(frozen=True, kw_only=True)
+class FirstSeed:
+    """What the trainings of the first seed came to.
+
+    Attributes:
+        entries: Those that go on to the other seeds.
+        told: How many trainings no baseline needed, of proposals and variations, and the seconds that these took.
+    """
+
+    entries: list[Entry]
+    told: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Crowned:
     """What a tournament came to.
 
@@ -116,8 +129,8 @@ class Tournament:
     baselines: Baselines = "quick"
     candidates: Candidates | None = field(default=None, repr=False, compare=False)
 
-    def first_seed(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
-        """Trains what enters and variations of what leads, and returns those that go on to the other seeds.
+    def first_seed(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> FirstSeed:
+        """Trains what enters and variations of what leads.
 
         Args:
             setup: Of the run.
@@ -125,7 +138,11 @@ class Tournament:
             rows: All `entrants`.
         """
         entries = train_all(setup, prepared, rows)
-        return self.after_the_first_seed(setup, local_search(setup, prepared, entries, self.candidates, VARIATION))
+        entries = local_search(setup, prepared, entries, self.candidates, VARIATION)
+        extra = [one.train_seconds for one in entries if one.contestant.kind == "proposal"]
+        return FirstSeed(
+            entries=self.after_the_first_seed(setup, entries), told={"trainings": len(extra), "seconds": sum(extra)}
+        )
 
     def after_the_first_seed(self, setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
         """The entries that go on to the other seeds: of those that stand for one row the best, and the best operations.
