@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import io
 import json
 import math
@@ -461,6 +462,8 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # Should a library start a Python of its own, that shall not look for modules in the current folder either.
     os.environ["PYTHONSAFEPATH"] = "1"
+    # What has ended cannot be stopped any more: an interrupt while Python takes itself down would say that it was.
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     _mend_streams()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fusenas", standalone_mode=False)

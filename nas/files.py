@@ -32,6 +32,9 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_JSON_BYTES = 700_000_000
 """Most memory that the values of a JSON file may take."""
 
+MAX_NESTING = 64
+"""Depth of JSON; ours is a dozen deep at most."""
+
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _READ = os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
@@ -112,12 +115,12 @@ class Folder:
         """Values of a JSON file.
 
         Raises:
-            UserError: If it is missing, too large, would take too much memory, is cut off or not JSON.
+            UserError: If it is missing, too large, would take too much memory, is cut off, nested too deep or not JSON.
         """
         text = self.read_text(name)
         refuse_vast(text.encode(), self.file(name))
         try:
-            return json.loads(text)
+            return shallow(json.loads(text))
         except (ValueError, RecursionError) as error:
             raise UserError(f"{str(self.file(name))!r} is not JSON: {error}; was the file cut off?") from error
 
@@ -362,6 +365,25 @@ def _parts(name: str, folder: Path) -> tuple[str, ...]:
     if not parts or ".." in parts or PurePosixPath(name).is_absolute() or {"\\", "\0"} & set(name):
         raise UserError(f"file name {name!r} leads out of {str(folder)!r}; expected a name such as 'summary.json'")
     return parts
+
+
+def shallow(values: Any) -> Any:
+    """Values of JSON as they are, for whoever goes through them to their depths.
+
+    Raises:
+        ValueError: If lists and objects are nested more than `MAX_NESTING` deep.
+    """
+    level = [values]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, list | dict)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return values
+    raise ValueError(f"it is nested more than {MAX_NESTING} deep")
 
 
 def refuse_vast(text: bytes, path: Path) -> None:

@@ -32,7 +32,7 @@ from nas.earlier import (
 )
 from nas.errors import UserError
 from nas.fields import told
-from nas.files import Folder, refuse_vast
+from nas.files import Folder, refuse_vast, shallow
 from nas.locking import LOCK, owned, refuse_owned
 
 FORMAT_VERSION = 1
@@ -266,7 +266,7 @@ class RunFolder(Folder):
             if not line.strip():
                 continue
             try:
-                record = json.loads(line)
+                record = shallow(json.loads(line))
                 if not isinstance(record, dict):
                     raise ValueError(f"expected an object, got {type(record).__name__}")
             except (ValueError, RecursionError) as error:

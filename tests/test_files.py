@@ -257,3 +257,12 @@ def test_nothing_else_writes_files() -> None:
         for line in writes(ast.parse(path.read_text(encoding="utf-8")))
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("text", ['{"a": ' * 70 + "1" + "}" * 70, "[" * 400 + "]" * 400, "[" * 10**5])
+def test_json_that_is_nested_too_deep_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "deep.json").write_text(text)
+    with pytest.raises(UserError, match=r"is not JSON: .*(nested more than 64 deep|recursion)"):
+        Folder(tmp_path).read_json("deep.json")
+    (tmp_path / "deep.json").write_text("[" * 60 + "1" + "]" * 60)
+    assert Folder(tmp_path).read_json("deep.json")

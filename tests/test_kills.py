@@ -162,7 +162,7 @@ def test_a_limit_on_the_size_of_files_is_told_like_a_full_disk(folder: Path, who
 
 
 def test_a_damaged_state_is_one_line_and_without_it_the_run_goes_on(folder: Path, whole: Whole) -> None:
-    assert run(folder, *SEARCH, kill=(KILLS[0], 30), fresh=True).code == -signal.SIGKILL
+    assert run(folder, *SEARCH, kill=(KILLS[0], 50), fresh=True).code == -signal.SIGKILL
     supernet = next((folder / "run" / "checkpoints").glob("supernet-*.state"))
     supernet.write_bytes(supernet.read_bytes()[:-1])
     ended = run(folder, *SEARCH, "--resume")

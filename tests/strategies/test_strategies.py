@@ -250,6 +250,7 @@ _TESTED_BY_THEMSELVES = {
     "label_smoothing",  # in test_training
     "max_epochs",  # in test_training, for its least is more than these trainings last
     "peaks",
+    "preprocessing",  # in test_preprocessing
     "class_weights",
     "metric",
     *(field.name for field in fields(GateConfig)),  # in test_gated_training, for a gate comes after the strategy
