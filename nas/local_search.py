@@ -28,7 +28,7 @@ from nas.metrics import sample_losses
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, train_all
 from nas.scoring import scored_samples, standard_errors
-from nas.space import SearchSpace
+from nas.space import FusionNode, SearchSpace
 
 ROUNDS = 3
 """How often what leads is varied at most; it ends as soon as no variation is better."""
@@ -93,7 +93,7 @@ def variations(
         yield without(space, architecture, unused(setup, leader))
     own = {choice.operation for _, choice in architecture.choices}
     others = [name for name in operations if name not in own][:OPERATIONS]
-    yield from (_fused_by(architecture, name) for name in others)
+    yield from (_fused_by(space, architecture, name) for name in others)
     if candidates is not None and (more := _with_one_more_node(space, architecture, candidates)) is not None:
         yield more
 
@@ -168,12 +168,16 @@ def without(space: SearchSpace, architecture: Architecture, modalities: Sequence
     return replace(architecture, choices=tuple(choices))
 
 
-def _fused_by(architecture: Architecture, operation: str) -> Architecture:
-    """The same with another operation wherever several inputs meet."""
-    choices = tuple(
-        (node, Choice(operation, choice.inputs) if len(choice.inputs) > 1 else choice)
-        for node, choice in architecture.choices
-    )
+def _fused_by(space: SearchSpace, architecture: Architecture, operation: str) -> Architecture:
+    """The same with another operation wherever several inputs meet, in the order in which the node offers them."""
+
+    def replaced(node: FusionNode, choice: Choice) -> Choice:
+        if len(choice.inputs) < 2:
+            return choice
+        same = (one for one in node.choices if one.operation == operation and set(one.inputs) == set(choice.inputs))
+        return next(same, Choice(operation, choice.inputs))
+
+    choices = tuple((node.name, replaced(node, architecture[node.name])) for node in space.nodes)
     return replace(architecture, choices=choices)
 
 

@@ -113,6 +113,15 @@ def test_what_leads_is_tried_at_other_depths_and_with_what_did_well_elsewhere(mo
     assert len({one.contestant.name for one in entries}) == len(entries)
 
 
+def test_another_operation_reads_in_the_order_that_the_space_offers() -> None:
+    """Modality shift tells its first input apart; a sum of the same inputs is offered in one order alone."""
+    space = layerwise({"image": 2, "sound": 2}, operations=["additive", "modality_shift"])
+    shifted = _single(space, 1, "modality_shift", "sound", "image")
+    entry = _entry(Contestant("found", "found", shifted), 0.7)
+    summed = _single(space, 1, "additive", "image", "sound")
+    assert summed in list(variations(replace(_SETUP, space=space), entry, ["additive"], None))
+
+
 def test_it_ends_when_no_variation_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
     best = _single(_SPACE, 1, "mlp", "image", "sound")
     entries = _searched(monkeypatch, [("found", best)], lambda one: 0.9 if one == best else 0.6)
