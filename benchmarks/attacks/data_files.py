@@ -511,7 +511,7 @@ def _settings_of_hostile(world: World, generator: random.Random) -> Given:
     if isinstance(value, str | int | list):
         described["split"] = value
     try:
-        (world.cwd / "data.toml").write_text(tomli_w.dumps(described), encoding="utf-8", errors="surrogatepass")
+        (world.cwd / "data.toml").write_text(_toml(described, generator), encoding="utf-8", errors="surrogatepass")
     except (TypeError, ValueError):
         (world.cwd / "data.toml").write_text("")
     world.note(f"modality {name[:40]!a}")
