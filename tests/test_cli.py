@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -563,3 +564,17 @@ def test_what_objectives_came_to_is_printed_as_it_is(capsys: pytest.CaptureFixtu
     assert re.search(r"plain training +│ 70.0 \[60.0, 80.0\] +│ +│", printed)
     assert re.search(r"rubi:sound, taken +│ 72.0 \[62.0, 82.0\] +│ +2.0 \[1.0, 3.0\]", printed)
     assert "no time for align:[a]+b" in printed
+
+
+def test_an_interrupt_after_the_end_is_no_interrupt() -> None:
+    """While Python takes itself down, which takes a while once torch is loaded; here as its last act of all."""
+    code = (
+        "import atexit, os, signal, sys, time\n"
+        "atexit.register(lambda: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.2)))\n"
+        "import cli\n"
+        "sys.argv = ['fusenas', '--help']\n"
+        "cli.main()\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "Usage" in ended.stdout
