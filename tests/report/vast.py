@@ -55,7 +55,7 @@ def _texts(summary: Summary) -> None:
 
 def _depth(summary: Summary) -> None:
     deep: Any = 1
-    for _ in range(400):
+    for _ in range(50):
         deep = [deep]
     summary["extra"] = summary["data"]["extra"] = summary["versions"]["extra"] = deep
 
