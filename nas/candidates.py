@@ -44,6 +44,24 @@ class Candidates:
             return self
         return Candidates(np.vstack([self.indices, index]), torch.cat([self.losses, scorer.losses([index])]))
 
+    def is_active(self, space: SearchSpace) -> NDArray[np.bool_]:
+        """Which nodes of each read something, (architectures, nodes)."""
+        reads = [np.array([bool(choice.inputs) for choice in node.choices]) for node in space.nodes]
+        return np.stack([some[column] for some, column in zip(reads, self.indices.T, strict=True)], axis=1)
+
+    def extending(
+        self, index: NDArray[np.int64], kept: NDArray[np.bool_], is_active: NDArray[np.bool_]
+    ) -> NDArray[np.int64]:
+        """Rows of those that do one thing more than an architecture, (rows,).
+
+        Args:
+            index: Its choice index of every node, (nodes,).
+            kept: Which of its nodes read something, (nodes,).
+            is_active: As `is_active` returns it.
+        """
+        same = (self.indices[:, kept] == index[kept]).all(axis=1)
+        return np.flatnonzero(same & (is_active.sum(axis=1) == kept.sum() + 1))
+
     def z(self) -> Tensor:
         """Paired standard errors above the best, (architectures,)."""
         return paired_z(self.losses, self.losses[self.best()])

@@ -183,18 +183,10 @@ def _fused_by(space: SearchSpace, architecture: Architecture, operation: str) ->
 
 def _with_one_more_node(space: SearchSpace, architecture: Architecture, candidates: Candidates) -> Architecture | None:
     """Of the candidates that do one thing more than an architecture the supernet's best; None if there is none."""
-    kept = np.array([bool(choice.inputs) for _, choice in architecture.choices])
     if not all(architecture[node.name] in node.choices for node in space.nodes):
         return None  # the supernet does not hold it
-    own = np.array(space.index(architecture))
-    active = np.stack(
-        [
-            np.array([bool(choice.inputs) for choice in node.choices])[column]
-            for node, column in zip(space.nodes, candidates.indices.T, strict=True)
-        ]
-    )
-    extends = (candidates.indices[:, kept] == own[kept]).all(axis=1) & (active.sum(axis=0) == kept.sum() + 1)
-    rows = np.flatnonzero(extends)
+    kept = np.array([bool(choice.inputs) for _, choice in architecture.choices])
+    rows = candidates.extending(np.array(space.index(architecture)), kept, candidates.is_active(space))
     if not rows.size:
         return None
     best = rows[int(candidates.take(rows).losses.mean(dim=1).argmin())]

@@ -141,7 +141,7 @@ class _Table:
             candidates,
             architectures,
             np.array([problem.space.interaction_order(one) for one in architectures]),
-            np.array([[bool(choice.inputs) for _, choice in one.choices] for one in architectures]),
+            candidates.is_active(problem.space),
             cost,
             _constant(problem).mean(dim=1),
         )
@@ -255,9 +255,8 @@ def _of_every_order(table: _Table, rows: NDArray[np.int64], row: int) -> list[in
 
 def _with_more_nodes(table: _Table, chosen: int) -> int | None:
     """Row of the best that does one thing more than what was chosen, of the simplest order that will do."""
-    indices, kept = table.candidates.indices, table.is_active[chosen]
-    extends = (indices[:, kept] == indices[chosen, kept]).all(axis=1) & (table.active == table.active[chosen] + 1)
-    rows = np.flatnonzero(extends)
+    candidates, is_active = table.candidates, table.is_active
+    rows = candidates.extending(candidates.indices[chosen], is_active[chosen], is_active)
     if not rows.size:
         return None
     orders, group_of = np.unique(table.orders[rows], return_inverse=True)
