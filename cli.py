@@ -11,6 +11,7 @@ import re
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -474,6 +475,8 @@ def main() -> None:
         _give_up(f"{' '.join(error.format_message().split()).removesuffix('.')}; see --help")
     except (KeyboardInterrupt, typer.Abort):
         _give_up("stopped", 130)
+    except Stopped as stopped:  # it came just as the command had done its work
+        _give_up("stopped", 128 + stopped.number)
     except BrokenPipeError:
         _leave_stdout()
         raise SystemExit(1) from None  # as typer does, where a command is told so while it prints
@@ -541,6 +544,10 @@ def _nas() -> Any:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+AGAIN_SECONDS = 0.05
+"""After which a signal is sent again that came where Python swallows exceptions, as in a weak reference's callback."""
+
+
 class Stopped(BaseException):
     """SIGINT or SIGTERM, on its way out: whoever holds something unwritten writes it as this passes.
 
@@ -563,6 +570,15 @@ def _resumable(out: Path) -> Iterator[None]:
     def stop(number: int, _frame: FrameType | None) -> None:
         raise Stopped(number)
 
+    def stop_again(swallowed: Any) -> None:
+        if not isinstance(swallowed.exc_value, Stopped):
+            hook(swallowed)
+            return
+        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), swallowed.exc_value.number))
+        again.daemon = True
+        again.start()
+
+    hook, sys.unraisablehook = sys.unraisablehook, stop_again
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -581,6 +597,7 @@ def _resumable(out: Path) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = hook
 
 
 def _how_to_go_on(out: Path) -> str:

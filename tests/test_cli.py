@@ -578,3 +578,34 @@ def test_an_interrupt_after_the_end_is_no_interrupt() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "Usage" in ended.stdout
+
+
+@pytest.mark.parametrize("when", ["swallowed", "at the end"])
+def test_a_stop_is_heard_whenever_it_comes(tmp_path: Path, when: str) -> None:
+    """Python prints and forgets what is raised in a callback of a weak reference or in `__del__`."""
+    code = {
+        "swallowed": (
+            "class Dying:\n"
+            "    def __del__(self):\n"
+            "        os.kill(os.getpid(), signal.SIGTERM)\n"
+            "        for _ in range(1000): pass\n"
+            "def work():\n"
+            "    with cli._resumable(Path(sys.argv.pop())):\n"
+            "        Dying()\n"
+            "        time.sleep(20)\n"
+        ),
+        "at the end": (
+            "def work():\n"
+            "    try:\n"
+            "        with cli._resumable(Path(sys.argv.pop())):\n"
+            "            handler = signal.getsignal(signal.SIGTERM)\n"
+            "    finally:\n"
+            "        handler(signal.SIGTERM, None)\n"
+        ),
+    }[when]
+    start = "import os, signal, sys, time\nfrom pathlib import Path\nimport cli\n"
+    run = "cli.app = lambda *_given, **_options: work()\ncli.main()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", start + code + run, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (143, "fusenas: stopped\n")
