@@ -28,7 +28,7 @@ from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import judge, train_all
 from nas.runs import write_atomically
-from nas.search import find, make_space
+from nas.search import find, let_decide, make_space
 from nas.statistics import Interval, amount
 from nas.strategies import SearchConfig
 from nas.training import TrainingConfig, pick_device
@@ -74,7 +74,7 @@ def measure(kind: DynamicKind, seed: int, config: TrainingConfig) -> Row:
     needed = needed[data.splits["test"]]
     space = make_space(SPACES[kind], data, None, OPERATIONS, ["modality"])
     setup = Setup(data=data, space=space, training=config, device=pick_device("cpu"), progress=print)
-    result = find(setup, SearchConfig(), "sampled", "one_standard_error", "auto", seed)
+    result = let_decide(setup, find(setup, SearchConfig(), "sampled", "one_standard_error", "auto", seed))
     routes = result.architecture.routes()
     rows = [Contestant("found", "found", result.architecture), Contestant("static", "static", routes[-1])]
     (found, static), targets = judge(setup, train_all(setup, result.prepared, rows))

@@ -15,7 +15,6 @@ from nas.space import SearchSpace
 
 ENUMERATE_UP_TO = 5_000
 BEAM_WIDTH = 24
-FOLDS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,32 +64,6 @@ class Candidates:
     def z(self) -> Tensor:
         """Paired standard errors above the best, (architectures,)."""
         return paired_z(self.losses, self.losses[self.best()])
-
-    def held_out_losses(self, groups: NDArray[np.int64]) -> Tensor:
-        """Losses of the best candidate of each group on samples that did not choose it.
-
-        The lowest of thousands of means is low partly by luck, the more so the more candidates there are. So the
-        samples are dealt into `FOLDS` folds; on each fold stands the candidate whose loss is lowest on all the others.
-        What is judged is thus the procedure "take the best of this group" (Varma and Simon 2006, "Bias in error
-        estimation when using cross-validation for model selection").
-
-        Args:
-            groups: Group of each candidate, 0 to the number of groups − 1, (architectures,).
-
-        Returns:
-            (groups, samples).
-        """
-        num_samples = self.losses.shape[1]
-        fold_of = torch.randperm(num_samples, generator=torch.Generator().manual_seed(0)) % min(FOLDS, num_samples)
-        total = self.losses.sum(dim=1)
-        found = torch.empty(int(groups.max()) + 1, num_samples)
-        members = [torch.from_numpy(np.flatnonzero(groups == group)) for group in range(len(found))]
-        for fold in range(int(fold_of.max()) + 1):
-            inside = torch.nonzero(fold_of == fold).flatten()
-            outside = total - self.losses[:, inside].sum(dim=1)
-            for group, rows in enumerate(members):
-                found[group, inside] = self.losses[rows[outside[rows].argmin()], inside]
-        return found
 
     def beliefs(self, space: SearchSpace) -> dict[str, list[float]]:
         """For every node how plausible each choice is: exp(−z²/2) of the best candidate that makes it, normalised."""

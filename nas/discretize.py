@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,7 +14,6 @@ from nas.candidates import Candidates, score_candidates
 from nas.cost import CostTable
 from nas.data.batches import shuffled
 from nas.graph import FusionNetwork, Selection
-from nas.one_standard_error import one_standard_error
 from nas.prediction import autocast, evaluation_losses, losses
 from nas.scoring import PathScorer
 from nas.strategies.base import Explored, Problem
@@ -46,6 +46,25 @@ class Discretized:
 
 
 Decide = Callable[[Problem, FusionNetwork, Explored, Candidates, CostTable], Architecture]
+
+
+def one_standard_error(
+    problem: Problem, _network: FusionNetwork, _explored: Explored, candidates: Candidates, cost: CostTable
+) -> Architecture:
+    """The simplest architecture that the supernet cannot tell apart from its best.
+
+    Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard error of
+    the best, the simplest: the fewest active nodes, then the lowest interaction order, then the fewest multiply-adds.
+    Departure: standard errors are *paired*, sample by sample. Nothing is trained: what the supernet knows too little of
+    is up to the tournament.
+    """
+    near = np.flatnonzero(candidates.z().numpy() <= 1)
+    active = candidates.is_active(problem.space)[near].sum(axis=1)
+    architectures = [problem.space.at(tuple(candidates.indices[row].tolist())) for row in near]
+    return min(
+        zip(active.tolist(), architectures, strict=True),
+        key=lambda pair: (pair[0], problem.space.interaction_order(pair[1]), cost.total(pair[1])),
+    )[1]
 
 
 def argmax(

@@ -61,7 +61,7 @@ def local_search(
     known = {one.architecture for one in trained if not one.contestant.separate}
     before = None
     for _ in range(ROUNDS):
-        leader, operations = _standing(setup, trained)
+        leader, operations = standing(setup, trained)
         if leader is None or leader is before:
             break
         proposed = dict.fromkeys(variations(setup, leader, operations, candidates))
@@ -98,7 +98,7 @@ def variations(
         yield more
 
 
-def _standing(setup: Setup, entries: Sequence[Entry]) -> tuple[Entry | None, list[str]]:
+def standing(setup: Setup, entries: Sequence[Entry]) -> tuple[Entry | None, list[str]]:
     """Who leads among what the space offers and was trained as one network, and the single operations, best first."""
     able = [
         one
@@ -193,4 +193,4 @@ def _with_one_more_node(space: SearchSpace, architecture: Architecture, candidat
     return space.at(tuple(candidates.indices[best].tolist()))
 
 
-__all__ = ["at_other_taps", "local_search", "unused", "variations", "without"]
+__all__ = ["at_other_taps", "local_search", "standing", "unused", "variations", "without"]

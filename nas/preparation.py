@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from nas.architecture import Architecture
 from nas.checkpoint import NOWHERE, Checkpoints
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order, split_batch
@@ -78,6 +79,7 @@ class Prepared:
         sample: One sample of the user's weights split as a batch of one, raw.
         seed: Of the pretraining.
         seconds: Wall time of the preparation.
+        trained: What was trained on it from scratch already, by how and what, see `nas.retrain.train_all`.
     """
 
     data: FusionData
@@ -88,6 +90,7 @@ class Prepared:
     sample: Batch
     seed: int
     seconds: float
+    trained: dict[tuple[TrainingConfig, Architecture], Trained] = field(default_factory=dict, repr=False)
 
     def assemble(self, network: FusionNetwork) -> FusionNetwork:
         """The network that takes the user's raw arrays: itself if encoders are joint, else with the frozen ones."""

@@ -62,18 +62,18 @@ class Entry:
 
 
 def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
-    """Trains every contestant from scratch for the seed of what was prepared; equal architectures only once.
+    """Trains every contestant from scratch for the seed of what was prepared; equal architectures only once, ever.
 
     The test split is not read.
     """
     seed = prepared.seed
-    by_architecture: dict[Architecture, Trained] = {}
 
     def trained(architecture: Architecture, name: str) -> Trained:
-        if architecture not in by_architecture:
+        key = (setup.training, architecture)
+        if key not in prepared.trained:
             setup.progress(f"training {name} from scratch (seed {seed}): {architecture.in_words()}")
-            by_architecture[architecture] = train_from_scratch(setup, prepared, architecture, name)
-        return by_architecture[architecture]
+            prepared.trained[key] = train_from_scratch(setup, prepared, architecture, name)
+        return prepared.trained[key]
 
     def alone(modality: str) -> Trained:
         if modality not in by_modality:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import Any
 
 from nas.analysis import mistakes
 from nas.architecture import Architecture
-from nas.baselines import Baselines, contestants
+from nas.baselines import Baselines, Contestant, contestants
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
 from nas.controls import controls
 from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
@@ -64,9 +63,10 @@ class SearchResult:
         discretized: How the decision was read out; None for a strategy without a supernet.
         discretization: By which method, which is not what was asked for if a guard has tripped; None likewise.
         fell_back: Whether that is so.
+        problem: As the strategy saw it.
         prepared: What the search was done on; its seed is the run's.
         encoders: The mode that encoders are trained in.
-        seconds: Wall time of search and read-out, without that of encoders trained alone.
+        seconds: Wall time of search, read-out and gates, without that of encoders trained alone.
         gated: What came of letting the architecture decide per sample; None in a static space.
     """
 
@@ -75,6 +75,7 @@ class SearchResult:
     discretized: Discretized | None
     discretization: str | None
     fell_back: bool
+    problem: Problem
     prepared: Prepared
     encoders: EncoderMode
     seconds: float
@@ -287,6 +288,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
 
         def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
             result = find(own, config, strategy, discretization, encoders, own_seed)
+            if found_space.dynamic:
+                result = let_decide(own, result)
             return _decision(own, result), result.prepared
 
         repeated: Repeated | None = None
@@ -376,11 +379,7 @@ def _decision(setup: Setup, result: SearchResult) -> Decision:
     return Decision(
         architecture=result.architecture,
         encoders=result.encoders,
-        rows=entrants(
-            setup.space,
-            contestants(setup.space, result.architecture, scorer_of(setup, result)),
-            candidates,
-        ),
+        rows=rows_of(setup.space, result),
         candidates=candidates,
         told=told,
     )
@@ -524,7 +523,7 @@ def _make_space(
 def find(
     setup: Setup, config: SearchConfig, strategy: str, discretization: str, encoders: EncoderMode, seed: int
 ) -> SearchResult:
-    """Prepares encoders, trains the supernet and decides on one architecture. The test split is not read."""
+    """Prepares encoders, trains the supernet and reads one static architecture out. The test split is not read."""
     prepared, mode = prepare(setup, encoders, seed)
     started = setup.checkpoints.now()
     problem = Problem(
@@ -538,7 +537,6 @@ def find(
         device=setup.device,
         builders=None if prepared.frozen else setup.builders,
         log=setup.log,
-        alone_loss=min((trained.architecture_loss for trained in prepared.alone.values()), default=math.inf),
         measure_cost=lambda problem: prepared.measure_cost(problem.make_network()),
         checkpoints=setup.checkpoints,
         started=started,
@@ -549,13 +547,6 @@ def find(
     discretized = discretize(problem, explored, method) if explored.network is not None else None
     architecture = discretized.architecture if discretized else explored.architecture
     assert architecture is not None
-    gated = None
-    if setup.space.dynamic and discretized is not None and explored.network is not None:
-        setup.progress(f"letting it decide per sample: {architecture.in_words()}")
-        gated = add_gate(problem, explored.network, architecture, discretized.candidates, discretized.cost)
-        architecture = gated.architecture
-        if refused := gated.in_words():
-            setup.progress(refused)
     seconds = setup.checkpoints.now() - started
     setup.progress(f"found in {seconds:.1f} s: {architecture.in_words()}")
     return SearchResult(
@@ -564,19 +555,47 @@ def find(
         discretized=discretized,
         discretization=method if discretized else None,
         fell_back=method != discretization,
+        problem=problem,
         prepared=prepared,
         encoders=mode,
         seconds=seconds,
-        gated=gated,
     )
 
 
-def scorer_of(setup: Setup, result: SearchResult) -> PathScorer | None:
-    """What the trained supernet thinks of any path, or None if there is no supernet."""
-    network = result.explored.network
-    if network is None:
-        return None
-    return PathScorer(network, setup.data.task, result.prepared.architecture, setup.device)
+def let_decide(setup: Setup, result: SearchResult, static: Architecture | None = None) -> SearchResult:
+    """Lets an architecture decide per sample, see `nas.dynamic.add_gate`.
+
+    Args:
+        setup: Of the run.
+        result: Of a search with a supernet.
+        static: The architecture; None for the best that the supernet holds, by trainings of the first seed, see
+            `nas.tournament.Tournament.leader`.
+    """
+    problem, network, discretized = result.problem, result.explored.network, result.discretized
+    assert network is not None
+    assert discretized is not None
+    if static is None:
+        rows = rows_of(setup.space, result)
+        static = Tournament(candidates=discretized.candidates).leader(setup, result.prepared, rows)
+    started = setup.checkpoints.now()
+    setup.progress(f"letting it decide per sample: {static.in_words()}")
+    scorer = PathScorer(network, problem.data.task, problem.architecture, problem.device)
+    candidates = discretized.candidates.including(setup.space.index(static), scorer)
+    gated = add_gate(problem, network, static, candidates, discretized.cost)
+    if refused := gated.in_words():
+        setup.progress(refused)
+    seconds = result.seconds + setup.checkpoints.now() - started
+    return replace(result, architecture=gated.architecture, gated=gated, seconds=seconds)
+
+
+def rows_of(space: SearchSpace, result: SearchResult) -> list[Contestant]:
+    """All that is trained for the first seed, what was read out first."""
+    network, problem = result.explored.network, result.problem
+    scorer = None
+    if network is not None:
+        scorer = PathScorer(network, problem.data.task, problem.architecture, problem.device)
+    candidates = result.discretized.candidates if result.discretized else None
+    return entrants(space, contestants(space, result.architecture, scorer), candidates)
 
 
 def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in order

@@ -22,7 +22,7 @@ from nas.architecture import Architecture
 from nas.baselines import PROMISING, Baselines, Contestant
 from nas.candidates import Candidates
 from nas.evidence import Evidence
-from nas.local_search import at_other_taps, local_search
+from nas.local_search import at_other_taps, local_search, standing
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, train_all
 from nas.space import SearchSpace
@@ -129,6 +129,24 @@ class Tournament:
     baselines: Baselines = "quick"
     candidates: Candidates | None = field(default=None, repr=False, compare=False)
 
+    def leader(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> Architecture:
+        """What would win if there were no other seed, of what the supernet holds: from there gates and cascades start.
+
+        Args:
+            setup: Of the run.
+            prepared: For the first seed.
+            rows: All `entrants`, what was read out first; it stays where nothing is measurably better than a constant.
+        """
+        entries = self._trained(setup, prepared, rows)
+        nodes = setup.space.nodes
+        held = [one for one in entries if all(one.architecture[node.name] in node.choices for node in nodes)]
+        best, _ = standing(setup, held)
+        read_out = rows[0].architecture
+        assert read_out is not None
+        if best is None or not (read_out.taps() or Evidence(setup, [[best]]).beats_a_constant(0, len(held))):
+            return read_out
+        return best.architecture
+
     def first_seed(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> FirstSeed:
         """Trains what enters and variations of what leads.
 
@@ -137,12 +155,15 @@ class Tournament:
             prepared: For the first seed.
             rows: All `entrants`.
         """
-        entries = train_all(setup, prepared, rows)
-        entries = local_search(setup, prepared, entries, self.candidates, VARIATION)
+        entries = self._trained(setup, prepared, rows)
         extra = [one.train_seconds for one in entries if one.contestant.kind == "proposal"]
         return FirstSeed(
             entries=self.after_the_first_seed(setup, entries), told={"trainings": len(extra), "seconds": sum(extra)}
         )
+
+    def _trained(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
+        entries = train_all(setup, prepared, rows)
+        return local_search(setup, prepared, entries, self.candidates, VARIATION)
 
     def after_the_first_seed(self, setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
         """The entries that go on to the other seeds: of those that stand for one row the best, and the best operations.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -70,7 +69,6 @@ class Problem:
         device: Where networks are.
         builders: Encoder builders that replace the defaults.
         log: Called with a record of the search now and then.
-        alone_loss: Lowest loss on the architecture split of a modality trained alone; infinite if none was.
         evaluator: Takes the place of training an architecture from scratch, such as a look-up in a table of trainings
             that were done before; None for the training.
         measure_cost: Takes the place of measuring the supernet on a sample of `weights`, where that is not the raw data
@@ -89,7 +87,6 @@ class Problem:
     device: torch.device
     builders: Mapping[str, EncoderBuilder] | None = None
     log: Log = lambda _record: None
-    alone_loss: float = math.inf
     evaluator: Evaluator | None = None
     measure_cost: Callable[[Problem], CostTable] | None = None
     checkpoints: Checkpoints = NOWHERE
