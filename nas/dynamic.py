@@ -30,7 +30,7 @@ from nas.gates import Gate, what_is_seen
 from nas.graph import FusionNetwork
 from nas.linear_gate import gains
 from nas.metrics import constant_losses
-from nas.prediction import EVALUATION_BATCH, answers, autocast
+from nas.prediction import EVALUATION_BATCH, answers, autocast, predict_routed
 from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
 from nas.stages import every_stage, steepest
@@ -49,6 +49,9 @@ TRAINING_SHARE = 1.0
 
 PRICES_OF_BUDGETS = (0.0, *(0.05 * 2**number for number in range(12)))
 """Of the found architecture's multiply-adds, in loss, at which routes are looked for if there is a budget."""
+
+DECIDES = 0.05
+"""Share of the samples that have to take another route than most do: what sends all of them one way decides nothing."""
 
 MAX_MODALITIES = 4
 """Up to so many modalities every subset is a route of the modality level; of more, only each alone."""
@@ -128,6 +131,7 @@ class Gated:
         losses: Their losses.
         static_loss: Of the static one, trained on likewise.
         behind: How far the best of those tried lies behind the static one, in standard errors of paired differences.
+        decided: Share of the judging samples that do not take the route that most take, in the best of those tried.
     """
 
     architecture: Architecture
@@ -136,10 +140,11 @@ class Gated:
     losses: tuple[float, ...] = ()
     static_loss: float = math.nan
     behind: float = math.nan
+    decided: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values: whether it was taken, and against what; no numbers where there was nothing to compare."""
-        compared = {"static_loss": self.static_loss, "behind": self.behind} if self.tried else {}
+        compared = {key: getattr(self, key) for key in ("static_loss", "behind", "decided")} if self.tried else {}
         tried = zip(self.tried, self.losses, strict=True)
         return {
             "taken": self.architecture.gating is not None,
@@ -154,6 +159,8 @@ class Gated:
             return ""
         if not self.tried:
             return "Nothing is decided per sample: no cheaper route was worth having."
+        if self.decided < DECIDES:
+            return "Nothing is decided per sample: the best that was tried sends nearly all samples down one route."
         return (
             "Nothing is decided per sample: with the price of multiply-adds, the best that was tried lies "
             f"{self.behind:.1f} standard errors behind the static architecture."
@@ -168,7 +175,8 @@ def add_gate(
     A gate reads the first tap of each modality that is read at all, or, where the routes that are taken share taps,
     these, which are computed anyway; a cascade reads the answers of its routes. All that the space asks for are
     trained, and that of the lowest loss is compared with the static architecture. It is taken if it lies no more than
-    one paired standard error behind, for it is the cheaper one. Gates learn by two thirds of the architecture split
+    one paired standard error behind, for it is the cheaper one, and if it does not send nearly all samples down one
+    route. Gates learn by two thirds of the architecture split
     here, and are judged by the last one; with modality dropout, routes are judged on samples that lack something, too.
 
     Args:
@@ -207,13 +215,16 @@ def add_gate(
     best = min(range(len(gated)), key=lambda number: gated[number].architecture_loss)
     of_static = priced_losses(problem, static.network, judging)
     behind = float(standard_errors(priced_losses(problem, gated[best].network, judging) - of_static))
+    _, picked = predict_routed(gated[best].network, judging, problem.device)
+    decided = 1 - float(picked.bincount().max()) / len(picked)
     return Gated(
-        architecture=architectures[best] if behind <= 1 else found,
+        architecture=architectures[best] if behind <= 1 and decided >= DECIDES else found,
         static=found,
         tried=tuple(architectures),
         losses=tuple(one.architecture_loss for one in gated),
         static_loss=float(of_static.mean()),
         behind=behind,
+        decided=decided,
     )
 
 

@@ -16,7 +16,7 @@ import nas
 from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
-from nas.cascade import Cascade
+from nas.cascade import LEVER, Cascade, confidence
 from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
 from nas.dynamic import LEVELS, add_gate, affordable_routes, candidate_routes, check_levels, paying_routes, shared_taps
@@ -168,6 +168,34 @@ def test_a_cascade_keeps_every_stage_that_lowers_the_loss(monkeypatch: pytest.Mo
     candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, both, candidates, cost)
     assert [one.routes() for one in gated.tried] == [(sound, sight, both)]
+
+
+@pytest.mark.parametrize(("threshold", "taken"), [(-100.0, False), (None, True)])
+def test_what_sends_every_sample_down_one_route_decides_nothing(
+    monkeypatch: pytest.MonkeyPatch, threshold: float | None, taken: bool
+) -> None:
+    """However much it saves: a cheaper static network does that, too. None lets half of the samples stop early."""
+    problem = tiny_problem()
+    problem = replace(problem, space=replace(problem.space, dynamic=("cascade",)))
+    problem = replace(problem, training=replace(problem.training, cost_weight=100.0))
+    both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
+    sound = architecture(NOTHING, carry("sound@1"))
+    supernet = problem.make_network(problem.space)
+    cost = CostTable.measure(supernet, problem.architecture.take(slice(0, 1)).inputs)
+
+    def fitted(cascade: Cascade, answers: Tensor, *_arguments: object) -> Cascade:
+        sure = confidence("classification", answers[0]).median() / LEVER
+        cascade.threshold.data.fill_(float(sure) if threshold is None else threshold)
+        return cascade
+
+    monkeypatch.setattr("nas.regimes.fitted_to", fitted)
+    monkeypatch.setattr("nas.dynamic.steepest", lambda *_arguments: [sound])
+    candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
+    gated = add_gate(problem, supernet, both, candidates, cost)
+    assert gated.behind < -1  # the price of multiply-adds is high, and it saves some
+    assert (gated.architecture != both) == taken
+    assert ("nearly all samples down one route" in gated.in_words()) == (not taken)
+    assert gated.to_dict()["decided"] == gated.decided
 
 
 def test_what_reads_nothing_has_nothing_to_decide() -> None:
