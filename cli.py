@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, cast
@@ -42,6 +43,7 @@ UsageError: Any = typer.BadParameter.__base__
 """What typer raises for a wrong option; it comes from click, which some versions of typer carry inside them."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it works.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
 RunsArgument = Annotated[
@@ -50,6 +52,21 @@ RunsArgument = Annotated[
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; begin it if there is none.")]
 CheckpointEvery = Annotated[str, typer.Option(help="Time between checkpoints, such as 30s; 0s for every epoch.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fusenas {version('fusenas')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Learns when, how and whether to fuse several modalities, and says honestly what fusion bought."""
 
 
 @app.command()
@@ -122,6 +139,13 @@ def search(
     class_weights: Annotated[
         str, typer.Option(help="balanced lets rare classes count more while networks are trained; or none.")
     ] = "none",
+    preprocessing: Annotated[
+        str,
+        typer.Option(
+            help="What encoders see: auto, standardize, or pairs such as emg:magnitudes,genes:piecewise; up to the "
+            "preset if absent."
+        ),
+    ] = "",
     refit: Annotated[
         bool | None,
         typer.Option(
@@ -154,6 +178,7 @@ def search(
     overwrite: Overwrite = False,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = "30s",
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Find when and how to fuse, retrain the answer and its baselines, and write a report.
@@ -163,7 +188,7 @@ def search(
     name = re.sub(r"[^\w.-]+", "-", Path(data).stem if Path(data).exists() else data)
     out = out or Path("results/runs") / f"{name}-{seed}"
     nas = _nas()
-    with _resumable(out), _progress(as_json) as progress:
+    with _resumable(out), _progress(as_json, quiet) as progress:
         result = nas.search(
             data,
             modalities=modalities or None,
@@ -197,6 +222,7 @@ def search(
                 "modality_dropout_rate": modality_dropout,
                 "objective": objective,
                 "class_weights": class_weights,
+                **({"preprocessing": preprocessing} if preprocessing else {}),
             },
             search_config=nas.SearchConfig(trainings=trainings),
             out=out,
@@ -224,6 +250,7 @@ def retrain(
     overwrite: Overwrite = False,
     resume: Resume = False,
     checkpoint_every: CheckpointEvery = "30s",
+    quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Train a run's architecture and its baselines from scratch again.
@@ -231,7 +258,7 @@ def retrain(
     Example: fusenas retrain results/runs/demo --seeds 10 --out results/runs/demo-10
     """
     nas = _nas()
-    with _resumable(out or run), _progress(as_json) as progress:
+    with _resumable(out or run), _progress(as_json, quiet) as progress:
         result = nas.retrain(
             run,
             seed=seed,
@@ -614,8 +641,11 @@ def _how_to_go_on(out: Path) -> str:
 
 
 @contextmanager
-def _progress(as_json: bool) -> Iterator[Callable[[str], None]]:
+def _progress(as_json: bool, quiet: bool) -> Iterator[Callable[[str], None]]:
     """Shows what is being done: a spinner with the last line on a terminal, plain lines in a pipe, both on stderr."""
+    if quiet:
+        yield lambda _line: None
+        return
     console = Console(stderr=True, highlight=False)
     if as_json or not console.is_terminal:
         yield lambda line: print(line, file=sys.stderr, flush=True)

@@ -61,7 +61,7 @@ def local_search(
     known = {one.architecture for one in trained if not one.contestant.separate}
     before = None
     for _ in range(ROUNDS):
-        leader, operations = standing(setup, trained)
+        leader, operations = _standing(setup, trained)
         if leader is None or leader is before:
             break
         proposed = dict.fromkeys(variations(setup, leader, operations, candidates))
@@ -98,14 +98,19 @@ def variations(
         yield more
 
 
-def standing(setup: Setup, entries: Sequence[Entry]) -> tuple[Entry | None, list[str]]:
-    """Who leads among what the space offers and was trained as one network, and the single operations, best first."""
-    able = [
+def able_to_lead(setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
+    """What the space offers, reads something, is static and was trained as one network; random search is a control."""
+    return [
         one
         for one in entries
         if one.contestant.kind != "random" and not one.contestant.separate and one.architecture.taps()
         if len(one.held_out) and setup.space.offers(one.architecture)
     ]
+
+
+def _standing(setup: Setup, entries: Sequence[Entry]) -> tuple[Entry | None, list[str]]:
+    """Who leads, and the single operations, best first."""
+    able = able_to_lead(setup, entries)
     if not able or entries[0].architecture.gating is not None:
         return None, []
     merits = Evidence(setup, [[one] for one in able]).merits()
@@ -193,4 +198,4 @@ def _with_one_more_node(space: SearchSpace, architecture: Architecture, candidat
     return space.at(tuple(candidates.indices[best].tolist()))
 
 
-__all__ = ["at_other_taps", "local_search", "standing", "unused", "variations", "without"]
+__all__ = ["able_to_lead", "at_other_taps", "local_search", "unused", "variations", "without"]

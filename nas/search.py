@@ -568,15 +568,15 @@ def let_decide(setup: Setup, result: SearchResult, static: Architecture | None =
     Args:
         setup: Of the run.
         result: Of a search with a supernet.
-        static: The architecture; None for the best that the supernet holds, by trainings of the first seed, see
-            `nas.tournament.Tournament.leader`.
+        static: The architecture; None for that of `nas.tournament.Tournament.leader`.
     """
     problem, network, discretized = result.problem, result.explored.network, result.discretized
     assert network is not None
     assert discretized is not None
     if static is None:
         rows = rows_of(setup.space, result)
-        static = Tournament(candidates=discretized.candidates).leader(setup, result.prepared, rows)
+        tournament = Tournament(candidates=discretized.candidates)
+        static = tournament.leader(setup, result.prepared, rows, discretized.cost)
     started = setup.checkpoints.now()
     setup.progress(f"letting it decide per sample: {static.in_words()}")
     scorer = PathScorer(network, problem.data.task, problem.architecture, problem.device)

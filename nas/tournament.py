@@ -21,8 +21,9 @@ from typing import Any, Literal
 from nas.architecture import Architecture
 from nas.baselines import PROMISING, Baselines, Contestant
 from nas.candidates import Candidates
+from nas.cost import CostTable
 from nas.evidence import Evidence
-from nas.local_search import at_other_taps, local_search, standing
+from nas.local_search import able_to_lead, at_other_taps, local_search
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, train_all
 from nas.space import SearchSpace
@@ -129,23 +130,31 @@ class Tournament:
     baselines: Baselines = "quick"
     candidates: Candidates | None = field(default=None, repr=False, compare=False)
 
-    def leader(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> Architecture:
-        """What would win if there were no other seed, of what the supernet holds: from there gates and cascades start.
+    def leader(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant], cost: CostTable) -> Architecture:
+        """Where gates and cascades start: the cheapest of what is as good as the best, by trainings of the first seed.
+
+        As good is what lies within one standard error of the best. Only what the supernet holds is taken.
 
         Args:
             setup: Of the run.
             prepared: For the first seed.
             rows: All `entrants`, what was read out first; it stays where nothing is measurably better than a constant.
+            cost: Multiply-adds of every part of the supernet.
         """
-        entries = self._trained(setup, prepared, rows)
-        nodes = setup.space.nodes
-        held = [one for one in entries if all(one.architecture[node.name] in node.choices for node in nodes)]
-        best, _ = standing(setup, held)
         read_out = rows[0].architecture
         assert read_out is not None
-        if best is None or not (read_out.taps() or Evidence(setup, [[best]]).beats_a_constant(0, len(held))):
+        nodes = setup.space.nodes
+        able = able_to_lead(setup, self._trained(setup, prepared, rows))
+        held = [one for one in able if all(one.architecture[node.name] in node.choices for node in nodes)]
+        if not held:
             return read_out
-        return best.architecture
+        evidence = Evidence(setup, [[one] for one in held])
+        merits = evidence.merits()
+        best = max(range(len(held)), key=merits.__getitem__)
+        if not read_out.taps() and not evidence.beats_a_constant(best, len(held)):
+            return read_out
+        near = [one.architecture for number, one in enumerate(held) if evidence.behind(number, best) <= 1]
+        return min(near, key=cost.total)
 
     def first_seed(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> FirstSeed:
         """Trains what enters and variations of what leads.

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -609,3 +610,22 @@ def test_a_stop_is_heard_whenever_it_comes(tmp_path: Path, when: str) -> None:
         [sys.executable, "-c", start + code + run, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (143, "fusenas: stopped\n")
+
+
+def test_version_is_that_of_the_package(run: Run) -> None:
+    printed = run("--version")
+    assert (printed.code, printed.out, printed.err) == (0, f"fusenas {version('fusenas')}\n", "")
+
+
+def test_quiet_says_nothing_while_it_works_and_preprocessing_is_an_option(run: Run, tmp_path: Path) -> None:
+    path = write_npz(tmp_path)
+    out = tmp_path / "run"
+    printed = run("search", path, *FILE, *QUICK, "--quiet", "--preprocessing", "sound:piecewise", "--out", out)
+    assert (printed.code, printed.err) == (0, "")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["preprocessing"]["sound"]["chosen"] == "piecewise"
+    page = (out / "report.html").read_text()
+    assert "sound: numbers told bin by bin" in page
+    printed = run("search", path, *FILE, *QUICK, "--preprocessing", "sound:spectrum", "--out", tmp_path / "other")
+    assert printed.code == 2
+    assert "'spectrum'" in printed.err

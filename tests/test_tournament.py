@@ -18,17 +18,18 @@ from nas import tournament
 from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant, RowKind, contestants
 from nas.candidates import Candidates
+from nas.cost import CostTable
 from nas.data.fusion_data import FusionData
 from nas.evidence import Evidence
 from nas.graph import FusionNetwork
 from nas.metrics import score
-from nas.preparation import Setup
+from nas.preparation import Prepared, Setup
 from nas.retrain import Entry
 from nas.search import make_space
 from nas.tournament import DEPOSED, FAVOURITE, PROPOSALS, Crowned, Tournament, entrants
 from nas.training import TrainingConfig
 from search_spaces import layerwise
-from tests.helpers import CPU
+from tests.helpers import CPU, tiny_batch, tiny_network
 from tests.tiny_runs import as_data, tiny_arrays, tiny_search
 
 _SPACE = layerwise({"image": 3, "sound": 3}, operations=["additive", "multiplicative"])
@@ -134,6 +135,39 @@ def test_random_search_and_what_the_space_does_not_offer_cannot_win() -> None:
     )
     assert crowned.told["winner"] == "found"
     assert set(crowned.told["behind"]) == {"found"}
+
+
+@pytest.mark.parametrize(
+    ("read_out", "late", "times", "image", "expected"),
+    [
+        (_TIMES, 0.9, 0.7, 0.6, _LATE),
+        (_TIMES, 0.7, 0.9, 0.6, _TIMES),
+        (_TIMES, 0.9, 0.7, 0.9, _IMAGE),  # as good, and cheaper: one encoder is not run
+        (_NOTHING, 0.9, 0.7, 0.6, _LATE),
+        (_NOTHING, 0.52, 0.51, 0.5, _NOTHING),  # chance
+    ],
+)
+def test_gates_start_from_the_cheapest_of_those_that_are_as_good_as_the_best(
+    monkeypatch: pytest.MonkeyPatch,
+    read_out: Architecture,
+    late: float,
+    times: float,
+    image: float,
+    expected: Architecture,
+) -> None:
+    rows: list[tuple[str, RowKind, Architecture, float]] = [
+        ("found", "found", read_out, times),
+        ("late fusion", "late", _LATE, late),
+        ("multiplicative", "operation", _TIMES, times),
+        ("image", "modality", _IMAGE, image),
+        ("early fusion", "early", _EARLY, 0.99),  # by mlp, which the supernet does not hold
+    ]
+    entries = [_entry(name, kind, one, _answers(right, number)) for number, (name, kind, one, right) in enumerate(rows)]
+    monkeypatch.setattr(Tournament, "_trained", lambda *_given: entries)
+    network = tiny_network(_SPACE, _DATA)
+    cost = CostTable.measure(network, tiny_batch(_DATA).take(slice(0, 1)).inputs)
+    contestants = [one.contestant for one in entries]
+    assert Tournament().leader(_setup(), cast(Prepared, None), contestants, cost) == expected
 
 
 def test_the_simplest_of_equals_wins_if_that_is_preferred() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from nas.architecture import Architecture
+from nas.encoders.preprocessing import PREPROCESSING
 from nas.report.diagnosis import cures_of, diagnosis_of
 from nas.report.film import Film
 from nas.report.frame import fill
@@ -291,17 +292,25 @@ def _data(data: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(key, value) for key, value in known if value]
 
 
+def _preprocessing(chosen: object) -> str:
+    """What is done with a modality beside standardizing it, in words; "" if nothing is."""
+    return PREPROCESSING[chosen][1] if isinstance(chosen, str) and chosen in PREPROCESSING else ""
+
+
 def _repeat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What one needs to know to repeat the run."""
     versions = ", ".join(f"{clean(name)} {clean(version)}" for name, version in (summary.get("versions") or {}).items())
     total = number(summary.get("total_seconds"))
     loss = number(summary.get("discretization_loss"))
+    shown = (summary.get("preprocessing") or {}).items()
+    more = [f"{clean(name)}: {words}" for name, told in shown if (words := _preprocessing(told.get("chosen")))]
     known = [
         ("space", clean(summary.get("space") or "")),
         ("strategy", clean(summary.get("strategy") or "")),
         ("discretization", clean(summary.get("discretization") or "")),
         ("loss of discretization", "" if math.isnan(loss) else f"{loss:+.4g}".replace("-", "−")),
         ("encoders", clean(summary.get("encoders") or "")),
+        ("preprocessing", ", ".join(more) or ("standardized" if shown else "")),
         ("objective", clean(summary.get("objective") or "")),
         ("seed of the search", clean(summary.get("seed", ""))),
         (
