@@ -123,7 +123,7 @@ def words(world: World, generator: random.Random) -> None:
         match generator.randrange(8):
             case 0:
                 given.insert(generator.randrange(len(given) + 1), generator.choice(WORDS))
-            case 1:
+            case 1 if given:
                 del given[generator.randrange(len(given))]
             case 2 if len(given) > 1:
                 given[generator.randrange(1, len(given))] = generator.choice(WORDS)
