@@ -40,6 +40,7 @@ PRESETS: Mapping[str, Preset] = {
             "label_smoothing": 0.0,
             "patience": 10,
             "max_epochs": 40,
+            "shift": 0.0,
             "peaks": False,
             "preprocessing": "standardize",
         },

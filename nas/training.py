@@ -12,11 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from nas.augmentation import shifted
 from nas.cascade import Cascade
 from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, Endless, shuffled
 from nas.data.fusion_data import FusionData, Task
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
+from nas.encoders.map import MapEncoder
 from nas.encoders.preprocessing import AUTO, parse_preprocessing
 from nas.errors import UserError, unknown_name
 from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
@@ -58,6 +60,8 @@ class TrainingConfig(GateConfig):
         gradient_clip: Largest norm of the gradient.
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
+        shift: Largest random shift of maps while the weights of default encoders learn, as a share of their height and
+            width, 0 to 1, see `nas.augmentation`. Encoders of your own see their input as it is.
         peaks: Whether the taps of sequences hold the power mean over time beside the means, see
             `nas.encoders.base.beside_peaks`. Encoders of your own are as they are.
         preprocessing: What default encoders do with their input first: `standardize`, or pairs of a modality and a name
@@ -81,6 +85,7 @@ class TrainingConfig(GateConfig):
     gradient_clip: float = setting(5.0, Number("positive", above=True, below=False))
     channels: int = setting(48, Whole(1, MAX_CHANNELS))
     dropout_rate: float = setting(0.2, SHARE)
+    shift: float = setting(0.08, SHARE)
     peaks: bool = setting(True, Flag())
     preprocessing: str = setting(AUTO, Text())
     compile: bool = setting(False, Flag())
@@ -246,6 +251,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     num_epochs, num_steps = stages * epochs_of_stage, stages * steps_of_stage
     optimizer, scheduler = make_optimizer(with_objective(network, objective), config, steps_of_stage)
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
+    maps = [name for name, encoder in network.encoders.items() if isinstance(encoder, MapEncoder)]
     with seeded(seed) as generator:
         regime = _regime(network, task, architecture, gate_split or architecture, config, num_steps, generator, device)
         parts: dict[str, Stateful] = {
@@ -282,7 +288,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
                 objective.begin_epoch(course.epochs, num_epochs, network, weights, fitting(config, seed, device))
             total = torch.zeros((), device=device)
             for number, whole in enumerate(shuffled(weights, config.batch_size, generator, device)):
-                batch = drop_modalities(whole, config.dropped, generator)
+                batch = drop_modalities(shifted(whole, maps, config.shift, generator), config.dropped, generator)
                 with autocast(device):
                     loss = loss_of(batch, course.epochs / num_epochs + number / num_steps)
                 step(loss, optimizer, scheduler, config, objective=objective, network=network)

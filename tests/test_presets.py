@@ -42,6 +42,7 @@ def test_what_recorded_results_rest_on_is_as_it_was() -> None:
         "gradient_clip": 5.0,
         "channels": 48,
         "dropout_rate": 0.2,
+        "shift": 0.0,
         "peaks": False,
         "preprocessing": "standardize",
         "compile": False,

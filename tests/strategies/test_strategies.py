@@ -249,6 +249,7 @@ _TESTED_BY_THEMSELVES = {
     "objective",  # in tests/objectives
     "label_smoothing",  # in test_training
     "max_epochs",  # in test_training, for its least is more than these trainings last
+    "shift",  # in test_augmentation
     "peaks",
     "preprocessing",  # in test_preprocessing
     "class_weights",

@@ -1,0 +1,52 @@
+"""Mild augmentation while weights learn: maps are shifted a little, as the view of a camera may be.
+
+After Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks", section
+4.1. Departures: the edge is repeated instead of cropping a larger picture; and all maps of one sample are shifted by
+the same share of their size, so that what is at one place in several of them still is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from nas.data.batches import Batch
+
+ROWS, COLUMNS = 2, 3
+
+
+def shifted(batch: Batch, names: Sequence[str], most: float, generator: torch.Generator) -> Batch:
+    """The same samples, their maps shifted at random; what is moved in repeats the edge.
+
+    Args:
+        batch: Of a training.
+        names: Modalities of one map each, (batch, channels, height, width); the others stay as they are.
+        most: Largest shift as a share of height and width, 0 to 1, rounded down to whole pixels. Where that comes to
+            none, nothing is drawn and the batch itself is returned.
+        generator: On the CPU, so that draws are the same on every device.
+    """
+    maps = {name: batch.inputs[name][0] for name in names}
+    if not any(int(most * max(one.shape[ROWS:])) for one in maps.values()):
+        return batch
+    shares = 2 * torch.rand(2, len(batch), generator=generator) - 1
+    inputs = dict(batch.inputs)
+    for name, one in maps.items():
+        for axis, share in zip((ROWS, COLUMNS), shares, strict=True):
+            steps = (int(most * one.shape[axis]) * share).round().long()
+            one = _moved(one, axis, steps.to(one.device))  # noqa: PLW2901
+        inputs[name] = (one,)
+    return replace(batch, inputs=inputs)
+
+
+def _moved(maps: Tensor, axis: int, steps: Tensor) -> Tensor:
+    """Every sample moved along an axis by its own number of steps, (batch,)."""
+    size = maps.shape[axis]
+    where = (torch.arange(size, device=maps.device) + steps[:, None]).clamp(0, size - 1)
+    form = [len(maps), 1, size, 1] if axis == ROWS else [len(maps), 1, 1, size]
+    return maps.gather(axis, where.view(form).expand_as(maps))
+
+
+__all__ = ["shifted"]
