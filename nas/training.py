@@ -36,6 +36,9 @@ Log = Callable[[Mapping[str, Any]], None]
 
 CLASS_WEIGHTS = ("none", "balanced")
 
+MANY_PASSES = 30
+"""Epochs from which on a map is seen so often that it may be known by heart; automatic up to some 3 000 samples."""
+
 MAX_WEIGHTS = 2**28
 """Of adapters, fusion nodes and head together: 1 GiB, and four times that with gradients and what AdamW remembers."""
 
@@ -61,7 +64,8 @@ class TrainingConfig(GateConfig):
         channels: Width of adapters, fusion nodes and head.
         dropout_rate: In the adapters, 0 to 1.
         shift: Largest random shift of maps while the weights of default encoders learn, as a share of their height and
-            width, 0 to 1, see `nas.augmentation`. Encoders of your own see their input as it is.
+            width, 0 to 1, see `nas.augmentation`, in trainings of `MANY_PASSES` or more. Encoders of your own see their
+            input as it is.
         peaks: Whether the taps of sequences hold the power mean over time beside the means, see
             `nas.encoders.base.beside_peaks`. Encoders of your own are as they are.
         preprocessing: What default encoders do with their input first: `standardize`, or pairs of a modality and a name
@@ -252,6 +256,7 @@ def train(  # noqa: PLR0915  # a training loop, told in order
     optimizer, scheduler = make_optimizer(with_objective(network, objective), config, steps_of_stage)
     course = _Course(best_state=copy.deepcopy(network.state_dict()))
     maps = [name for name, encoder in network.encoders.items() if isinstance(encoder, MapEncoder)]
+    maps = maps if epochs_of_stage >= MANY_PASSES else []
     with seeded(seed) as generator:
         regime = _regime(network, task, architecture, gate_split or architecture, config, num_steps, generator, device)
         parts: dict[str, Stateful] = {

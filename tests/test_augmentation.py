@@ -7,7 +7,7 @@ import torch
 
 from nas.augmentation import shifted
 from nas.data.batches import Batch
-from nas.training import TrainingConfig, build_network, train
+from nas.training import MANY_PASSES, TrainingConfig, build_network, train
 from search_spaces import layerwise
 from tests.helpers import CPU, tiny_batch, tiny_data
 
@@ -49,13 +49,14 @@ def test_where_nothing_can_be_moved_nothing_is_drawn(names: list[str], most: flo
     assert torch.equal(generator.get_state(), before)
 
 
-@pytest.mark.parametrize(("shift", "is_moved"), [(0.0, False), (0.5, True)])
-def test_a_training_moves_maps_and_judges_them_as_they_are(
-    monkeypatch: pytest.MonkeyPatch, shift: float, is_moved: bool
-) -> None:
+@pytest.mark.parametrize(
+    ("shift", "epochs", "is_moved"),
+    [(0.0, MANY_PASSES, False), (0.5, MANY_PASSES - 1, False), (0.5, MANY_PASSES, True)],
+)
+def test_a_long_training_moves_maps_and_judges_them_as_they_are(shift: float, epochs: int, is_moved: bool) -> None:
     data = tiny_data({"image": "map", "audio": "vector"})
     space = layerwise({"image": 3, "audio": 3}, operations=["additive"])
-    config = TrainingConfig(epochs=1, channels=4, shift=shift)
+    config = TrainingConfig(epochs=epochs, channels=4, shift=shift)
     one = next(reference.architecture for reference in space.references if reference.kind == "late")
     network = build_network(space.only(one), data, config)
     seen: list[tuple[bool, torch.Tensor]] = []
