@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 try:
     import typer
@@ -29,6 +29,9 @@ try:
     from nas.errors import LONGEST, UserError, is_full_disk, told_of_the_machine
 except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
     raise SystemExit(130) from None
+
+if TYPE_CHECKING:
+    from nas.tables import TableRecipe
 
 app = typer.Typer(
     name="fusenas",
@@ -73,14 +76,30 @@ def common(
 def search(
     data: Annotated[
         str,
-        typer.Argument(help="An embedded data set, an .npz, a folder of three, or a data.toml.", show_default=False),
+        typer.Argument(
+            help="A table (.csv, .tsv, .parquet, .jsonl), an .npz, a folder of three, a data.toml, or an embedded set.",
+            show_default=False,
+        ),
     ],
     modalities: Annotated[
-        str, typer.Option(help="Arrays to fuse, such as image,words:tokens; the kind where it cannot be read off.")
+        str,
+        typer.Option(
+            help="Arrays to fuse, such as image,words:tokens, the kind where it cannot be read off; of a table groups "
+            "of columns, such as meta=year+author,picture,title."
+        ),
     ] = "",
-    target: Annotated[str, typer.Option(help="Array of the target.")] = "",
-    split: Annotated[str, typer.Option(help="Array that holds 0/1/2 or train/val/test; drawn if absent.")] = "",
+    target: Annotated[str, typer.Option(help="Array or column of the target.")] = "",
+    split: Annotated[
+        str, typer.Option(help="Array or column that holds 0/1/2 or train/val/test; drawn if absent.")
+    ] = "",
     task: Annotated[str, typer.Option(help="classification, multilabel or regression; read off if absent.")] = "",
+    columns: Annotated[
+        str,
+        typer.Option(
+            help="What columns of a table hold, where it is not told right: image, audio, text, number, category, date "
+            "or ignore, such as picture:image,zip:category,id:ignore."
+        ),
+    ] = "",
     space: Annotated[str, typer.Option(help="Search space.")] = "layerwise",
     operations: Annotated[str, typer.Option(help="Candidate operations, comma-separated; all if absent.")] = "",
     dynamic: Annotated[
@@ -188,13 +207,15 @@ def search(
     name = re.sub(r"[^\w.-]+", "-", Path(data).stem if Path(data).exists() else data)
     out = out or Path("results/runs") / f"{name}-{seed}"
     nas = _nas()
-    with _resumable(out), _progress(as_json, quiet) as progress:
+    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
+    with _resumable(out), _progress(as_json, quiet, console) as progress:
         result = nas.search(
             data,
             modalities=modalities or None,
             target=target or None,
             split=split or None,
             task=task or None,
+            columns=columns or None,
             space=space,
             operations=_names(operations),
             dynamic=[] if dynamic.strip() == "none" else _names(dynamic),
@@ -231,6 +252,7 @@ def search(
             checkpoint_seconds=duration(checkpoint_every, "checkpoint-every", zero=True),
             command=_command(),
             progress=progress,
+            on_data=lambda found: None if as_json or quiet else _print_columns(console, found.recipe),
         )
     _finish(result.summary, result.report, as_json=as_json)
 
@@ -641,12 +663,12 @@ def _how_to_go_on(out: Path) -> str:
 
 
 @contextmanager
-def _progress(as_json: bool, quiet: bool) -> Iterator[Callable[[str], None]]:
+def _progress(as_json: bool, quiet: bool, console: Console | None = None) -> Iterator[Callable[[str], None]]:
     """Shows what is being done: a spinner with the last line on a terminal, plain lines in a pipe, both on stderr."""
     if quiet:
         yield lambda _line: None
         return
-    console = Console(stderr=True, highlight=False)
+    console = console or Console(stderr=True, highlight=False)
     if as_json or not console.is_terminal:
         yield lambda line: print(line, file=sys.stderr, flush=True)
         return
@@ -656,6 +678,22 @@ def _progress(as_json: bool, quiet: bool) -> Iterator[Callable[[str], None]]:
             status.update(line)
 
         yield show
+
+
+def _print_columns(console: Console, recipe: TableRecipe | None) -> None:
+    """Prints what the columns of a table were taken for, and why."""
+    if recipe is None:
+        return
+    from nas.tables.cells import shown  # noqa: PLC0415
+
+    modality = {column: name for name, one in recipe.modalities.items() for column in one.columns}
+    table = Table(title="columns; --columns NAME:KIND overrules")
+    for title in ("column", "taken as", "modality", "because"):
+        table.add_column(title, justify="left")
+    for column in recipe.columns:
+        kind = "left out" if column.kind == "ignore" else column.kind
+        table.add_row(*map(escape, (shown(column.name), kind, modality.get(column.name, ""), column.reason)))
+    console.print(table)
 
 
 def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) -> None:

@@ -10,7 +10,15 @@ from __future__ import annotations
 
 from nas.files import TEMPORARY, Folder
 
-FILES = ("config.toml", "architecture.json", "weights.safetensors", "summary.json", "metrics.jsonl", "report.html")
+FILES = (
+    "config.toml",
+    "architecture.json",
+    "preprocessing.json",
+    "weights.safetensors",
+    "summary.json",
+    "metrics.jsonl",
+    "report.html",
+)
 FOLDERS = ("tensorboard", "figures", "checkpoints", "exports")
 
 ASIDE = ".replaced"

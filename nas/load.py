@@ -15,6 +15,7 @@ from nas.errors import UserError
 from nas.fields import Several, Text, Whole, check, make_config
 from nas.graph import FusionNetwork
 from nas.runs import RunFolder
+from nas.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.training import TrainingConfig
 from nas.weights import load_weights
 
@@ -30,6 +31,7 @@ class Run:
             {modality: arrays} to logits or predictions.
         summary: The contents of `summary.json`.
         config: The contents of `config.toml`.
+        recipe: How rows of a table become arrays, from `preprocessing.json`; None for a run on arrays.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class Run:
     network: FusionNetwork
     summary: Mapping[str, Any]
     config: Mapping[str, Any]
+    recipe: TableRecipe | None = None
 
 
 def load_run(run: str | Path) -> Run:
@@ -64,6 +67,7 @@ def load_run(run: str | Path) -> Run:
         network=loaded.network,
         summary=summary,
         config=config,
+        recipe=TableRecipe.from_dict(folder.read_json(RECIPE_FILE)) if folder.exists(RECIPE_FILE) else None,
     )
 
 
@@ -139,14 +143,21 @@ def saved_row(summary: Mapping[str, Any]) -> Mapping[str, Any]:
     return next((row for row in board if row["kind"] == "refit"), board[0])
 
 
-def data_of(run: Run, data: FusionData | str | Path | None) -> FusionData:
-    """The data of a run, read again from where it came from unless other data is given."""
+def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
+    """The data of a run, read again from where it came from unless other data is given.
+
+    A table goes through the recipe of the run, whatever rows it has.
+    """
     source = run.config["source"]
     given = data if data is not None else source["data"]
     if isinstance(given, FusionData):
         return given
     if not given:
         raise UserError(f"{str(run.folder)!r} was searched on data in memory; hand it over as `data`")
+    if is_table(given):
+        if run.recipe is None:
+            raise UserError(f"{str(run.folder)!r} has no {RECIPE_FILE}, without which no table becomes its arrays")
+        return load_table(given, seed=run.config["search"]["seed"], recipe=run.recipe)
     return load_data(
         given,
         modalities=source["modalities"] or None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -46,6 +46,7 @@ from nas.scoring import PathScorer
 from nas.space import FusionNode, SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
+from nas.tables import RECIPE_FILE
 from nas.tournament import PREFERENCES, Crowned, Preference, Tournament, entrants, with_proposals
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import load_weights, save_weights
@@ -109,12 +110,13 @@ class RunResult:
 
 
 def search(  # noqa: PLR0915  # the whole path, told in order
-    data: FusionData | str | Path,
+    data: FusionData | str | Path | Any,
     *,
     modalities: str | Sequence[str] | Mapping[str, str] | None = None,
     target: str | None = None,
     split: str | None = None,
     task: str | None = None,
+    columns: str | Sequence[str] | Mapping[str, str] | None = None,
     space: str | SearchSpace = "layerwise",
     operations: Sequence[str] | None = None,
     dynamic: Sequence[str] | None = None,
@@ -141,15 +143,18 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     checkpoint_seconds: float = EVERY_SECONDS,
     command: str | None = None,
     progress: Progress = lambda _line: None,
+    on_data: Callable[[FusionData], None] = lambda _data: None,
 ) -> RunResult:
     """Finds an architecture, retrains it and its baselines from scratch, and judges them on the test split.
 
     Args:
-        data: A `FusionData`, the name of an embedded data set, or a file or folder; see `nas.load_data`.
-        modalities: Which arrays of a file are modalities; see `nas.load_data`, like the next three.
+        data: A `FusionData`, the name of an embedded data set, a file or folder, or a data frame; see `nas.load_data`.
+        modalities: Which arrays of a file, or columns of a table, are modalities; see `nas.load_data`, like the next
+            four.
         target: Name of the target's array.
         split: Name of the split's array.
         task: classification, multilabel or regression.
+        columns: What the columns of a table hold.
         space: Name of an installed search space, or one made by hand.
         operations: Candidate operations; None for all that the space knows.
         dynamic: Levels at which the architecture may decide per sample, names of `nas.dynamic.LEVELS` or "cascade";
@@ -186,6 +191,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
         command: The command line, for the record.
         progress: Called with a line for people whenever something new begins.
+        on_data: Called with the data set when it has been read.
 
     Raises:
         UserError: If something that was given is wrong, before anything is written; or if a training diverges.
@@ -212,7 +218,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
     where = pick_device(device)
     source = data
-    data = load_data(source, modalities=modalities, target=target, split=split, task=task, seed=seed)
+    data = load_data(source, modalities=modalities, target=target, split=split, task=task, columns=columns, seed=seed)
+    on_data(data)
     check_judging(training, data.task)
     for name in builders or ():
         if name not in data.modalities:
@@ -226,8 +233,9 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         check_size(found_space, config)
     resolved = {
         "source": {
-            "data": "" if isinstance(source, FusionData) else str(source),
+            "data": str(source) if isinstance(source, str | Path) else "",
             "modalities": _plain_modalities(modalities),
+            "columns": _plain_modalities(columns),
             "target": target or "",
             "split": split or "",
             "task": task or "",
@@ -412,6 +420,8 @@ def write_run(
     folder.remove("exports")  # of a network that this one replaces
     folder.write_config(config)
     folder.write_json("architecture.json", summary["architecture"])
+    if data.recipe is not None:
+        folder.write_json(RECIPE_FILE, data.recipe.to_dict())
     save_weights(folder, network, data)
     folder.write_json("summary.json", summary)
     # What takes no time; networks are exported when they are wanted.

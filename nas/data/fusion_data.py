@@ -6,10 +6,13 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from nas.tables import TableRecipe
 
 Kind = Literal["vector", "sequence", "tokens", "map", "features"]
 Task = Literal["classification", "multilabel", "regression"]
@@ -48,6 +51,7 @@ class FusionData:
         splits: Indices of each split, sorted, disjoint. `weights` trains weights, `architecture` judges choices, `test`
             is read by `evaluate` alone.
         class_names: One per class or label; empty for regression.
+        recipe: How rows of a table became these arrays; None for data that was arrays from the beginning.
     """
 
     name: str
@@ -56,6 +60,7 @@ class FusionData:
     task: Task
     splits: Mapping[Split, NDArray[np.int64]]
     class_names: tuple[str, ...] = ()
+    recipe: TableRecipe | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -120,7 +125,8 @@ class FusionData:
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any array, target, split or name of a modality or class.
 
-        The name of the data set is left out: the same data in another file is the same data.
+        The name of the data set is left out: the same data in another file is the same data. So is the recipe: what it
+        does shows in the arrays.
         """
         digest = hashlib.sha256()
         digest.update(json.dumps([self.task, list(self.class_names)]).encode())

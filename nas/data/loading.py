@@ -1,7 +1,7 @@
-"""Data from a file, a folder of three, a `data.toml`, an embedded set, or memory.
+"""Data from a file, a folder of three, a `data.toml`, a table, an embedded set, or memory.
 
-Nothing is guessed: arrays are modalities only if the call, a `data.toml` or the keys inside the file say so. Nothing is
-unpickled either.
+Of arrays nothing is guessed: they are modalities only if the call, a `data.toml` or the keys inside the file say so.
+Nothing is unpickled either.
 """
 
 from __future__ import annotations
@@ -77,15 +77,19 @@ class Description:
 
 
 def load_data(
-    source: FusionData | str | Path,
+    source: FusionData | str | Path | Any,
     *,
     modalities: str | Sequence[str] | Mapping[str, str] | None = None,
     target: str | None = None,
     split: str | None = None,
     task: str | None = None,
+    columns: str | Sequence[str] | Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> FusionData:
     """Reads a data set.
+
+    A table has a row per sample. What its columns are, images, audio, text, numbers, categories or dates, is told from
+    the rows of the training split; see docs/tables.md.
 
     What is named here comes first, then a `data.toml`, then the keys `x/<modality>[/<depth>]`, `y`, `split` and
     `present/<modality>` inside the file. A `data.toml` holds the same names and lies in the folder of the `.npz`:
@@ -103,17 +107,29 @@ def load_data(
 
     Args:
         source: The name of an embedded set; an `.npz`; a folder with `train.npz`, `test.npz` and, if there is one,
-            `val.npz`; a `data.toml`; or a `FusionData`, which is returned as it is.
+            `val.npz`; a `data.toml`; a table, be it a file (.csv, .tsv, .parquet, .jsonl) or a frame of pandas or of
+            a library whose tables have `to_pandas()`; or a `FusionData`, which is returned as it is.
         modalities: Keys of the modalities, each with its kind where that cannot be read off the array, such as
-            "skeleton:sequence,words:tokens", a list of such, or a mapping from key to kind ("" to read it off).
+            "skeleton:sequence,words:tokens", a list of such, or a mapping from key to kind ("" to read it off). Of a
+            table groups of columns, such as "meta=year+author,picture,title".
         target: Key of the target.
         split: Key of the split, (n,) of 0/1/2 or train/val/test. Without one, splits are drawn from the seed.
         task: classification, multilabel or regression.
+        columns: Of a table: column to kind where it is not to be told from the cells, such as
+            "picture:image,zip:category,id:ignore", a list of such, or a mapping.
         seed: Of splits and pairs that are drawn.
 
     Raises:
         UserError: If the source is not there or is malformed; the message names the key and says how to mend it.
     """
+    from nas.tables import is_table, load_table  # noqa: PLC0415 - that package needs this one
+
+    if is_table(source):
+        return load_table(
+            source, modalities=modalities, target=target, split=split, task=task, columns=columns, seed=seed
+        )
+    if columns:
+        raise UserError("columns tell what a table holds, and this is no table; name arrays by modalities instead")
     given = any(value is not None for value in (modalities, target, split, task))
     if isinstance(source, FusionData):
         if given:
@@ -129,7 +145,9 @@ def load_data(
         return EMBEDDED[str(source)](seed)
     if not is_there:
         if path.suffix or len(path.parts) > 1:
-            raise UserError(f"no file or folder at {str(source)!r}; expected an .npz, a folder of three or a data.toml")
+            raise UserError(
+                f"no file or folder at {str(source)!r}; expected a table, an .npz, a folder of three or a data.toml"
+            )
         raise unknown_name("data set", str(source), EMBEDDED)
     settings, path = _settings(path)
     files = _Files(path)

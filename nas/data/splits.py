@@ -20,6 +20,7 @@ SPLIT_NAMES: Mapping[str, Split] = {
     "val": "architecture",
     "valid": "architecture",
     "validation": "architecture",
+    "dev": "architecture",
     "test": "test",
 }
 """Names that a split may be given by."""

@@ -1,0 +1,151 @@
+"""What stands in the cells of a column, whatever library or file it came from: words, numbers, or nothing.
+
+A CSV holds text alone, a data frame has types. Both come to the same here, so that a table gives the same arrays from
+either: 3, 3.0 and "3.0" are the word "3", and a blank, "NA" and NaN are nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import math
+import re
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nas.errors import UserError
+
+MISSING_WORDS = frozenset(
+    ["", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "#N/A", "#N/A N/A", "#NA", "<NA>", "N/A", "NA"]
+) | {"NULL", "NaN", "None", "n/a", "nan", "null"}
+"""What stands for nothing: the words that `pandas.read_csv` takes for it."""
+
+NO_NUMBER = frozenset(("?", "-", "--", ".", "inf", "-inf", "Infinity", "-Infinity"))
+"""What stands for nothing among numbers besides."""
+
+Words = Sequence[str | None]
+"""The cells of a column as words, None where there is nothing."""
+
+_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_FLAGS: Mapping[str, str] = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
+
+
+def words(column: pd.Series) -> list[str | None]:
+    """The cells of a column as words, None where there is nothing.
+
+    Raises:
+        UserError: If a cell holds no word, number, flag or date, such as a list; or bytes that are not UTF-8.
+    """
+    return [_word(cell, column.name, row) for row, cell in zip(row_numbers(column), column.tolist(), strict=True)]
+
+
+def row_numbers(rows: pd.Series | pd.DataFrame) -> list[int]:
+    """Numbers of rows for people, counted from 1 in the whole table; the header does not count.
+
+    Args:
+        rows: Whose index counts the rows of the table from 0; with another index they are counted as they come.
+    """
+    places = rows.index.tolist()
+    return [place + 1 for place in (places if all(type(place) is int for place in places) else range(len(places)))]
+
+
+def shown(text: str) -> str:
+    """A cell or a name for people, on one line of at most 60 characters; what cannot be printed is escaped."""
+    shortened = text if len(text) <= 60 else f"{text[:59]}…"
+    return shortened if shortened.isprintable() else repr(shortened)
+
+
+def is_plain(column: pd.Series) -> bool:
+    """Whether every cell holds a word, a number, a flag, a date or nothing."""
+    if column.dtype.kind in "biufM":
+        return True
+    return all(
+        cell is None
+        or isinstance(cell, str | bytes | Real | datetime.date | np.bool_)
+        or _is_missing(cell)
+        or _is_decimal(cell)
+        for cell in column.tolist()
+    )
+
+
+def numbers_of(column: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The cells of a column as numbers; see `numbers`."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        values = column.to_numpy(dtype=np.float64)
+        return np.where(np.isfinite(values), values, np.nan), np.zeros(len(values), dtype=np.bool_)
+    return numbers(words(column))
+
+
+def numbers(some: Words) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Words as numbers.
+
+    Returns:
+        The numbers, NaN where there is none, (n,); and which cells hold something else than a number or nothing, (n,).
+    """
+    values = np.full(len(some), np.nan)
+    odd = np.zeros(len(some), dtype=np.bool_)
+    for place, word in enumerate(some):
+        if word is None or word in NO_NUMBER:
+            continue
+        if word in _AS_NUMBER:
+            values[place] = _AS_NUMBER[word]
+        elif _NUMBER.fullmatch(word):
+            values[place] = float(word)
+        else:
+            odd[place] = True
+    values[~np.isfinite(values)] = np.nan  # beyond the range of numbers
+    return values, odd
+
+
+_AS_NUMBER: Mapping[str, float] = {"true": 1.0, "false": 0.0}
+
+
+def _word(cell: Any, column: object, row: int) -> str | None:
+    if isinstance(cell, bytes):
+        try:
+            cell = cell.decode()
+        except UnicodeDecodeError as error:
+            raise UserError(
+                f"column {column!r} holds bytes that are not UTF-8 in row {row}; decode them, or leave it out with "
+                f"--columns {column}:ignore"
+            ) from error
+    if cell is None or _is_missing(cell):
+        return None
+    if isinstance(cell, str):
+        text = cell.strip()
+        found = _WHOLE.fullmatch(text)
+        plain = found[1] if found else _FLAGS.get(text, text)
+        return None if plain in MISSING_WORDS else plain
+    word = _word_of_value(cell)
+    if word is None:
+        raise UserError(
+            f"column {column!r} holds a {type(cell).__name__} in row {row}; expected a word, a number or a date: leave "
+            f"it out with --columns {column}:ignore"
+        )
+    return word
+
+
+def _word_of_value(cell: Any) -> str | None:
+    """The word for a flag, a number or a date; None for anything else."""
+    if isinstance(cell, bool | np.bool_):
+        return "true" if cell else "false"
+    if isinstance(cell, Integral):
+        return str(int(cell))
+    if isinstance(cell, Real) or _is_decimal(cell):
+        value = float(cell)
+        return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
+    return cell.isoformat() if isinstance(cell, datetime.date) else None
+
+
+def _is_missing(cell: Any) -> bool:
+    """Whether a cell is NaN, NaT or pandas' NA."""
+    return cell is pd.NaT or cell is pd.NA or (isinstance(cell, Real) and math.isnan(float(cell)))
+
+
+def _is_decimal(cell: Any) -> bool:
+    return type(cell).__name__ == "Decimal"
