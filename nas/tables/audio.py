@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -55,7 +56,9 @@ MAX_LISTENED_TO = 1000
 FLOOR = 1e-6
 """Power of a band that counts as silence, of a signal between -1 and 1."""
 
-_BROKEN = (ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+_BROKEN = (
+    ArithmeticError, EOFError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError, struct.error,
+)  # fmt: skip
 """What is raised on damaged and crafted files."""
 
 

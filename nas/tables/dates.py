@@ -119,7 +119,7 @@ class DatePart:
             found += [np.where(missing, 0.0, np.sin(angle)), np.where(missing, 0.0, np.cos(angle))]
         if self.gaps:
             found.append(missing)
-        return np.nan_to_num(np.stack(found, axis=1)).astype(np.float32)
+        return np.stack(found, axis=1).astype(np.float32)
 
 
 def _dates(column: pd.Series, form: str) -> list[datetime | None]:

@@ -101,11 +101,11 @@ def _parsed(named: Named, known: Collection[str]) -> dict[str, tuple[str, ...]]:
             is_column = part.strip() in known or not equals
             pairs.append((part.strip(), part.strip()) if is_column else (name.strip(), value))
     found: dict[str, tuple[str, ...]] = {}
-    for name, value in pairs:
-        if isinstance(value, str):
-            members = (value,) if value in known or not value else tuple(one.strip() for one in value.split("+"))
+    for name, wanted in pairs:
+        if isinstance(wanted, str):
+            members = (wanted,) if wanted in known or not wanted else tuple(one.strip() for one in wanted.split("+"))
         else:
-            members = tuple(str(one) for one in value)
+            members = tuple(str(one) for one in wanted)
         if not name or not members or not all(members):
             raise UserError(
                 f'modalities {str(named)!r:.200} hold an empty name; expected such as "meta=year+author,picture,title"'
@@ -132,7 +132,8 @@ def _check_kinds(name: str, members: Sequence[Column]) -> None:
         first, other = members[0], next(one for one, kind in zip(members, kinds, strict=True) if kind != kinds[0])
         raise UserError(
             f"modality {name!r} joins {first.name!r} ({first.kind}) and {other.name!r} ({other.kind}); numbers, "
-            f"categories and dates go together, or texts: say --columns {other.name}:category, or give it a modality of its own"
+            f"categories and dates go together, or texts: say --columns {other.name}:category, or give it a modality "
+            "of its own"
         )
     if kinds[0] in ("image", "audio") and len(members) > 1:
         raise UserError(

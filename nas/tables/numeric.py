@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from nas.errors import UserError
 from nas.fields import Flag, Form, Text
 from nas.tables.cells import numbers_of, row_numbers, words
-from nas.tables.parts import FINITE, MAX_NAME, SCALE, robust_scale, softened
+from nas.tables.parts import FINITE, LARGEST, MAX_NAME, SCALE, robust_scale, softened
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +53,11 @@ class NumberPart:
         """Numbers for every row, (n, width)."""
         values = _values(column)
         missing = np.isnan(values)
-        with np.errstate(over="ignore", invalid="ignore"):
-            scaled = softened((np.where(missing, self.center, values) - self.center) / self.scale)
-        found = [scaled, missing] if self.gaps else [scaled]
-        return np.nan_to_num(np.stack(found, axis=1)).astype(np.float32)
+        scaled = softened((np.where(missing, self.center, values) - self.center) / self.scale)
+        return np.stack([scaled, missing] if self.gaps else [scaled], axis=1).astype(np.float32)
 
 
 def _values(column: pd.Series) -> NDArray[np.float64]:
-    values: NDArray[np.float64]
     values, odd = numbers_of(column)
     if odd.any():
         place = int(np.flatnonzero(odd)[0])
@@ -68,4 +65,4 @@ def _values(column: pd.Series) -> NDArray[np.float64]:
             f"column {column.name!r} holds {words(column)[place]!r:.100} in row {row_numbers(column)[place]}; expected "
             f"a number or nothing: correct it, or search with --columns {column.name}:category"
         )
-    return values
+    return np.clip(values, -LARGEST, LARGEST)

@@ -30,8 +30,11 @@ MAX_NAME = 1000
 MAX_CELL = 200
 """Characters of a word or a category that are told apart."""
 
-FINITE = Number("a number between -1e300 and 1e300", -1e300, 1e300)
-SCALE = Number("a positive number of at most 1e300", 0.0, 1e300, above=True)
+LARGEST = 1e100
+"""Size of a number up to which numbers are told apart, so that none of what is computed of them overflows."""
+
+FINITE = Number("a number between -1e100 and 1e100", -LARGEST, LARGEST, below=False)
+SCALE = Number("a number between 1e-100 and 1e100", 1 / LARGEST, LARGEST, below=False)
 
 
 @dataclass(frozen=True)
@@ -93,15 +96,16 @@ def to_plain(part: Any, kind: str = "") -> dict[str, Any]:
 
 
 def from_plain(made: type[Made], values: Any, label: str) -> Made:
-    """A part from what `to_plain` gave.
+    """A part from what `to_plain` gave; a kind that is no field was read before.
 
     Raises:
         UserError: If a field is missing, unknown or of another form.
     """
     if not isinstance(values, Mapping):
         raise UserError(f"{label} must be an object of names and values, got {told(values)}")
-    given = {name: value for name, value in values.items() if name != "kind"}
-    check_all(given, made.forms(), f"{label}:")
+    forms = made.forms()
+    given = {name: value for name, value in values.items() if name != "kind" or name in forms}
+    check_all(given, forms, f"{label}:")
     return made(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
@@ -109,15 +113,14 @@ def robust_scale(values: NDArray[np.float64]) -> tuple[float, float]:
     """Median and a deviation that a few far values do not move: of the middle half, or the plain one if that is 0.
 
     Args:
-        values: (n,), finite; may be empty.
+        values: (n,), of a size of at most `LARGEST`; may be empty.
     """
     if not len(values):
         return 0.0, 1.0
     low, center, high = np.quantile(values, (0.25, 0.5, 0.75))
-    with np.errstate(over="ignore"):
-        scale = float((high - low) / 1.349)  # as of a normal distribution, whose middle half is that wide
-        scale = scale or float(values.std())
-    return float(center), scale if 0 < scale < 1e300 else 1.0
+    scale = float((high - low) / 1.349)  # as of a normal distribution, whose middle half is that wide
+    scale = scale or float(values.std())
+    return float(center), min(scale, LARGEST) if scale > 1 / LARGEST else 1.0
 
 
 def softened(values: NDArray[np.float64]) -> NDArray[np.float64]:

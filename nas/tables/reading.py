@@ -105,7 +105,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
             if len(row) != len(header):
                 raise UserError(
                     f"row {len(rows) + 1} of {str(path)!r} (line {reader.line_num}) has {len(row)} cells, but the "
-                    f"header has {len(header)}; give every row one cell per column, and quote a cell that holds {separator!r}"
+                    f"header has {len(header)}; give every row one cell per column, and quote a cell "
+                    f"that holds {separator!r}"
                 )
             rows.append(row)
     except csv.Error as error:

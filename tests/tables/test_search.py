@@ -1,0 +1,143 @@
+"""A table is searched by one command, and its run is judged, trained again and exported like any other."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+import nas
+from cli import main
+from nas import UserError
+from nas.load import data_of, load_run
+from nas.tables import RECIPE_FILE
+from tests.tables.helpers import toy_frame, write_toy
+from tests.tiny_runs import no_report, tiny_search, write_npz
+
+QUICK = (
+    *("--operations", "additive", "--preset", "quick", "--encoders", "joint"),
+    *("--epochs", "2", "--seeds", "1", "--device", "cpu"),
+)
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Runs a command line, without figures, and returns its exit code, output and messages."""
+    no_report(monkeypatch)
+
+    def run(*arguments: Any) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["fusenas", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main()
+        printed = capsys.readouterr()
+        return int(caught.value.code or 0), printed.out, printed.err
+
+    return run
+
+
+@pytest.mark.slow
+def test_classes_from_pictures_sound_text_and_numbers(command: Command, tmp_path: Path) -> None:
+    table, out = write_toy(tmp_path), tmp_path / "run"
+    code, _, err = command("search", table, "--target", "kind", *QUICK, "--out", out, "--columns", "sold:ignore")
+    assert code == 0, err
+    for told in (
+        "paths of pictures",
+        "paths of recordings",
+        "60 different texts",
+        "left out",
+        "as you said",
+        "3 differ",
+    ):
+        assert told in err
+    source = tomllib.loads((out / "config.toml").read_text())["source"]
+    assert (source["data"], source["columns"]) == (str(table), "sold:ignore")
+    run = load_run(out)
+    assert run.recipe == nas.load_data(table, target="kind", columns="sold:ignore").recipe
+    assert list(run.network.encoders) == ["picture", "sound", "title", "table"]
+
+    code, printed, err = command("evaluate", out, "--json", "--device", "cpu")
+    assert code == 0, err
+    judged = json.loads(printed)
+    assert judged["same_data"]
+    assert judged["repeated"]
+
+    code, printed, err = command("export", out, "--format", "python", "--json")
+    assert code == 0, err
+    assert json.loads(printed)["files"][0]["difference"] < 1e-4
+
+
+@pytest.mark.slow
+def test_numbers_from_text_and_numbers_and_again(command: Command, tmp_path: Path) -> None:
+    table, out = write_toy(tmp_path), tmp_path / "run"
+    groups = "table=weight+maker,title"
+    code, printed, err = command(
+        *("search", table, "--target", "price", "--modalities", groups), *QUICK, "--out", out, "--json"
+    )
+    assert code == 0, err
+    assert json.loads(printed)["data"]["task"] == "regression"
+    assert "columns; --columns" not in err
+    code, _, err = command("retrain", out, "--device", "cpu", "--out", tmp_path / "again")
+    assert code == 0, err
+    assert (tmp_path / "again" / RECIPE_FILE).read_bytes() == (out / RECIPE_FILE).read_bytes()
+
+    # The stored recipe is applied, not a new one: other rows do not change what a row becomes.
+    run = load_run(out)
+    longer = pd.concat([pd.read_csv(table)] * 2).assign(weight=lambda frame: frame["weight"] * 100)
+    with_more = data_of(run, longer)
+    assert with_more.recipe == run.recipe
+    assert len(with_more) == 120
+
+    (out / RECIPE_FILE).write_text('{"format_version": 1}')
+    code, _, err = command("evaluate", out)
+    assert code == 2
+    assert "preprocessing: 'target' is missing" in err.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_a_frame_is_searched_in_python_and_handed_over_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    frame = toy_frame(tmp_path)[["title", "weight", "maker", "kind", "split"]]
+    told: list[nas.FusionData] = []
+    result = tiny_search(frame, target="kind", encoders="joint", out=tmp_path / "run", on_data=told.append)
+    assert result.summary["data"]["name"] == told[0].name == "table"
+    assert nas.evaluate(tmp_path / "run", data=frame)["repeated"]
+    with pytest.raises(UserError, match="was searched on data in memory; hand it over"):
+        nas.evaluate(tmp_path / "run")
+
+
+@pytest.mark.slow
+def test_arrays_in_place_of_a_table_leave_no_recipe(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    table = write_toy(tmp_path)
+    tiny_search(table, target="kind", modalities="title,table", encoders="joint", out=out)
+    assert load_run(out).recipe is not None
+    shutil.rmtree(out / "exports")
+    tiny_search(
+        write_npz(tmp_path), modalities="sound,sight", target="label", encoders="joint", out=out, overwrite=True
+    )
+    assert not (out / RECIPE_FILE).exists()
+    assert load_run(out).recipe is None
+    code, _, err = command("evaluate", out, "--data", table)
+    assert code == 2
+    assert f"has no {RECIPE_FILE}, without which no table becomes its arrays" in err
+
+
+def test_a_mistake_in_a_table_is_one_line(command: Command, tmp_path: Path) -> None:
+    code, _, err = command("search", write_toy(tmp_path), "--target", "price", "--columns", "title:words")
+    assert code == 2
+    assert err.splitlines()[-1].startswith("fusenas: unknown kind of column 'title': 'words'")
+    code, _, err = command("search", tmp_path / "none.csv", "--target", "price")
+    assert code == 2
+    assert len(err.splitlines()) == 1
