@@ -152,7 +152,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     given = data if data is not None else source["data"]
     if isinstance(given, FusionData):
         return given
-    if not given:
+    if isinstance(given, str) and not given:
         raise UserError(f"{str(run.folder)!r} was searched on data in memory; hand it over as `data`")
     if is_table(given):
         if run.recipe is None:

@@ -53,7 +53,7 @@ def test_classes_from_pictures_sound_text_and_numbers(command: Command, tmp_path
     for told in (
         "paths of pictures",
         "paths of recordings",
-        "60 different texts",
+        "36 different texts",
         "left out",
         "as you said",
         "3 differ",
