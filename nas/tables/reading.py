@@ -23,6 +23,9 @@ MAX_COLUMNS = 10_000
 MAX_CELL = 1_000_000
 """Characters of a cell. A quotation mark that is never closed would swallow the rest of a file."""
 
+MAX_CELLS = 10**8
+"""Of JSON lines, where a few bytes can name a column that every other line then has a cell of."""
+
 _SEPARATORS = ",;\t|"
 
 _EXPANSION = {"text": 30, "parquet": 15}
@@ -135,9 +138,12 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
             raise UserError(f"line {number} of {str(path)!r} holds a {type(row).__name__}; expected one object a line")
         for name, cell in row.items():
             columns.setdefault(name, [None] * count).append(cell)
-        if len(columns) > MAX_COLUMNS:
-            raise UserError(f"{str(path)!r} has more than {MAX_COLUMNS} different names; expected one per column")
         count += 1
+        if len(columns) > MAX_COLUMNS or len(columns) * count > MAX_CELLS:
+            raise UserError(
+                f"{str(path)!r} has {len(columns)} different names in the first {count} lines; expected one per column, "
+                f"at most {MAX_COLUMNS} of them and {MAX_CELLS:,} cells: is every line of the same table?"
+            )
         for name in columns.keys() - row.keys():
             columns[name].append(None)
     return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})

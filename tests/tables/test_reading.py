@@ -40,6 +40,16 @@ def test_json_lines_may_leave_names_out(tmp_path: Path) -> None:
     assert frame.to_dict("list") == {"a": [1, None, 2.5], "b": [None, "x", None], "c": [None, None, True]}
 
 
+@pytest.mark.parametrize(("limit", "value"), [("MAX_COLUMNS", 20), ("MAX_CELLS", 400)])
+def test_json_lines_that_share_no_names_do_not_fill_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int
+) -> None:
+    monkeypatch.setattr(f"nas.tables.reading.{limit}", value)
+    path = write(tmp_path / "a.jsonl", "".join(f'{{"k{row}": 1}}\n' for row in range(100)))
+    with pytest.raises(UserError, match=r"has 21 different names in the first 21 lines"):
+        read_table(path)
+
+
 def test_a_column_without_name_gets_one(tmp_path: Path) -> None:
     assert list(read_table(write(tmp_path / "a.csv", ",a\n0,1\n")).columns) == ["Unnamed: 0", "a"]
 
