@@ -22,7 +22,7 @@ from nas.data.fusion_data import Modality
 from nas.data.npz import one_line
 from nas.errors import UserError
 from nas.fields import Form, Text, Whole
-from nas.tables.files import named_files
+from nas.tables.files import NamedFile, named_files
 from nas.tables.memory import refuse_too_large
 from nas.tables.parts import MAX_NAME, from_plain, to_plain
 
@@ -104,10 +104,7 @@ class AudioRecipe:
         (name,) = rows.columns
         known = rows[name].dropna()
         chosen = known.iloc[:: -(-len(known) // MAX_LISTENED_TO)] if len(known) else known
-        heard = [
-            (rate, len(signal) / rate)
-            for signal, rate in (_read(path, label) for _, path, label in named_files(chosen, folder))
-        ]
+        heard = [(rate, len(signal) / rate) for signal, rate in map(_read, named_files(chosen, folder))]
         if not heard:
             raise UserError(f"column {name!r} names no recording in the training rows; leave it out")
         rate = min(int(np.median([one for one, _ in heard])), MAX_RATE)
@@ -138,9 +135,9 @@ class AudioRecipe:
         refuse_too_large(self.column, (len(frame), *self.sample_shape), 4)
         array = np.zeros((len(frame), *self.sample_shape), dtype=np.float32)
         present = np.zeros(len(frame), dtype=np.bool_)
-        for place, path, label in named_files(frame[self.column], folder):
-            array[place] = self._spectrogram(*_read(path, label))
-            present[place] = True
+        for file in named_files(frame[self.column], folder):
+            array[file.place] = self._spectrogram(*_read(file))
+            present[file.place] = True
         return Modality(kind="sequence", arrays=(array,), present=None if present.all() else present)
 
     def to_dict(self) -> dict[str, Any]:
@@ -197,24 +194,25 @@ def _mel_filters(rate: int, window: int, bands: int) -> NDArray[np.float64]:
     return np.clip(np.minimum(rising, falling), 0, None)
 
 
-def _read(path: Path, label: str) -> tuple[NDArray[np.float32], int]:
+def _read(file: NamedFile) -> tuple[NDArray[np.float32], int]:
     """A recording between -1 and 1, (samples,), channels averaged; and its samples a second."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of chunks that it does not know
-            if path.suffix.lower() == ".wav":
-                rate, samples = wavfile.read(path)
+            if file.suffix == ".wav":
+                rate, samples = wavfile.read(file.source)
             else:
-                samples, rate = _soundfile(label).read(str(path), dtype="float32")
+                source = str(file.source) if isinstance(file.source, Path) else file.source
+                samples, rate = _soundfile(file.label).read(source, dtype="float32")
     except UserError:
         raise
     except _BROKEN as error:
         raise UserError(
-            f"{label} is no recording that can be read ({one_line(error)}); replace it, or empty the cell"
+            f"{file.label} is no recording that can be read ({one_line(error)}); replace it, or empty the cell"
         ) from error
     if not RATES[0] <= rate <= RATES[1]:
-        raise UserError(f"{label} has {rate} samples a second; expected {RATES[0]:,} to {RATES[1]:,}")
+        raise UserError(f"{file.label} has {rate} samples a second; expected {RATES[0]:,} to {RATES[1]:,}")
     if not samples.size:
-        raise UserError(f"{label} is empty; replace it, or empty the cell")
+        raise UserError(f"{file.label} is empty; replace it, or empty the cell")
     kind, size = samples.dtype.kind, samples.dtype.itemsize
     signal = samples.astype(np.float32)
     if kind == "u":

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import math
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -54,6 +55,43 @@ def row_numbers(rows: pd.Series | pd.DataFrame) -> list[int]:
     return [place + 1 for place in (places if all(type(place) is int for place in places) else range(len(places)))]
 
 
+def held_bytes(cell: Any) -> bytes | None:
+    """The content of a file that a cell holds itself, as those of a Hugging Face `Dataset` do; None for any other."""
+    return cell["bytes"] if _is_file(cell) and isinstance(cell["bytes"], bytes) else None
+
+
+def _is_file(cell: Any) -> bool:
+    return isinstance(cell, Mapping) and cell.keys() == {"bytes", "path"}
+
+
+def _name_of_file(cell: Mapping[str, Any]) -> str | None:
+    """Its path; without one a name after its content, with the ending of its format."""
+    content = held_bytes(cell)
+    if isinstance(cell["path"], str):
+        return cell["path"] or None
+    if content is None:
+        return None
+    ending = next((ending for start, ending in _BEGINNINGS.items() if content.startswith(start)), "")
+    if content.startswith(b"RIFF"):
+        ending = ".webp" if content[8:12] == b"WEBP" else ".wav"
+    return f"{zlib.crc32(content):08x}{ending}"
+
+
+_BEGINNINGS: Mapping[bytes, str] = {
+    b"\x89PNG": ".png",
+    b"\xff\xd8": ".jpg",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"fLaC": ".flac",
+    b"OggS": ".ogg",
+    b"ID3": ".mp3",
+    b"FORM": ".aiff",
+}
+"""First bytes of a format to the ending of its files."""
+
+
 def shown(text: str) -> str:
     """A cell or a name for people, on one line of at most 60 characters; what cannot be printed is escaped."""
     shortened = text if len(text) <= 60 else f"{text[:59]}…"
@@ -61,12 +99,13 @@ def shown(text: str) -> str:
 
 
 def is_plain(column: pd.Series) -> bool:
-    """Whether every cell holds a word, a number, a flag, a date or nothing."""
+    """Whether every cell holds a word, a number, a flag, a date, a whole file or nothing."""
     if column.dtype.kind in "biufM":
         return True
     return all(
         cell is None
         or isinstance(cell, str | bytes | Real | datetime.date | np.bool_)
+        or _is_file(cell)
         or _is_missing(cell)
         or _is_decimal(cell)
         for cell in column.tolist()
@@ -116,6 +155,8 @@ def _word(cell: Any, column: object, row: int) -> str | None:
             ) from error
     if cell is None or _is_missing(cell):
         return None
+    if _is_file(cell):
+        return _name_of_file(cell)
     if isinstance(cell, str):
         text = cell.strip()
         found = _WHOLE.fullmatch(text)

@@ -18,7 +18,7 @@ from nas.data.fusion_data import Modality
 from nas.data.npz import one_line
 from nas.errors import UserError
 from nas.fields import Form, Text, Whole
-from nas.tables.files import named_files
+from nas.tables.files import NamedFile, named_files
 from nas.tables.memory import refuse_too_large
 from nas.tables.parts import MAX_NAME, OneOf, from_plain, to_plain
 
@@ -83,8 +83,8 @@ class ImageRecipe:
         known = rows[name].dropna()
         chosen = known.iloc[:: -(-len(known) // MAX_LOOKED_AT)] if len(known) else known
         sizes, grey = [], True
-        for _, path, label in named_files(chosen, folder):
-            with _opened(path, label) as image:
+        for file in named_files(chosen, folder):
+            with _opened(file) as image:
                 sizes.append(_upright_size(image))
                 grey = grey and image.mode in _GREY
         if not sizes:
@@ -117,10 +117,10 @@ class ImageRecipe:
         refuse_too_large(self.column, (len(frame), *self.sample_shape), 1)
         array = np.zeros((len(frame), *self.sample_shape), dtype=np.uint8)
         present = np.zeros(len(frame), dtype=np.bool_)
-        for place, path, label in named_files(frame[self.column], folder):
-            with _opened(path, label) as image:
-                array[place] = self._pixels(image)
-            present[place] = True
+        for file in named_files(frame[self.column], folder):
+            with _opened(file) as image:
+                array[file.place] = self._pixels(image)
+            present[file.place] = True
         return Modality(kind="map", arrays=(array,), present=None if present.all() else present)
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,22 +148,22 @@ class ImageRecipe:
 
 
 @contextmanager
-def _opened(path: Path, label: str) -> Iterator[Image.Image]:
+def _opened(file: NamedFile) -> Iterator[Image.Image]:
     """A picture whose size has been checked, not yet decoded; what goes wrong within the block is told of it."""
     with warnings.catch_warnings(action="ignore"):  # of odd metadata, and of sizes, which are checked here
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with Image.open(file.source, formats=FORMATS) as image:
                 if image.width * image.height > MAX_PIXELS:
                     raise UserError(
-                        f"{label} has {image.width} × {image.height} pixels; expected at most {MAX_PIXELS:,}: make it "
-                        "smaller"
+                        f"{file.label} has {image.width} × {image.height} pixels; expected at most {MAX_PIXELS:,}: "
+                        "make it smaller"
                     )
                 yield image
         except UserError:
             raise
         except _BROKEN as error:
             raise UserError(
-                f"{label} is no picture that can be read ({one_line(error)}); replace it, or empty the cell"
+                f"{file.label} is no picture that can be read ({one_line(error)}); replace it, or empty the cell"
             ) from error
 
 

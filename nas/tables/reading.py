@@ -141,8 +141,8 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
         count += 1
         if len(columns) > MAX_COLUMNS or len(columns) * count > MAX_CELLS:
             raise UserError(
-                f"{str(path)!r} has {len(columns)} different names in the first {count} lines; expected one per column, "
-                f"at most {MAX_COLUMNS} of them and {MAX_CELLS:,} cells: is every line of the same table?"
+                f"{str(path)!r} has {len(columns)} different names in the first {count} lines; expected one per "
+                f"column, at most {MAX_COLUMNS} of them and {MAX_CELLS:,} cells: is every line of the same table?"
             )
         for name in columns.keys() - row.keys():
             columns[name].append(None)

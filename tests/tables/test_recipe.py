@@ -95,6 +95,17 @@ def test_the_same_rows_are_the_same_data_from_every_source(frame: pd.DataFrame, 
         assert load(source).fingerprint() == expected.fingerprint(), source
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_files_within_the_cells_are_the_same_data(frame: pd.DataFrame, named: bool) -> None:
+    """As Hugging Face keeps pictures and recordings."""
+
+    def held(cell: Any) -> Any:
+        return {"bytes": Path(cell).read_bytes(), "path": cell if named else None} if isinstance(cell, str) else None
+
+    packed = frame.assign(picture=frame["picture"].map(held), sound=frame["sound"].map(held))
+    assert load(Duck(packed)).fingerprint() == load(frame).fingerprint()
+
+
 @pytest.mark.skipif(find_spec("pyarrow") is None, reason="without pyarrow")
 def test_parquet_is_the_same_data(frame: pd.DataFrame) -> None:
     frame.to_parquet("a.parquet")
