@@ -33,6 +33,7 @@ Words = Sequence[str | None]
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _WHOLE = re.compile(r"(-?[0-9]+)\.0+")
+_AS_NUMBER: Mapping[str, float] = {"true": 1.0, "false": 0.0}
 _FLAGS: Mapping[str, str] = {"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"}
 
 
@@ -141,13 +142,12 @@ def numbers(some: Words) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return values, odd
 
 
-_AS_NUMBER: Mapping[str, float] = {"true": 1.0, "false": 0.0}
-
-
 def _word(cell: Any, column: object, row: int) -> str | None:
+    if isinstance(cell, str):
+        return _word_of_text(cell)
     if isinstance(cell, bytes):
         try:
-            cell = cell.decode()
+            return _word_of_text(cell.decode())
         except UnicodeDecodeError as error:
             raise UserError(
                 f"column {column!r} holds bytes that are not UTF-8 in row {row}; decode them, or leave it out with "
@@ -157,11 +157,6 @@ def _word(cell: Any, column: object, row: int) -> str | None:
         return None
     if _is_file(cell):
         return _name_of_file(cell)
-    if isinstance(cell, str):
-        text = cell.strip()
-        found = _WHOLE.fullmatch(text)
-        plain = found[1] if found else _FLAGS.get(text, text)
-        return None if plain in MISSING_WORDS else plain
     word = _word_of_value(cell)
     if word is None:
         raise UserError(
@@ -169,6 +164,14 @@ def _word(cell: Any, column: object, row: int) -> str | None:
             f"it out with --columns {column}:ignore"
         )
     return word
+
+
+def _word_of_text(text: str) -> str | None:
+    word = text.strip()
+    if word in MISSING_WORDS:
+        return None
+    found = _WHOLE.fullmatch(word)
+    return found[1] if found else _FLAGS.get(word, word)
 
 
 def _word_of_value(cell: Any) -> str | None:

@@ -18,7 +18,7 @@ from nas.tables.audio import SUFFIXES as AUDIO_SUFFIXES
 from nas.tables.cells import Words, is_plain, numbers, row_numbers, shown, words
 from nas.tables.dates import find_format
 from nas.tables.images import SUFFIXES as IMAGE_SUFFIXES
-from nas.tables.parts import MAX_NAME, OneOf
+from nas.tables.parts import MAX_NAME, MOSTLY, OneOf
 
 ColumnKind = Literal["image", "audio", "text", "number", "category", "date", "ignore"]
 KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
@@ -37,9 +37,6 @@ MIN_ROWS = 20
 
 MAX_CATEGORIES = 100
 """Different words up to which a column may be a category; with more it is text, or an id."""
-
-MOSTLY = 0.8
-"""Share of numbers from which words among them are taken for a mistake."""
 
 
 @dataclass(frozen=True, kw_only=True)

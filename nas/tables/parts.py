@@ -30,6 +30,9 @@ MAX_NAME = 1000
 MAX_CELL = 200
 """Characters of a word or a category that are told apart."""
 
+MOSTLY = 0.8
+"""Share of numbers in a column from which words among them are taken for a mistake."""
+
 LARGEST = 1e100
 """Size of a number up to which numbers are told apart, so that none of what is computed of them overflows."""
 

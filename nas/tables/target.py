@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from nas.data.targets import MAX_OUTPUTS, Targets, make_targets
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, Several, Text
 from nas.tables.cells import is_plain, numbers, row_numbers, words
-from nas.tables.parts import MAX_CELL, MAX_NAME, OneOf
+from nas.tables.parts import MAX_CELL, MAX_NAME, MOSTLY, OneOf
 
 MAX_CLASSES = 20
 """Different whole numbers up to which they may be classes."""
@@ -76,6 +76,8 @@ class Target:
         cells = [cell for cell in words(column) if cell is not None]
         values, odd = numbers(cells)
         counts = Counter(cells)
+        if task is None:
+            _refuse_mixture(column, cells, values, counts)
         told, reason = _told(values, counts, is_words=bool(odd.any() or np.isnan(values).any()))
         chosen, why = (told, reason) if task is None else (task, f"as you said; {reason.partition(';')[0]}")
         if chosen == "regression":
@@ -127,6 +129,19 @@ class Target:
     def checked(self, values: NDArray[Any]) -> Targets:
         """As `nas.data` holds a target."""
         return Targets(values=values, task=cast(Task, self.task), class_names=self.class_names)
+
+
+def _refuse_mixture(
+    column: pd.Series, cells: Sequence[str], values: NDArray[np.float64], counts: Mapping[str, int]
+) -> None:
+    """Refuses many numbers with a few words among them, which would all be classes."""
+    others = np.flatnonzero(np.isnan(values))
+    if len(counts) > MAX_CLASSES and 0 < len(others) < (1 - MOSTLY) * len(cells):
+        place = int(others[0])
+        raise UserError(
+            f"target {column.name!r} holds numbers, but {cells[place]!r:.100} in row {row_numbers(column)[place]} "
+            f"({len(others)} such cells); correct or empty them, or say --task classification"
+        )
 
 
 def _told(values: NDArray[np.float64], counts: Mapping[str, int], *, is_words: bool) -> tuple[str, str]:

@@ -157,6 +157,12 @@ BROKEN: dict[str, tuple[Callable[[Path], Any], dict[str, Any], str]] = {
     ),
     "an empty target": (lambda folder: good(folder, kind=[None] * 60), {}, r"target 'kind' is empty in all 60 rows"),
     "words for regression": (good, {"task": "regression"}, r"'kind' holds 'bell' in row 1; regression needs"),
+    "a word among numbers to predict": (
+        rows("price", 5, "n.a."), {"target": "price"}, r"target 'price' holds numbers, but 'n\.a\.' in row 6 \(1 such",
+    ),
+    "infinity among numbers to predict": (
+        rows("price", 5, np.inf), {"target": "price"}, r"target 'price' holds numbers, but 'inf' in row 6",
+    ),
     "several labels": (good, {"task": "multilabel"}, r"a table has one target column"),
     "unknown task": (good, {"task": "ranking"}, r"unknown task 'ranking'"),
     "dates to predict": (
