@@ -14,12 +14,14 @@ class UserError(ValueError):
     """A mistake in what was given: data, a name, an option, a file.
 
     The message is one line that says what was given, what was expected and how to mend it. The command line prints it
-    and exits with code 2. It is cut at `LONGEST`: what was given may be as long as a stranger likes.
+    and exits with code 2. It is cut at `LONGEST`: what was given may be as long as a stranger likes. What cannot be
+    printed is escaped, for it may command a terminal.
     """
 
     def __init__(self, message: str) -> None:
         line = " ".join(message.splitlines())
-        super().__init__(line if len(line) <= LONGEST else f"{line[:LONGEST]}…")
+        shortened = line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+        super().__init__("".join(one if one.isprintable() else repr(one)[1:-1] for one in shortened))
 
 
 def is_full_disk(error: OSError) -> bool:

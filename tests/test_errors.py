@@ -105,3 +105,10 @@ def test_a_terminal_that_lacks_characters_gets_escapes(tmp_path: Path) -> None:
 def test_a_mistake_is_told_in_one_line_of_bounded_length() -> None:
     assert str(UserError("one\ntwo\r\nthree")) == "one two three"
     assert len(str(unknown_name("key", "x" * 100_000, ["a", "b"]))) <= 2001
+
+
+def test_what_would_command_a_terminal_is_escaped() -> None:
+    assert (
+        str(UserError("column \x1b[2J\u202egnp.\udcff of é 名前 \t…"))
+        == "column \\x1b[2J\\u202egnp.\\udcff of é 名前 \\t…"
+    )
