@@ -181,8 +181,7 @@ def _word_of_value(cell: Any) -> str | None:
     if isinstance(cell, Integral):
         return str(int(cell))
     if isinstance(cell, Real) or _is_decimal(cell):
-        value = float(cell)
-        return str(int(value)) if value.is_integer() and abs(value) < 2**63 else repr(value)
+        return _word_of_text(repr(float(cell)))
     return cell.isoformat() if isinstance(cell, datetime.date) else None
 
 

@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import nas
 from nas import UserError
+from nas.tables.cells import words
 from nas.tables.reading import read_table, table_of
 from tests.tables.helpers import Duck, toy_columns, write_picture
 
@@ -38,6 +41,24 @@ def test_separators_are_told_from_the_header(tmp_path: Path, name: str, separato
 def test_json_lines_may_leave_names_out(tmp_path: Path) -> None:
     frame = read_table(write(tmp_path / "a.jsonl", '{"a": 1}\n\n{"b": "x", "a": null}\n{"a": 2.5, "c": true}\n'))
     assert frame.to_dict("list") == {"a": [1, None, 2.5], "b": [None, "x", None], "c": [None, None, True]}
+
+
+_CELLS = st.one_of(
+    st.none(),
+    st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), max_size=12),
+    st.integers(),
+    st.floats(allow_nan=True),
+    st.booleans(),
+)
+
+
+@given(st.lists(st.tuples(_CELLS, _CELLS, _CELLS), min_size=1, max_size=6))
+def test_a_csv_that_pandas_writes_is_the_same_table(tmp_path_factory: pytest.TempPathFactory, cells: Any) -> None:
+    frame = pd.DataFrame(cells, columns=["a", "b c", "d,;"], dtype=object)
+    path = tmp_path_factory.getbasetemp() / "same.csv"
+    frame.to_csv(path, index=False)
+    again = read_table(path)
+    assert [words(again[name]) for name in again] == [words(frame[name]) for name in frame]
 
 
 @pytest.mark.parametrize(("limit", "value"), [("MAX_COLUMNS", 20), ("MAX_CELLS", 400)])
