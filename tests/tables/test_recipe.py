@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -311,3 +313,50 @@ def test_more_numbers_than_memory_holds_are_refused(plain: dict[str, Any]) -> No
     values["modalities"] = {f"p{number}": picture for number in range(30)}
     with pytest.raises(UserError, match="makes 94,371,840 numbers of a row"):
         TableRecipe.from_dict(values)
+
+
+def paths_in(values: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Every place in plain values but the whole; of long lists the first three."""
+    inner = values.items() if isinstance(values, dict) else enumerate(values[:3]) if isinstance(values, list) else ()
+    for step, value in inner:
+        yield (*path, step)
+        yield from paths_in(value, (*path, step))
+
+
+JUNK: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    0,
+    2**70,
+    1.5,
+    -1e200,
+    math.nan,
+    math.inf,
+    "",
+    "x" * 5000,
+    "\udcff",
+    [],
+    [None],
+    [[]],
+    {},
+    {"kind": {}},
+)
+
+
+def test_whatever_stands_in_a_recipe_it_is_refused_or_harmless(plain: dict[str, Any], frame: pd.DataFrame) -> None:
+    rows = frame.iloc[:2]
+    accepted = 0
+    for path in paths_in(plain):
+        for junk in JUNK:
+            values = changed(*path, to=junk)(copy.deepcopy(plain))
+            try:
+                recipe = TableRecipe.from_dict(values)
+            except UserError:
+                continue
+            accepted += 1
+            with suppress(UserError):
+                for modality in recipe.apply(rows, Path()).values():
+                    assert modality.arrays[0].nbytes < 10_000_000
+                    assert np.isfinite(modality.arrays[0]).all()
+    assert accepted > 20  # names, reasons and numbers may be many things
