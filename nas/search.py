@@ -12,6 +12,7 @@ from typing import Any
 from nas.analysis import mistakes
 from nas.architecture import Architecture
 from nas.baselines import Baselines, Contestant, contestants
+from nas.calibration import calibration
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
 from nas.controls import controls
 from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
@@ -690,6 +691,7 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
         "leaderboard": [row.to_dict() for row in board],
         "costs": costs(setup, entries[0][0], batch),
         "diagnosis": diagnosis(setup, [some for some, _ in judged], batch).to_dict(),
+        "calibration": calibration(setup, entries, judged[0][0], judged[0][1]),
         "mistakes": mistakes(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
         ),
