@@ -19,7 +19,7 @@ from nas.training import TrainingConfig
 from nas.weights import load_weights
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Run:
     """A finished run, read back.
 
@@ -37,6 +37,16 @@ class Run:
     network: FusionNetwork
     summary: Mapping[str, Any]
     config: Mapping[str, Any]
+
+    def __repr__(self) -> str:
+        from nas.report.notebook import run_line  # noqa: PLC0415  # the report needs this module
+
+        return run_line("Run", self.summary, self.folder)
+
+    def _repr_html_(self) -> str:
+        from nas.report.notebook import run_html  # noqa: PLC0415
+
+        return run_html(self.summary)
 
 
 def load_run(run: str | Path) -> Run:

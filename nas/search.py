@@ -39,6 +39,7 @@ from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import draw_report
+from nas.report.notebook import run_html, run_line
 from nas.report.verdict import recorded_verdict, verdict
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
@@ -83,7 +84,7 @@ class SearchResult:
     gated: Gated | None = None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunResult:
     """A finished run.
 
@@ -107,6 +108,12 @@ class RunResult:
         """Whether to fuse, when and how, and what it gains, a sentence a line; the first one is the answer."""
         told = recorded_verdict(self.summary)
         return "\n".join(told.lines()) if told else ""
+
+    def __repr__(self) -> str:
+        return run_line("RunResult", self.summary, self.folder)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.summary)
 
 
 def search(  # noqa: PLR0915  # the whole path, told in order
