@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.errors import UserError
     from nas.export import export
     from nas.load import Run, load_run
+    from nas.predict import Predictions, predict
     from nas.report import report
     from nas.rerun import evaluate, retrain
     from nas.search import RunResult, search
@@ -26,6 +27,7 @@ _MODULES = {
     "Architecture": "architecture",
     "Choice": "architecture",
     "FusionData": "data",
+    "Predictions": "predict",
     "Run": "load",
     "RunResult": "search",
     "SearchConfig": "strategies",
@@ -35,6 +37,7 @@ _MODULES = {
     "export": "export",
     "load_data": "data",
     "load_run": "load",
+    "predict": "predict",
     "report": "report",
     "retrain": "rerun",
     "search": "search",
@@ -44,6 +47,7 @@ __all__ = [
     "Architecture",
     "Choice",
     "FusionData",
+    "Predictions",
     "Run",
     "RunResult",
     "SearchConfig",
@@ -53,6 +57,7 @@ __all__ = [
     "export",
     "load_data",
     "load_run",
+    "predict",
     "report",
     "retrain",
     "search",

@@ -93,6 +93,7 @@ class RunResult:
         network: It, as it was trained with the first seed, in evaluation mode; maps {modality: arrays} to logits or
             predictions.
         summary: The contents of `summary.json`.
+        config: The contents of `config.toml`.
         folder: Where everything was written; None if nothing was.
         report: The page to look at; None if nothing was written.
     """
@@ -100,6 +101,7 @@ class RunResult:
     architecture: Architecture
     network: FusionNetwork
     summary: Mapping[str, Any]
+    config: Mapping[str, Any]
     folder: Path | None
     report: Path | None
 
@@ -340,6 +342,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         architecture=first[0].architecture,
         network=network,
         summary=summary,
+        config=resolved,
         folder=folder.path if folder is not None else None,
         report=page,
     )
@@ -464,6 +467,7 @@ def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
         architecture=loaded.architecture,
         network=loaded.network,
         summary=summary,
+        config=folder.read_config(),
         folder=folder.path,
         report=folder.report if folder.is_file("report.html") else None,
     )
