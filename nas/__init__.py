@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from nas.architecture import Architecture, Choice
     from nas.data import FusionData, load_data
     from nas.errors import UserError
+    from nas.estimators import FusionClassifier, FusionRegressor
     from nas.export import export
     from nas.load import Run, load_run
     from nas.predict import Predictions, predict
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _MODULES = {
     "Architecture": "architecture",
     "Choice": "architecture",
+    "FusionClassifier": "estimators",
     "FusionData": "data",
+    "FusionRegressor": "estimators",
     "Predictions": "predict",
     "Run": "load",
     "RunResult": "search",
@@ -46,7 +49,9 @@ _MODULES = {
 __all__ = [
     "Architecture",
     "Choice",
+    "FusionClassifier",
     "FusionData",
+    "FusionRegressor",
     "Predictions",
     "Run",
     "RunResult",

@@ -10,7 +10,10 @@ from __future__ import annotations
 
 from nas.files import TEMPORARY, Folder
 
-FILES = ("config.toml", "architecture.json", "weights.safetensors", "summary.json", "metrics.jsonl", "report.html")
+FILES = (
+    *("config.toml", "architecture.json", "weights.safetensors", "summary.json", "metrics.jsonl", "report.html"),
+    "estimator.json",
+)
 FOLDERS = ("tensorboard", "figures", "checkpoints", "exports")
 
 ASIDE = ".replaced"
