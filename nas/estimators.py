@@ -27,11 +27,11 @@ from nas.data.fusion_data import Task
 from nas.data.splits import draw, strata_of
 from nas.data.targets import make_targets
 from nas.errors import UserError, unknown_name
-from nas.load import load_run
+from nas.load import Run, load_run
 from nas.predict import Predictions, predict
 from nas.report.verdict import recorded_verdict
 from nas.runs import RunFolder
-from nas.search import search, write_run
+from nas.search import RunResult, search, write_run
 
 PARTS = (0, 1, 0, 2, 0, 1, 0, 0, 0, 0)
 """Of ten samples seven train weights (0), two judge choices (1), and one is the test split of the leaderboard (2)."""
@@ -80,6 +80,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
     """
 
     _task: Task
+    run_: Run | RunResult
+    columns_: dict[str, list[int]]
 
     def __init__(
         self,
@@ -180,7 +182,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             if self.modalities is not None:
                 raise UserError("X is a dict, whose keys are the modalities; leave modalities out")
             if reset:
-                self.columns_: dict[str, list[int]] = {}
+                self.columns_ = {}
                 y = check_array(y, ensure_2d=False, dtype="numeric" if numeric else None, input_name="y")
             elif self.columns_:
                 raise UserError("X is a dict, but the estimator was fitted to one array; give columns as then")
@@ -431,7 +433,7 @@ def _column(modality: str, chosen: Any, count: int, known: Mapping[str, int]) ->
         if chosen not in known:
             raise unknown_name(f"column of modality {modality!r}:", chosen, known)
         return known[chosen]
-    if not isinstance(chosen, Integral) or isinstance(chosen, bool) or not -count <= chosen < count:
+    if not isinstance(chosen, int | np.integer) or isinstance(chosen, bool) or not -count <= chosen < count:
         raise UserError(f"column {chosen!r} of modality {modality!r} is not there; X has {count} columns")
     return int(chosen) % count
 

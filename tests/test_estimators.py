@@ -78,7 +78,7 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("light")
-@parametrize_with_checks(
+@parametrize_with_checks(  # type: ignore[untyped-decorator]  # scikit-learn has no types
     [FusionClassifier(modalities=HALVES, training=LIGHT), FusionRegressor(modalities=HALVES, training=LIGHT)]
 )
 def test_it_is_an_estimator_of_scikit_learn(estimator: Any, check: Any) -> None:

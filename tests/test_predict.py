@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def absent() -> RunResult:
     )
 
 
-def write(folder: Path, name: str = "new.npz", **arrays: Any) -> Path:
+def write(folder: Path, arrays: Mapping[str, Any], name: str = "new.npz") -> Path:
     np.savez(folder / name, **arrays)
     return folder / name
 
@@ -100,7 +100,7 @@ def test_a_moved_run_predicts_the_same_in_a_fresh_process(finished: RunResult, t
     here = nas.predict(finished, NEW)
     script = "import sys, numpy, nas; new = dict(numpy.load(sys.argv[2])); found = nas.predict(sys.argv[1], new); "
     script += "print(found.to_csv(), end='')"
-    command = [sys.executable, "-c", script, str(moved), str(write(tmp_path, **NEW))]
+    command = [sys.executable, "-c", script, str(moved), str(write(tmp_path, NEW))]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent.parent)
     assert done.stdout == here.to_csv()
     assert len(done.stdout.splitlines()) == 1 + len(here) == 121
@@ -136,12 +136,12 @@ def test_data_may_be_a_data_set_a_file_a_folder_or_tensors(finished: RunResult, 
     under_keys = {f"x/{name}": array for name, array in NEW.items()}
     (tmp_path / "three").mkdir()
     for name, part in (("train", slice(0, 40)), ("val", slice(40, 70)), ("test", slice(70, 120))):
-        write(tmp_path / "three", f"{name}.npz", **{key: array[part] for key, array in NEW.items()})
+        write(tmp_path / "three", {key: array[part] for key, array in NEW.items()}, f"{name}.npz")
     for given in (
         data,
-        write(tmp_path, "plain.npz", **NEW),
-        write(tmp_path, "with_target.npz", **NEW, label=labels, split=labels),
-        write(tmp_path, "keyed.npz", **under_keys, y=labels),
+        write(tmp_path, NEW, "plain.npz"),
+        write(tmp_path, {**NEW, "label": labels, "split": labels}, "with_target.npz"),
+        write(tmp_path, {**under_keys, "y": labels}, "keyed.npz"),
         tmp_path / "three",
         {name: torch.from_numpy(array) for name, array in NEW.items()},
         {name: array.astype(np.float64) for name, array in NEW.items()},
@@ -163,7 +163,7 @@ def test_samples_that_lack_a_modality_are_marked(absent: RunResult, tmp_path: Pa
     marked = nas.predict(absent, NEW, present={"sound": mask}).outputs
     broken = {**NEW, "sound": np.where(mask[:, None], NEW["sound"], np.nan)}
     np.testing.assert_array_equal(nas.predict(absent, broken, present={"sound": mask}).outputs, marked)
-    path = write(tmp_path, **broken, **{"present/sound": mask})
+    path = write(tmp_path, {**broken, "present/sound": mask})
     np.testing.assert_array_equal(nas.predict(absent, path).outputs, marked)
     everything = nas.predict(absent, NEW).outputs
     np.testing.assert_allclose(marked[mask], everything[mask], atol=1e-6)
@@ -231,7 +231,7 @@ MISTAKES: dict[str, tuple[Callable[[], dict[str, Any]], str]] = {
     "data set of another kind": (
         lambda: {
             "data": FusionData.from_arrays(
-                {**NEW, "sound": tiny_array("sequence", 120, np.random.default_rng(0))},  # type: ignore[dict-item]
+                {**NEW, "sound": tiny_array("sequence", 120, np.random.default_rng(0))},
                 np.arange(120) % 2,
             )
         },
@@ -276,7 +276,7 @@ def test_a_mistake_is_told_in_one_line(finished: RunResult, mistake: str) -> Non
 
 
 def test_a_file_that_lacks_a_modality_says_what_it_holds(finished: RunResult, tmp_path: Path) -> None:
-    path = write(tmp_path, sight=NEW["sight"], other=NEW["sound"])
+    path = write(tmp_path, {"sight": NEW["sight"], "other": NEW["sound"]})
     with pytest.raises(UserError, match=r"has no array 'sound' for modality 'sound'.*it holds: other, sight"):
         nas.predict(finished, path)
 
@@ -322,7 +322,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
 
 def test_the_command_prints_a_table(command: Command, finished: RunResult, tmp_path: Path) -> None:
-    path = write(tmp_path, **NEW)
+    path = write(tmp_path, NEW)
     code, out, said = command("predict", folder_of(finished), path)
     found: Predictions = nas.predict(finished, NEW)
     assert code == 0
@@ -332,7 +332,7 @@ def test_the_command_prints_a_table(command: Command, finished: RunResult, tmp_p
 
 
 def test_the_command_writes_a_file(command: Command, finished: RunResult, tmp_path: Path) -> None:
-    path, out = write(tmp_path, **NEW), tmp_path / "made" / "predictions.csv"
+    path, out = write(tmp_path, NEW), tmp_path / "made" / "predictions.csv"
     code, printed, said = command("predict", folder_of(finished), path, "--out", out)
     assert (code, printed) == (0, "")
     assert said.endswith(f"120 predictions written to {out}\n")
@@ -344,7 +344,7 @@ def test_the_command_writes_a_file(command: Command, finished: RunResult, tmp_pa
 
 
 def test_the_command_prints_json(command: Command, finished: RunResult, tmp_path: Path) -> None:
-    path = write(tmp_path, **NEW)
+    path = write(tmp_path, NEW)
     code, out, _ = command("predict", folder_of(finished), path, "--json")
     told = json.loads(out)
     assert code == 0
@@ -366,6 +366,6 @@ def test_a_mistake_of_the_command_is_one_line(command: Command, finished: RunRes
 
 
 def test_evaluate_without_a_target_names_predict(command: Command, finished: RunResult, tmp_path: Path) -> None:
-    code, _, said = command("evaluate", folder_of(finished), "--data", write(tmp_path, **NEW))
+    code, _, said = command("evaluate", folder_of(finished), "--data", write(tmp_path, NEW))
     assert code == 2
     assert re.fullmatch(r"fusenas: [^\n]*'label'[^\n]*`fusenas predict` needs no target\n", said)
