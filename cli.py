@@ -340,6 +340,47 @@ def evaluate(
 
 
 @app.command()
+def predict(
+    run: RunArgument,
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="New samples: a table, an .npz, a folder of three or a data.toml; no target is needed.",
+            show_default=False,
+        ),
+    ],
+    out: Annotated[Path | None, typer.Option(help="CSV file to write; printed if absent.")] = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Predict new samples with a run's saved network: labels and probabilities, or values, and the route taken.
+
+    Example: fusenas predict results/runs/demo new.npz --out predictions.csv
+    """
+    nas = _nas()
+    from nas.runs import plain, write_atomically  # noqa: PLC0415
+
+    with _progress(as_json, quiet) as progress:
+        progress(f"predicting {data} with {run}")
+        found = nas.predict(run, data, device=device)
+        if out is not None:
+            try:
+                write_atomically(out, found.to_csv().encode(errors="backslashreplace"))
+            except OSError as error:
+                if is_full_disk(error):
+                    raise
+                raise UserError(f"cannot write {str(out)!r}: {error.strerror}; name another --out") from error
+            progress(f"{len(found)} predictions written to {out}")
+    if as_json:
+        told = {"run": str(run), "task": found.task, "samples": len(found), "temperature": found.temperature}
+        rows = {"out": str(out)} if out is not None else {"predictions": found.to_rows()}
+        _print_json(plain({**told, **rows}))
+    elif out is None:
+        print(found.to_csv(), end="")
+
+
+@app.command()
 def export(
     run: RunArgument,
     format_: Annotated[

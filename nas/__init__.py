@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from nas.architecture import Architecture, Choice
     from nas.data import FusionData, load_data
     from nas.errors import UserError
+    from nas.estimators import FusionClassifier, FusionRegressor
     from nas.export import export
     from nas.load import Run, load_run
+    from nas.predict import Predictions, predict
     from nas.report import report
     from nas.rerun import evaluate, retrain
     from nas.search import RunResult, search
@@ -25,7 +27,10 @@ if TYPE_CHECKING:
 _MODULES = {
     "Architecture": "architecture",
     "Choice": "architecture",
+    "FusionClassifier": "estimators",
     "FusionData": "data",
+    "FusionRegressor": "estimators",
+    "Predictions": "predict",
     "Run": "load",
     "RunResult": "search",
     "SearchConfig": "strategies",
@@ -35,6 +40,7 @@ _MODULES = {
     "export": "export",
     "load_data": "data",
     "load_run": "load",
+    "predict": "predict",
     "report": "report",
     "retrain": "rerun",
     "search": "search",
@@ -43,7 +49,10 @@ _MODULES = {
 __all__ = [
     "Architecture",
     "Choice",
+    "FusionClassifier",
     "FusionData",
+    "FusionRegressor",
+    "Predictions",
     "Run",
     "RunResult",
     "SearchConfig",
@@ -53,6 +62,7 @@ __all__ = [
     "export",
     "load_data",
     "load_run",
+    "predict",
     "report",
     "retrain",
     "search",

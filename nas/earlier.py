@@ -18,6 +18,7 @@ FILES = (
     "summary.json",
     "metrics.jsonl",
     "report.html",
+    "estimator.json",
 )
 FOLDERS = ("tensorboard", "figures", "checkpoints", "exports")
 

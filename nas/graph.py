@@ -180,22 +180,29 @@ class FusionNetwork(nn.Module):
             self.gate = Gate(reads, read_channels, modalities) if reads else Cascade(modalities, task)
             self.routes = [space.path(route) for route in routes]
 
-    def forward(self, inputs: Inputs, present: Presence | None = None, selection: Selection | None = None) -> Tensor:
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor | Sequence[Tensor]],
+        present: Presence | None = None,
+        selection: Selection | None = None,
+    ) -> Tensor:
         """Computes logits or predictions.
 
         Args:
-            inputs: The batch; modalities that the selection does not read may be left out.
+            inputs: The batch; modalities that the selection does not read may be left out. Where a modality has one
+                array, it may stand for itself: `network({"image": image, "audio": audio})`.
             present: Which samples have which modality; an absent one's taps are zero.
             selection: What each node runs; None runs the only choice of every node, or the route that the gate picks.
 
         Returns:
             (batch, num_outputs).
         """
+        arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in inputs.items()}
         if selection is None and self.gate is not None:
-            return run_routes(self, inputs, present)[0]
+            return run_routes(self, arrays, present)[0]
         chosen = selection if selection is not None else self.routes[0]
-        taps = self.taps(inputs, self.needed_taps(chosen), present)
-        return self.fuse(taps, chosen, batch_size=next(iter(inputs.values()))[0].shape[0])
+        taps = self.taps(arrays, self.needed_taps(chosen), present)
+        return self.fuse(taps, chosen, batch_size=next(iter(arrays.values()))[0].shape[0])
 
     def fuse(
         self,

@@ -9,7 +9,9 @@ from typing import Any
 
 from nas.architecture import Architecture
 from nas.baselines import Contestant
+from nas.calibration import recorded_temperature
 from nas.data import FusionData, load_data
+from nas.data.fusion_data import TASKS
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.fields import Several, Text, Whole, check, make_config
@@ -20,7 +22,7 @@ from nas.training import TrainingConfig
 from nas.weights import load_weights
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Run:
     """A finished run, read back.
 
@@ -40,6 +42,16 @@ class Run:
     summary: Mapping[str, Any]
     config: Mapping[str, Any]
     recipe: TableRecipe | None = None
+
+    def __repr__(self) -> str:
+        from nas.report.notebook import run_line  # noqa: PLC0415  # the report needs this module
+
+        return run_line("Run", self.summary, self.folder)
+
+    def _repr_html_(self) -> str:
+        from nas.report.notebook import run_html  # noqa: PLC0415
+
+        return run_html(self.summary)
 
 
 def load_run(run: str | Path) -> Run:
@@ -67,8 +79,17 @@ def load_run(run: str | Path) -> Run:
         network=loaded.network,
         summary=summary,
         config=config,
-        recipe=TableRecipe.from_dict(folder.read_json(RECIPE_FILE)) if folder.exists(RECIPE_FILE) else None,
+        recipe=recipe_of(folder),
     )
+
+
+def recipe_of(folder: RunFolder) -> TableRecipe | None:
+    """How rows of a table become what the run's network reads; None for a run on arrays.
+
+    Raises:
+        UserError: If the file is unreadable, damaged or vast.
+    """
+    return TableRecipe.from_dict(folder.read_json(RECIPE_FILE)) if folder.exists(RECIPE_FILE) else None
 
 
 SEED = Whole(0, 2**33)
@@ -88,6 +109,7 @@ def _refuse_gaps(
         Architecture.from_dict(summary["architecture"])
         contestants_of(summary)
         _form(network, summary["data"])
+        _refuse_names(network, summary["data"])
         found = (
             *(summary[key] for key in ("space", "encoders", "in_words")),
             summary["data"]["fingerprint"],
@@ -101,6 +123,7 @@ def _refuse_gaps(
         check("operations", config["search"]["operations"], Several(Text(), 0, MAX_NAMES))
         make_config(TrainingConfig, config["training"])
         why_static(summary)
+        recorded_temperature(summary)
         parse_preprocessing(recorded_preprocessing(summary))
         if not summary["seeds"] or not all(isinstance(text, str) for text in found):
             raise TypeError("an entry of another type")
@@ -110,6 +133,16 @@ def _refuse_gaps(
         raise UserError(
             f"summary.json or config.toml of {str(folder.path)!r} lacks or garbles {error}; run the search again"
         ) from error
+
+
+def _refuse_names(network: FusionNetwork, described: Mapping[str, Any]) -> None:
+    """Checks that task and names of classes suit the network's outputs."""
+    task, names = described["task"], described["class_names"]
+    count = 0 if task == "regression" else network.head.scale.numel()
+    if task not in TASKS or not isinstance(names, list) or len(names) != count:
+        raise TypeError(f"class_names, of which the network has {count}")
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError("class_names, which are no texts")
 
 
 def why_static(summary: Mapping[str, Any]) -> str:
@@ -181,8 +214,10 @@ def _form(network: FusionNetwork, described: Mapping[str, Any]) -> dict[str, Any
     form = {key: described[key] for key in ("task", "classes", "class_names")}
     for name in network.encoders:
         modality = described["modalities"].get(name)
-        form[f"modality {name!r}"] = modality and (
-            modality["kind"],
-            [shape[modality["kind"] == "sequence" :] for shape in modality["shapes"] if modality["kind"] != "tokens"],
-        )
+        form[f"modality {name!r}"] = modality and (modality["kind"], fixed_shapes(modality["kind"], modality["shapes"]))
     return form
+
+
+def fixed_shapes(kind: str, shapes: Sequence[Sequence[int]]) -> list[list[int]]:
+    """What must not change about the shapes of a sample of each array: sequences and tokens may be of other length."""
+    return [list(shape)[kind == "sequence" :] for shape in shapes if kind != "tokens"]

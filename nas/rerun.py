@@ -13,6 +13,7 @@ from nas.analysis import MAX_GRID, Recombined, diagnose
 from nas.checkpoint import EVERY_SECONDS
 from nas.data import FusionData
 from nas.data.batches import split_batch
+from nas.data.loading import MissingTargetError
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.load import contestants_of, data_of, load_run, recorded_preprocessing, refuse_other_form, saved_row
@@ -58,7 +59,10 @@ def evaluate(
         raise UserError(f"recombinations must be at least 4, those of two samples, got {recombinations}")
     loaded = load_run(run)
     where = pick_device(device)
-    found = data_of(loaded, data)
+    try:
+        found = data_of(loaded, data)
+    except MissingTargetError as error:
+        raise UserError(f"{error}. Without it nothing can be judged; `fusenas predict` needs no target") from error
     refuse_other_form(loaded, found)
     task, metric = found.task, metric_of(found.task, loaded.config["training"].get("metric", ""))
     batch = split_batch(found, "test", where)
@@ -217,5 +221,11 @@ def retrain(
         network = entries[0].network.cpu()
         page = write_run(folder, config, summary, network, found)
         return RunResult(
-            architecture=loaded.architecture, network=network, summary=summary, folder=folder.path, report=page
+            architecture=loaded.architecture,
+            network=network,
+            summary=summary,
+            config=config,
+            folder=folder.path,
+            report=page,
+            recipe=found.recipe,
         )

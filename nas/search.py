@@ -12,6 +12,7 @@ from typing import Any
 from nas.analysis import mistakes
 from nas.architecture import Architecture
 from nas.baselines import Baselines, Contestant, contestants
+from nas.calibration import calibration
 from nas.checkpoint import EVERY_SECONDS, NOWHERE
 from nas.controls import controls
 from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
@@ -28,6 +29,7 @@ from nas.explain import explain
 from nas.export import write_exports
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
+from nas.load import recipe_of
 from nas.metrics import higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
@@ -38,6 +40,7 @@ from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import draw_report
+from nas.report.notebook import run_html, run_line
 from nas.report.verdict import recorded_verdict, verdict
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
@@ -46,7 +49,7 @@ from nas.scoring import PathScorer
 from nas.space import FusionNode, SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
-from nas.tables import RECIPE_FILE
+from nas.tables import RECIPE_FILE, TableRecipe
 from nas.tournament import PREFERENCES, Crowned, Preference, Tournament, entrants, with_proposals
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import load_weights, save_weights
@@ -83,7 +86,7 @@ class SearchResult:
     gated: Gated | None = None
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class RunResult:
     """A finished run.
 
@@ -92,21 +95,31 @@ class RunResult:
         network: It, as it was trained with the first seed, in evaluation mode; maps {modality: arrays} to logits or
             predictions.
         summary: The contents of `summary.json`.
+        config: The contents of `config.toml`.
         folder: Where everything was written; None if nothing was.
         report: The page to look at; None if nothing was written.
+        recipe: How rows of a table become arrays; None for a run on arrays.
     """
 
     architecture: Architecture
     network: FusionNetwork
     summary: Mapping[str, Any]
+    config: Mapping[str, Any]
     folder: Path | None
     report: Path | None
+    recipe: TableRecipe | None = None
 
     @property
     def verdict(self) -> str:
         """Whether to fuse, when and how, and what it gains, a sentence a line; the first one is the answer."""
         told = recorded_verdict(self.summary)
         return "\n".join(told.lines()) if told else ""
+
+    def __repr__(self) -> str:
+        return run_line("RunResult", self.summary, self.folder)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.summary)
 
 
 def search(  # noqa: PLR0915  # the whole path, told in order
@@ -340,8 +353,10 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         architecture=first[0].architecture,
         network=network,
         summary=summary,
+        config=resolved,
         folder=folder.path if folder is not None else None,
         report=page,
+        recipe=data.recipe,
     )
 
 
@@ -466,8 +481,10 @@ def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
         architecture=loaded.architecture,
         network=loaded.network,
         summary=summary,
+        config=folder.read_config(),
         folder=folder.path,
         report=folder.report if folder.is_file("report.html") else None,
+        recipe=recipe_of(folder),
     )
 
 
@@ -700,6 +717,7 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
         "leaderboard": [row.to_dict() for row in board],
         "costs": costs(setup, entries[0][0], batch),
         "diagnosis": diagnosis(setup, [some for some, _ in judged], batch).to_dict(),
+        "calibration": calibration(setup, entries, judged[0][0], judged[0][1]),
         "mistakes": mistakes(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
         ),

@@ -35,7 +35,7 @@ def _active(architecture: Architecture) -> list[Choice]:
     return [choice for _, choice in architecture.choices if choice.inputs]
 
 
-def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> list[float]:
+def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor, *, pull: float = PULL) -> list[float]:
     """How much each network's evidence is to count, fitted to held-out samples: what it claims may be too sure.
 
     For classes and labels the weights w_i of `summed`, of the lowest mean loss; they are inverse temperatures (Guo et
@@ -47,6 +47,7 @@ def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> lis
         outputs: Of every network, (networks, n, outputs).
         targets: (n,) or (n, outputs).
         constant: The best constant answer, (outputs,).
+        pull: How strongly weights are pulled towards 1: loss per squared logarithm.
     """
     outputs, constant = outputs.double().cpu(), constant.double().cpu()
     if task == "regression":
@@ -60,7 +61,7 @@ def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor) -> lis
         evidence = _combined(task, outputs, constant, logs.exp())
         # `sample_losses` would round to float32. The last term keeps weights of perfect answers finite.
         loss = cross_entropy if task == "classification" else binary_cross_entropy_with_logits
-        total = loss(evidence, targets.cpu()) + PULL * logs.square().sum()
+        total = loss(evidence, targets.cpu()) + pull * logs.square().sum()
         total.backward()
         return total
 

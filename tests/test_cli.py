@@ -31,7 +31,7 @@ from nas.tournament import FAVOURITE
 from search_spaces import OPERATIONS
 from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
 
-COMMANDS = ("search", "retrain", "evaluate", "export", "report", "compare", "list")
+COMMANDS = ("search", "retrain", "evaluate", "predict", "export", "report", "compare", "list")
 
 QUICK = ("--operations", "additive, multiplicative", "--encoders", "joint", "--epochs", "2", "--seeds", "1")
 

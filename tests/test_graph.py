@@ -219,6 +219,13 @@ def test_modalities_that_are_not_read_may_be_left_out(supernet: FusionNetwork) -
     assert torch.equal(supernet(audio_alone, None, selection), supernet(batch.inputs, None, selection))
 
 
+def test_an_array_may_stand_for_itself(supernet: FusionNetwork) -> None:
+    batch = tiny_batch(DATA)
+    selection = {"fusion0": 0, "fusion1": 1}
+    plain = {name: arrays[0] for name, arrays in batch.inputs.items()}
+    assert torch.equal(supernet(plain, None, selection), supernet(batch.inputs, None, selection))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_a_sample_does_not_see_its_batch_mates(supernet_of_three: FusionNetwork, seed: int) -> None:
     batch = tiny_batch(THREE_DATA)

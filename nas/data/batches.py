@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.data.fusion_data import FusionData, Split
+from nas.data.fusion_data import FusionData, Modality, Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,20 +71,31 @@ def split_batch(data: FusionData, split: Split, device: torch.device) -> Batch:
         device: Where the network is; elsewhere than on a GPU the data simply goes there.
     """
     chosen = data.splits[split]
-    batch = Batch(
-        {name: tuple(_tensor(a[chosen]) for a in modality.arrays) for name, modality in data.modalities.items()},
-        {
-            name: torch.from_numpy(modality.present[chosen])
-            for name, modality in data.modalities.items()
-            if modality.present is not None
-        },
-        torch.from_numpy(data.targets[chosen]),
-    )
+    batch = batch_of(data.modalities, chosen, torch.from_numpy(data.targets[chosen]))
     if device.type == "cuda":
         free_bytes, _ = torch.cuda.mem_get_info(device)
         if batch.num_bytes() > free_bytes // 2:
             return batch
     return batch.to(device)
+
+
+def batch_of(modalities: Mapping[str, Modality], chosen: NDArray[np.int64], targets: Tensor) -> Batch:
+    """Copies of some samples as one batch on the CPU.
+
+    Args:
+        modalities: Of all samples.
+        chosen: Indices of the samples.
+        targets: Of these samples.
+    """
+    return Batch(
+        {name: tuple(_tensor(array[chosen]) for array in modality.arrays) for name, modality in modalities.items()},
+        {
+            name: torch.from_numpy(modality.present[chosen])
+            for name, modality in modalities.items()
+            if modality.present is not None
+        },
+        targets,
+    )
 
 
 def batch_bounds(num_samples: int, batch_size: int) -> list[tuple[int, int]]:

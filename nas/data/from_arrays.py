@@ -73,7 +73,7 @@ def from_arrays(
                 raise unknown_name(f"modality in {argument}:", str(key), modalities)
     target = make_targets(targets, task, class_names)
     count = len(target.values)
-    masks = {key: _mask(key, value, count) for key, value in (present or {}).items()}
+    masks = {key: presence_mask(key, value, count) for key, value in (present or {}).items()}
     made: dict[str, Modality] = {}
     for key, value in modalities.items():
         _refuse_target(key, value, targets, target)
@@ -112,8 +112,12 @@ def check_name(name: str) -> None:
         raise UserError(f"modality name {name!r} is a word that PyTorch keeps for itself; rename it, say {name}_input")
 
 
-def _mask(name: str, value: ArrayLike, count: int) -> NDArray[np.bool_] | None:
-    """The presence mask, None if every sample has the modality."""
+def presence_mask(name: str, value: ArrayLike, count: int) -> NDArray[np.bool_] | None:
+    """The presence mask of a modality for so many samples, None if every sample has it.
+
+    Raises:
+        UserError: If it is not one flag per sample.
+    """
     array = plain_array(f"present of modality {name!r}", value)
     if array.shape != (count,) or array.dtype.kind not in "biu" or not np.isin(array, (0, 1)).all():
         raise UserError(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import reprlib
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from nas.data.digits import digits_halves, digits_mixed, digits_sum
 from nas.data.dynamic_tasks import dynamic_corrupted, dynamic_half, dynamic_one_of_three
 from nas.data.emoji import emoji
 from nas.data.from_arrays import check_name
-from nas.data.fusion_data import FusionData, Split
+from nas.data.fusion_data import FusionData, Modality, Split
+from nas.data.inputs import make_inputs
 from nas.data.modality import as_words, plain_array
 from nas.data.npz import Member, check_size, one_line, open_npz
 from nas.data.paths import is_file, is_folder, mode, printable
@@ -45,6 +47,10 @@ _PARTS: Mapping[Split, tuple[str, ...]] = {
     "test": ("test.npz",),
 }
 """Files of a folder of three, by split."""
+
+
+class MissingTargetError(UserError):
+    """A file does not hold its target, or does not say which array it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,22 +144,68 @@ def load_data(
     path = Path(source)
     if printable(str(source)) != str(source):  # a run notes in its config where its data lies
         raise UserError(f"the path {str(source)!r:.300} is not UTF-8, so that no run can note it; rename it")
-    is_there = mode(path) is not None
-    if str(source) in EMBEDDED and not is_there:
+    if is_embedded(source):
         if given:
             raise UserError(f"the embedded set {str(source)!r} has modalities and target of its own; drop the options")
         return EMBEDDED[str(source)](seed)
-    if not is_there:
-        if path.suffix or len(path.parts) > 1:
-            raise UserError(
-                f"no file or folder at {str(source)!r}; expected a table, an .npz, a folder of three or a data.toml"
-            )
-        raise unknown_name("data set", str(source), EMBEDDED)
+    _refuse_absent(path)
     settings, path = _settings(path)
     files = _Files(path)
     description = _describe(settings, files, modalities=modalities, target=target, split=split, task=task)
-    try:
+    with _fitting_in_memory(path):
         return _build(files, description, seed)
+
+
+def load_inputs(source: str | Path, kinds: Mapping[str, str]) -> dict[str, Modality]:
+    """Reads modalities alone, of all samples in the order of the file: no target and no split is needed or looked at.
+
+    Args:
+        source: An `.npz`, a folder of three or a `data.toml`. Each modality is a key of its own name, or as `load_data`
+            reads it: ready-made features of a `data.toml`, or `x/<modality>[/<depth>]` and `present/<modality>`.
+        kinds: The modalities that are wanted, with their kinds.
+
+    Raises:
+        UserError: If the source is not there or is malformed, or lacks a modality.
+    """
+    path = Path(source)
+    _refuse_absent(path)
+    settings, path = _settings(path)
+    files = _Files(path)
+    features, inside = _features(settings), _keyed(files.keys)
+    columns = {name: features.get(name, inside.get(name, (name,))) for name in kinds}
+    for name, keys in columns.items():
+        if absent := [key for key in keys if key not in files.keys]:
+            raise UserError(
+                f"{str(path)!r} has no array {absent[0]!r} for modality {name!r}, which the network reads; it holds: "
+                f"{', '.join(files.keys)}"
+            )
+    masks = {name: f"present/{name}" for name in kinds if f"present/{name}" in files.keys}
+    masks |= {name: key for name, key in settings.get("present", {}).items() if name in kinds and isinstance(key, str)}
+    files.check_size([*(key for keys in columns.values() for key in keys), *masks.values()])
+    with _fitting_in_memory(path):
+        arrays = {name: [files.samples(key) for key in keys] for name, keys in columns.items()}
+        values = {name: some if kinds[name] == "features" else some[0] for name, some in arrays.items()}
+        return make_inputs(values, kinds, {name: files.samples(key) for name, key in masks.items()})
+
+
+def is_embedded(source: str | Path) -> bool:
+    """Whether a source is the name of an embedded set, and no file of that name is there."""
+    return str(source) in EMBEDDED and mode(Path(source)) is None
+
+
+def _refuse_absent(path: Path) -> None:
+    if mode(path) is None:
+        if path.suffix or len(path.parts) > 1:
+            raise UserError(
+                f"no file or folder at {str(path)!r}; expected a table, an .npz, a folder of three or a data.toml"
+            )
+        raise unknown_name("data set", str(path), EMBEDDED)
+
+
+@contextmanager
+def _fitting_in_memory(path: Path) -> Iterator[None]:
+    try:
+        yield
     except MemoryError as error:
         raise UserError(
             f"the data of {str(path)!r} does not fit in memory ({one_line(error)}); use a smaller number type such as "
@@ -314,7 +366,7 @@ def _describe(
     """What is what: named in the call, else in the settings, else by the keys of the file."""
     keys = files.keys
     inside = _keyed(keys)
-    features = {name: _key_list(f"features.{name}", value) for name, value in settings.get("features", {}).items()}
+    features = _features(settings)
     named = modalities if modalities is not None else settings.get("modalities")
     if named is not None:
         kinds = parse_modalities(named)
@@ -328,10 +380,13 @@ def _describe(
     if not columns or target is None:
         missing = {} if columns else {"modalities": "--modalities A,B"}
         missing |= {"target": "--target T"} if target is None else {}
-        raise UserError(
+        kind = MissingTargetError if columns else UserError
+        raise kind(
             f"{str(files.path)!r} does not say which arrays are {' and '.join(missing)}; add "
             f"{' '.join(missing.values())}. It holds: {', '.join(keys)}"
         )
+    if target not in keys:
+        raise MissingTargetError(str(unknown_name(f"key in {str(files.path)!r}:", target, keys)))
     if files.is_folder and split is not None:
         raise UserError(f"folder {str(files.path)!r} has its splits by file; drop the split {split!r}")
     split = split or settings.get("split") or ("split" if "split" in keys else None)
@@ -402,6 +457,11 @@ def _keyed(keys: Sequence[str]) -> dict[str, tuple[str, ...]]:
             raise UserError(f"key {key!r} gives modality {name!r} twice; expected one array, or one per depth")
         depths[number] = key
     return {name: tuple(key for _, key in sorted(depths.items())) for name, depths in found.items()}
+
+
+def _features(settings: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Modality to the keys of its ready-made features, as a `data.toml` names them."""
+    return {name: _key_list(f"features.{name}", value) for name, value in settings.get("features", {}).items()}
 
 
 def _key_list(label: str, value: Any) -> tuple[str, ...]:

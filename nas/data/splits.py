@@ -45,7 +45,7 @@ def make_splits(
         UserError: If the splits are malformed, or weights or test is empty.
     """
     count = len(targets.values)
-    strata = _strata(targets)
+    strata = strata_of(targets)
     if splits is None:
         assigned = draw(strata, _SIXTY_TWENTY_TWENTY, seed)
         if len(np.unique(assigned)) < len(SPLITS):
@@ -99,7 +99,7 @@ def draw(strata: NDArray[np.int64], pattern: tuple[int, ...], seed: int) -> NDAr
     return assigned
 
 
-def _strata(targets: Targets) -> NDArray[np.int64]:
+def strata_of(targets: Targets) -> NDArray[np.int64]:
     """The class of each sample; with several labels the rarest that it has; for quantities all the same."""
     if targets.task == "classification":
         return targets.values

@@ -75,6 +75,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
         num_seeds=len(summary.get("seeds") or []),
         pareto=_pareto(summary),
         missing=_missing(summary, metric),
+        calibrated=calibrated(summary),
         left_out=[clean(words, 200) for words in summary.get("left_out") or []],
         repeat=_repeat(summary),
         command=clean(summary.get("command") or "", 2000),
@@ -202,6 +203,20 @@ def _tournament(told: Standings | None, metric: str) -> dict[str, Any] | None:
             for row in told.rows
         ],
     }
+
+
+def calibrated(summary: Mapping[str, Any]) -> str:
+    """How far the probabilities of the kept network may be believed, in a sentence or two; "" if that is not known."""
+    told = summary.get("calibration") or {}
+    temperature, before, after = (number(told.get(key)) for key in ("temperature", "error_before", "error_after"))
+    if math.isnan(temperature + before + after):
+        return ""
+    return (
+        "On the test split the confidence of the network and the share of its right answers differ by "
+        f"{100 * before:.1f} points on average (expected calibration error). fusenas predict divides logits by a "
+        f"temperature of {temperature:.2f}, fitted on held-out training data; after that they differ by "
+        f"{100 * after:.1f} points."
+    )
 
 
 def _errors(behind: float) -> str:

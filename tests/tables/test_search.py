@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import sys
@@ -141,3 +142,49 @@ def test_a_mistake_in_a_table_is_one_line(command: Command, tmp_path: Path) -> N
     code, _, err = command("search", tmp_path / "none.csv", "--target", "price")
     assert code == 2
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Command, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    table = write_toy(here)
+    result = nas.search(
+        table,
+        target="kind",
+        columns="sold:ignore",
+        operations=["additive"],
+        preset="quick",
+        encoders="joint",
+        training={"epochs": 2},
+        seeds=1,
+        device="cpu",
+        out=here / "run",
+    )
+    shutil.copytree(here, there)  # pictures and recordings beside the table, and the run
+    moved = pd.read_csv(there / table.name).drop(columns=["kind", "sold"])
+    moved.to_csv(there / "new.csv", index=False)
+    shutil.rmtree(here)
+    code, printed, err = command("predict", there / "run", there / "new.csv", "--quiet", "--device", "cpu")
+    assert (code, err) == (0, "")
+    told = pd.read_csv(io.StringIO(printed))
+    data = nas.load_data(there / table.name, target="kind", columns="sold:ignore")
+    wanted = nas.predict(result, data, device="cpu")
+    assert wanted.labels is not None
+    assert wanted.probabilities is not None
+    assert told["label"].tolist() == wanted.labels.tolist()
+    for number, name in enumerate(wanted.class_names):
+        assert told[f"p_{name}"].to_numpy() == pytest.approx(wanted.probabilities[:, number], abs=1e-6)
+    lacking = moved.drop(columns="title").to_csv(there / "lacking.csv", index=False)
+    assert lacking is None
+    code, _, err = command("predict", there / "run", there / "lacking.csv", "--device", "cpu")
+    assert code == 2
+    assert "lacks column 'title'" in err
+
+
+def test_a_run_on_arrays_predicts_no_table(tmp_path: Path) -> None:
+    result = tiny_search(write_npz(tmp_path), modalities="sound,sight", target="label", split="split")
+    with pytest.raises(UserError, match="searched on arrays"):
+        nas.predict(result, tmp_path / "new.csv")
+    with pytest.raises(UserError, match="data is a DataFrame; expected a mapping"):
+        nas.predict(result, pd.DataFrame({"a": [1, 2]}))

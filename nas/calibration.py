@@ -1,0 +1,143 @@
+"""How far the probabilities of a network can be believed, and one temperature that makes them more believable.
+
+Guo et al. 2017, "On Calibration of Modern Neural Networks": p = softmax(logits / T), with T of the lowest mean loss on
+held-out samples (section 4.2); of labels the sigmoid takes the place of the softmax. T > 0 leaves every answer as it
+is. The paper has no prior; here T is pulled towards 1, for few held-out samples that are all answered right would call
+for certainty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import expit, softmax
+from torch import Tensor
+
+from nas.data.batches import split_batch
+from nas.data.fusion_data import Task
+from nas.fields import Number, check
+from nas.prediction import answers
+from nas.preparation import Setup
+from nas.retrain import Entry, Judged
+from nas.summed import PULL, trust
+
+BINS = 15
+"""Of equal width, for the expected calibration error: as many as in the paper."""
+
+PRIOR = 0.5
+"""With it a network that answers n held-out samples right is as sure as the rule of succession, up to a factor of 2."""
+
+TEMPERATURE = Number("from 0.001 to 1000", low=1e-3, high=1e3, below=False)
+"""What a temperature may be."""
+
+
+def likely(task: Task, outputs: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """The probability of each class or label, (n, outputs).
+
+    Args:
+        task: classification or multilabel.
+        outputs: Logits, (n, outputs).
+        temperature: Divides them, positive.
+    """
+    logits = outputs.astype(np.float64) / temperature
+    found: NDArray[np.float64] = softmax(logits, axis=1) if task == "classification" else expit(logits)
+    return found
+
+
+def fit_temperature(task: Task, outputs: Tensor, targets: Tensor) -> float:
+    """The temperature of the lowest loss on held-out samples, with a normal prior on log T, of deviation `PRIOR`.
+
+    Args:
+        task: classification or multilabel.
+        outputs: Logits, (n, outputs).
+        targets: (n,) or (n, outputs).
+    """
+    pull = max(PULL, 1 / (2 * PRIOR**2 * targets.numel()))
+    (weight,) = trust(task, outputs[None], targets, torch.zeros(outputs.shape[1]), pull=pull)
+    return float(np.clip(1 / weight, TEMPERATURE.low, TEMPERATURE.high))
+
+
+def expected_calibration_error(
+    task: Task, outputs: NDArray[np.floating], targets: NDArray[np.generic], temperature: float = 1.0
+) -> float:
+    """How far confidence and accuracy lie apart: sum over bins |B|/n · |accuracy(B) − confidence(B)|.
+
+    Guo et al. 2017, Eq. 5. Every label of every sample is an answer of its own.
+
+    Args:
+        task: classification or multilabel.
+        outputs: Logits, (n, outputs).
+        targets: (n,) or (n, outputs).
+        temperature: Divides the logits.
+    """
+    probable = likely(task, outputs, temperature)
+    if task == "classification":
+        confidence, is_right = probable.max(axis=1), probable.argmax(axis=1) == targets
+    else:
+        confidence = np.maximum(probable, 1 - probable).ravel()
+        is_right = ((probable > 0.5) == (targets > 0)).ravel()  # type: ignore[operator]
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    gaps = np.bincount(bins, weights=is_right - confidence, minlength=BINS)
+    return float(np.abs(gaps).sum() / len(confidence))
+
+
+def calibration(
+    setup: Setup, entries: Sequence[Sequence[Entry]], judged: Sequence[Judged], targets: NDArray[np.generic]
+) -> dict[str, Any] | None:
+    """The temperature of the network that is kept, and how far it may be believed on the test split.
+
+    It is fitted on the architecture split. A network that was trained on both splits has no held-out samples: it takes
+    the geometric mean of the temperatures of the same architecture trained on the weights split, over the seeds.
+
+    Args:
+        setup: Of the run.
+        entries: Per seed the contestants, the found one first.
+        judged: Those of the first seed on the test split, with what was refitted, if that was done.
+        targets: Of the test split.
+
+    Returns:
+        `temperature`; `error_before` and `error_after`, the expected calibration error; `bins`. None for regression.
+    """
+    task = setup.data.task
+    if task == "regression":
+        return None
+    refitted = next((one for one in judged if one.entry.contestant.kind == "refit"), None)
+    kept = refitted or judged[0]
+    batch = split_batch(setup.data, "architecture", setup.device)
+
+    def held_out(entry: Entry) -> Tensor:
+        if entry.contestant.separate:  # how much each part counts was fitted to these samples; these answers were not
+            return entry.held_out
+        return answers(task, entry.network.to(setup.device), batch, setup.device)[0]
+
+    fitted_on = [some[0] for some in entries] if refitted else [judged[0].entry]
+    temperatures = [fit_temperature(task, held_out(entry), batch.targets.cpu()) for entry in fitted_on]
+    temperature = math.exp(float(np.mean(np.log(temperatures))))
+    return {
+        "temperature": temperature,
+        "error_before": expected_calibration_error(task, kept.outputs, targets),
+        "error_after": expected_calibration_error(task, kept.outputs, targets, temperature),
+        "bins": BINS,
+    }
+
+
+def recorded_temperature(summary: Mapping[str, Any]) -> float:
+    """The temperature that a summary records; 1 for a run that was not calibrated.
+
+    Raises:
+        ValueError: If it is no temperature.
+        TypeError, LookupError: If the record is garbled.
+    """
+    told = summary.get("calibration")
+    if told is None:
+        return 1.0
+    check("calibration.temperature", told["temperature"], TEMPERATURE)
+    return float(told["temperature"])
+
+
+__all__ = ["calibration", "expected_calibration_error", "fit_temperature", "likely", "recorded_temperature"]

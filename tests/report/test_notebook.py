@@ -1,0 +1,39 @@
+"""A run at a prompt and in a notebook."""
+
+from __future__ import annotations
+
+import html
+import json
+
+import pytest
+
+import nas
+from nas import RunResult
+from nas.report.notebook import run_html
+from tests.tiny_runs import finished_run
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A finished run, only to be read."""
+    return finished_run(tmp_path_factory)
+
+
+def test_a_run_shows_itself_in_a_line_and_in_a_notebook(finished: RunResult) -> None:
+    loaded = nas.load_run(str(finished.folder))
+    headline = finished.verdict.splitlines()[0]
+    assert repr(finished) == f"<RunResult on 'tiny': {headline}, folder={str(finished.folder)!r}>"
+    assert repr(loaded) == repr(finished).replace("RunResult", "Run")
+    page = loaded._repr_html_()
+    assert page == finished._repr_html_()
+    assert html.escape(headline) in page
+    assert all(f">{row['name']}<" in page for row in finished.summary["leaderboard"])
+
+
+def test_what_a_notebook_shows_is_escaped(finished: RunResult) -> None:
+    summary = json.loads(json.dumps(finished.summary))
+    summary["leaderboard"][0]["name"] = "<script>"
+    summary["verdict"]["headline"] = "<b>"
+    page = run_html(summary)
+    assert "<script>" not in page
+    assert "&lt;b&gt;" in page
