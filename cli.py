@@ -371,7 +371,8 @@ def predict(
                 if is_full_disk(error):
                     raise
                 raise UserError(f"cannot write {str(out)!r}: {error.strerror}; name another --out") from error
-            progress(f"{len(found)} predictions written to {out}")
+    if out is not None and not quiet:
+        print(f"{len(found)} predictions written to {out}", file=sys.stderr)
     if as_json:
         told = {"run": str(run), "task": found.task, "samples": len(found), "temperature": found.temperature}
         rows = {"out": str(out)} if out is not None else {"predictions": found.to_rows()}

@@ -54,17 +54,17 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             slice. None where `X` is a dict of arrays.
         kinds: Modality to kind, where it cannot be read off its array; see `nas.FusionData.from_arrays`. Columns of one
             array are vectors.
-        preset: See `nas.search`, like everything up to `device`.
-        space: Likewise.
-        operations: Likewise.
-        dynamic: Likewise.
-        strategy: Likewise.
-        encoders: Likewise.
-        baselines: Likewise.
-        prefer: Likewise.
-        metric: What networks are judged by; `score` is accuracy or R² all the same, as everywhere in scikit-learn.
-        refit: Likewise.
-        ensemble: Likewise.
+        preset: "default", "best" or "quick"; `nas.search` tells more of this and the following.
+        space: Name of the search space.
+        operations: Candidate operations; None for all that the space knows.
+        dynamic: What may be decided per sample, such as `["modality"]` or `["cascade"]`; None for nothing.
+        strategy: How to search.
+        encoders: "pretrained", "joint" or "auto".
+        baselines: "quick" or "full".
+        prefer: "accuracy" or "simplicity".
+        metric: What networks are judged by. `score` is accuracy or R² all the same, as everywhere in scikit-learn.
+        refit: Whether the network that is kept is trained on both training splits; None for what the preset says.
+        ensemble: Whether the mean of the networks of all seeds has a row of the leaderboard; None likewise.
         seeds: How many retrainings.
         searches: How many searches.
         budget_seconds: Wall time of the search proper; 0 for no limit.
@@ -183,6 +183,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
                 raise UserError("X is a dict, whose keys are the modalities; leave modalities out")
             if reset:
                 self.columns_ = {}
+                for name in ("n_features_in_", "feature_names_in_"):  # of an array that it was fitted to before
+                    self.__dict__.pop(name, None)
                 y = check_array(y, ensure_2d=False, dtype="numeric" if numeric else None, input_name="y")
             elif self.columns_:
                 raise UserError("X is a dict, but the estimator was fitted to one array; give columns as then")

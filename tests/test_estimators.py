@@ -32,7 +32,7 @@ from tests.tiny_runs import OPERATIONS, no_report, tiny_arrays
 HALVES = {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
 """Columns of any array of two or more, for checks that bring arrays of their own."""
 
-LIGHT = {"epochs": 20, "channels": 8, "batch_size": 16, "learning_rate": 0.02, "label_smoothing": 0.0}
+LIGHT = {"epochs": 12, "channels": 8, "batch_size": 16, "learning_rate": 0.02, "label_smoothing": 0.0}
 
 REAL: dict[str, Any] = {
     "preset": "quick",
@@ -77,12 +77,19 @@ def light(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("nas.estimators.search", light_search)
 
 
+ROUNDED = "it asks for 1e-7; networks compute in float32, where sums of batches of another size differ by about 1e-6"
+
+EXPECTED_TO_FAIL = {"check_methods_subset_invariance": ROUNDED, "check_methods_sample_order_invariance": ROUNDED}
+"""Whether they do depends on the machine. `test_batches_do_not_show` asks for what holds on all."""
+
+
 @pytest.mark.usefixtures("light")
 @parametrize_with_checks(  # type: ignore[untyped-decorator]  # scikit-learn has no types
-    [FusionClassifier(modalities=HALVES, training=LIGHT), FusionRegressor(modalities=HALVES, training=LIGHT)]
+    [FusionClassifier(modalities=HALVES, training=LIGHT), FusionRegressor(modalities=HALVES, training=LIGHT)],
+    expected_failed_checks=lambda _estimator: EXPECTED_TO_FAIL,
 )
 def test_it_is_an_estimator_of_scikit_learn(estimator: Any, check: Any) -> None:
-    """All checks are passed; two do not apply and skip themselves.
+    """All other checks are passed; two do not apply and skip themselves.
 
     `check_array_api_input` needs SCIPY_ARRAY_API, and one check of the representation of labels needs a
     `decision_function`, which a network that tells probabilities does not have.

@@ -338,6 +338,7 @@ def test_the_command_writes_a_file(command: Command, finished: RunResult, tmp_pa
     assert said.endswith(f"120 predictions written to {out}\n")
     assert out.read_text() == nas.predict(finished, NEW).to_csv()
     assert [one.name for one in out.parent.iterdir()] == ["predictions.csv"]
+    assert command("predict", folder_of(finished), path, "--out", out, "--quiet") == (0, "", "")
     code, _, said = command("predict", folder_of(finished), path, "--out", tmp_path / "made")
     assert code == 2
     assert re.fullmatch(r"(?s).*fusenas: [^\n]*is a folder where a file belongs[^\n]*\n", said)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import json
 
 import pytest
+from markupsafe import escape
 
 import nas
 from nas import RunResult
@@ -26,8 +26,8 @@ def test_a_run_shows_itself_in_a_line_and_in_a_notebook(finished: RunResult) -> 
     assert repr(loaded) == repr(finished).replace("RunResult", "Run")
     page = loaded._repr_html_()
     assert page == finished._repr_html_()
-    assert html.escape(headline) in page
-    assert all(f">{row['name']}<" in page for row in finished.summary["leaderboard"])
+    assert escape(headline) in page
+    assert all(f">{escape(row['name'])}<" in page for row in finished.summary["leaderboard"])
 
 
 def test_what_a_notebook_shows_is_escaped(finished: RunResult) -> None:
