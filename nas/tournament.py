@@ -133,7 +133,8 @@ class Tournament:
     def leader(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant], cost: CostTable) -> Architecture:
         """Where gates and cascades start: the cheapest of what is as good as the best, by trainings of the first seed.
 
-        As good is what lies within one standard error of the best. Only what the supernet holds is taken.
+        As good is what reads the same modalities, for which of them to read is a question for every sample, and lies
+        within one standard error of the best. Only what the supernet holds is taken.
 
         Args:
             setup: Of the run.
@@ -153,7 +154,9 @@ class Tournament:
         best = max(range(len(held)), key=merits.__getitem__)
         if not read_out.taps() and not evidence.beats_a_constant(best, len(held)):
             return read_out
-        near = [one.architecture for number, one in enumerate(held) if evidence.behind(number, best) <= 1]
+        read = set(held[best].architecture.modalities())
+        alike = [number for number, one in enumerate(held) if set(one.architecture.modalities()) == read]
+        near = [held[number].architecture for number in alike if evidence.behind(number, best) <= 1]
         return min(near, key=cost.total)
 
     def first_seed(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> FirstSeed:

@@ -137,12 +137,23 @@ def test_random_search_and_what_the_space_does_not_offer_cannot_win() -> None:
     assert set(crowned.told["behind"]) == {"found"}
 
 
+_COST = CostTable.measure(tiny_network(_SPACE, _DATA), tiny_batch(_DATA).take(slice(0, 1)).inputs)
+
+
 @pytest.mark.parametrize(
     ("read_out", "late", "times", "image", "expected"),
     [
         (_TIMES, 0.9, 0.7, 0.6, _LATE),
         (_TIMES, 0.7, 0.9, 0.6, _TIMES),
-        (_TIMES, 0.9, 0.7, 0.9, _IMAGE),  # as good, and cheaper: one encoder is not run
+        (_TIMES, 0.9, 0.9, 0.6, min((_LATE, _TIMES), key=_COST.total)),  # as good, and cheaper
+        (
+            _TIMES,
+            0.9,
+            0.7,
+            0.9,
+            _LATE,
+        ),  # the picture alone is cheaper, but which to read is a question for every sample
+        (_TIMES, 0.7, 0.6, 0.95, _IMAGE),
         (_NOTHING, 0.9, 0.7, 0.6, _LATE),
         (_NOTHING, 0.52, 0.51, 0.5, _NOTHING),  # chance
     ],
@@ -164,10 +175,8 @@ def test_gates_start_from_the_cheapest_of_those_that_are_as_good_as_the_best(
     ]
     entries = [_entry(name, kind, one, _answers(right, number)) for number, (name, kind, one, right) in enumerate(rows)]
     monkeypatch.setattr(Tournament, "_trained", lambda *_given: entries)
-    network = tiny_network(_SPACE, _DATA)
-    cost = CostTable.measure(network, tiny_batch(_DATA).take(slice(0, 1)).inputs)
     contestants = [one.contestant for one in entries]
-    assert Tournament().leader(_setup(), cast(Prepared, None), contestants, cost) == expected
+    assert Tournament().leader(_setup(), cast(Prepared, None), contestants, _COST) == expected
 
 
 def test_the_simplest_of_equals_wins_if_that_is_preferred() -> None:
