@@ -173,6 +173,7 @@ def test_the_config_says_how_to_repeat_the_run(finished: RunResult) -> None:
     assert config["source"] == {
         "data": str(finished.folder.parent / "tiny.npz"),
         "modalities": "sound,sight",
+        "columns": "",
         "target": "label",
         "split": "split",
         "task": "",
