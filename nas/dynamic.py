@@ -176,8 +176,8 @@ def add_gate(
     these, which are computed anyway; a cascade reads the answers of its routes. All that the space asks for are
     trained, and that of the lowest loss is compared with the static architecture. It is taken if it lies no more than
     one paired standard error behind, for it is the cheaper one, and if it does not send nearly all samples down one
-    route. Gates learn by two thirds of the architecture split
-    here, and are judged by the last one; with modality dropout, routes are judged on samples that lack something, too.
+    route. Gates learn by two thirds of the architecture split here, and are judged by the last one; with modality
+    dropout, routes are judged on samples that lack something, too.
 
     Args:
         problem: Of the search.
