@@ -1,10 +1,16 @@
-"""How much memory this process may still take."""
+"""How much memory this process may still take, and what would take too much of it."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
+
+from nas.errors import UserError
+
+MAX_SHARE = 0.5
+"""Of the memory that is free. Splits, standardization and other number types each hold a copy of a part of the data, so
+that what takes more than half of it cannot be worked on."""
 
 _MEMINFO = Path("/proc/meminfo")
 _STATM = Path("/proc/self/statm")
@@ -53,6 +59,22 @@ def _address_space() -> int | None:
     except (OSError, ValueError):
         mapped = 0
     return max(0, limit - mapped)
+
+
+def refuse_too_large(num_bytes: int, told: str, remedy: str) -> None:
+    """Compares what is about to be taken with the memory that is free.
+
+    Args:
+        num_bytes: That would be taken.
+        told: What would take them, as the beginning of a sentence.
+        remedy: What to do, as its end.
+
+    Raises:
+        UserError: If that is more than `MAX_SHARE` of what is free.
+    """
+    free = available_bytes()
+    if free is not None and num_bytes > MAX_SHARE * free:
+        raise UserError(f"{told}; expected at most {in_units(int(MAX_SHARE * free))}, half of what is free: {remedy}")
 
 
 def in_units(size: int) -> str:

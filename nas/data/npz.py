@@ -16,13 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.data.memory import available_bytes, in_units
+from nas.data.memory import in_units, refuse_too_large
 from nas.data.paths import is_file
 from nas.errors import UserError
-
-MAX_SHARE = 0.5
-"""Of the memory that is free. Splits, standardization and other number types each hold a copy of a part of the data, so
-that what takes more than half of it cannot be worked on."""
 
 MAX_EXPANSION = 100
 """Times the size of the file. Real data shrinks tenfold at the most, a file made to exhaust memory a thousandfold."""
@@ -157,7 +153,7 @@ def check_size(members: Sequence[Member]) -> None:
         members: All that will be read, of one file or several, at least one.
 
     Raises:
-        UserError: If they take more than `MAX_SHARE` of the free memory, or grow out of all proportion to their files.
+        UserError: If they take more than half of the free memory, or grow out of all proportion to their files.
     """
     sizes = [member.num_bytes() for member in members]
     total, largest = sum(sizes), members[int(np.argmax(sizes))]
@@ -171,12 +167,8 @@ def check_size(members: Sequence[Member]) -> None:
             f"{told}; from {in_units(stored)} on disk expected at most {MAX_EXPANSION} times as much: if the data is "
             "right, write it with numpy.savez, uncompressed"
         )
-    free = available_bytes()
-    if free is not None and total > MAX_SHARE * free:
-        raise UserError(
-            f"{told}; expected at most {in_units(int(MAX_SHARE * free))}, half of what is free: use a smaller number "
-            "type such as float16 or uint8, fewer samples, or more memory"
-        )
+    remedy = "use a smaller number type such as float16 or uint8, fewer samples, or more memory"
+    refuse_too_large(total, told, remedy)
 
 
 def one_line(error: BaseException | str) -> str:

@@ -22,8 +22,7 @@ from nas.data.fusion_data import Modality
 from nas.data.npz import one_line
 from nas.errors import UserError
 from nas.fields import Form, Text, Whole
-from nas.tables.files import NamedFile, named_files
-from nas.tables.memory import refuse_too_large
+from nas.tables.files import NamedFile, filled, some_files
 from nas.tables.parts import MAX_NAME, from_plain, to_plain
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")
@@ -102,9 +101,8 @@ class AudioRecipe:
             UserError: If a recording is missing or broken, or there is none.
         """
         (name,) = rows.columns
-        known = rows[name].dropna()
-        chosen = known.iloc[:: -(-len(known) // MAX_LISTENED_TO)] if len(known) else known
-        heard = [(rate, len(signal) / rate) for signal, rate in map(_read, named_files(chosen, folder))]
+        chosen = some_files(rows[name], folder, MAX_LISTENED_TO)
+        heard = [(rate, len(signal) / rate) for signal, rate in map(_read, chosen)]
         if not heard:
             raise UserError(f"column {name!r} names no recording in the training rows; leave it out")
         rate = min(int(np.median([one for one, _ in heard])), MAX_RATE)
@@ -132,13 +130,11 @@ class AudioRecipe:
         Raises:
             UserError: If a recording is missing or broken, or they would not fit in memory.
         """
-        refuse_too_large(self.column, (len(frame), *self.sample_shape), 4)
-        array = np.zeros((len(frame), *self.sample_shape), dtype=np.float32)
-        present = np.zeros(len(frame), dtype=np.bool_)
-        for file in named_files(frame[self.column], folder):
-            array[file.place] = self._spectrogram(*_read(file))
-            present[file.place] = True
-        return Modality(kind="sequence", arrays=(array,), present=None if present.all() else present)
+
+        def spectrogram(file: NamedFile) -> NDArray[np.float32]:
+            return self._spectrogram(*_read(file))
+
+        return filled("sequence", frame[self.column], folder, spectrogram, self.sample_shape, np.float32)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

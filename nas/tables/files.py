@@ -1,14 +1,22 @@
-"""Files that the cells of a column name, or hold themselves; paths are relative to the table."""
+"""Files that the cells of a column name, or hold themselves, and the modality that they become.
+
+Paths are relative to the table.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
+from numpy.typing import DTypeLike, NDArray
 
+from nas.data.fusion_data import Kind, Modality
+from nas.data.memory import in_units, refuse_too_large
 from nas.data.paths import is_file, mode
 from nas.errors import UserError
 from nas.tables.cells import held_bytes, row_numbers, words
@@ -56,6 +64,44 @@ def named_files(column: pd.Series, folder: Path) -> Iterator[NamedFile]:
             suffix=PurePosixPath(name).suffix.lower(),
             label=label,
         )
+
+
+def some_files(column: pd.Series, folder: Path, most: int) -> Iterator[NamedFile]:
+    """Files of a column, evenly spread over its rows, at most so many; see `named_files`."""
+    known = column.dropna()
+    return named_files(known.iloc[:: max(1, -(-len(known) // most))], folder)
+
+
+def filled(
+    kind: Kind,
+    column: pd.Series,
+    folder: Path,
+    read: Callable[[NamedFile], NDArray[np.generic]],
+    shape: Sequence[int],
+    dtype: DTypeLike,
+) -> Modality:
+    """The modality of a column of files; a row without one does not have it.
+
+    Args:
+        kind: Of the modality.
+        column: See `named_files`.
+        folder: Likewise.
+        read: From a file to what stands for it.
+        shape: Of that.
+        dtype: Likewise.
+
+    Raises:
+        UserError: If a file cannot be read, or all of it would not fit in memory.
+    """
+    needed = math.prod((len(column), *shape)) * np.dtype(dtype).itemsize
+    told = f"column {column.name!r} would take {in_units(needed)} of memory"
+    refuse_too_large(needed, told, "use fewer rows, or more memory")
+    array = np.zeros((len(column), *shape), dtype=dtype)
+    present = np.zeros(len(column), dtype=np.bool_)
+    for file in named_files(column, folder):
+        array[file.place] = read(file)
+        present[file.place] = True
+    return Modality(kind=kind, arrays=(array,), present=None if present.all() else present)
 
 
 def _found(name: str, folder: Path, label: str) -> Path:

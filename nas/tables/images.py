@@ -18,8 +18,7 @@ from nas.data.fusion_data import Modality
 from nas.data.npz import one_line
 from nas.errors import UserError
 from nas.fields import Form, Text, Whole
-from nas.tables.files import NamedFile, named_files
-from nas.tables.memory import refuse_too_large
+from nas.tables.files import NamedFile, filled, some_files
 from nas.tables.parts import MAX_NAME, OneOf, from_plain, to_plain
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
@@ -80,10 +79,8 @@ class ImageRecipe:
             UserError: If a picture is missing or broken, or there is none.
         """
         (name,) = rows.columns
-        known = rows[name].dropna()
-        chosen = known.iloc[:: -(-len(known) // MAX_LOOKED_AT)] if len(known) else known
         sizes, grey = [], True
-        for file in named_files(chosen, folder):
+        for file in some_files(rows[name], folder, MAX_LOOKED_AT):
             with _opened(file) as image:
                 sizes.append(_upright_size(image))
                 grey = grey and image.mode in _GREY
@@ -114,14 +111,12 @@ class ImageRecipe:
         Raises:
             UserError: If a picture is missing or broken, or they would not fit in memory.
         """
-        refuse_too_large(self.column, (len(frame), *self.sample_shape), 1)
-        array = np.zeros((len(frame), *self.sample_shape), dtype=np.uint8)
-        present = np.zeros(len(frame), dtype=np.bool_)
-        for file in named_files(frame[self.column], folder):
+
+        def pixels(file: NamedFile) -> NDArray[np.uint8]:
             with _opened(file) as image:
-                array[file.place] = self._pixels(image)
-            present[file.place] = True
-        return Modality(kind="map", arrays=(array,), present=None if present.all() else present)
+                return self._pixels(image)
+
+        return filled("map", frame[self.column], folder, pixels, self.sample_shape, np.uint8)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from nas.data.memory import available_bytes, in_units
-from nas.data.npz import MAX_SHARE, one_line
+from nas.data.memory import in_units, refuse_too_large
+from nas.data.npz import one_line
 from nas.data.paths import is_file
 from nas.errors import UserError
 from nas.tables.parts import MAX_NAME
@@ -225,9 +225,5 @@ def _with(first: str, lines: Iterator[str]) -> Iterator[str]:
 
 
 def _refuse_vast(path: Path, needed: int) -> None:
-    free = available_bytes()
-    if free is not None and needed > MAX_SHARE * free:
-        raise UserError(
-            f"{str(path)!r} would take about {in_units(needed)} of memory; expected at most "
-            f"{in_units(int(MAX_SHARE * free))}, half of what is free: use fewer rows or columns, or more memory"
-        )
+    told = f"{str(path)!r} would take about {in_units(needed)} of memory"
+    refuse_too_large(needed, told, "use fewer rows or columns, or more memory")

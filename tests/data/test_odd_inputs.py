@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nas.data import FusionData, load_data, memory, npz
+from nas.data import FusionData, load_data, memory
 from nas.data.npz import HARMLESS_BYTES, MAX_EXPANSION, Member
 from nas.data.targets import MAX_OUTPUTS, make_targets
 from tests.data.helpers import AUDIO, COUNT, IMAGE, LABEL, SPLIT, WORDS, refused, small
@@ -169,7 +169,7 @@ def test_what_takes_more_than_half_of_the_free_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = save(tmp_path / "mine.npz", {"x/image": np.ones((20, 1000), np.float32)})  # 80 kB
-    monkeypatch.setattr(npz, "available_bytes", lambda: 100_000)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 100_000)
     with refused(r"would take 81\.\d kB of memory, the largest is 'x/image' with 80\.0 kB; expected at most 50\.0 kB"):
         load_data(path)
 
@@ -177,7 +177,7 @@ def test_what_takes_more_than_half_of_the_free_memory_is_refused(
 @pytest.mark.parametrize("free", [200_000, None])
 def test_what_fits_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None) -> None:
     path = save(tmp_path / "mine.npz", {"x/image": np.ones((20, 1000), np.float32)})
-    monkeypatch.setattr(npz, "available_bytes", lambda: free)
+    monkeypatch.setattr(memory, "available_bytes", lambda: free)
     assert len(load_data(path)) == COUNT
 
 

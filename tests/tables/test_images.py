@@ -128,7 +128,7 @@ def test_a_column_without_pictures_is_told(tmp_path: Path) -> None:
 
 
 def test_more_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("nas.tables.memory.available_bytes", lambda: 1000)
+    monkeypatch.setattr("nas.data.memory.available_bytes", lambda: 1000)
     write_picture(tmp_path / "a.png")
     with pytest.raises(UserError, match=r"column 'p' would take 1.4 kB of memory"):  # 10 · 3 · 6 · 8
         fit(tmp_path, "a.png").apply(frame(*["a.png"] * 10), tmp_path)

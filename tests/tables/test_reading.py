@@ -95,7 +95,7 @@ def test_damaged_parquet_is_told(tmp_path: Path) -> None:
 
 def test_a_file_larger_than_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path / "a.csv", "a,b\n" + "1,2\n" * 100)
-    monkeypatch.setattr("nas.tables.reading.available_bytes", lambda: 1000)
+    monkeypatch.setattr("nas.data.memory.available_bytes", lambda: 1000)
     with pytest.raises(UserError, match=r"would take about 12\.1 kB of memory; expected at most 500 bytes"):
         read_table(path)
 
