@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="fusenas",
-    help="Learns when, how and whether to fuse several modalities, and says honestly what fusion bought.",
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

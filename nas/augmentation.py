@@ -34,16 +34,15 @@ def shifted(batch: Batch, names: Sequence[str], most: float, generator: torch.Ge
     shares = 2 * torch.rand(2, len(batch), generator=generator) - 1
     inputs = dict(batch.inputs)
     for name, one in maps.items():
-        for axis, share in zip((ROWS, COLUMNS), shares, strict=True):
-            steps = (int(most * one.shape[axis]) * share).round().long()
-            one = _moved(one, axis, steps.to(one.device))  # noqa: PLW2901
-        inputs[name] = (one,)
+        down, right = shares
+        inputs[name] = (_moved(_moved(one, ROWS, most, down), COLUMNS, most, right),)
     return replace(batch, inputs=inputs)
 
 
-def _moved(maps: Tensor, axis: int, steps: Tensor) -> Tensor:
-    """Every sample moved along an axis by its own number of steps, (batch,)."""
+def _moved(maps: Tensor, axis: int, most: float, shares: Tensor) -> Tensor:
+    """Every sample moved along an axis by its own share, -1 to 1, of the largest shift, (batch,)."""
     size = maps.shape[axis]
+    steps = (int(most * size) * shares).round().long().to(maps.device)
     where = (torch.arange(size, device=maps.device) + steps[:, None]).clamp(0, size - 1)
     form = [len(maps), 1, size, 1] if axis == ROWS else [len(maps), 1, 1, size]
     return maps.gather(axis, where.view(form).expand_as(maps))

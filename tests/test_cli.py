@@ -8,8 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from cli import _print_objectives, duration, main, share
+from cli import _print_objectives, duration, share
 from nas import RunResult, UserError, load_run
 from nas.discretize import DISCRETIZATIONS
 from nas.dynamic import LEVELS
@@ -29,6 +28,7 @@ from nas.report.tables import same_as_found
 from nas.strategies import STRATEGIES
 from nas.tournament import FAVOURITE
 from search_spaces import OPERATIONS
+from tests.command import Printed, Run, runner
 from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
 
 COMMANDS = ("search", "retrain", "evaluate", "predict", "export", "report", "compare", "list")
@@ -38,33 +38,9 @@ QUICK = ("--operations", "additive, multiplicative", "--encoders", "joint", "--e
 FILE = ("--modalities", "sound,sight", "--target", "label", "--split", "split")
 
 
-@dataclass(frozen=True)
-class Printed:
-    """What a command came to."""
-
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Printed]
-
-
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs a command line through the console command's entry point."""
-
-    def run(*arguments: str | Path) -> Printed:
-        monkeypatch.setattr(sys, "argv", ["fusenas", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        captured = capsys.readouterr()
-        code = caught.value.code
-        assert code is None or isinstance(code, int)
-        return Printed(code or 0, captured.out, captured.err)
-
-    return run
+    return runner(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -19,13 +19,13 @@ import pytest
 import torch
 
 import nas
-from cli import main
 from nas import Architecture, Choice, FusionData, Predictions, RunResult, UserError
 from nas.calibration import likely
 from nas.export.check import imported
 from nas.prediction import EVALUATION_BATCH
 from nas.training import build_network, seeded
 from search_spaces import layerwise
+from tests.command import Run, runner
 from tests.helpers import tiny_array
 from tests.tiny_runs import OPERATIONS, TRAINING, Arrays, dynamic_run, finished_run, tiny_arrays
 
@@ -303,25 +303,12 @@ def test_a_garbled_temperature_is_refused(finished: RunResult, tmp_path: Path, t
         nas.predict(run, NEW)
 
 
-Command = Callable[..., tuple[int, str, str]]
-
-
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the console command: exit code, what is printed, and what is said on stderr."""
-
-    def command(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fusenas", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out, printed.err
-
-    return command
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    return runner(monkeypatch, capsys)
 
 
-def test_the_command_prints_a_table(command: Command, finished: RunResult, tmp_path: Path) -> None:
+def test_the_command_prints_a_table(command: Run, finished: RunResult, tmp_path: Path) -> None:
     path = write(tmp_path, NEW)
     code, out, said = command("predict", folder_of(finished), path)
     found: Predictions = nas.predict(finished, NEW)
@@ -331,7 +318,7 @@ def test_the_command_prints_a_table(command: Command, finished: RunResult, tmp_p
     assert said == f"predicting {path} with {finished.folder}\n"
 
 
-def test_the_command_writes_a_file(command: Command, finished: RunResult, tmp_path: Path) -> None:
+def test_the_command_writes_a_file(command: Run, finished: RunResult, tmp_path: Path) -> None:
     path, out = write(tmp_path, NEW), tmp_path / "made" / "predictions.csv"
     code, printed, said = command("predict", folder_of(finished), path, "--out", out)
     assert (code, printed) == (0, "")
@@ -344,7 +331,7 @@ def test_the_command_writes_a_file(command: Command, finished: RunResult, tmp_pa
     assert re.fullmatch(r"(?s).*fusenas: [^\n]*is a folder where a file belongs[^\n]*\n", said)
 
 
-def test_the_command_prints_json(command: Command, finished: RunResult, tmp_path: Path) -> None:
+def test_the_command_prints_json(command: Run, finished: RunResult, tmp_path: Path) -> None:
     path = write(tmp_path, NEW)
     code, out, _ = command("predict", folder_of(finished), path, "--json")
     told = json.loads(out)
@@ -355,7 +342,7 @@ def test_the_command_prints_json(command: Command, finished: RunResult, tmp_path
     assert json.loads(out)["out"] == str(tmp_path / "some.csv")
 
 
-def test_a_mistake_of_the_command_is_one_line(command: Command, finished: RunResult, tmp_path: Path) -> None:
+def test_a_mistake_of_the_command_is_one_line(command: Run, finished: RunResult, tmp_path: Path) -> None:
     for arguments, message in (
         ((tmp_path, "new.npz"), "is no run"),
         ((folder_of(finished), tmp_path / "absent.npz"), "no file or folder"),
@@ -366,7 +353,7 @@ def test_a_mistake_of_the_command_is_one_line(command: Command, finished: RunRes
         assert re.search(rf"fusenas: [^\n]*{message}[^\n]*\n$", said)
 
 
-def test_evaluate_without_a_target_names_predict(command: Command, finished: RunResult, tmp_path: Path) -> None:
+def test_evaluate_without_a_target_names_predict(command: Run, finished: RunResult, tmp_path: Path) -> None:
     code, _, said = command("evaluate", folder_of(finished), "--data", write(tmp_path, NEW))
     assert code == 2
     assert re.fullmatch(r"fusenas: [^\n]*'label'[^\n]*`fusenas predict` needs no target\n", said)

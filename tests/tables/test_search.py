@@ -5,20 +5,17 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 import nas
-from cli import main
 from nas import UserError
 from nas.load import data_of, load_run
 from nas.tables import RECIPE_FILE
+from tests.command import Run, runner
 from tests.tables.helpers import toy_frame, write_toy
 from tests.tiny_runs import no_report, tiny_search, write_npz
 
@@ -27,27 +24,16 @@ QUICK = (
     *("--epochs", "2", "--seeds", "1", "--device", "cpu"),
 )
 
-Command = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command line, without figures, and returns its exit code, output and messages."""
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Without figures."""
     no_report(monkeypatch)
-
-    def run(*arguments: Any) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["fusenas", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main()
-        printed = capsys.readouterr()
-        return int(caught.value.code or 0), printed.out, printed.err
-
-    return run
+    return runner(monkeypatch, capsys)
 
 
 @pytest.mark.slow
-def test_classes_from_pictures_sound_text_and_numbers(command: Command, tmp_path: Path) -> None:
+def test_classes_from_pictures_sound_text_and_numbers(command: Run, tmp_path: Path) -> None:
     table, out = write_toy(tmp_path), tmp_path / "run"
     code, _, err = command("search", table, "--target", "kind", *QUICK, "--out", out, "--columns", "sold:ignore")
     assert code == 0, err
@@ -78,7 +64,7 @@ def test_classes_from_pictures_sound_text_and_numbers(command: Command, tmp_path
 
 
 @pytest.mark.slow
-def test_numbers_from_text_and_numbers_and_again(command: Command, tmp_path: Path) -> None:
+def test_numbers_from_text_and_numbers_and_again(command: Run, tmp_path: Path) -> None:
     table, out = write_toy(tmp_path), tmp_path / "run"
     groups = "table=weight+maker,title"
     code, printed, err = command(
@@ -118,7 +104,7 @@ def test_a_frame_is_searched_in_python_and_handed_over_again(tmp_path: Path, mon
 
 @pytest.mark.slow
 def test_arrays_in_place_of_a_table_leave_no_recipe(
-    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "run"
     table = write_toy(tmp_path)
@@ -135,7 +121,7 @@ def test_arrays_in_place_of_a_table_leave_no_recipe(
     assert f"has no {RECIPE_FILE}, without which no table becomes its arrays" in err
 
 
-def test_a_mistake_in_a_table_is_one_line(command: Command, tmp_path: Path) -> None:
+def test_a_mistake_in_a_table_is_one_line(command: Run, tmp_path: Path) -> None:
     code, _, err = command("search", write_toy(tmp_path), "--target", "price", "--columns", "title:words")
     assert code == 2
     assert err.splitlines()[-1].startswith("fusenas: unknown kind of column 'title': 'words'")
@@ -145,7 +131,7 @@ def test_a_mistake_in_a_table_is_one_line(command: Command, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Command, tmp_path: Path) -> None:
+def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Run, tmp_path: Path) -> None:
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     table = write_toy(here)
@@ -175,8 +161,7 @@ def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Com
     assert told["label"].tolist() == wanted.labels.tolist()
     for number, name in enumerate(wanted.class_names):
         assert told[f"p_{name}"].to_numpy() == pytest.approx(wanted.probabilities[:, number], abs=1e-6)
-    lacking = moved.drop(columns="title").to_csv(there / "lacking.csv", index=False)
-    assert lacking is None
+    moved.drop(columns="title").to_csv(there / "lacking.csv", index=False)
     code, _, err = command("predict", there / "run", there / "lacking.csv", "--device", "cpu")
     assert code == 2
     assert "lacks column 'title'" in err
