@@ -185,7 +185,8 @@ def search(
     searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
     epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
     budget: Annotated[
-        str, typer.Option(help="Time of each search proper, such as 90s, 10m or 1h; reading out comes on top.")
+        str,
+        typer.Option(help="Time of each search proper, such as 90s, 10m or 1h; trainings from scratch come on top."),
     ] = "",
     trainings: Annotated[
         int, typer.Option(help="Architectures that a search without a supernet trains; 0 chooses by strategy.")
