@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from torch import Tensor
 
-from nas.data.batches import split_batch
 from nas.data.fusion_data import Task
 from nas.fields import Number, check
-from nas.prediction import answers
 from nas.preparation import Setup
-from nas.retrain import Entry, Judged
+from nas.retrain import Entry, Judged, answers_held_out
 from nas.summed import PULL, trust
 
 BINS = 15
@@ -108,15 +106,9 @@ def calibration(
         return None
     refitted = next((one for one in judged if one.entry.contestant.kind == "refit"), None)
     kept = refitted or judged[0]
-    batch = split_batch(setup.data, "architecture", setup.device)
-
-    def held_out(entry: Entry) -> Tensor:
-        if entry.contestant.separate:  # how much each part counts was fitted to these samples; these answers were not
-            return entry.held_out
-        return answers(task, entry.network.to(setup.device), batch, setup.device)[0]
-
     fitted_on = [some[0] for some in entries] if refitted else [judged[0].entry]
-    temperatures = [fit_temperature(task, held_out(entry), batch.targets.cpu()) for entry in fitted_on]
+    held_out = torch.from_numpy(setup.data.targets[setup.data.splits["architecture"]])
+    temperatures = [fit_temperature(task, answers_held_out(setup, entry), held_out) for entry in fitted_on]
     temperature = math.exp(float(np.mean(np.log(temperatures))))
     return {
         "temperature": temperature,

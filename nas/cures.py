@@ -118,6 +118,7 @@ def try_objectives(
                         parts={},
                         network=some.assemble(trained.network),
                         architecture_score=trained.architecture_score,
+                        held_out=trained.held_out,
                         train_seconds=trained.train_seconds,
                         chosen_epochs=trained.chosen_epochs,
                         course=trained.course,

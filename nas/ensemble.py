@@ -11,12 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.data.batches import split_batch
 from nas.data.fusion_data import Task
 from nas.metrics import score
-from nas.prediction import predict
 from nas.preparation import Setup
-from nas.retrain import Judged
+from nas.retrain import Judged, answers_held_out
 
 
 def average(task: Task, outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -49,9 +47,9 @@ def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) 
     Returns:
         The same for every seed: its parameters, multiply-adds and seconds are those of all networks together.
     """
-    task, device = setup.data.task, setup.device
-    held_out = split_batch(setup.data, "architecture", device)
-    told = [predict(one.entry.network.to(device), held_out, device)[0].numpy() for one in found]
+    task = setup.data.task
+    targets = setup.data.targets[setup.data.splits["architecture"]]
+    held_out = average(task, [answers_held_out(setup, one.entry).numpy() for one in found])
     first = networks[0].entry
     trained_on = ", trained on both splits" if first.contestant.kind == "refit" else ""
     name = f"ensemble of {len(networks)} found networks{trained_on}"
@@ -59,7 +57,7 @@ def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) 
         entry=replace(
             first,
             contestant=replace(first.contestant, name=name, kind="ensemble"),
-            architecture_score=score(setup.metric, average(task, told), held_out.targets.cpu().numpy()),
+            architecture_score=score(setup.metric, held_out, targets),
             train_seconds=sum(one.entry.train_seconds for one in networks),
         ),
         outputs=average(task, [one.outputs for one in networks]),

@@ -20,17 +20,24 @@ from nas.data.fusion_data import Task
 from nas.gated_training import GateConfig, gate_decides, gated_loss, hold_budget, priced, routes_loss
 from nas.gates import Gate
 from nas.graph import FusionNetwork
-from nas.metrics import higher_is_better, losses_of_routes, score
-from nas.prediction import answers, losses, predict_gate, predict_routes
+from nas.metrics import higher_is_better, losses_of_routes, sample_losses, score
+from nas.prediction import answers, losses, predict, predict_gate, predict_routes
 from nas.snapshot import Stateful
 from nas.thresholds import fitted_to
 
 
 class Reached(NamedTuple):
-    """What a network comes to on the architecture split: the score by its metric, and its loss."""
+    """What a network comes to on the architecture split.
+
+    Attributes:
+        score: By its metric.
+        loss: Mean loss.
+        outputs: Of a static network what it says there, (n, outputs), on the CPU; None for what decides per sample.
+    """
 
     score: float = math.nan
     loss: float = math.inf
+    outputs: Tensor | None = None
 
 
 @dataclass(kw_only=True)
@@ -80,6 +87,19 @@ class Regime(ABC):
         """Learns what is left to be learned in the best epoch, and tells what the network comes to then."""
         return best
 
+    def reached(self, outputs: Tensor, only: Tensor | None = None) -> Reached:
+        """What outputs of a static network for the architecture split come to.
+
+        Args:
+            outputs: (n, outputs), on the CPU.
+            only: Which samples count, (n,) bool; None for all.
+        """
+        targets = self.architecture.targets.cpu()
+        if only is not None:
+            outputs, targets = outputs[only], targets[only]
+        lost = sample_losses(self.task, outputs, targets, self.network.head.scale.cpu())
+        return Reached(score(self.metric, outputs.numpy(), targets.numpy()), float(lost.mean()), outputs)
+
     def _reached(self, outputs: Tensor, lost: Tensor) -> Reached:
         targets = self.architecture.targets.cpu()
         return Reached(score(self.metric, outputs.numpy(), targets.numpy()), float(lost.mean()))
@@ -108,8 +128,7 @@ class StaticRegime(Regime):
 
     def judge(self) -> Reached:
         """By the task's loss."""
-        outputs, lost, _ = answers(self.task, self.network, self.architecture, self.device)
-        return self._reached(outputs, lost)
+        return self.reached(predict(self.network, self.architecture, self.device)[0])
 
     def is_better(self, now: Reached, best: Reached) -> bool:
         """Whether the score is better, or as good with a lower loss."""

@@ -17,7 +17,7 @@ from nas.cost import multiply_adds, num_parameters, set_route_costs
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
 from nas.metrics import constant_outputs, score
-from nas.prediction import predict, predict_routed
+from nas.prediction import answers, predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
 from nas.summed import cross_fitted, summed, trust
 from nas.training import Trained, build_network, seeded, train
@@ -39,12 +39,13 @@ class Entry:
         seed: Of initialisation, order and dropout.
         architecture: What was trained.
         network: Takes the user's raw arrays.
-        architecture_score: The metric on the architecture split.
+        architecture_score: The metric on the architecture split; of a static network that of `held_out`.
         train_seconds: Wall time of its training; that of frozen encoders, which all rows share, is not in it.
         full_length_seconds: What the training would have taken without stopping early.
         chosen_epochs: Epochs after which the network was as it is; 0 if it was not trained.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
-        held_out: What it says of the architecture split, (n, outputs); empty for what decides per sample.
+        held_out: What it says of the architecture split, (n, outputs), see `nas.training.Trained`; empty for what
+            decides per sample.
         parts: Modality to its part, of a sum of single networks or of one alone; empty for all else.
     """
 
@@ -82,29 +83,28 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
         return by_modality[modality]
 
     by_modality = dict(prepared.alone)  # what is not in there is trained on what was prepared, which then is raw
-    unprepared = split_batch(setup.data, "architecture", setup.device)
     carried = {one.architecture: one.name for one in setup.space.references if one.kind == "modality"}
     entries = []
     for row in rows:
         if row.separate:
             assert row.architecture is not None
             networks = {name: alone(name) for name in setup.space.modalities}
-            entries.append(_summed(setup, row, seed, row.architecture, networks, unprepared))
+            entries.append(_summed(setup, row, seed, row.architecture, networks))
         elif row.architecture in carried:
             name = carried[row.architecture]
             done = alone(name)
-            entry = _entry(setup, row, seed, row.architecture, done, done.network, unprepared)
+            entry = _entry(setup, row, seed, row.architecture, done, done.network)
             entries.append(replace(entry, parts={name: Part(done.chosen_epochs, 1.0)}))
         elif row.architecture is not None:
             done = trained(row.architecture, row.name)
             whole = prepared.assemble(done.network)
-            entries.append(_entry(setup, row, seed, row.architecture, done, whole, prepared.architecture))
+            entries.append(_entry(setup, row, seed, row.architecture, done, whole))
         else:
             drawn = random_architectures(setup.space, seed)
             tried = [trained(architecture, row.name) for architecture in drawn]
             best = min(range(len(drawn)), key=lambda i: tried[i].architecture_loss)
             whole = prepared.assemble(tried[best].network)
-            entry = _entry(setup, row, seed, drawn[best], tried[best], whole, prepared.architecture)
+            entry = _entry(setup, row, seed, drawn[best], tried[best], whole)
             entries.append(replace(entry, train_seconds=sum(one.train_seconds for one in tried)))
     return entries
 
@@ -149,12 +149,12 @@ def _summed(
     seed: int,
     architecture: Architecture,
     alone: Mapping[str, Trained],
-    held_out: Batch,
 ) -> Entry:
     """The sum of the networks of single modalities, as far as they can be trusted; its time is theirs."""
     networks = {name: done.network for name, done in alone.items()}
-    told = torch.stack([predict(network, held_out, setup.device)[0] for network in networks.values()])
-    constant, targets = constant_of(setup), held_out.targets.cpu()
+    told = torch.stack([done.held_out for done in alone.values()])
+    constant = constant_of(setup)
+    targets = torch.from_numpy(setup.data.targets[setup.data.splits["architecture"]])
     outputs = cross_fitted(setup.data.task, told, targets, constant)
     weights = trust(setup.data.task, told, targets, constant)
     with seeded(seed):
@@ -175,6 +175,14 @@ def _summed(
     )
 
 
+def answers_held_out(setup: Setup, entry: Entry) -> Tensor:
+    """What a contestant says of the architecture split, (n, outputs); what decides per sample has to be run for it."""
+    if len(entry.held_out):
+        return entry.held_out
+    batch = split_batch(setup.data, "architecture", setup.device)
+    return answers(setup.data.task, entry.network.to(setup.device), batch, setup.device)[0]
+
+
 def constant_of(setup: Setup) -> Tensor:
     """The best constant answer of the weights split, (outputs,)."""
     fitted_on = torch.from_numpy(setup.data.targets[setup.data.splits["weights"]])
@@ -188,17 +196,15 @@ def _entry(
     architecture: Architecture,
     done: Trained,
     network: FusionNetwork,
-    held_out: Batch,
 ) -> Entry:
     per_epoch = done.train_seconds / max(1, done.num_epochs)
-    decides = done.network.gate is not None
     return Entry(
         contestant=row,
         seed=seed,
         architecture=architecture,
         network=network,
         architecture_score=done.architecture_score,
-        held_out=torch.empty(0) if decides else predict(done.network, held_out, setup.device)[0],
+        held_out=done.held_out,
         train_seconds=done.train_seconds,
         full_length_seconds=per_epoch * setup.training.num_epochs(len(setup.data.splits["weights"])),
         chosen_epochs=done.chosen_epochs,

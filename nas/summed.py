@@ -11,14 +11,12 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from nas.architecture import Architecture, Choice, tap_modality
 from nas.data.fusion_data import Task
+from nas.folds import folds
 from nas.graph import FusionNetwork, Head
 from nas.space import SearchSpace
 
 PULL = 1e-3
 """How strongly weights are pulled towards 1: loss per squared logarithm."""
-
-FOLDS = 5
-"""Parts of the architecture split, by which the score of the sum is told there."""
 
 
 def can_be_summed(space: SearchSpace) -> bool:
@@ -85,13 +83,9 @@ def cross_fitted(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor)
         (n, outputs).
     """
     found = torch.empty_like(outputs[0])
-    count = len(found)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
-    for fold in range(min(FOLDS, count)):
-        held_out, rest = order[fold::FOLDS], torch.ones(count, dtype=torch.bool)
-        rest[held_out] = count == 1  # there are no others
+    for part, rest in folds(len(found)):
         weights = torch.tensor(trust(task, outputs[:, rest], targets[rest], constant))
-        found[held_out] = _combined(task, outputs[:, held_out], constant, weights)
+        found[part] = _combined(task, outputs[:, part], constant, weights)
     return found
 
 

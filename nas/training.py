@@ -22,6 +22,7 @@ from nas.encoders.map import MapEncoder
 from nas.encoders.preprocessing import AUTO, parse_preprocessing
 from nas.errors import UserError, unknown_name
 from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
+from nas.folds import FOLDS, folds
 from nas.gated_training import GateConfig
 from nas.graph import FusionNetwork, Head
 from nas.metrics import metric_of
@@ -190,8 +191,11 @@ class Trained:
 
     Attributes:
         network: In evaluation mode, with the weights of its best epoch.
-        architecture_score: The metric on the architecture split.
-        architecture_loss: Mean loss there; of a dynamic network with the price of its multiply-adds.
+        architecture_score: The metric on the architecture split; of a static network that of `held_out`.
+        architecture_loss: Mean loss there, likewise; of a dynamic network with the price of its multiply-adds.
+        held_out: What a static network says of the architecture split, (n, outputs), each fold of it after the epoch
+            that the other folds choose, see `nas.folds`. So it is not flattered by the choice of the epoch, as the
+            answers of `network` are. Empty for what decides per sample.
         train_seconds: Wall time of the training.
         num_epochs: Epochs that were run.
         chosen_epochs: Epochs after which the network was as it is.
@@ -201,6 +205,7 @@ class Trained:
     network: FusionNetwork
     architecture_score: float
     architecture_loss: float
+    held_out: Tensor
     train_seconds: float
     num_epochs: int
     chosen_epochs: int
@@ -312,20 +317,24 @@ def train(  # noqa: PLR0915  # a training loop, told in order
             progress = (course.epochs + 1) / num_epochs
             if not regime.counts(progress) or (objective is not None and not objective.counts(progress)):
                 course.best_epoch = course.epochs  # patience begins with the first epoch that counts
-            elif exact_epochs or regime.is_better(now, course.best):
-                course.best_score, course.best_loss = now
-                course.best_epoch, course.best_state = course.epochs, copy.deepcopy(network.state_dict())
+            else:
+                if exact_epochs or regime.is_better(now, course.best):
+                    course.best_score, course.best_loss = now.score, now.loss
+                    course.best_epoch, course.best_state = course.epochs, copy.deepcopy(network.state_dict())
+                course.keep_held_out(now, regime, at_once=bool(exact_epochs))
             course.losses.append((train_loss, now.loss))
             course.epochs += 1
             slot.offer(state)
     network.load_state_dict(course.best_state)
     network.eval()
     slot.finish(lambda: {"course": vars(course)})
-    reached = regime.finish(course.best)
+    decides = network.gate is not None
+    reached = regime.finish(course.best) if decides else regime.reached(course.held_out)
     return Trained(
         network=network,
         architecture_score=reached.score,
         architecture_loss=reached.loss,
+        held_out=course.held_out,
         train_seconds=slot.seconds(),
         num_epochs=course.epochs,
         chosen_epochs=course.best_epoch + 1,
@@ -373,6 +382,8 @@ class _Course:
     best_loss: float = math.inf
     epochs: int = 0
     losses: list[tuple[float, float]] = field(default_factory=list)
+    held_out: Tensor = field(default_factory=lambda: torch.empty(0))
+    best_without: list[tuple[float, float]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Refuses what a damaged state may hold."""
@@ -384,6 +395,25 @@ class _Course:
     def best(self) -> Reached:
         """What the best epoch has come to."""
         return Reached(self.best_score, self.best_loss)
+
+    def keep_held_out(self, now: Reached, regime: Regime, *, at_once: bool) -> None:
+        """Keeps what a static network says of each fold, if this epoch is the best one by all other folds.
+
+        Args:
+            now: After this epoch.
+            regime: By which epochs are compared.
+            at_once: Whether this epoch is the best one, whatever the folds say.
+        """
+        if now.outputs is None:
+            return
+        if not self.best_without:
+            self.held_out = now.outputs.clone()
+            self.best_without = [(math.nan, math.inf)] * min(FOLDS, len(now.outputs))
+        for number, (part, rest) in enumerate(folds(len(now.outputs))):
+            others = regime.reached(now.outputs, rest)
+            if at_once or regime.is_better(others, Reached(*self.best_without[number])):
+                self.held_out[part] = now.outputs[part]
+                self.best_without[number] = others.score, others.loss
 
     def is_over(self, num_epochs: int, patience: int) -> bool:
         """Whether all epochs are done, or too many since the best one."""
