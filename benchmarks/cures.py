@@ -40,7 +40,8 @@ from nas.runs import write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
 from nas.statistics import Interval, interval, paired_interval
-from nas.training import build_network, seeded, train
+from nas.train import train
+from nas.training import build_network, seeded
 
 CPU = torch.device("cpu")
 

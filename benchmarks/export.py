@@ -45,8 +45,8 @@ from nas.provenance import provenance
 from nas.runs import RunFolder, write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
+from nas.train import train as train_network
 from nas.training import build_network, seeded
-from nas.training import train as train_network
 from nas.weights import save_weights
 from search_spaces import OPERATIONS
 

@@ -26,6 +26,7 @@ import torch
 from benchmarks.pages import origin_told
 from nas.data import FusionData
 from nas.data.batches import split_batch
+from nas.epoch_loop import make_optimizer, step
 from nas.prediction import losses
 from nas.presets import resolve_training
 from nas.provenance import provenance
@@ -33,7 +34,7 @@ from nas.relaxation import fair_paths, softmax
 from nas.runs import write_atomically
 from nas.search import make_space
 from nas.strategies.sampled import losses_of_paths
-from nas.training import TrainingConfig, build_network, make_optimizer, pick_device, seeded, step
+from nas.training import TrainingConfig, build_network, pick_device, seeded
 from search_spaces import OPERATIONS
 
 FUSING = [name for name in OPERATIONS if name not in ("none", "carry")][:12]

@@ -36,12 +36,14 @@ from nas.architecture import Architecture, Choice
 from nas.cost import multiply_adds, num_parameters
 from nas.data import FusionData
 from nas.data.batches import split_batch
+from nas.epoch_loop import make_optimizer, step
 from nas.metrics import sample_losses
 from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
-from nas.training import build_network, make_optimizer, seeded, step, train
+from nas.train import train
+from nas.training import build_network, seeded
 
 SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors 128": (128,)}
 

@@ -1,8 +1,8 @@
-"""Mild augmentation while weights learn: maps are shifted a little, as the view of a camera may be.
+"""What samples go through while weights learn: maps are shifted a little, modalities are dropped now and then.
 
-After Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks", section
-4.1. Departures: the edge is repeated instead of cropping a larger picture; and all maps of one sample are shifted by
-the same share of their size, so that what is at one place in several of them still is.
+Shifts are after Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural
+Networks", section 4.1. Departures: the edge is repeated instead of cropping a larger picture; and all maps of one
+sample are shifted by the same share of their size, so that what is at one place in several of them still is.
 """
 
 from __future__ import annotations
@@ -48,4 +48,28 @@ def _moved(maps: Tensor, axis: int, most: float, shares: Tensor) -> Tensor:
     return maps.gather(axis, where.view(form).expand_as(maps))
 
 
-__all__ = ["shifted"]
+def drop_modalities(batch: Batch, rate: float, generator: torch.Generator) -> Batch:
+    """The same samples, each without a modality now and then; of those that it has, one at least is left.
+
+    Neverova et al. 2016, "ModDrop: Adaptive Multi-modal Gesture Recognition", section 3.2. Departure: a sample that
+    would lose all keeps one of them, drawn evenly.
+
+    Args:
+        batch: Of a training.
+        rate: How often each modality of a sample is dropped; 0 draws nothing and returns the batch itself.
+        generator: On the CPU, so that draws are the same on every device.
+    """
+    if not rate:
+        return batch
+    names, device = list(batch.inputs), batch.targets.device
+    here = torch.ones(len(batch), dtype=torch.bool)
+    had = torch.stack([batch.present[name].cpu() if name in batch.present else here for name in names])
+    kept = had & (torch.rand(had.shape, generator=generator) >= rate)
+    spared = (torch.rand(had.shape, generator=generator) * had).argmax(dim=0)
+    lost_all = ~kept.any(dim=0)
+    kept[spared[lost_all], torch.nonzero(lost_all).flatten()] = True
+    kept &= had
+    return replace(batch, present={name: mask.to(device) for name, mask in zip(names, kept, strict=True)})
+
+
+__all__ = ["drop_modalities", "shifted"]

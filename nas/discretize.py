@@ -12,12 +12,12 @@ from torch import Tensor
 from nas.architecture import Architecture
 from nas.candidates import Candidates, score_candidates
 from nas.cost import CostTable
-from nas.data.batches import shuffled
+from nas.epoch_loop import EpochLoop
 from nas.graph import FusionNetwork, Selection
-from nas.prediction import autocast, evaluation_losses, losses
+from nas.prediction import evaluation_losses, losses
 from nas.scoring import PathScorer
 from nas.strategies.base import Explored, Problem
-from nas.training import make_optimizer, seeded, step, steps_per_epoch
+from nas.training import seeded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -113,13 +113,17 @@ def perturbation(
 
 def _fine_tune(problem: Problem, network: FusionNetwork, selection: Mapping[str, Tensor | int]) -> None:
     config = replace(problem.training, learning_rate=problem.training.learning_rate / 10)
-    optimizer, scheduler = make_optimizer(network, config, steps_per_epoch(len(problem.weights), config))
     with seeded(problem.seed) as generator:
-        network.train()
-        for part in shuffled(problem.weights, config.batch_size, generator, problem.device):
-            with autocast(problem.device):
-                loss = losses(problem.data.task, network, part, selection).mean()
-            step(loss, optimizer, scheduler, config)
+        loop = EpochLoop(
+            network,
+            problem.weights,
+            config,
+            num_epochs=1,
+            generator=generator,
+            seed=problem.seed,
+            device=problem.device,
+        )
+        loop.run(lambda part, _progress: losses(problem.data.task, network, part, selection).mean())
 
 
 DISCRETIZATIONS: Mapping[str, Decide] = {

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture, tap_name
+from nas.augmentation import drop_modalities
 from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
@@ -35,7 +36,7 @@ from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
 from nas.stages import every_stage, steepest
 from nas.strategies.base import Problem
-from nas.training import Trained, drop_modalities
+from nas.train import Trained
 
 JUDGING = 3
 """Every third sample of the architecture split judges gates that learn by the others.

@@ -29,7 +29,8 @@ from nas.metrics import balanced_importance, constant_losses, constant_outputs, 
 from nas.prediction import EVALUATION_BATCH, autocast, predict
 from nas.scoring import standard_errors
 from nas.space import SearchSpace
-from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
+from nas.train import Trained, train
+from nas.training import Log, TrainingConfig, build_network, seeded
 
 EncoderMode = Literal["auto", "pretrained", "joint"]
 
@@ -222,7 +223,7 @@ def train_alone(
         weights: The weights split.
         architecture: The architecture split.
         seed: Of the training.
-        exact_epochs: See `nas.training.train`.
+        exact_epochs: See `nas.train.train`.
         trial: What is tried, where it is no training of the run itself; its state and its records bear that name.
     """
     about = {"phase": "preprocessing", "row": trial} if trial else {"phase": "encoders"}

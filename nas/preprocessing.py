@@ -20,7 +20,7 @@ from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup, train_alone, training_batches
 from nas.report.numbers import score_text, with_unit
 from nas.scoring import standard_errors
-from nas.training import Trained
+from nas.train import Trained
 
 SHARE_OF_TRAINING = 0.25
 """Length of a training that decides, as a share of a whole one."""

@@ -1,6 +1,6 @@
 """How a network learns and is judged: one regime for static networks, one for those with a gate, one for cascades.
 
-What all trainings have in common, their steps and epochs, is `nas.training.train`.
+What all trainings have in common, their steps and epochs, is `nas.train.train`.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from nas.metrics import constant_outputs, score
 from nas.prediction import answers, predict, predict_routed
 from nas.preparation import Prepared, Setup, train_alone
 from nas.summed import cross_fitted, summed, trust
-from nas.training import Trained, build_network, seeded, train
+from nas.train import Trained, train
+from nas.training import build_network, seeded
 
 
 class Part(NamedTuple):
@@ -44,7 +45,7 @@ class Entry:
         full_length_seconds: What the training would have taken without stopping early.
         chosen_epochs: Epochs after which the network was as it is; 0 if it was not trained.
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
-        held_out: What it says of the architecture split, (n, outputs), see `nas.training.Trained`; empty for what
+        held_out: What it says of the architecture split, (n, outputs), see `nas.train.Trained`; empty for what
             decides per sample.
         parts: Modality to its part, of a sum of single networks or of one alone; empty for all else.
     """
@@ -114,7 +115,7 @@ def train_from_scratch(
 ) -> Trained:
     """One derived network, initialised and trained from the seed of what was prepared.
 
-    See `nas.training.train` for `exact_epochs`.
+    See `nas.train.train` for `exact_epochs`.
     """
     seed = prepared.seed
     builders = None if prepared.frozen else setup.builders

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -16,6 +17,25 @@ class Stateful(Protocol):
 
     def load_state_dict(self, state_dict: dict[str, Any], /) -> Any:
         """Takes over a state."""
+
+
+class Draws:
+    """A generator of Python's own as a part of a state.
+
+    Args:
+        generator: Of choices; shared with who draws.
+    """
+
+    def __init__(self, generator: random.Random) -> None:
+        self._generator = generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where it is."""
+        return {"state": self._generator.getstate()}
+
+    def load_state_dict(self, state_dict: dict[str, Any], /) -> None:
+        """Goes to where another one was."""
+        self._generator.setstate(state_dict["state"])
 
 
 def take_snapshot(generator: torch.Generator, **parts: Stateful) -> dict[str, Any]:

@@ -7,7 +7,8 @@ import torch
 
 from nas.augmentation import shifted
 from nas.data.batches import Batch
-from nas.training import MANY_PASSES, TrainingConfig, build_network, train
+from nas.train import train
+from nas.training import MANY_PASSES, TrainingConfig, build_network
 from search_spaces import layerwise
 from tests.helpers import CPU, tiny_batch, tiny_data
 

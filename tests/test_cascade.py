@@ -20,7 +20,7 @@ from nas.metrics import losses_of_routes
 from nas.prediction import predict_routes
 from nas.routing import every_route, run_routes
 from nas.search import make_space
-from nas.training import train
+from nas.train import train
 from search_spaces import layerwise
 from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem

@@ -18,7 +18,7 @@ import nas.checkpoint
 from nas.checkpoint import NOWHERE, Checkpoints, Slot, read_run, status
 from nas.errors import UserError
 from nas.packing import pack
-from nas.training import Trained, train
+from nas.train import Trained, train
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nas import UserError
 from nas.architecture import Architecture, Choice
+from nas.augmentation import drop_modalities
 from nas.data.batches import Batch, in_order, shuffled
 from nas.gated_training import gated_loss, routes_loss
 from nas.metrics import balanced_importance, sample_losses
@@ -22,7 +23,7 @@ from nas.prediction import evaluation_losses, losses
 from nas.preparation import Setup, raw
 from nas.retrain import train_from_scratch
 from nas.strategies.sampled import losses_of_paths
-from nas.training import TrainingConfig, drop_modalities
+from nas.training import TrainingConfig
 from search_spaces import layerwise
 from tests.helpers import CPU
 from tests.strategies.problems import tiny_problem

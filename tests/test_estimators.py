@@ -25,7 +25,8 @@ import nas
 from nas import FusionClassifier, FusionData, FusionRegressor, RunResult, UserError
 from nas.data.batches import split_batch
 from nas.estimators import FILE
-from nas.training import TrainingConfig, build_network, seeded, train
+from nas.train import train
+from nas.training import TrainingConfig, build_network, seeded
 from search_spaces import layerwise
 from tests.tiny_runs import OPERATIONS, no_report, tiny_arrays
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture, Choice
+from nas.augmentation import drop_modalities
 from nas.checkpoint import Checkpoints, Slot
 from nas.data.batches import Batch
 from nas.errors import UserError
@@ -20,7 +21,8 @@ from nas.gates import RELAXATIONS, Gate
 from nas.graph import FusionNetwork
 from nas.prediction import evaluation_losses
 from nas.routing import run_routes
-from nas.training import Trained, TrainingConfig, drop_modalities, train
+from nas.train import Trained, train
+from nas.training import TrainingConfig
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 

@@ -55,7 +55,7 @@ def test_every_training_sees_both_splits_for_as_many_epochs_as_were_chosen(
         seen.append((len(weights), trained.num_epochs, trained.chosen_epochs == trained.num_epochs))
         return trained
 
-    original = nas.training.train
+    original = nas.train.train
     monkeypatch.setattr("nas.preparation.train", train)
     monkeypatch.setattr(import_module("nas.retrain"), "train", train)  # by name: `nas.retrain` is the function
     again = refit(replace(setup, log=records.append), found, alone)
@@ -71,9 +71,9 @@ def test_every_training_sees_both_splits_for_as_many_epochs_as_were_chosen(
 def test_the_course_of_the_learning_rate_is_that_of_a_whole_training(monkeypatch: pytest.MonkeyPatch) -> None:
     setup, found, alone = found_of(as_data(tiny_arrays()), "joint")
     steps: list[int] = []
-    original = nas.training.one_cycle
+    original = nas.epoch_loop.one_cycle
     monkeypatch.setattr(
-        "nas.training.one_cycle",
+        "nas.epoch_loop.one_cycle",
         lambda *given: (steps.append(given[2]), original(*given))[1],  # type: ignore[func-returns-value]
     )
     refit(setup, replace(found, chosen_epochs=1), alone)

@@ -16,23 +16,15 @@ from torch import Tensor, nn
 
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
+from nas.epoch_loop import make_optimizer, step, steps_per_epoch
 from nas.errors import UserError
 from nas.folds import folds
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
 from nas.prediction import evaluation_losses, losses, predict
 from nas.regimes import Reached, StaticRegime
-from nas.training import (
-    Trained,
-    TrainingConfig,
-    build_network,
-    make_optimizer,
-    pick_device,
-    seeded,
-    step,
-    steps_per_epoch,
-    train,
-)
+from nas.train import Trained, train
+from nas.training import TrainingConfig, build_network, pick_device, seeded
 from search_spaces import layerwise
 from tests.helpers import CPU
 from tests.strategies.problems import same_tensors

@@ -21,10 +21,11 @@ from nas.encoders import EncoderBuilder
 from nas.fields import AMOUNT, POSITIVE, Flag, Number, Whole, check_settings, setting
 from nas.graph import FusionNetwork
 from nas.guards import Guarded
-from nas.prediction import evaluation_losses
+from nas.metrics import sample_losses
 from nas.relaxation import entropy
 from nas.space import SearchSpace
-from nas.training import Log, Trained, TrainingConfig, build_network, seeded, train
+from nas.train import Trained, train
+from nas.training import Log, TrainingConfig, build_network, seeded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,12 +198,13 @@ class Problem:
     def evaluate(self, architecture: Architecture) -> Tensor:
         """The loss of every sample of the architecture split under an architecture by itself, (samples,), on the CPU.
 
-        It is trained from scratch, the best epoch kept, unless an `evaluator` knows the answer.
+        It is trained from scratch unless an `evaluator` knows the answer; see `nas.train.Trained.held_out`.
         """
         if self.evaluator is not None:
             return self.evaluator(self, architecture)
-        network = self.train_from_scratch(architecture).network
-        return evaluation_losses(self.data.task, network, self.architecture, self.device)
+        trained = self.train_from_scratch(architecture)
+        targets, scale = self.architecture.targets.cpu(), trained.network.head.scale.cpu()
+        return sample_losses(self.data.task, trained.held_out, targets, scale)
 
     def cost(self) -> CostTable:
         """Multiply-adds of every part of the supernet for one raw sample, pretrained encoders included."""

@@ -11,30 +11,22 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from nas.data.batches import Batch, Endless, shuffled
+from nas.data.batches import Batch, Endless
+from nas.epoch_loop import EpochLoop, check_finite
 from nas.graph import Selection
 from nas.guards import LOOKS, Guards
-from nas.objectives import ForwardPass, dropout_rate, make_objective
+from nas.objectives import ForwardPass, make_objective
 from nas.prediction import autocast, evaluation_losses, losses
 from nas.relaxation import softmax
-from nas.snapshot import Stateful, restore_snapshot, take_snapshot
+from nas.snapshot import Stateful
 from nas.strategies.base import Explored, Problem
 from nas.supernet import Supernet
-from nas.training import (
-    check_finite,
-    drop_modalities,
-    fitting,
-    make_optimizer,
-    seeded,
-    step,
-    steps_per_epoch,
-    with_objective,
-)
+from nas.training import seeded
 
 Select = Callable[[Supernet, torch.Generator, float], Selection]
 """The relaxation: what the supernet runs, given a generator and the progress from 0 to 1."""
@@ -104,7 +96,7 @@ def add_penalty_gradient(supernet: Supernet, penalty: Tensor) -> None:
             parameter.grad += gradient
 
 
-def bilevel(  # noqa: PLR0915  # a training loop, told in order
+def bilevel(  # noqa: PLR0915  # one search, told in order
     problem: Problem,
     select: Select,
     architecture_gradient: ArchitectureGradient,
@@ -135,12 +127,9 @@ def bilevel(  # noqa: PLR0915  # a training loop, told in order
     with seeded(problem.seed) as generator:
         supernet = Supernet(problem.make_network(), edges=edges).to(device)
         network = supernet.network
-        per_epoch = steps_per_epoch(len(problem.weights), config)
         num_epochs = problem.num_epochs(network)
         with seeded(problem.seed):
             objective = make_objective(config.objective, network, task)
-        optimizer, scheduler = make_optimizer(with_objective(network, objective), config, num_epochs * per_epoch)
-        rate = dropout_rate(config.objective)
         architecture_optimizer = torch.optim.Adam(
             supernet.architecture_parameters(),
             lr=problem.search.architecture_learning_rate,
@@ -152,90 +141,83 @@ def bilevel(  # noqa: PLR0915  # a training loop, told in order
         if problem.search.guards:
             guards = Guards(supernet, mixture, task, problem.architecture, problem.weights.targets, device)
         look_every = -(-num_epochs // LOOKS)
-        done = epochs = 0
         slot = problem.slot("supernet")
         log = slot.keep(problem.log)
-        learned: dict[str, Stateful] = {"supernet": supernet, **({"guards": guards} if guards is not None else {})}
-        parts: dict[str, Stateful] = {
-            **learned,
-            "optimizer": optimizer,
-            "scheduler": scheduler,
-            "architecture_optimizer": architecture_optimizer,
-            "held_out": held_out,
-            **({"objective": objective} if objective is not None else {}),
-        }
+        learned: dict[str, Stateful] = {"arch_logits": supernet.arch_logits, "edge_logits": supernet.edge_logits}
+        if guards is not None:
+            learned["guards"] = guards
+        loop = EpochLoop(
+            network,
+            problem.weights,
+            config,
+            num_epochs=num_epochs,
+            generator=generator,
+            seed=problem.seed,
+            device=device,
+            objective=objective,
+            dropped=config.dropped,
+            mixed_precision=False,  # of the losses alone, see below
+            slot=slot,
+            parts={**learned, "architecture_optimizer": architecture_optimizer, "held_out": held_out},
+            kept=("network", *learned),
+        )
+        judged_losses: list[float] = []
 
-        def state() -> dict[str, Any]:
-            return {"done": done, "epochs": epochs, "is_over": is_over, **take_snapshot(generator, **parts)}
+        def loss(batch: Batch, progress: float) -> Tensor:
+            """Moves the architecture parameters, and returns what the weights descend on."""
+            progress = max(progress, problem.spent())
+            judged = next(held_out)
 
-        is_over = False
-        if (found := slot.restore()) is not None:
-            with slot.fitting():
-                is_over = slot.finished or bool(found["is_over"])
-                if slot.finished:
-                    for name, part in learned.items():
-                        part.load_state_dict(found[name])
-                else:
-                    restore_snapshot(found, generator, **parts)
-                    done, epochs = int(found["done"]), int(found["epochs"])
-        while not (is_over or (epochs and problem.spent() >= 1)):  # time may have been spent before a stop
-            network.train()
-            if objective is not None:
-                fit = fitting(config, problem.seed, device)
-                objective.begin_epoch(epochs, num_epochs, network, problem.weights, fit)
-            sums, before = torch.zeros(2), done
-            for whole in shuffled(problem.weights, config.batch_size, generator, device):
-                batch = drop_modalities(whole, rate, generator)
-                progress = max(done / (num_epochs * per_epoch), problem.spent())
-                judged = next(held_out)
+            def loss_of(part: Batch) -> Tensor:
+                with autocast(device) if mixed_precision else nullcontext():
+                    return losses(task, network, part, select(supernet, generator, progress)).mean()
 
-                def loss_of(part: Batch, progress: float = progress) -> Tensor:
-                    with autocast(device) if mixed_precision else nullcontext():
-                        return losses(task, network, part, select(supernet, generator, progress)).mean()
+            def weights_loss() -> Tensor:
+                if objective is None:
+                    return loss_of(batch)
+                with autocast(device) if mixed_precision else nullcontext():
+                    chosen = [select(supernet, generator, progress)]
+                    forward = ForwardPass.run(task, network, batch, chosen, objective.reads)
+                    return objective.loss(forward, min(1.0, progress))
 
-                def weights_loss(part: Batch = batch, progress: float = progress) -> Tensor:
-                    if objective is None:
-                        return loss_of(part)
-                    with autocast(device) if mixed_precision else nullcontext():
-                        chosen = [select(supernet, generator, progress)]
-                        forward = ForwardPass.run(task, network, part, chosen, objective.reads)
-                        return objective.loss(forward, min(1.0, progress))
+            if progress < frozen_share:
+                with torch.no_grad():
+                    loss_held_out = loss_of(judged)
+            else:
+                learning_rate = float(loop.scheduler.get_last_lr()[0])
+                loss_held_out = architecture_gradient(supernet, weights_loss, partial(loss_of, judged), learning_rate)
+                if penalty is not None:
+                    add_penalty_gradient(supernet, penalty(supernet, min(1.0, progress)))
+                architecture_optimizer.step()
+            judged_losses.append(float(loss_held_out))
+            return weights_loss()
 
-                if progress < frozen_share:
-                    with torch.no_grad():
-                        loss_held_out = loss_of(judged)
-                else:
-                    learning_rate = float(scheduler.get_last_lr()[0])
-                    loss_held_out = architecture_gradient(
-                        supernet, weights_loss, partial(loss_of, judged), learning_rate
-                    )
-                    if penalty is not None:
-                        add_penalty_gradient(supernet, penalty(supernet, min(1.0, progress)))
-                    architecture_optimizer.step()
-                loss = weights_loss()
-                step(loss, optimizer, scheduler, config, objective=objective, network=network)
-                done += 1
-                sums += torch.stack([loss.detach().cpu(), loss_held_out.cpu()])
-            check_finite(float(sums.sum()), epochs, config)
-            epochs += 1
+        def look(train_loss: float) -> None:
+            architecture_loss = sum(judged_losses) / len(judged_losses)
+            judged_losses.clear()
+            check_finite(architecture_loss, loop.epochs, config)
+            epochs = loop.epochs + 1
             is_over = epochs == num_epochs or problem.spent() >= 1
             weights = _detached((read_out or beliefs if is_over else beliefs)(supernet))
             seen = {}
             if guards is not None and (is_over or epochs % look_every == 0):
                 reached = max(epochs / num_epochs, min(1.0, problem.spent()))
                 seen = {"guards": guards.look(epochs, weights, progress=reached, is_last=is_over)}
-                is_over = is_over or guards.tripped is not None
             problem.log_search(
                 log,
-                step=done,
+                step=loop.steps,
                 epoch=epochs,
-                train_loss=float(sums[0]) / (done - before),
-                architecture_loss=float(sums[1]) / (done - before),
+                train_loss=train_loss,
+                architecture_loss=architecture_loss,
                 beliefs={name: values.tolist() for name, values in weights.items()},
                 **seen,
             )
-            slot.offer(state)
-        slot.finish(lambda: {name: part.state_dict() for name, part in learned.items()})
+
+        def is_over() -> bool:
+            tripped = guards is not None and guards.tripped is not None
+            return tripped or (loop.epochs > 0 and problem.spent() >= 1)
+
+        loop.run(loss, after_epoch=look, is_over=is_over)
         guarded = guards.end() if guards is not None else None
         with torch.no_grad():
             mixed = mixture(supernet)

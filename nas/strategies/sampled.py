@@ -14,32 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from nas.candidates import Candidates, score_candidates
-from nas.data.batches import Batch, shuffled
+from nas.data.batches import Batch
 from nas.data.fusion_data import Task
+from nas.epoch_loop import EpochLoop, steps_per_epoch
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.objectives import ForwardPass, dropout_rate, make_objective
-from nas.prediction import autocast
+from nas.objectives import ForwardPass, make_objective
 from nas.relaxation import fair_paths
 from nas.scoring import PathScorer
-from nas.snapshot import Stateful, restore_snapshot, take_snapshot
+from nas.snapshot import Draws
 from nas.strategies.base import Explored, Problem, encoders_train
-from nas.training import (
-    check_finite,
-    drop_modalities,
-    fitting,
-    make_optimizer,
-    seeded,
-    step,
-    steps_per_epoch,
-    with_objective,
-)
+from nas.training import seeded
 
 LOOKS = 6
 """How often on the way the beliefs are looked at, for the record."""
@@ -59,75 +49,59 @@ WARM_UP_SHARE = 0.3
 """Share of the steps that train the warm-up path when encoders train along."""
 
 
-def sampled(problem: Problem) -> Explored:  # noqa: PLR0915  # a training loop, told in order
+def sampled(problem: Problem) -> Explored:
     """Searches by sampled single paths."""
     device, task = problem.device, problem.data.task
     config = replace(problem.training, learning_rate=RATE * problem.training.learning_rate)
     network = problem.make_network()
     choices = problem.generator()
-    per_epoch = steps_per_epoch(len(problem.weights), config)
     num_epochs = problem.num_epochs(network, on_cached_taps=LENGTH, with_encoders=2 * LENGTH)
-    with seeded(problem.seed):
-        objective = make_objective(config.objective, network, task)
-    optimizer, scheduler = make_optimizer(with_objective(network, objective), config, num_epochs * per_epoch)
-    parts: dict[str, Stateful] = {"optimizer": optimizer, "scheduler": scheduler}
-    if objective is not None:
-        parts["objective"] = objective
-    rate = dropout_rate(config.objective)
-    warm_up_steps = round(WARM_UP_SHARE * num_epochs * per_epoch) if encoders_train(network) else 0
+    num_steps = num_epochs * steps_per_epoch(len(problem.weights), config)
+    warm_up_steps = round(WARM_UP_SHARE * num_steps) if encoders_train(network) else 0
     warm_up = None if problem.space.warm_up is None else problem.space.path(problem.space.warm_up)
-    done = epochs = 0
     look_at = {round((i + 1) * num_epochs / LOOKS) for i in range(LOOKS)}
     slot = problem.slot("supernet")
     log = slot.keep(problem.log)
+    with seeded(problem.seed):
+        objective = make_objective(config.objective, network, task)
     with seeded(problem.seed) as generator:
+        loop = EpochLoop(
+            network,
+            problem.weights,
+            config,
+            num_epochs=num_epochs,
+            generator=generator,
+            seed=problem.seed,
+            device=device,
+            objective=objective,
+            dropped=config.dropped,
+            slot=slot,
+            parts={"choices": Draws(choices)},
+            kept=("network",),
+        )
 
-        def state() -> dict[str, Any]:
-            snapshot = take_snapshot(generator, network=network, **parts)
-            return {"done": done, "epochs": epochs, "choices": choices.getstate(), **snapshot}
+        def loss(batch: Batch, progress: float) -> Tensor:
+            paths = fair_paths(problem.space, choices)
+            if warm_up is not None and loop.steps < warm_up_steps:
+                paths = [warm_up]
+            if objective is None:
+                return losses_of_paths(task, network, batch, paths).mean()
+            return objective.loss(ForwardPass.run(task, network, batch, paths, objective.reads), progress)
 
-        if (found := slot.restore()) is not None:
-            with slot.fitting():
-                network.load_state_dict(found["network"])
-                if not slot.finished:
-                    restore_snapshot(found, generator, **parts)
-                    choices.setstate(found["choices"])
-                    done, epochs = int(found["done"]), int(found["epochs"])
-        while not (slot.finished or epochs >= num_epochs or (epochs and problem.spent() >= 1)):
-            network.train()
-            if objective is not None:
-                fit = fitting(config, problem.seed, device)
-                objective.begin_epoch(epochs, num_epochs, network, problem.weights, fit)
-            total = torch.zeros((), device=device)
-            for whole in shuffled(problem.weights, config.batch_size, generator, device):
-                batch = drop_modalities(whole, rate, generator)
-                paths = fair_paths(problem.space, choices)
-                if warm_up is not None and done < warm_up_steps:
-                    paths = [warm_up]
-                with autocast(device):
-                    if objective is None:
-                        loss = losses_of_paths(task, network, batch, paths).mean()
-                    else:
-                        forward = ForwardPass.run(task, network, batch, paths, objective.reads)
-                        loss = objective.loss(forward, done / (num_epochs * per_epoch))
-                done += 1
-                step(loss, optimizer, scheduler, config, objective=objective, network=network)
-                total += loss.detach() * len(batch)
-            check_finite(float(total), epochs, config)
-            epochs += 1
-            if epochs in look_at:
+        def look(train_loss: float) -> None:
+            if loop.epochs + 1 in look_at:
                 scorer = PathScorer(network, task, problem.architecture, device, max_samples=LOOK_SAMPLES)
                 seen = score_candidates(problem.space, scorer)
                 problem.log_search(
                     log,
-                    step=done,
-                    epoch=epochs,
-                    train_loss=float(total) / len(problem.weights),
+                    step=loop.steps,
+                    epoch=loop.epochs + 1,
+                    train_loss=train_loss,
                     architecture_loss=_best_loss(seen),
                     beliefs=seen.beliefs(problem.space),
                 )
-            slot.offer(state)
-    slot.finish(lambda: {"network": network.state_dict()})
+
+        loop.run(loss, after_epoch=look, is_over=lambda: bool(loop.epochs) and problem.spent() >= 1)
     scored = score_candidates(problem.space, PathScorer(network, task, problem.architecture, device))
     return Explored(network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored), candidates=scored)
 

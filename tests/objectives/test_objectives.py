@@ -18,7 +18,8 @@ from nas.objectives import OBJECTIVES, check_objective, dropout_rate, make_objec
 from nas.objectives.base import deepest_taps
 from nas.prediction import losses
 from nas.strategies import STRATEGIES
-from nas.training import TrainingConfig, seeded, train
+from nas.train import train
+from nas.training import TrainingConfig, seeded
 from tests.helpers import CPU
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.objectives.networks import CONFIG, DATA, network_of

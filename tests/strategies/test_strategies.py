@@ -18,7 +18,8 @@ from nas.errors import UserError
 from nas.gated_training import GateConfig
 from nas.prediction import evaluation_losses
 from nas.strategies import STRATEGIES, Explored, SearchConfig
-from nas.training import Trained, TrainingConfig
+from nas.train import Trained
+from nas.training import TrainingConfig
 from tests.strategies.problems import (
     CPU,
     SEARCH,
