@@ -17,14 +17,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from cli import _print_objectives, duration, share
 from nas import RunResult, UserError, load_run
+from nas.config.spelling import duration, share
 from nas.discretize import DISCRETIZATIONS
 from nas.dynamic import LEVELS
 from nas.export import FORMATS
 from nas.metrics import METRICS, PRIMARY
 from nas.presets import PRESETS, resolve_training
 from nas.report.tables import same_as_found
+from nas.report.terminal import print_objectives
 from nas.strategies import STRATEGIES
 from nas.tournament import FAVOURITE
 from search_spaces import OPERATIONS
@@ -536,7 +537,7 @@ def test_what_objectives_came_to_is_printed_as_it_is(capsys: pytest.CaptureFixtu
         {"objective": "rubi:sound", "mean": 0.72, "low": 0.62, "high": 0.82, "difference": gap},
     ]
     objectives = {"chosen": "rubi:sound", "tried": tried, "left_out": ["align:[a]+b"]}
-    _print_objectives(Console(width=100), objectives, percent=True)
+    print_objectives(Console(width=100), objectives, percent=True)
     printed = capsys.readouterr().out
     assert re.search(r"plain training +│ 70.0 \[60.0, 80.0\] +│ +│", printed)
     assert re.search(r"rubi:sound, taken +│ 72.0 \[62.0, 82.0\] +│ +2.0 \[1.0, 3.0\]", printed)
@@ -567,20 +568,20 @@ def test_a_stop_is_heard_whenever_it_comes(tmp_path: Path, when: str) -> None:
             "        os.kill(os.getpid(), signal.SIGTERM)\n"
             "        for _ in range(1000): pass\n"
             "def work():\n"
-            "    with cli._resumable(Path(sys.argv.pop())):\n"
+            "    with stopping.resumable(Path(sys.argv.pop())):\n"
             "        Dying()\n"
             "        time.sleep(20)\n"
         ),
         "at the end": (
             "def work():\n"
             "    try:\n"
-            "        with cli._resumable(Path(sys.argv.pop())):\n"
+            "        with stopping.resumable(Path(sys.argv.pop())):\n"
             "            handler = signal.getsignal(signal.SIGTERM)\n"
             "    finally:\n"
             "        handler(signal.SIGTERM, None)\n"
         ),
     }[when]
-    start = "import os, signal, sys, time\nfrom pathlib import Path\nimport cli\n"
+    start = "import os, signal, sys, time\nfrom pathlib import Path\nimport cli\nfrom nas.terminal import stopping\n"
     run = "cli.app = lambda *_given, **_options: work()\ncli.main()\n"
     done = subprocess.run(
         [sys.executable, "-c", start + code + run, str(tmp_path)], capture_output=True, text=True, check=False
