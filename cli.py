@@ -179,14 +179,14 @@ def search(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
-    seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
-    searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
+    retrain_seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
+    search_seeds: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
     epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
     budget: Annotated[
         str,
         typer.Option(help="Time of each search proper, such as 90s, 10m or 1h; trainings from scratch come on top."),
     ] = "",
-    trainings: Annotated[
+    max_trials: Annotated[
         int, typer.Option(help="Architectures that a search without a supernet trains; 0 chooses by strategy.")
     ] = 0,
     device: Device = "auto",
@@ -234,8 +234,8 @@ def search(
             refit=refit,
             ensemble=ensemble,
             seed=seed,
-            seeds=seeds,
-            searches=searches,
+            retrain_seeds=retrain_seeds,
+            search_seeds=search_seeds,
             budget_seconds=duration(budget),
             device=device,
             training={
@@ -250,7 +250,7 @@ def search(
                 "class_weights": class_weights,
                 **({"preprocessing": preprocessing} if preprocessing else {}),
             },
-            search_config=nas.SearchConfig(trainings=trainings),
+            search_config=nas.SearchConfig(max_trials=max_trials),
             out=out,
             overwrite=overwrite,
             resume=resume,
@@ -266,7 +266,7 @@ def search(
 def retrain(
     run: RunArgument,
     seed: Annotated[int | None, typer.Option(help="Of the first retraining; the run's if absent.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
+    retrain_seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes per training; the run's if absent.")] = None,
     objective: Annotated[
         str | None,
@@ -282,14 +282,14 @@ def retrain(
 ) -> None:
     """Train a run's architecture and its baselines from scratch again.
 
-    Example: fusenas retrain results/runs/demo --seeds 10 --out results/runs/demo-10
+    Example: fusenas retrain results/runs/demo --retrain-seeds 10 --out results/runs/demo-10
     """
     nas = _nas()
     with resumable(out or run), show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
         result = nas.retrain(
             run,
             seed=seed,
-            seeds=seeds,
+            retrain_seeds=retrain_seeds,
             epochs=epochs,
             objective=objective,
             device=device,
