@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import atexit
-import io
 import json
-import math
 import os
 import re
 import shlex
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
 try:
     import typer
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.progress import Progress, TaskID
-    from rich.table import Table
 
-    from nas.errors import LONGEST, UserError, is_full_disk, told_of_the_machine
+    from nas.config.spelling import duration, names, share
+    from nas.errors import UserError, is_full_disk, told_of_the_machine
+    from nas.terminal.output import (
+        console_for,
+        give_up,
+        leave_stdout,
+        mend_streams,
+        print_json,
+        show_bar,
+        show_progress,
+    )
+    from nas.terminal.stopping import Stopped, held_back, resumable
 except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
     raise SystemExit(130) from None
-
-if TYPE_CHECKING:
-    from nas.tables import TableRecipe
 
 app = typer.Typer(
     name="fusenas",
@@ -181,14 +179,14 @@ def search(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
-    seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
-    searches: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
+    retrain_seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
+    search_seeds: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
     epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
     budget: Annotated[
         str,
         typer.Option(help="Time of each search proper, such as 90s, 10m or 1h; trainings from scratch come on top."),
     ] = "",
-    trainings: Annotated[
+    max_trials: Annotated[
         int, typer.Option(help="Architectures that a search without a supernet trains; 0 chooses by strategy.")
     ] = 0,
     device: Device = "auto",
@@ -207,8 +205,15 @@ def search(
     name = re.sub(r"[^\w.-]+", "-", Path(data).stem if Path(data).exists() else data)
     out = out or Path("results/runs") / f"{name}-{seed}"
     nas = _nas()
-    console = Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else 120)
-    with _resumable(out), _progress(as_json, quiet, console) as progress:
+    console = console_for(sys.stderr)
+
+    def print_what_was_read(found: Any) -> None:
+        from nas.report.terminal import print_columns  # noqa: PLC0415  # it needs torch
+
+        if found.recipe is not None and not (as_json or quiet):
+            print_columns(console, found.recipe)
+
+    with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
         result = nas.search(
             data,
             modalities=modalities or None,
@@ -217,8 +222,8 @@ def search(
             task=task or None,
             columns=columns or None,
             space=space,
-            operations=_names(operations),
-            dynamic=[] if dynamic.strip() == "none" else _names(dynamic),
+            operations=names(operations),
+            dynamic=[] if dynamic.strip() == "none" else names(dynamic),
             strategy=strategy,
             discretization=discretization,
             encoders=cast(Any, encoders),  # names are checked there
@@ -229,8 +234,8 @@ def search(
             refit=refit,
             ensemble=ensemble,
             seed=seed,
-            seeds=seeds,
-            searches=searches,
+            retrain_seeds=retrain_seeds,
+            search_seeds=search_seeds,
             budget_seconds=duration(budget),
             device=device,
             training={
@@ -245,23 +250,23 @@ def search(
                 "class_weights": class_weights,
                 **({"preprocessing": preprocessing} if preprocessing else {}),
             },
-            search_config=nas.SearchConfig(trainings=trainings),
+            search_config=nas.SearchConfig(max_trials=max_trials),
             out=out,
             overwrite=overwrite,
             resume=resume,
             checkpoint_seconds=duration(checkpoint_every, "checkpoint-every", zero=True),
             command=_command(),
             progress=progress,
-            on_data=lambda found: None if as_json or quiet else _print_columns(console, found.recipe),
+            on_data=print_what_was_read,
         )
-    _finish(result.summary, result.report, as_json=as_json)
+    _print_result(result, as_json=as_json)
 
 
 @app.command()
 def retrain(
     run: RunArgument,
     seed: Annotated[int | None, typer.Option(help="Of the first retraining; the run's if absent.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
+    retrain_seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes per training; the run's if absent.")] = None,
     objective: Annotated[
         str | None,
@@ -277,14 +282,14 @@ def retrain(
 ) -> None:
     """Train a run's architecture and its baselines from scratch again.
 
-    Example: fusenas retrain results/runs/demo --seeds 10 --out results/runs/demo-10
+    Example: fusenas retrain results/runs/demo --retrain-seeds 10 --out results/runs/demo-10
     """
     nas = _nas()
-    with _resumable(out or run), _progress(as_json, quiet) as progress:
+    with resumable(out or run), show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
         result = nas.retrain(
             run,
             seed=seed,
-            seeds=seeds,
+            retrain_seeds=retrain_seeds,
             epochs=epochs,
             objective=objective,
             device=device,
@@ -295,7 +300,7 @@ def retrain(
             progress=progress,
             command=_command(),
         )
-    _finish(result.summary, result.report, as_json=as_json)
+    _print_result(result, as_json=as_json)
 
 
 @app.command()
@@ -315,17 +320,10 @@ def evaluate(
     nas = _nas()
     from nas.runs import plain  # noqa: PLC0415
 
-    with Progress(console=Console(stderr=True), transient=True, disable=as_json or not sys.stderr.isatty()) as bar:
-        bars: dict[int, TaskID] = {}
-
-        def progress(done: int, total: int) -> None:
-            if total not in bars:
-                bars[total] = bar.add_task("recombining modalities", total=total)
-            bar.update(bars[total], completed=done)
-
+    with show_bar("recombining modalities", as_json=as_json) as progress:
         found = nas.evaluate(run, data=data or None, device=device, recombinations=recombinations, progress=progress)
     if as_json:
-        _print_json(plain(found))
+        print_json(plain(found))
         return
     print(f"{found['in_words']}")
     print(
@@ -361,7 +359,7 @@ def predict(
     nas = _nas()
     from nas.runs import plain, write_atomically  # noqa: PLC0415
 
-    with _progress(as_json, quiet) as progress:
+    with show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
         progress(f"predicting {data} with {run}")
         found = nas.predict(run, data, device=device)
         if out is not None:
@@ -376,7 +374,7 @@ def predict(
     if as_json:
         told = {"run": str(run), "task": found.task, "samples": len(found), "temperature": found.temperature}
         rows = {"out": str(out)} if out is not None else {"predictions": found.to_rows()}
-        _print_json(plain({**told, **rows}))
+        print_json(plain({**told, **rows}))
     elif out is None:
         print(found.to_csv(), end="")
 
@@ -406,7 +404,7 @@ def export(
 
     files = nas.export(run, format_, out=out, data=data or None, encoders=not taps_only)
     if as_json:
-        _print_json({"files": [file.to_dict() for file in files]})
+        print_json({"files": [file.to_dict() for file in files]})
         return
     for file in files:
         print(file.path if file.difference is None else f"{file.path}  (differs by {file.difference:.1e})")
@@ -434,7 +432,7 @@ def report(
 
     page = str(nas.report(runs, out))
     if as_json:
-        _print_json({"report": page}, indent=None)
+        print_json({"report": page}, indent=None)
     else:
         print(page)
 
@@ -500,51 +498,12 @@ def list_(as_json: AsJson = False) -> None:
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for kind, names in found.items():
         print(f"{kind}:")
         for name, words in names.items():
             print(f"  {name:28}{words}".rstrip())
-
-
-def _names(text: str) -> list[str] | None:
-    """Those that are asked for, comma-separated; None where it is left to the space."""
-    return [part.strip() for part in text.split(",")] if text else None
-
-
-def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:
-    """Seconds of a duration such as 90s, 10m or 1h; 0 for an empty text.
-
-    Args:
-        text: As it was given.
-        name: Of the option, for the error.
-        zero: Whether it may be nothing, such as 0s.
-
-    Raises:
-        UserError: If it is not a positive number with one of these units.
-    """
-    if not text:
-        return 0.0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if match is None or (float(match[1]) == 0 and not zero):
-        raise UserError(f"{name} {text!r} is no duration; expected such as 90s, 10m or 1h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
-
-
-def share(text: str) -> float:
-    """The share that a text such as 40% or 0.4 names; 0 for an empty text.
-
-    Raises:
-        UserError: If it is no share above 0 and up to 100%.
-    """
-    if not text:
-        return 0.0
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
-    found = float(match[1]) / (100 if match[2] else 1) if match else 0.0
-    if not 0 < found <= 1:
-        raise UserError(f"max-multiply-adds {text!r} is no share; expected such as 40% or 0.4")
-    return found
 
 
 def main() -> None:
@@ -556,64 +515,28 @@ def main() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"
     # What has ended cannot be stopped any more: an interrupt while Python takes itself down would say that it was.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    _mend_streams()
+    mend_streams()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fusenas", standalone_mode=False)
         sys.stdout.flush()
     except UserError as error:
-        _give_up(str(error))
+        give_up(str(error))
     except UsageError as error:
-        _give_up(f"{' '.join(error.format_message().split()).removesuffix('.')}; see --help")
+        give_up(f"{' '.join(error.format_message().split()).removesuffix('.')}; see --help")
     except (KeyboardInterrupt, typer.Abort):
-        _give_up("stopped", 130)
+        give_up("stopped", 130)
     except Stopped as stopped:  # it came just as the command had done its work
-        _give_up("stopped", 128 + stopped.number)
+        give_up("stopped", 128 + stopped.number)
     except BrokenPipeError:
-        _leave_stdout()
+        leave_stdout()
         raise SystemExit(1) from None  # as typer does, where a command is told so while it prints
     except Exception as error:
         told = told_of_the_machine(error)
         if told is None:
             raise
-        _leave_stdout()
-        _give_up(told)
+        leave_stdout()
+        give_up(told)
     raise SystemExit(code or 0)
-
-
-def _give_up(told: str, code: int = 2) -> NoReturn:
-    """Ends with one line."""
-    print(f"fusenas: {told if len(told) <= LONGEST else told[:LONGEST] + '…'}", file=sys.stderr)
-    raise SystemExit(code) from None
-
-
-def _mend_streams() -> None:
-    """Has what the terminal cannot show printed as escapes, and what is said to a closed stream go nowhere."""
-    for name in ("stdin", "stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            setattr(sys, name, Path(os.devnull).open("r" if name == "stdin" else "w"))  # noqa: SIM115  # until the end
-        elif isinstance(stream, io.TextIOWrapper) and name != "stdin":
-            stream.reconfigure(errors="backslashreplace")
-
-
-def _leave_stdout() -> None:
-    """Sends what is still unwritten nowhere: at its exit, Python would try again and complain."""
-    try:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
-    except (OSError, ValueError):  # not a real file, or no file can be opened
-        return
-
-
-def _print_json(values: Any, *, indent: int | None = 2) -> None:
-    """Prints values as JSON; characters that the terminal cannot show as JSON's own escapes."""
-    text = json.dumps(values, indent=indent, ensure_ascii=False, allow_nan=False)
-    try:
-        text.encode(sys.stdout.encoding or "utf-8")
-    except UnicodeEncodeError:
-        text = json.dumps(values, indent=indent, allow_nan=False)
-    print(text)
 
 
 def _nas() -> Any:
@@ -621,234 +544,23 @@ def _nas() -> Any:
 
     Signals are held back meanwhile: of a torch that was imported by halves, nothing can be used to end in good order.
     """
-    stops = {signal.SIGINT, signal.SIGTERM}
-    can_hold = hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, stops) if can_hold else set()
-    try:
+    with held_back():
         import nas  # noqa: PLC0415
 
         for name in nas.__all__:
             getattr(nas, name)
-        return nas
-    finally:
-        if can_hold:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return nas
 
 
-AGAIN_SECONDS = 0.05
-"""After which a signal is sent again that came where Python swallows exceptions, as in a weak reference's callback."""
+def _print_result(result: Any, *, as_json: bool) -> None:
+    """Prints what a search or a retraining found."""
+    from nas.report.terminal import print_result  # noqa: PLC0415  # it needs torch
+    from nas.runs import plain  # noqa: PLC0415
 
-
-class Stopped(BaseException):
-    """SIGINT or SIGTERM, on its way out: whoever holds something unwritten writes it as this passes.
-
-    Not a KeyboardInterrupt, which typer turns into a line of its own.
-    """
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextmanager
-def _resumable(out: Path) -> Iterator[None]:
-    """Ends a command that a signal, a full disk or a limit stops with one line on how to go on with it.
-
-    Args:
-        out: The run folder that it writes.
-    """
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        raise Stopped(number)
-
-    def stop_again(swallowed: Any) -> None:
-        if not isinstance(swallowed.exc_value, Stopped):
-            hook(swallowed)
-            return
-        again = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), swallowed.exc_value.number))
-        again.daemon = True
-        again.start()
-
-    hook, sys.unraisablehook = sys.unraisablehook, stop_again
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except Stopped as stopped:
-        print(f"fusenas: stopped{_how_to_go_on(out)}", file=sys.stderr)
-        raise SystemExit(128 + stopped.number) from None
-    except BrokenPipeError:
-        raise
-    except Exception as error:
-        told = told_of_the_machine(error)
-        if told is None or isinstance(error, UserError):
-            raise
-        if isinstance(error, OSError) and is_full_disk(error):
-            told = f"cannot write to {str(out)!r}: {(error.strerror or str(error)).lower()}"
-        _give_up(f"{told}{_how_to_go_on(out)}")
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        sys.unraisablehook = hook
-
-
-def _how_to_go_on(out: Path) -> str:
-    """The command that goes on with a run, if there is anything to go on with."""
-    from nas.checkpoint import status  # noqa: PLC0415
-
-    try:
-        if status(out / "checkpoints") != "stopped":
-            return ""
-    except UserError:
-        return ""
-    given = [word for word in sys.argv[1:] if word not in ("--resume", "--overwrite")]
-    return f"; go on with: {shlex.join(['fusenas', *given, '--resume'])}"
-
-
-@contextmanager
-def _progress(as_json: bool, quiet: bool, console: Console | None = None) -> Iterator[Callable[[str], None]]:
-    """Shows what is being done: a spinner with the last line on a terminal, plain lines in a pipe, both on stderr."""
-    if quiet:
-        yield lambda _line: None
-        return
-    console = console or Console(stderr=True, highlight=False)
-    if as_json or not console.is_terminal:
-        yield lambda line: print(line, file=sys.stderr, flush=True)
-        return
-    with console.status("starting") as status:
-
-        def show(line: str) -> None:
-            status.update(line)
-
-        yield show
-
-
-def _print_columns(console: Console, recipe: TableRecipe | None) -> None:
-    """Prints what the columns of a table were taken for, and why."""
-    if recipe is None:
-        return
-    from nas.tables.cells import shown  # noqa: PLC0415
-
-    modality = {column: name for name, one in recipe.modalities.items() for column in one.columns}
-    table = Table(title="columns; --columns NAME:KIND overrules")
-    for title in ("column", "taken as", "modality", "because"):
-        table.add_column(title, justify="left")
-    for column in recipe.columns:
-        kind = "left out" if column.kind == "ignore" else column.kind
-        table.add_row(*map(escape, (shown(column.name), kind, modality.get(column.name, ""), column.reason)))
-    console.print(table)
-
-
-def _finish(summary: dict[str, Any] | Any, page: Path | None, *, as_json: bool) -> None:
-    """Prints what a search or a retraining came to."""
     if as_json:
-        from nas.runs import plain  # noqa: PLC0415
-
-        _print_json(plain(summary))
-        return
-    from nas.report.numbers import PERCENT_METRICS, metric_name  # noqa: PLC0415
-    from nas.report.verdict import recorded_verdict  # noqa: PLC0415
-    from nas.report.words import capital  # noqa: PLC0415
-
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-    percent = summary["metric"] in PERCENT_METRICS
-    if verdict := recorded_verdict(summary):
-        console.print(verdict.headline, style="bold", markup=False)
-        for sentence in verdict.sentences:
-            console.print(sentence, markup=False)
-    of_what = f"{summary['data']['name']}: {metric_name(summary['metric'])}"
-    table = Table(title=f"{escape(of_what)} on the test split, mean \\[95 % interval]")
-    for title, side in (("", "left"), ("score", "right"), ("found is better by", "right"), ("multiply-adds", "right")):
-        table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
-    for row in summary["leaderboard"]:
-        table.add_row(
-            row["name"] if row["kind"] != "found" else "[bold]found[/bold]",
-            _interval(row, percent=percent),
-            _better_by(row, summary, percent=percent),
-            "–" if row["multiply_adds"] is None else f"{row['multiply_adds']:,}",
-        )
-    console.print(table)
-    console.print(f"{summary['diagnosis']['in_words'][0]}.")
-    for one in summary.get("advice") or []:
-        console.print(f"{capital(one['in_words'])}.", markup=False)
-    if "objectives" in summary:
-        _print_objectives(console, summary["objectives"], percent=percent)
-    if "stability" in summary:
-        _print_stability(console, summary["stability"], competed="tournament" in summary)
-    how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
-    if summary.get("pareto"):
-        console.print("not beaten in both loss and multiply-adds, by what the search tried:")
-    for row in summary.get("pareto") or []:
-        line = f"  loss {row['loss']:.4f}, {row['multiply_adds']:,} multiply-adds: {row['in_words']}"
-        console.print(line, markup=False, soft_wrap=True)
-    if summary.get("guards") and summary["guards"]["tripped"]:
-        console.print(summary["guards"]["in_words"])
-    console.print(
-        f"{how_many} {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
-        f"all {summary['total_seconds']:.0f} s"
-    )
-    if page is not None:
-        console.print(f"report: {page}", soft_wrap=True)
-
-
-def _print_objectives(console: Console, objectives: dict[str, Any], *, percent: bool) -> None:
-    """Prints what came of every objective that was tried on the found architecture."""
-    table = Table(title="found, by objective: test split, mean [95 % interval]; taken by the architecture split")
-    for title in ("", "score", "better than plain by"):
-        table.add_column(title, justify="right" if title else "left")
-    for row in objectives["tried"]:
-        name = escape(row["objective"] or "plain training")
-        better = _interval(row["difference"], percent=percent) if row["difference"] else ""
-        is_taken = row["objective"] == objectives["chosen"]
-        table.add_row(f"[bold]{name}, taken[/bold]" if is_taken else name, _interval(row, percent=percent), better)
-    console.print(table)
-    if objectives["left_out"]:
-        console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
-
-
-def _print_stability(console: Console, stability: dict[str, Any], *, competed: bool) -> None:
-    """Prints how far several searches agree, and what the next one may come to."""
-    from nas.report.numbers import PERCENT_METRICS, node_words  # noqa: PLC0415
-
-    percent = stability["metric"] in PERCENT_METRICS
-    count = len(stability["seeds"])
-    table = Table(
-        title=f"{count} searches: {stability['metric']} on the test split, mean [95 % interval over searches]"
-    )
-    for title in ("", "score", "lowest", "highest", "proposal is better by"):
-        table.add_column(title, justify="right" if title else "left")
-    for name, key in (("proposed by each search", "found"), ("late fusion", "late")):
-        row, difference = stability[key], stability["difference"] if key == "late" else None
-        if row is not None:
-            ends = (f"{100 * row[end]:.1f}" if percent else f"{row[end]:.4g}" for end in ("min", "max"))
-            better = _interval(difference, percent=percent) if difference else ""
-            table.add_row(name, _interval(row, percent=percent), *ends, better)
-    console.print(table)
-    for node in stability["choices"]:
-        made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
-        console.print(f"{escape(node_words(node['node']))}, of {count}: {made}")
-    kappa, distinct = stability["kappa"], stability["num_distinct"]
-    told = (
-        "all proposed the same architecture" if distinct == 1 else f"they proposed {distinct} different architectures"
-    )
-    beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"
-    console.print(f"{told}; two agree on {100 * stability['agreement']:.0f} % of the nodes{beyond}")
-    came_to = "entered the tournament" if competed else "was taken"
-    console.print(f"that of seed {stability['consensus_seed']}, which agrees most with all others, {came_to}")
-
-
-def _better_by(row: dict[str, Any], summary: dict[str, Any], *, percent: bool) -> str:
-    """How much better the found network is than a row of the leaderboard."""
-    from nas.report.tables import same_as_found  # noqa: PLC0415
-
-    if same_as_found(row, summary):
-        return "same network"
-    return _interval(row["difference"], percent=percent) if row["difference"] else ""
-
-
-def _interval(values: dict[str, float], *, percent: bool) -> str:
-    if percent:
-        return f"{100 * values['mean']:.1f} \\[{100 * values['low']:.1f}, {100 * values['high']:.1f}]"
-    return f"{values['mean']:.4g} \\[{values['low']:.4g}, {values['high']:.4g}]"
+        print_json(plain(result.summary))
+    else:
+        print_result(console_for(sys.stdout), result.summary, result.report)
 
 
 def _first_line(documented: Any) -> str:

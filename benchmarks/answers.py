@@ -112,7 +112,9 @@ def run(task: KnownTask, search: int, seeds: int) -> Row:
     """One whole search, and the answer beside it."""
     data, metric = task.make(), METRIC.get(task.target)
     started = time.process_time()
-    result = nas.search(data, seed=search, seeds=seeds, refit=False, ensemble=False, metric=metric, device="cpu")
+    result = nas.search(
+        data, seed=search, retrain_seeds=seeds, refit=False, ensemble=False, metric=metric, device="cpu"
+    )
     seconds = time.process_time() - started
     board = result.summary["leaderboard"]
     training = resolve_training("default", {"metric": metric} if metric else None)

@@ -170,7 +170,7 @@ def train(data: FusionData, space: SearchSpace, architecture: Architecture, fold
         space=replace(space.only(architecture.routes()[-1]), references=(), warm_up=None),
         encoders="joint",
         training=resolve_training("quick", {"epochs": 1}),
-        seeds=1,
+        retrain_seeds=1,
         device="cpu",
         out=run,
     )

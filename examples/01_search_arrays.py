@@ -17,7 +17,7 @@ def main() -> nas.RunResult:
     generator = np.random.default_rng(0)
     left, right = (generator.standard_normal((900, 6)).astype(np.float32) for _ in range(2))
     data = nas.FusionData.from_arrays({"left": left, "right": right}, (left[:, 0] * right[:, 0] > 0).astype(int))
-    result = nas.search(data, operations=["additive", "multiplicative", "mlp"], seeds=2)
+    result = nas.search(data, operations=["additive", "multiplicative", "mlp"], retrain_seeds=2)
     print(result.architecture.in_words())
     for row in result.summary["leaderboard"]:
         print(f"{row['name']:16}{100 * row['mean']:6.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]")

@@ -27,7 +27,7 @@ def main() -> nas.RunResult:
     sensor = generator.standard_normal((600, 12)).astype(np.float32) + 0.8 * np.eye(3, 12, dtype=np.float32)[labels]
     video = generator.standard_normal((600, 16, 5)).astype(np.float32) + 0.3 * labels[:, None, None].astype(np.float32)
     data = nas.FusionData.from_arrays({"sensor": sensor, "video": video}, labels)
-    result = nas.search(data, builders={"sensor": own_encoder}, operations=["additive", "soft_gate"], seeds=1)
+    result = nas.search(data, builders={"sensor": own_encoder}, operations=["additive", "soft_gate"], retrain_seeds=1)
     print(result.verdict)
     return result
 

@@ -65,8 +65,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         metric: What networks are judged by. `score` is accuracy or R² all the same, as everywhere in scikit-learn.
         refit: Whether the network that is kept is trained on both training splits; None for what the preset says.
         ensemble: Whether the mean of the networks of all seeds has a row of the leaderboard; None likewise.
-        seeds: How many retrainings.
-        searches: How many searches.
+        retrain_seeds: How many retrainings.
+        search_seeds: How many searches.
         budget_seconds: Wall time of the search proper; 0 for no limit.
         training: Fields of `nas.TrainingConfig`, such as `{"epochs": 20, "channels": 32}`.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -99,8 +99,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         metric: str | None = None,
         refit: bool | None = None,
         ensemble: bool | None = None,
-        seeds: int = 3,
-        searches: int = 1,
+        retrain_seeds: int = 3,
+        search_seeds: int = 1,
         budget_seconds: float = 0.0,
         training: Mapping[str, Any] | None = None,
         device: str = "auto",
@@ -119,8 +119,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         self.metric = metric
         self.refit = refit
         self.ensemble = ensemble
-        self.seeds = seeds
-        self.searches = searches
+        self.retrain_seeds = retrain_seeds
+        self.search_seeds = search_seeds
         self.budget_seconds = budget_seconds
         self.training = training
         self.device = device

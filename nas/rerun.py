@@ -100,7 +100,7 @@ def retrain(
     data: FusionData | str | Path | None = None,
     builders: Mapping[str, EncoderBuilder] | None = None,
     seed: int | None = None,
-    seeds: int | None = None,
+    retrain_seeds: int | None = None,
     epochs: int | None = None,
     objective: str | None = None,
     device: str = "auto",
@@ -118,7 +118,7 @@ def retrain(
         data: Other data of the same modalities, or the data of a run that was not read from a file.
         builders: Encoder builders of the run, for one that was searched with some of its own.
         seed: Of the first retraining; None for the run's.
-        seeds: How many; None for as many as the run has.
+        retrain_seeds: How many; None for as many as the run has.
         epochs: Passes over the weights split, 0 for automatic; None for the run's.
         objective: Names of `nas.objectives.OBJECTIVES`, comma-separated, empty for none; None for the run's.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -149,7 +149,7 @@ def retrain(
             )
         where = pick_device(device)
         first_seed = old["seeds"][0] if seed is None else seed
-        count = len(old["seeds"]) if seeds is None else seeds
+        count = len(old["seeds"]) if retrain_seeds is None else retrain_seeds
         check_seeds(first_seed, count)
         check_resume(out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
         asked: dict[str, Any] = {

@@ -144,8 +144,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     refit: bool | None = None,
     ensemble: bool | None = None,
     seed: int = 0,
-    seeds: int = 3,
-    searches: int = 1,
+    retrain_seeds: int = 3,
+    search_seeds: int = 1,
     budget_seconds: float = 0.0,
     device: str = "auto",
     training: TrainingConfig | Mapping[str, Any] | None = None,
@@ -187,10 +187,10 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             sample needs held-out samples and is not. None: up to the preset.
         ensemble: Whether the mean of the found networks of all seeds has a row of its own; None: up to the preset.
         seed: Of the search and of the first retraining; the others count up from it.
-        seeds: How many retrainings, at least 1.
-        searches: How many searches, at least 1. Several have seeds that count up from `seed` and encoders of their own;
-            the summary's `stability` then tells how far they agree (see `nas.repeated.judge_searches`), and found is
-            the architecture that agrees most with all others.
+        retrain_seeds: How many retrainings, at least 1.
+        search_seeds: How many searches, at least 1. Several have seeds that count up from `seed` and encoders of their
+            own; the summary's `stability` then tells how far they agree (see `nas.repeated.judge_searches`), and found
+            is the architecture that agrees most with all others.
         budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit. Every one
             of several searches has it to itself.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -220,12 +220,12 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     ):
         if name not in known:
             raise unknown_name(kind, name, known)
-    check_seeds(seed, seeds, searches)
-    check_ensemble(seeds, ensemble=bool(ensemble))
+    check_seeds(seed, retrain_seeds, search_seeds)
+    check_ensemble(retrain_seeds, ensemble=bool(ensemble))
     check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
     training = resolve_training(preset, training)
     training = training if metric is None else replace(training, metric=metric)
-    ensemble = preset_of(preset).ensemble and seeds > 1 if ensemble is None else ensemble
+    ensemble = preset_of(preset).ensemble and retrain_seeds > 1 if ensemble is None else ensemble
     refit = preset_of(preset).refit if refit is None else refit
     config = search_config or SearchConfig()
     config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
@@ -264,8 +264,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             "baselines": baselines,
             "prefer": prefer,
             "seed": seed,
-            "seeds": seeds,
-            "searches": searches,
+            "retrain_seeds": retrain_seeds,
+            "search_seeds": search_seeds,
             "refit": refit,
             "ensemble": ensemble,
             "device": device,
@@ -315,10 +315,10 @@ def search(  # noqa: PLR0915  # the whole path, told in order
 
         repeated: Repeated | None = None
         prepared: Prepared | None = None
-        if searches == 1:
+        if search_seeds == 1:
             decision, prepared = decide(setup, seed)
         else:
-            repeated = repeat(setup, range(seed, seed + searches), decide)
+            repeated = repeat(setup, range(seed, seed + search_seeds), decide)
             others = [one.decision.architecture for one in repeated.repetitions]
             decision = replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others))
         judged, first = retrain_and_judge(
@@ -326,7 +326,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             prepared,
             decision.encoders,
             decision.rows,
-            range(seed, seed + seeds),
+            range(seed, seed + retrain_seeds),
             budget_seconds=config.budget_seconds,
             tournament=Tournament(prefer, baselines, decision.candidates),
             with_refit=refit,
@@ -444,7 +444,7 @@ def write_run(
     return draw_report(folder, folder)
 
 
-def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
+def check_seeds(seed: int, retrain_seeds: int, search_seeds: int = 1) -> None:
     """Refuses seeds that a random generator cannot take, and too few of them.
 
     Raises:
@@ -452,21 +452,23 @@ def check_seeds(seed: int, seeds: int, searches: int = 1) -> None:
     """
     if not 0 <= seed < 2**32:
         raise UserError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
-    for name, count in (("seeds", seeds), ("searches", searches)):
+    for name, count in (("retrain_seeds", retrain_seeds), ("search_seeds", search_seeds)):
         if count < 1:
             raise UserError(f"{name} must be at least 1, got {count}")
         if seed + count > 2**32:
             raise UserError(f"{count} {name} from seed {seed} on go beyond {2**32 - 1}; begin with a lower seed")
 
 
-def check_ensemble(seeds: int, *, ensemble: bool) -> None:
+def check_ensemble(retrain_seeds: int, *, ensemble: bool) -> None:
     """Refuses an ensemble of one network.
 
     Raises:
         UserError: If it is one.
     """
-    if ensemble and seeds < 2:
-        raise UserError(f"an ensemble averages the networks of several seeds, got seeds {seeds}; ask for 2 or more")
+    if ensemble and retrain_seeds < 2:
+        raise UserError(
+            f"an ensemble averages the networks of several seeds, got retrain_seeds {retrain_seeds}; ask for 2 or more"
+        )
 
 
 def finished_run(folder: RunFolder, progress: Progress) -> RunResult:

@@ -15,7 +15,7 @@ from tests.tiny_runs import write_npz
 
 SEARCH = (
     *("search", "tiny.npz", "--modalities", "sound,sight", "--target", "label", "--split", "split"),
-    *("--operations", "additive,multiplicative", "--epochs", "4", "--seeds", "1", "--out", "run"),
+    *("--operations", "additive,multiplicative", "--epochs", "4", "--retrain-seeds", "1", "--out", "run"),
     *("--device", "cpu", "--checkpoint-every", "0s"),
 )
 

@@ -210,7 +210,7 @@ def data(world: World, change: Callable[[dict[str, Any]], None], *, is_searched:
     np.savez(world.cwd / "given.npz", **arrays)
     body: Any = call(partial(load, "given.npz", named=True))
     if is_searched:
-        options = ("--operations", "additive", "--epochs", "1", "--seeds", "1", "--device", "cpu")
+        options = ("--operations", "additive", "--epochs", "1", "--retrain-seeds", "1", "--device", "cpu")
         body = ["search", "given.npz", *SOURCE, *options, "--out", "new"]
     judged(world, body, world.cwd / "new")
 
@@ -239,7 +239,7 @@ def modality_names(world: World) -> None:
 def paths(world: World) -> None:
     """Names that are not UTF-8, or longer than a file system allows."""
     shutil.copy(world.targets.data, world.cwd / "\udcff\udcfe.npz")
-    options = ("--operations", "additive", "--epochs", "1", "--seeds", "1", "--device", "cpu")
+    options = ("--operations", "additive", "--epochs", "1", "--retrain-seeds", "1", "--device", "cpu")
     judged(world, ["search", "\udcff\udcfe.npz", *SOURCE, *options, "--out", "new"], world.cwd / "new")
     for long in ("x" * 300, "x" * 5000, "x/" * 3000):
         judged(world, ["search", f"{long}.npz", *SOURCE, "--out", "new"], codes=(2,))

@@ -17,14 +17,15 @@ import pytest
 import torch
 from rich.console import Console
 
-from cli import _print_objectives, duration, share
 from nas import RunResult, UserError, load_run
+from nas.config.spelling import duration, share
 from nas.discretize import DISCRETIZATIONS
 from nas.dynamic import LEVELS
 from nas.export import FORMATS
 from nas.metrics import METRICS, PRIMARY
 from nas.presets import PRESETS, resolve_training
 from nas.report.tables import same_as_found
+from nas.report.terminal import print_objectives
 from nas.strategies import STRATEGIES
 from nas.tournament import FAVOURITE
 from search_spaces import OPERATIONS
@@ -33,7 +34,7 @@ from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
 
 COMMANDS = ("search", "retrain", "evaluate", "predict", "export", "report", "compare", "list")
 
-QUICK = ("--operations", "additive, multiplicative", "--encoders", "joint", "--epochs", "2", "--seeds", "1")
+QUICK = ("--operations", "additive, multiplicative", "--encoders", "joint", "--epochs", "2", "--retrain-seeds", "1")
 
 FILE = ("--modalities", "sound,sight", "--target", "label", "--split", "split")
 
@@ -120,7 +121,18 @@ def test_search_as_json_prints_the_summary_and_nothing_else(run: Run, data: Path
 def test_flags_win_over_the_preset(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     out = tmp_path / "run"
-    fast = ("--operations", "additive", "--strategy", "random", "--trainings", "1", "--epochs", "2", "--seeds", "2")
+    fast = (
+        "--operations",
+        "additive",
+        "--strategy",
+        "random",
+        "--max-trials",
+        "1",
+        "--epochs",
+        "2",
+        "--retrain-seeds",
+        "2",
+    )
     printed = run("search", data, *FILE, *fast, "--preset", "best", "--no-ensemble", "--out", out)
     assert printed.code == 0
     config = load_run(out).config
@@ -134,8 +146,8 @@ def test_flags_win_over_the_preset(run: Run, data: Path, tmp_path: Path, monkeyp
 @pytest.mark.parametrize(
     ("task", "metric", "title", "options"),
     [
-        ("classification", "balanced_accuracy", "balanced accuracy", ("--searches", "2")),
-        ("multilabel", "auroc", "AUROC", ("--seeds", "2", "--ensemble", "--refit")),
+        ("classification", "balanced_accuracy", "balanced accuracy", ("--search-seeds", "2")),
+        ("multilabel", "auroc", "AUROC", ("--retrain-seeds", "2", "--ensemble", "--refit")),
         ("regression", "rmse", "root mean squared error", ("--objective", "auto")),
     ],
 )
@@ -228,7 +240,7 @@ def test_several_searches_print_how_far_they_agree(
 ) -> None:
     no_report(monkeypatch)
     out = tmp_path / "out"
-    printed = run("search", data, *FILE, *QUICK, "--searches", "2", "--strategy", "random", "--out", out)
+    printed = run("search", data, *FILE, *QUICK, "--search-seeds", "2", "--strategy", "random", "--out", out)
     assert printed.code == 0
     told = json.loads((out / "summary.json").read_text())["stability"]
     assert re.search(rf"proposed by each search\s.*{100 * told['found']['mean']:.1f} \[", printed.out)
@@ -247,9 +259,9 @@ def test_search_prints_the_pareto_set_where_there_is_one(
 ) -> None:
     no_report(monkeypatch)
     out = tmp_path / "out"
-    printed = run("search", data, *FILE, *QUICK, "--strategy", "nsga2", "--trainings", "5", "--out", out)
+    printed = run("search", data, *FILE, *QUICK, "--strategy", "nsga2", "--max-trials", "5", "--out", out)
     assert printed.code == 0
-    assert load_run(out).config["search"]["trainings"] == 5
+    assert load_run(out).config["search"]["max_trials"] == 5
     rows = json.loads((out / "summary.json").read_text())["pareto"]
     assert rows
     for row in rows:
@@ -343,7 +355,7 @@ def test_a_served_report_is_of_one_run(run: Run, finished: Path, tmp_path: Path)
 def test_retrain_takes_other_seeds(run: Run, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     out = tmp_path / "again"
-    printed = run("retrain", finished, "--seed", "9", "--seeds", "1", "--epochs", "2", "--out", out, "--json")
+    printed = run("retrain", finished, "--seed", "9", "--retrain-seeds", "1", "--epochs", "2", "--out", out, "--json")
     assert printed.code == 0
     assert json.loads(printed.out) == json.loads((out / "summary.json").read_text())
     assert json.loads(printed.out)["seeds"] == [9]
@@ -363,9 +375,9 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "one modality": (("--modalities", "sound"), "two or more modalities"),
     "unknown kind": (("--modalities", "sound:noise,sight"), "unknown kind"),
     "unknown task": (("--task", "clustering"), "clustering"),
-    "trainings below none": (("--trainings", "-1"), r"trainings must be 0 \(automatic\) or more, .*got -1"),
-    "too few trainings": (
-        ("--strategy", "exhaustive", "--trainings", "5"),
+    "trials below none": (("--max-trials", "-1"), r"max_trials must be 0 \(automatic\) or more, .*got -1"),
+    "too few trials": (
+        ("--strategy", "exhaustive", "--max-trials", "5"),
         "has 125 architectures, more than the 5 trainings allowed",
     ),
     "budget of no unit": (("--budget", "soon"), "budget 'soon' is no duration"),
@@ -391,12 +403,12 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "metric of another task": (("--metric", "rmse"), "unknown metric of classification: 'rmse'"),
     "unknown discretization": (("--discretization", "max"), "unknown discretization 'max'"),
     "negative seed": (("--seed", "-1"), "seed must be from 0"),
-    "no seeds": (("--seeds", "0"), "seeds must be at least 1, got 0"),
-    "negative seeds": (("--seeds", "-3"), "seeds must be at least 1, got -3"),
-    "no searches": (("--searches", "0"), "searches must be at least 1, got 0"),
+    "no seeds": (("--retrain-seeds", "0"), "retrain_seeds must be at least 1, got 0"),
+    "negative seeds": (("--retrain-seeds", "-3"), "retrain_seeds must be at least 1, got -3"),
+    "no searches": (("--search-seeds", "0"), "search_seeds must be at least 1, got 0"),
     "seeds beyond 32 bits": (
-        ("--seed", "4294967295", "--searches", "2"),
-        "2 searches from seed 4294967295 on go beyond",
+        ("--seed", "4294967295", "--search-seeds", "2"),
+        "2 search_seeds from seed 4294967295 on go beyond",
     ),
     "negative epochs": (("--epochs", "-1"), "epochs must be 0"),
 }
@@ -446,7 +458,7 @@ def test_a_run_that_is_not_there_is_one_line(run: Run, tmp_path: Path, command: 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("retrain", "--seeds", "-1"), "seeds must be at least 1"),
+        (("retrain", "--retrain-seeds", "-1"), "retrain_seeds must be at least 1"),
         (("retrain", "--seed", "-1"), "seed must be from 0"),
         (("retrain", "--epochs", "-1"), "epochs must be 0"),
         (("retrain", "--device", "tpu"), "unknown device"),
@@ -536,7 +548,7 @@ def test_what_objectives_came_to_is_printed_as_it_is(capsys: pytest.CaptureFixtu
         {"objective": "rubi:sound", "mean": 0.72, "low": 0.62, "high": 0.82, "difference": gap},
     ]
     objectives = {"chosen": "rubi:sound", "tried": tried, "left_out": ["align:[a]+b"]}
-    _print_objectives(Console(width=100), objectives, percent=True)
+    print_objectives(Console(width=100), objectives, percent=True)
     printed = capsys.readouterr().out
     assert re.search(r"plain training +│ 70.0 \[60.0, 80.0\] +│ +│", printed)
     assert re.search(r"rubi:sound, taken +│ 72.0 \[62.0, 82.0\] +│ +2.0 \[1.0, 3.0\]", printed)
@@ -567,20 +579,20 @@ def test_a_stop_is_heard_whenever_it_comes(tmp_path: Path, when: str) -> None:
             "        os.kill(os.getpid(), signal.SIGTERM)\n"
             "        for _ in range(1000): pass\n"
             "def work():\n"
-            "    with cli._resumable(Path(sys.argv.pop())):\n"
+            "    with stopping.resumable(Path(sys.argv.pop())):\n"
             "        Dying()\n"
             "        time.sleep(20)\n"
         ),
         "at the end": (
             "def work():\n"
             "    try:\n"
-            "        with cli._resumable(Path(sys.argv.pop())):\n"
+            "        with stopping.resumable(Path(sys.argv.pop())):\n"
             "            handler = signal.getsignal(signal.SIGTERM)\n"
             "    finally:\n"
             "        handler(signal.SIGTERM, None)\n"
         ),
     }[when]
-    start = "import os, signal, sys, time\nfrom pathlib import Path\nimport cli\n"
+    start = "import os, signal, sys, time\nfrom pathlib import Path\nimport cli\nfrom nas.terminal import stopping\n"
     run = "cli.app = lambda *_given, **_options: work()\ncli.main()\n"
     done = subprocess.run(
         [sys.executable, "-c", start + code + run, str(tmp_path)], capture_output=True, text=True, check=False

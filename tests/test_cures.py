@@ -26,7 +26,7 @@ from tests.tiny_runs import OPERATIONS, TRAINING, as_data, no_report, tiny_array
 
 AUTO = TrainingConfig(epochs=5, channels=8, batch_size=24, learning_rate=2e-2, objective="auto")
 
-SAME = {"operations": ("additive",), "encoders": "joint", "seeds": 2, "strategy": "random", "training": AUTO}
+SAME = {"operations": ("additive",), "encoders": "joint", "retrain_seeds": 2, "strategy": "random", "training": AUTO}
 
 
 @pytest.fixture

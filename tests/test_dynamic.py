@@ -283,7 +283,7 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
         space="experts",
         operations=["additive"],
         dynamic=[level],
-        seeds=1,
+        retrain_seeds=1,
         device="cpu",
         preset="quick",
         training={"channels": 16},

@@ -39,7 +39,7 @@ REAL: dict[str, Any] = {
     "preset": "quick",
     "operations": list(OPERATIONS),
     "training": {"epochs": 8, "channels": 8, "batch_size": 12, "learning_rate": 0.03},
-    "seeds": 1,
+    "retrain_seeds": 1,
     "device": "cpu",
 }
 

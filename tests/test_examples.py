@@ -43,7 +43,11 @@ def test_a_network_of_ones_own_serves_as_encoder() -> None:
 @pytest.mark.slow
 def test_a_run_can_be_read_back(tmp_path: Path) -> None:
     nas.search(
-        "digits_halves", operations=["additive"], seeds=1, training=nas.TrainingConfig(epochs=3), out=tmp_path / "run"
+        "digits_halves",
+        operations=["additive"],
+        retrain_seeds=1,
+        training=nas.TrainingConfig(epochs=3),
+        out=tmp_path / "run",
     )
     probabilities = _example("03_read_a_run").main(tmp_path / "run")
     assert probabilities.shape == (5, 10)

@@ -83,7 +83,7 @@ def test_whatever_was_given_is_told_in_short(value: Any, words: str) -> None:
         (TrainingConfig, None, "settings must be a table"),
         (SearchConfig, {"guards": "no"}, "guards must be true or false, got 'no'"),
         (SearchConfig, {"length": math.inf}, "length must be 0 .*got inf"),
-        (SearchConfig, {"trainings": 2.0}, "trainings must be .*got 2.0"),
+        (SearchConfig, {"max_trials": 2.0}, "max_trials must be .*got 2.0"),
         (SearchConfig, {"budget_seconds": math.nan}, "budget_seconds must be .*got nan"),
         (SearchConfig, {"architecture_learning_rate": 0}, "architecture_learning_rate must be positive"),
         (SearchConfig, {"architecture_weight_decay": "0"}, "architecture_weight_decay must be 0 or more"),
@@ -101,7 +101,7 @@ def test_settings_of_another_form_are_told_in_one_line(kind: type[Any], values: 
     [
         lambda: TrainingConfig(epochs=10**12, batch_size=10**6, patience=10**6, channels=4096, learning_rate=1),
         lambda: TrainingConfig(gradient_clip=math.inf, weight_decay=0, dropout_rate=0, compile=True),
-        lambda: SearchConfig(length=3, trainings=10**6, budget_seconds=math.inf, guards=False),
+        lambda: SearchConfig(length=3, max_trials=10**6, budget_seconds=math.inf, guards=False),
     ],
 )
 def test_settings_that_are_only_unusual_are_taken(make: Callable[[], Any]) -> None:

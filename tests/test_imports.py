@@ -83,7 +83,7 @@ def test_an_operation_needs_of_the_engine_only_what_an_operation_is(name: str) -
 def test_only_the_command_line_prints(name: str) -> None:
     tree = ast.parse((_ROOT / name).read_text(encoding="utf-8"))
     printing = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id == "print"]
-    assert name == "cli.py" or not printing
+    assert name == "cli.py" or name.startswith("nas/terminal/") or not printing
 
 
 @pytest.mark.parametrize("name", _NAMES)

@@ -119,7 +119,7 @@ def test_what_cannot_gain_is_not_tried() -> None:
 def test_the_choice_holds_from_the_search_to_a_retraining(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     data, folder = made_data("swings", "plain"), tmp_path / "run"
-    result = tiny_search(data, training=TRAINING, seeds=2, refit=True, encoders="pretrained", out=folder)
+    result = tiny_search(data, training=TRAINING, retrain_seeds=2, refit=True, encoders="pretrained", out=folder)
     assert result.summary["preprocessing"]["swings"]["chosen"] == "magnitudes"
     loaded = nas.load_run(folder)
     assert loaded.config["training"]["preprocessing"] == "auto"

@@ -103,7 +103,7 @@ def test_a_run_records_what_the_preset_comes_to_and_goes_on_by_that(
 ) -> None:
     no_report(monkeypatch)
     data, out = with_moves(), tmp_path / "run"
-    result = tiny_search(data, preset="best", training=QUICK, seeds=2, encoders="pretrained", out=out)
+    result = tiny_search(data, preset="best", training=QUICK, retrain_seeds=2, encoders="pretrained", out=out)
     config = config_of(out)
     assert config["training"] == asdict(resolve_training("best", QUICK))
     assert config["search"]["ensemble"] is True
@@ -115,7 +115,9 @@ def test_a_run_records_what_the_preset_comes_to_and_goes_on_by_that(
     assert nas.evaluate(out, data=data, device="cpu")["repeated"]
 
 
-@pytest.mark.parametrize(("options", "ensemble"), [({"seeds": 1}, False), ({"seeds": 2, "ensemble": False}, False)])
+@pytest.mark.parametrize(
+    ("options", "ensemble"), [({"retrain_seeds": 1}, False), ({"retrain_seeds": 2, "ensemble": False}, False)]
+)
 def test_the_ensemble_of_a_preset_gives_way(
     options: dict[str, Any], *, ensemble: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

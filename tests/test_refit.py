@@ -83,7 +83,9 @@ def test_the_course_of_the_learning_rate_is_that_of_a_whole_training(monkeypatch
 def test_a_run_keeps_the_network_of_both_splits_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     options = {"modalities": "sound,sight", "target": "label", "split": "split", "encoders": "pretrained"}
-    result = tiny_search(write_npz(tmp_path), **options, seeds=2, refit=True, ensemble=True, out=tmp_path / "run")
+    result = tiny_search(
+        write_npz(tmp_path), **options, retrain_seeds=2, refit=True, ensemble=True, out=tmp_path / "run"
+    )
     *board, _, last = result.summary["leaderboard"]
     assert last["kind"] == "control"
     assert [row["kind"] for row in board[-2:]] == ["refit", "ensemble"]
@@ -101,7 +103,7 @@ def test_a_run_keeps_the_network_of_both_splits_and_says_so(tmp_path: Path, monk
 
 def test_an_ensemble_of_one_is_refused() -> None:
     with pytest.raises(UserError, match="an ensemble averages the networks of several seeds, got seeds 1"):
-        tiny_search(as_data(tiny_arrays()), seeds=1, ensemble=True)
+        tiny_search(as_data(tiny_arrays()), retrain_seeds=1, ensemble=True)
 
 
 @pytest.mark.parametrize(

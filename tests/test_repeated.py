@@ -39,7 +39,7 @@ def poisoned_data() -> FusionData:
 
 
 def repeated_search(data: FusionData, **options: Any) -> RunResult:
-    return tiny_search(data, **{"seed": SEEDS[0], "searches": len(SEEDS), "encoders": "pretrained", **options})
+    return tiny_search(data, **{"seed": SEEDS[0], "search_seeds": len(SEEDS), "encoders": "pretrained", **options})
 
 
 def records_of(folder: Path) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def records_of(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
     """Three searches, then two retrainings, in a folder; only to be read."""
-    return repeated_search(as_data(tiny_arrays()), seeds=2, out=tmp_path_factory.mktemp("repeated") / "run")
+    return repeated_search(as_data(tiny_arrays()), retrain_seeds=2, out=tmp_path_factory.mktemp("repeated") / "run")
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_one_search_tells_nothing_of_stability_and_is_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_report(monkeypatch)
-    one = tiny_search(as_data(tiny_arrays()), encoders="pretrained", searches=1)
+    one = tiny_search(as_data(tiny_arrays()), encoders="pretrained", search_seeds=1)
     other = tiny_search(as_data(tiny_arrays()), encoders="pretrained", out=tmp_path / "run")
     assert "stability" not in one.summary
     assert one.summary.keys() == other.summary.keys()
@@ -147,7 +147,7 @@ def test_one_search_tells_nothing_of_stability_and_is_as_it_was(
 
 
 def test_a_poisoned_test_split_changes_neither_consensus_nor_counts(run: RunResult) -> None:
-    other = repeated_search(poisoned_data(), seeds=2)
+    other = repeated_search(poisoned_data(), retrain_seeds=2)
     clean, bad = (plain(one.summary["stability"]) for one in (run, other))
     assert other.architecture == run.architecture
     for key in ("consensus_seed", "choices", "modalities", "depths", "interaction_orders", "agreement", "kappa"):
@@ -183,7 +183,9 @@ def test_the_test_split_is_not_even_asked_for_before_the_consensus_stands() -> N
 
 @pytest.mark.parametrize("strategy", ["random", "darts"])
 def test_other_strategies_are_repeated_too(strategy: str) -> None:
-    told = repeated_search(as_data(tiny_arrays()), strategy=strategy, encoders="joint", searches=2).summary["stability"]
+    told = repeated_search(as_data(tiny_arrays()), strategy=strategy, encoders="joint", search_seeds=2).summary[
+        "stability"
+    ]
     assert [one["encoders"] for one in told["searches"]] == ["joint", "joint"]
     assert (told["searches"][0]["discretization_loss"] is None) == (strategy == "random")
 
@@ -191,7 +193,7 @@ def test_other_strategies_are_repeated_too(strategy: str) -> None:
 def test_errors_are_spread_as_errors() -> None:
     arrays = tiny_arrays()
     arrays["label"] = 100 + 5 * arrays["sight"][:, :2]
-    told = repeated_search(as_data(arrays, task="regression"), searches=2).summary["stability"]
+    told = repeated_search(as_data(arrays, task="regression"), search_seeds=2).summary["stability"]
     assert (told["metric"], told["higher_is_better"]) == ("mae", False)
     gains = [one["late_score"] - one["score"] for one in told["searches"]]
     # Less error is better. Differences of samples are averaged in another order, of float32.
@@ -201,9 +203,9 @@ def test_errors_are_spread_as_errors() -> None:
 def test_a_space_without_late_fusion_has_scores_without_a_control() -> None:
     space = layerwise({"sound": 3, "sight": 3}, operations=["additive"])
     mine = type(space)("mine", space.depths, space.nodes, space.operations)
-    told = repeated_search(as_data(tiny_arrays()), space=mine, operations=None, encoders="joint", searches=2).summary[
-        "stability"
-    ]
+    told = repeated_search(
+        as_data(tiny_arrays()), space=mine, operations=None, encoders="joint", search_seeds=2
+    ).summary["stability"]
     assert (told["late"], told["difference"]) == (None, None)
     assert [one["late_score"] for one in told["searches"]] == [None, None]
     assert len(told["found"]["scores"]) == 2
@@ -235,7 +237,9 @@ def test_retraining_leaves_what_was_said_of_the_searches(
     run: RunResult, copied: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_report(monkeypatch)
-    again = retrain(copied, data=as_data(tiny_arrays()), seed=9, seeds=1, device="cpu", out=tmp_path / "again").summary
+    again = retrain(
+        copied, data=as_data(tiny_arrays()), seed=9, retrain_seeds=1, device="cpu", out=tmp_path / "again"
+    ).summary
     assert again["stability"] == plain(run.summary["stability"])
     assert again["seeds"] == [9]
     assert again["architecture"] == run.summary["architecture"]

@@ -140,7 +140,7 @@ def test_retraining_with_the_same_seeds_repeats_scores_and_weights(folder: Path,
 
 def test_retraining_elsewhere_with_other_seeds(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
-    retrain(folder, seed=7, seeds=3, epochs=2, device="cpu", out=tmp_path / "again")
+    retrain(folder, seed=7, retrain_seeds=3, epochs=2, device="cpu", out=tmp_path / "again")
     old, new = load_run(folder), load_run(tmp_path / "again")
     assert new.architecture == old.architecture
     assert new.summary["seeds"] == [7, 8, 9]
@@ -150,13 +150,13 @@ def test_retraining_elsewhere_with_other_seeds(folder: Path, tmp_path: Path, mon
     assert new.config["training"]["epochs"] == 2
     assert evaluate(tmp_path / "again", device="cpu")["score"] == new.summary["leaderboard"][0]["scores"][0]
     # What has once been retrained starts from its own first seed.
-    assert list(retrain(tmp_path / "again", seeds=1, device="cpu").summary["seeds"]) == [7]
+    assert list(retrain(tmp_path / "again", retrain_seeds=1, device="cpu").summary["seeds"]) == [7]
 
 
 def test_retraining_in_place_keeps_the_course_of_the_search(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     before = contents(copied)
-    retrain(copied, seed=11, seeds=1, device="cpu")
+    retrain(copied, seed=11, retrain_seeds=1, device="cpu")
     after = contents(copied)
     assert after["metrics.jsonl"] == before["metrics.jsonl"]
     assert after["architecture.json"] == before["architecture.json"]
@@ -168,9 +168,9 @@ def test_retraining_in_place_keeps_the_course_of_the_search(copied: Path, monkey
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"retrain_seeds": 0}, "retrain_seeds must be at least 1"),
         ({"seed": -1}, "seed must be from 0"),
-        ({"seed": 2**32 - 1, "seeds": 2}, "2 seeds from seed 4294967295 on go beyond"),
+        ({"seed": 2**32 - 1, "retrain_seeds": 2}, "2 retrain_seeds from seed 4294967295 on go beyond"),
         ({"epochs": -1}, "epochs must be 0"),
         ({"device": "tpu"}, "unknown device"),
         ({"data": "nowhere.npz"}, "no file or folder"),
@@ -290,7 +290,7 @@ def test_a_dynamic_run_is_loaded_judged_and_trained_again(tmp_path: Path, monkey
     again = retrain(tmp_path / "run", data=data, device="cpu", out=tmp_path / "same")
     assert same_tensors(again.network.state_dict(), first.network.state_dict())
     assert again.summary["dynamic"] == first.summary["dynamic"]
-    other = retrain(tmp_path / "run", data=data, device="cpu", seed=7, seeds=1, epochs=4)
+    other = retrain(tmp_path / "run", data=data, device="cpu", seed=7, retrain_seeds=1, epochs=4)
     assert other.architecture == load_run(tmp_path / "run").architecture == first.architecture
     assert not same_tensors(other.network.state_dict(), first.network.state_dict())
     assert [row["kind"] for row in other.summary["leaderboard"][:2]] == ["found", "static"]
@@ -304,5 +304,5 @@ def test_a_row_of_which_an_input_was_taken_away_is_told_in_one_line(copied: Path
     (copied / "summary.json").write_text(json.dumps(summary))
     before = (copied / "weights.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"takes 2 to .* inputs, got 1"):
-        retrain(copied, seeds=1, device="cpu")
+        retrain(copied, retrain_seeds=1, device="cpu")
     assert (copied / "weights.safetensors").read_bytes() == before

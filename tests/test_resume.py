@@ -59,7 +59,7 @@ def stop(patch: pytest.MonkeyPatch, number: int, folder: Path, **options: Any) -
 @pytest.mark.parametrize(
     "options",
     [
-        {"encoders": "pretrained", "seeds": 2},
+        {"encoders": "pretrained", "retrain_seeds": 2},
         {"encoders": "auto", "training": replace(TRAINING, preprocessing="auto")},
         {"encoders": "joint", "strategy": "darts", "discretization": "perturbation"},
         {"encoders": "joint", "strategy": "random"},
@@ -192,30 +192,30 @@ def test_a_run_that_diverges_gives_the_one_that_it_replaces_back(copied: Path) -
 def test_a_retraining_in_place_can_be_stopped_and_gone_on_with(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = Path(shutil.copytree(copied, copied.parent / "wanted"))
     before = {name: content for name, content in contents(copied).items() if not name.startswith("checkpoints")}
-    retrain(wanted, seed=8, seeds=1)
+    retrain(wanted, seed=8, retrain_seeds=1)
     with interrupted_at(monkeypatch, 40), pytest.raises(Interrupted):
-        retrain(copied, seed=8, seeds=1)
+        retrain(copied, seed=8, retrain_seeds=1)
     after = {name: content for name, content in contents(copied).items() if not name.startswith("checkpoints")}
     assert after == before
     assert status(copied / "checkpoints") == "stopped"
     with pytest.raises(UserError, match=r"begun with seeds \[8\], now it is \[9\]"):
-        retrain(copied, seed=9, seeds=1, resume=True)
+        retrain(copied, seed=9, retrain_seeds=1, resume=True)
     with interrupted_at(monkeypatch, NEVER) as taken:
-        retrain(copied, seed=8, seeds=1, resume=True)
+        retrain(copied, seed=8, retrain_seeds=1, resume=True)
     assert taken[0] > 0
     assert same_tensors(weights(copied), weights(wanted))
     with interrupted_at(monkeypatch, 1):
-        retrain(copied, seed=8, seeds=1, resume=True)  # it is finished
+        retrain(copied, seed=8, retrain_seeds=1, resume=True)  # it is finished
     with interrupted_at(monkeypatch, 1), pytest.raises(Interrupted):
-        retrain(copied, seed=9, seeds=1, resume=True)  # another one is begun
+        retrain(copied, seed=9, retrain_seeds=1, resume=True)  # another one is begun
 
 
 def test_a_retraining_elsewhere_can_be_gone_on_with(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = copied.parent / "one", copied.parent / "other"
-    retrain(copied, seeds=1, out=one)
+    retrain(copied, retrain_seeds=1, out=one)
     with interrupted_at(monkeypatch, 30), pytest.raises(Interrupted):
-        retrain(copied, seeds=1, out=other)
-    retrain(copied, seeds=1, out=other, resume=True)
+        retrain(copied, retrain_seeds=1, out=other)
+    retrain(copied, retrain_seeds=1, out=other, resume=True)
     assert same_tensors(weights(one), weights(other))
     assert timeless(RunFolder(one).read_metrics()) == timeless(RunFolder(other).read_metrics())
 

@@ -95,7 +95,7 @@ def test_a_poisoned_test_split_changes_nothing_that_is_decided(
         "strategy": strategy,
         "discretization": discretization,
         "encoders": encoders,
-        "search_config": SearchConfig(trainings=4),
+        "search_config": SearchConfig(max_trials=4),
     }
     arrays = tiny_arrays()
     clean, weights = search_and_load(as_data(arrays), **options)
@@ -179,7 +179,14 @@ def test_the_config_says_how_to_repeat_the_run(finished: RunResult) -> None:
         "task": "",
         "builders": [],
     }
-    wanted = {"strategy": "sampled", "encoders": "pretrained", "seed": 3, "seeds": 2, "device": "cpu", "length": 2.0}
+    wanted = {
+        "strategy": "sampled",
+        "encoders": "pretrained",
+        "seed": 3,
+        "retrain_seeds": 2,
+        "device": "cpu",
+        "length": 2.0,
+    }
     assert wanted.items() <= config["search"].items()
     assert config["search"]["operations"] == ["additive", "multiplicative"]
     assert config["training"]["epochs"] == TRAINING.epochs
@@ -208,7 +215,7 @@ def test_the_summary_holds_what_was_promised(finished: RunResult) -> None:
 
 
 def test_the_summary_holds_the_pareto_set_of_a_strategy_that_weighs_cost(search_and_load: Search) -> None:
-    config = SearchConfig(trainings=12)
+    config = SearchConfig(max_trials=12)
     result, _ = search_and_load(as_data(tiny_arrays()), strategy="nsga2", encoders="pretrained", search_config=config)
     summary = plain(result.summary)
     found = summary["leaderboard"][0]
@@ -408,12 +415,12 @@ def test_a_space_without_operations_still_has_its_baselines() -> None:
         ({"operations": ["additiv"]}, "unknown operation 'additiv'; did you mean 'additive'"),
         ({"operations": ["additive", "additive"]}, "each listed once"),
         ({"builders": {"smell": DEFAULT_ENCODERS["vector"]}}, "modality in builders: 'smell'"),
-        ({"seeds": 0}, "seeds must be at least 1, got 0"),
-        ({"searches": 0}, "searches must be at least 1, got 0"),
+        ({"retrain_seeds": 0}, "retrain_seeds must be at least 1, got 0"),
+        ({"search_seeds": 0}, "search_seeds must be at least 1, got 0"),
         ({"seed": -1}, "seed must be from 0"),
         ({"seed": 2**64}, "seed must be from 0"),
-        ({"seed": 2**32 - 2, "searches": 3}, "3 searches from seed 4294967294 on go beyond 4294967295"),
-        ({"seed": 2**32 - 1, "seeds": 2}, "2 seeds from seed 4294967295 on go beyond"),
+        ({"seed": 2**32 - 2, "search_seeds": 3}, "3 search_seeds from seed 4294967294 on go beyond 4294967295"),
+        ({"seed": 2**32 - 1, "retrain_seeds": 2}, "2 retrain_seeds from seed 4294967295 on go beyond"),
         ({"budget_seconds": -1.0}, "budget_seconds must be 0"),
         ({"device": "tpu"}, "unknown device 'tpu'"),
         ({"device": "meta"}, "device 'meta' is not supported"),

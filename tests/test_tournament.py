@@ -294,7 +294,7 @@ def test_of_those_that_stand_for_one_row_the_best_goes_on_and_so_do_the_best_ope
 
 @pytest.mark.parametrize("prefer", ["accuracy", "simplicity"])
 def test_a_search_finds_what_won_and_all_its_parts_agree(prefer: str) -> None:
-    result = tiny_search(as_data(tiny_arrays()), prefer=prefer, seeds=2)
+    result = tiny_search(as_data(tiny_arrays()), prefer=prefer, retrain_seeds=2)
     told, board = result.summary["tournament"], result.summary["leaderboard"]
     assert told["prefer"] == prefer
     assert board[0]["architecture"] == result.summary["architecture"] == result.architecture.to_dict()
@@ -323,7 +323,7 @@ def test_a_found_sum_of_single_networks_lives_like_any_other_network(
 
     monkeypatch.setattr(tournament, "Evidence", Biased)
     data, out = as_data(tiny_arrays()), tmp_path / "run"
-    result = tiny_search(data, seeds=2, refit=True, ensemble=True, encoders="pretrained", out=out)
+    result = tiny_search(data, retrain_seeds=2, refit=True, ensemble=True, encoders="pretrained", out=out)
     board = result.summary["leaderboard"]
     rows = {row["kind"]: row for row in board}
     assert board[0]["separate"]

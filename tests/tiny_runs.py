@@ -62,7 +62,7 @@ def tiny_search(data: FusionData | str | Path, **options: Any) -> RunResult:
         "operations": OPERATIONS,
         "preset": "quick",
         "training": TRAINING,
-        "seeds": 1,
+        "retrain_seeds": 1,
         "device": "cpu",
     }
     return nas.search(data, **{**given, **options})
@@ -84,7 +84,7 @@ def _finished(folder: Path) -> RunResult:
         target="label",
         split="split",
         encoders="pretrained",
-        seeds=2,
+        retrain_seeds=2,
         seed=3,
         search_config=SearchConfig(length=2.0),
         out=folder / "run",
@@ -110,7 +110,7 @@ def _dynamic(folder: Path, finished: Path) -> Path:
         no_report(patch)
         space = layerwise(dict.fromkeys(data.modalities, 3), operations=OPERATIONS)
         with_gate(folder, space, Architecture.gated(routes, ["sight@0"]), data)
-        nas.retrain(folder, data=data, seeds=1, device="cpu")
+        nas.retrain(folder, data=data, retrain_seeds=1, device="cpu")
     return folder
 
 

@@ -21,7 +21,7 @@ DATA = "tiny.npz"
 SOURCE = ("--modalities", "sound,sight", "--target", "label", "--split", "split")
 
 OPTIONS = (
-    *("--operations", "additive,multiplicative", "--epochs", "3", "--seeds", "1"),
+    *("--operations", "additive,multiplicative", "--epochs", "3", "--retrain-seeds", "1"),
     *("--device", "cpu", "--checkpoint-every", "0s"),
 )
 
@@ -187,7 +187,7 @@ def _make_dynamic(run: Path, *, is_cascade: bool) -> Any:
         both = Architecture(found.space, (*nothing[:-1], (nodes[-1], Choice("additive", ("sound@2", "sight@2")))))
         space = layerwise(dict.fromkeys(data.modalities, 3), operations=("additive", "multiplicative"))
         with_gate(run, space, Architecture.gated([cheap, both], [] if is_cascade else ["sight@0"]), data)
-        nas.retrain(run, data=data, seeds=1, device="cpu")
+        nas.retrain(run, data=data, retrain_seeds=1, device="cpu")
 
     return make
 

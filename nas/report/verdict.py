@@ -202,7 +202,7 @@ def _one_seed(board: Board, contender: Entry | None, alone: Entry | None, gain: 
     if contender is not None and alone is not None and gain is not None:
         told.append(board.compare(board.described(contender), gain, f"{_named(alone)} alone"))
         told.append("This interval counts the test samples only, not the luck of a single training.")
-    told.append("At least 3 seeds would tell (--seeds 3).")
+    told.append("At least 3 seeds would tell (--retrain-seeds 3).")
     return "cant_tell", "Can't tell yet: each network was trained only once.", None, told
 
 
@@ -457,7 +457,7 @@ def _what_would_tell(board: Board, contender: Entry, alone: Entry, gain: Interva
     samples = number(((board.summary.get("data") or {}).get("splits") or {}).get("test"))
     if len(differences) < FEW_SEEDS:
         few = f"{len(differences)} seeds say too little about luck"
-        return [*told, f"{few}: {ENOUGH_SEEDS} or more would tell (--seeds {ENOUGH_SEEDS})."]
+        return [*told, f"{few}: {ENOUGH_SEEDS} or more would tell (--retrain-seeds {ENOUGH_SEEDS})."]
     if math.isnan(samples) or gain.margin == 0:
         return told
     score = contender.row.score.mean if board.metric in PERCENT_METRICS else math.nan
@@ -466,7 +466,7 @@ def _what_would_tell(board: Board, contender: Entry, alone: Entry, gain: Interva
         return [*told, "Neither more seeds nor more test samples of a practical number would tell."]
     needs = []
     if found.seeds > len(differences):
-        needs.append(f"{found.seeds} seeds instead of {len(differences)} (--seeds {found.seeds})")
+        needs.append(f"{found.seeds} seeds instead of {len(differences)} (--retrain-seeds {found.seeds})")
     if found.samples > samples:
         needs.append(f"{found.samples:,} test samples instead of {int(samples):,}")
     if found.halves:

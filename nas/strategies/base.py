@@ -37,7 +37,7 @@ class SearchConfig:
             cached taps and 2 where encoders train along and have to be shared first, 0.5 and 1 for `sampled`.
         architecture_learning_rate: Of Adam on the architecture logits.
         architecture_weight_decay: Of the same.
-        trainings: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for
+        max_trials: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for
             `random`, about what a search with a supernet costs; 40 for those that learn from what they tried; all for
             `exhaustive`, which refuses a space that has more than are allowed.
         budget_seconds: Wall time after which the search comes to its end; 0 for no limit.
@@ -47,7 +47,7 @@ class SearchConfig:
     length: float = setting(0.0, Number("0 (automatic) or positive, at most 1000000", high=1e6, below=False))
     architecture_learning_rate: float = setting(3e-3, POSITIVE)
     architecture_weight_decay: float = setting(1e-3, AMOUNT)
-    trainings: int = setting(0, Whole(0, 10**12, zero="automatic"))
+    max_trials: int = setting(0, Whole(0, 10**12, zero="automatic"))
     budget_seconds: float = setting(0.0, Number("0 (no limit) or more", below=False))
     guards: bool = setting(True, Flag())
 

@@ -65,5 +65,5 @@ class Ageing:
 def evolution(problem: Problem) -> Explored:
     """Searches by ageing evolution; beliefs are the shares of the population's choices."""
     sampler = Ageing(problem.space, problem.generator())
-    trainings = problem.search.trainings or TRAININGS
+    trainings = problem.search.max_trials or TRAININGS
     return ask_tell(problem, sampler, trainings=trainings, believed=sampler.members).explored()

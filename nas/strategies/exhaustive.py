@@ -49,9 +49,9 @@ def check_size(space: SearchSpace, config: SearchConfig) -> None:
     Raises:
         UserError: If it has more architectures than the config allows trainings.
     """
-    size, most = space.size(), config.trainings or LARGEST_SPACE
+    size, most = space.size(), config.max_trials or LARGEST_SPACE
     if size > most:
         raise UserError(
             f"space {space.name!r} has {size:,} architectures, more than the {most:,} trainings allowed; name fewer "
-            "operations, allow more trainings, or take another strategy"
+            "operations, raise max_trials, or take another strategy"
         )

@@ -173,6 +173,6 @@ def drawn(
 
 def mfas(problem: Problem) -> Explored:
     """Searches by MFAS."""
-    trainings = problem.search.trainings or TRAININGS
+    trainings = problem.search.max_trials or TRAININGS
     sampler = Progressive(problem.space, problem.generator(), trainings=trainings)
     return ask_tell(problem, sampler, trainings=trainings).explored()

@@ -36,7 +36,7 @@ def nsga2(problem: Problem) -> Explored:
 
     guide = NSGAIISampler(seed=problem.seed, population_size=POPULATION_SIZE)
     sampler = OptunaSampler(problem.space, guide, objectives=objectives, num_objectives=2)
-    tried = ask_tell(problem, sampler, trainings=problem.search.trainings or TRAININGS)
+    tried = ask_tell(problem, sampler, trainings=problem.search.max_trials or TRAININGS)
     points = [
         ParetoPoint(architecture=architecture, loss=float(losses.mean()), multiply_adds=cost.total(architecture))
         for architecture, losses in tried.losses.items()

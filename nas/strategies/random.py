@@ -41,4 +41,4 @@ class RandomSampler:
 def random(problem: Problem) -> Explored:
     """Searches at random."""
     sampler = RandomSampler(problem.space, problem.generator())
-    return ask_tell(problem, sampler, trainings=problem.search.trainings or TRAININGS).explored()
+    return ask_tell(problem, sampler, trainings=problem.search.max_trials or TRAININGS).explored()

@@ -20,4 +20,4 @@ def tpe(problem: Problem) -> Explored:
     # The default of `multivariate` is not the same in all versions of Optuna.
     guide = TPESampler(seed=problem.seed, n_startup_trials=START, multivariate=False)
     sampler = OptunaSampler(problem.space, guide)
-    return ask_tell(problem, sampler, trainings=problem.search.trainings or TRAININGS).explored()
+    return ask_tell(problem, sampler, trainings=problem.search.max_trials or TRAININGS).explored()

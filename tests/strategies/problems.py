@@ -30,12 +30,12 @@ SPLIT_SIZES = (33, 24, 12)
 """Of weights, architecture and test. At a batch size of 16 the weights split ends in a batch of one sample."""
 
 TRAINING = TrainingConfig(epochs=2, batch_size=16, channels=8, patience=0)
-SEARCH = SearchConfig(length=1.0, trainings=2)
+SEARCH = SearchConfig(length=1.0, max_trials=2)
 
 
 def search_of(strategy: str, search: SearchConfig = SEARCH) -> SearchConfig:
     """How a strategy searches: `exhaustive` refuses to try only some."""
-    return replace(search, trainings=0) if strategy == "exhaustive" else search
+    return replace(search, max_trials=0) if strategy == "exhaustive" else search
 
 
 def tiny_data(*, seed: int = 0, poisoned_test: bool = False) -> FusionData:

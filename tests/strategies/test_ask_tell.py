@@ -43,7 +43,9 @@ def _explored(name: str, table: Table, *, space: SearchSpace | None = None, **op
 
 def _problem(table: Any, space: SearchSpace, *, seed: int = 0, trainings: int = 0, **options: Any) -> Problem:
     """A problem of a table, whose costs are a table too: each choice costs as many as it has inputs."""
-    problem = tiny_problem(seed=seed, space=space, evaluator=table, search=SearchConfig(trainings=trainings), **options)
+    problem = tiny_problem(
+        seed=seed, space=space, evaluator=table, search=SearchConfig(max_trials=trainings), **options
+    )
     return replace(problem, measure_cost=lambda _problem: costs_of_inputs(space))
 
 

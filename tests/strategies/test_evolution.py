@@ -65,7 +65,7 @@ def test_what_comes_after_the_start_is_a_member_with_one_node_changed() -> None:
 def test_beliefs_are_those_of_the_living() -> None:
     space = medium_space()
     table = Table(additive(space))
-    explored = STRATEGIES["evolution"](tiny_problem(space=space, evaluator=table, search=SearchConfig(trainings=80)))
+    explored = STRATEGIES["evolution"](tiny_problem(space=space, evaluator=table, search=SearchConfig(max_trials=80)))
     best = space.path(min(table.asked, key=table.loss))
     # After eight generations the population has gathered around what is good; among all that was tried it has not.
     tried = [

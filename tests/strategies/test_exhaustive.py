@@ -25,8 +25,8 @@ def test_it_tries_every_architecture_once_and_takes_the_best() -> None:
 
 def test_a_space_of_more_architectures_than_may_be_trained_is_refused_before_anything_is_trained() -> None:
     table = Table(lambda _: 1.0)
-    allowed = tiny_problem(evaluator=table, search=SearchConfig(trainings=25))
-    refused = tiny_problem(evaluator=table, search=SearchConfig(trainings=24))
+    allowed = tiny_problem(evaluator=table, search=SearchConfig(max_trials=25))
+    refused = tiny_problem(evaluator=table, search=SearchConfig(max_trials=24))
     with pytest.raises(UserError, match="'layerwise' has 25 architectures, more than the 24 trainings allowed; name"):
         STRATEGIES["exhaustive"](refused)
     assert not table.asked
@@ -39,5 +39,5 @@ def test_a_thousand_is_the_most_that_is_taken_without_a_word() -> None:
     assert LARGEST_SPACE == 1000
     with pytest.raises(UserError, match="1,296 architectures, more than the 1,000"):
         STRATEGIES["exhaustive"](tiny_problem(space=space, evaluator=table, search=SearchConfig()))
-    STRATEGIES["exhaustive"](tiny_problem(space=space, evaluator=table, search=SearchConfig(trainings=1296)))
+    STRATEGIES["exhaustive"](tiny_problem(space=space, evaluator=table, search=SearchConfig(max_trials=1296)))
     assert len(table.asked) == 1296

@@ -58,7 +58,7 @@ def test_steps_are_counted_through_over_levels_and_iterations(monkeypatch: pytes
     monkeypatch.setattr(module, "drawn", spied)
     space = layerwise(DEPTHS)  # two nodes of 16 choices
     table = Table(additive(space))
-    STRATEGIES["mfas"](tiny_problem(space=space, evaluator=table, search=SearchConfig(trainings=40)))
+    STRATEGIES["mfas"](tiny_problem(space=space, evaluator=table, search=SearchConfig(max_trials=40)))
     # The first step draws 10 without a surrogate, each of the other five a fifth of the 30 that are left.
     assert heats == pytest.approx(_TEMPERATURES[1:], abs=1e-5)
     assert levels == [{2}, {1}, {2}, {1}, {2}]

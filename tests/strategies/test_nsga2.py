@@ -37,7 +37,7 @@ def _brute_force_front(losses: dict[Architecture, float], costs: dict[Architectu
 def test_once_everything_was_tried_the_pareto_set_is_the_front_of_the_space(seed: int) -> None:
     space = layerwise(DEPTHS, operations=["additive"])  # 4 × 4 architectures
     table = Table(additive(space, seed))
-    problem = tiny_problem(seed=seed, space=space, evaluator=table, search=SearchConfig(trainings=16))
+    problem = tiny_problem(seed=seed, space=space, evaluator=table, search=SearchConfig(max_trials=16))
     explored = STRATEGIES["nsga2"](problem)
     assert set(table.asked) == set(space.enumerate())
     cost = problem.cost()
@@ -53,7 +53,7 @@ def test_once_everything_was_tried_the_pareto_set_is_the_front_of_the_space(seed
 
 def test_no_member_of_the_pareto_set_is_dominated_by_anything_that_was_tried() -> None:
     table = Table(additive(tiny_space(), 4))
-    problem = tiny_problem(evaluator=table, search=SearchConfig(trainings=12))
+    problem = tiny_problem(evaluator=table, search=SearchConfig(max_trials=12))
     explored, cost = STRATEGIES["nsga2"](problem), problem.cost()
     assert len(table.asked) == 12
     losses = {one: table.loss(one) for one in table.asked}
@@ -70,7 +70,7 @@ def test_what_it_tries_depends_on_multiply_adds_too() -> None:
 
     def asked(cost: CostTable) -> list[Architecture]:
         table = Table(lambda _: 1.0)
-        problem = tiny_problem(space=space, evaluator=table, search=SearchConfig(trainings=40))
+        problem = tiny_problem(space=space, evaluator=table, search=SearchConfig(max_trials=40))
         explored = STRATEGIES["nsga2"](replace(problem, measure_cost=lambda _problem: cost))
         assert {point.multiply_adds for point in explored.pareto} == {min(map(cost.total, table.asked))}
         return table.asked
@@ -112,7 +112,7 @@ def test_the_decision_of_a_search_is_a_member_of_its_pareto_set_with_its_loss() 
     def evaluator(problem: Problem, architecture: Architecture) -> Tensor:
         return noise.roll(sum(problem.space.index(architecture))) + 0.01 * additive(tiny_space())(architecture)
 
-    explored = STRATEGIES["nsga2"](tiny_problem(evaluator=evaluator, search=SearchConfig(trainings=20)))
+    explored = STRATEGIES["nsga2"](tiny_problem(evaluator=evaluator, search=SearchConfig(max_trials=20)))
     # Losses differ by far less than their standard error, so the cheapest of all wins, which has not the lowest loss.
     assert explored.architecture == explored.pareto[0].architecture
     assert explored.loss == explored.pareto[0].loss > explored.pareto[-1].loss
@@ -121,7 +121,7 @@ def test_the_decision_of_a_search_is_a_member_of_its_pareto_set_with_its_loss() 
 def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_too() -> None:
     data, space = tiny_data(), tiny_space()
     setup = Setup(data=data, space=space, training=TRAINING, device=CPU, builders=builders())
-    result = find(setup, SearchConfig(trainings=6), "nsga2", "one_standard_error", "pretrained", 0)
+    result = find(setup, SearchConfig(max_trials=6), "nsga2", "one_standard_error", "pretrained", 0)
     assert result.prepared.frozen
     prepared, _ = prepare(setup, "pretrained", 0)
     for point in result.explored.pareto:

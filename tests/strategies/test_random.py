@@ -16,7 +16,7 @@ from tests.strategies.problems import SEARCH, tiny_problem, tiny_space
 
 def test_the_lowest_loss_on_the_architecture_split_wins() -> None:
     records: list[Mapping[str, Any]] = []
-    explored = STRATEGIES["random"](tiny_problem(search=replace(SEARCH, trainings=4), log=records.append))
+    explored = STRATEGIES["random"](tiny_problem(search=replace(SEARCH, max_trials=4), log=records.append))
     trained = [record["architecture_loss"] for record in records]
     generator, space = random.Random(0), tiny_space()
     drawn = [space.sample(generator) for _ in range(4)]
@@ -26,7 +26,7 @@ def test_the_lowest_loss_on_the_architecture_split_wins() -> None:
 
 
 def test_beliefs_are_how_often_each_choice_was_drawn() -> None:
-    explored = STRATEGIES["random"](tiny_problem(search=replace(SEARCH, trainings=4)))
+    explored = STRATEGIES["random"](tiny_problem(search=replace(SEARCH, max_trials=4)))
     generator, space = random.Random(0), tiny_space()
     drawn = [space.sample(generator) for _ in range(4)]
     for node in space.nodes:

@@ -177,7 +177,7 @@ def test_weights_learn_from_the_weights_split_and_are_judged_on_the_other(name: 
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_a_spent_budget_ends_the_search_early(name: str) -> None:
-    training, search = replace(TRAINING, epochs=4), replace(SEARCH, trainings=4)
+    training, search = replace(TRAINING, epochs=4), replace(SEARCH, max_trials=4)
     whole = _run(name, training=training, search=search)
     inside = _run(name, training=training, search=replace(search, budget_seconds=3600))
     late = _run(name, training=training, search=replace(search, budget_seconds=3600), already_seconds=3601)
@@ -188,7 +188,7 @@ def test_a_spent_budget_ends_the_search_early(name: str) -> None:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_beliefs_of_a_search_that_ended_early_sum_to_one(name: str) -> None:
-    search = replace(SEARCH, trainings=4, budget_seconds=3600)
+    search = replace(SEARCH, max_trials=4, budget_seconds=3600)
     for beliefs in _run(name, search=search, already_seconds=3601).explored.beliefs.values():
         assert math.fsum(beliefs) == pytest.approx(1, abs=1e-6)
 
@@ -231,7 +231,7 @@ _SEARCH_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "length": (2.0, _WITH_SUPERNET),
     "architecture_learning_rate": (1e-2, _WITH_LOGITS),
     "architecture_weight_decay": (0.5, _WITH_LOGITS),
-    "trainings": (3, tuple(name for name in _TRAINING_FROM_SCRATCH if name != "exhaustive")),
+    "max_trials": (3, tuple(name for name in _TRAINING_FROM_SCRATCH if name != "exhaustive")),
     "guards": (False, _WITH_LOGITS),
 }
 _TRAINING_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
@@ -294,7 +294,7 @@ def test_patience_stops_a_training_that_no_longer_improves(monkeypatch: pytest.M
     # At a learning rate of 1e-30 no weight moves; only the running statistics of BatchNorm still do.
     frozen = replace(TRAINING, epochs=40, learning_rate=1e-30)
     for patience in (0, 2):
-        _run.__wrapped__("random", training=replace(frozen, patience=patience), search=replace(SEARCH, trainings=1))
+        _run.__wrapped__("random", training=replace(frozen, patience=patience), search=replace(SEARCH, max_trials=1))
     assert epochs[0] == 40
     assert epochs[1] < 40
 
@@ -310,7 +310,7 @@ def test_compile_hands_the_network_to_the_compiler(monkeypatch: pytest.MonkeyPat
     _run.__wrapped__("random")
     assert not compiled
     _run.__wrapped__("random", training=replace(TRAINING, compile=True))
-    assert len(compiled) == SEARCH.trainings
+    assert len(compiled) == SEARCH.max_trials
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -325,7 +325,7 @@ def test_a_search_that_diverges_is_told(strategy: str) -> None:
     [
         ("length", -1.0, r"length must be 0 \(automatic\) or positive, .*got -1"),
         ("length", math.nan, r"length must be 0 \(automatic\) or positive, .*got nan"),
-        ("trainings", -1, r"trainings must be 0 \(automatic\) or more, .*got -1"),
+        ("max_trials", -1, r"max_trials must be 0 \(automatic\) or more, .*got -1"),
         ("budget_seconds", -1.0, r"budget_seconds must be 0 \(no limit\) or more"),
     ],
 )

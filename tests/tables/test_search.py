@@ -21,7 +21,7 @@ from tests.tiny_runs import no_report, tiny_search, write_npz
 
 QUICK = (
     *("--operations", "additive", "--preset", "quick", "--encoders", "joint"),
-    *("--epochs", "2", "--seeds", "1", "--device", "cpu"),
+    *("--epochs", "2", "--retrain-seeds", "1", "--device", "cpu"),
 )
 
 
@@ -143,7 +143,7 @@ def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Run
         preset="quick",
         encoders="joint",
         training={"epochs": 2},
-        seeds=1,
+        retrain_seeds=1,
         device="cpu",
         out=here / "run",
     )

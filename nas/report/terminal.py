@@ -1,0 +1,136 @@
+"""The results of a search as text on a terminal: verdict, leaderboard, agreement of several searches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from nas.report.numbers import PERCENT_METRICS, metric_name, node_words
+from nas.report.tables import same_as_found
+from nas.report.verdict import recorded_verdict
+from nas.report.words import capital
+from nas.tables import TableRecipe
+from nas.tables.cells import shown
+
+
+def print_result(console: Console, summary: Mapping[str, Any], page: Path | None) -> None:
+    """Prints what a search or a retraining found: the verdict, the leaderboard, and what explains them.
+
+    Args:
+        console: Where to print.
+        summary: The contents of `summary.json`.
+        page: The report, if one was written.
+    """
+    percent = summary["metric"] in PERCENT_METRICS
+    if verdict := recorded_verdict(summary):
+        console.print(verdict.headline, style="bold", markup=False)
+        for sentence in verdict.sentences:
+            console.print(sentence, markup=False)
+    of_what = f"{summary['data']['name']}: {metric_name(summary['metric'])}"
+    table = Table(title=f"{escape(of_what)} on the test split, mean \\[95 % interval]")
+    for title, side in (("", "left"), ("score", "right"), ("found is better by", "right"), ("multiply-adds", "right")):
+        table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
+    for row in summary["leaderboard"]:
+        table.add_row(
+            row["name"] if row["kind"] != "found" else "[bold]found[/bold]",
+            _interval(row, percent=percent),
+            _better_by(row, summary, percent=percent),
+            "–" if row["multiply_adds"] is None else f"{row['multiply_adds']:,}",
+        )
+    console.print(table)
+    console.print(f"{summary['diagnosis']['in_words'][0]}.")
+    for one in summary.get("advice") or []:
+        console.print(f"{capital(one['in_words'])}.", markup=False)
+    if "objectives" in summary:
+        print_objectives(console, summary["objectives"], percent=percent)
+    if "stability" in summary:
+        _print_stability(console, summary["stability"], competed="tournament" in summary)
+    how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
+    if summary.get("pareto"):
+        console.print("not beaten in both loss and multiply-adds, by what the search tried:")
+    for row in summary.get("pareto") or []:
+        line = f"  loss {row['loss']:.4f}, {row['multiply_adds']:,} multiply-adds: {row['in_words']}"
+        console.print(line, markup=False, soft_wrap=True)
+    if summary.get("guards") and summary["guards"]["tripped"]:
+        console.print(summary["guards"]["in_words"])
+    console.print(
+        f"{how_many} {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
+        f"all {summary['total_seconds']:.0f} s"
+    )
+    if page is not None:
+        console.print(f"report: {page}", soft_wrap=True)
+
+
+def print_objectives(console: Console, objectives: Mapping[str, Any], *, percent: bool) -> None:
+    """Prints what came of every objective that was tried on the found architecture."""
+    table = Table(title="found, by objective: test split, mean [95 % interval]; taken by the architecture split")
+    for title in ("", "score", "better than plain by"):
+        table.add_column(title, justify="right" if title else "left")
+    for row in objectives["tried"]:
+        name = escape(row["objective"] or "plain training")
+        better = _interval(row["difference"], percent=percent) if row["difference"] else ""
+        is_taken = row["objective"] == objectives["chosen"]
+        table.add_row(f"[bold]{name}, taken[/bold]" if is_taken else name, _interval(row, percent=percent), better)
+    console.print(table)
+    if objectives["left_out"]:
+        console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
+
+
+def _print_stability(console: Console, stability: Mapping[str, Any], *, competed: bool) -> None:
+    """Prints how far several searches agree, and what the next one may come to."""
+    percent = stability["metric"] in PERCENT_METRICS
+    count = len(stability["seeds"])
+    table = Table(
+        title=f"{count} searches: {stability['metric']} on the test split, mean [95 % interval over searches]"
+    )
+    for title in ("", "score", "lowest", "highest", "proposal is better by"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, key in (("proposed by each search", "found"), ("late fusion", "late")):
+        row, difference = stability[key], stability["difference"] if key == "late" else None
+        if row is not None:
+            ends = (f"{100 * row[end]:.1f}" if percent else f"{row[end]:.4g}" for end in ("min", "max"))
+            better = _interval(difference, percent=percent) if difference else ""
+            table.add_row(name, _interval(row, percent=percent), *ends, better)
+    console.print(table)
+    for node in stability["choices"]:
+        made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
+        console.print(f"{escape(node_words(node['node']))}, of {count}: {made}")
+    kappa, distinct = stability["kappa"], stability["num_distinct"]
+    told = (
+        "all proposed the same architecture" if distinct == 1 else f"they proposed {distinct} different architectures"
+    )
+    beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"
+    console.print(f"{told}; two agree on {100 * stability['agreement']:.0f} % of the nodes{beyond}")
+    came_to = "entered the tournament" if competed else "was taken"
+    console.print(f"that of seed {stability['consensus_seed']}, which agrees most with all others, {came_to}")
+
+
+def _better_by(row: dict[str, Any], summary: Mapping[str, Any], *, percent: bool) -> str:
+    """How much better the found network is than a row of the leaderboard."""
+    if same_as_found(row, summary):
+        return "same network"
+    return _interval(row["difference"], percent=percent) if row["difference"] else ""
+
+
+def _interval(values: Mapping[str, float], *, percent: bool) -> str:
+    if percent:
+        return f"{100 * values['mean']:.1f} \\[{100 * values['low']:.1f}, {100 * values['high']:.1f}]"
+    return f"{values['mean']:.4g} \\[{values['low']:.4g}, {values['high']:.4g}]"
+
+
+def print_columns(console: Console, recipe: TableRecipe) -> None:
+    """Prints what the columns of a table were taken for, and why."""
+    modality = {column: name for name, one in recipe.modalities.items() for column in one.columns}
+    table = Table(title="columns; --columns NAME:KIND overrules")
+    for title in ("column", "taken as", "modality", "because"):
+        table.add_column(title, justify="left")
+    for column in recipe.columns:
+        kind = "left out" if column.kind == "ignore" else column.kind
+        table.add_row(*map(escape, (shown(column.name), kind, modality.get(column.name, ""), column.reason)))
+    console.print(table)
