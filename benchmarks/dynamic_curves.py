@@ -42,7 +42,7 @@ from nas.data.batches import Batch, split_batch
 from nas.dynamic import CASCADE
 from nas.explain import Routes
 from nas.graph import FusionNetwork
-from nas.metrics import PRIMARY, higher_is_better, sample_errors, score
+from nas.metrics import higher_is_better, sample_errors, score
 from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup, prepare
 from nas.presets import resolve_training
@@ -51,6 +51,7 @@ from nas.retrain import train_all
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
 from nas.strategies import SearchConfig
+from nas.tasks import TASKS
 from nas.thresholds import fitted
 from nas.training import pick_device
 
@@ -170,7 +171,7 @@ def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> li
 def score_of(data: FusionData, network: FusionNetwork, batch: Batch, device: torch.device) -> float:
     """Primary metric of a network on a batch."""
     outputs, targets = predict(network, batch, device)
-    return score(PRIMARY[data.task], outputs.numpy(), targets.numpy())
+    return score(TASKS[data.task].metric, outputs.numpy(), targets.numpy())
 
 
 def points_of_cascades(network: FusionNetwork, held_out: Routes, ways: Routes) -> list[tuple[float, float]]:
@@ -194,7 +195,7 @@ def points_of_cascades(network: FusionNetwork, held_out: Routes, ways: Routes) -
         with torch.no_grad():
             picked.append(tuple(cascade.pick(cascade(some)).numpy() for some in asked))
     judged = [held_out.at(some)[::-1] for some, _ in picked]
-    sense = 1.0 if higher_is_better(PRIMARY[ways.data.task]) else -1.0
+    sense = 1.0 if higher_is_better(TASKS[ways.data.task].metric) else -1.0
     return [ways.at(picked[place][1])[::-1] for place in upper_hull([(cost, sense * own) for cost, own in judged])]
 
 

@@ -22,7 +22,6 @@ import torch
 from scipy.stats import t
 
 from nas.data import EMBEDDED, load_data
-from nas.metrics import PRIMARY
 from nas.preparation import EncoderMode, Setup
 from nas.presets import resolve_training
 from nas.provenance import provenance
@@ -30,6 +29,7 @@ from nas.retrain import train_from_scratch
 from nas.runs import write_atomically
 from nas.search import find, make_space
 from nas.strategies import SearchConfig
+from nas.tasks import TASKS
 from nas.training import pick_device
 
 MODES: tuple[EncoderMode, ...] = ("pretrained", "joint")
@@ -81,7 +81,7 @@ def _one(name: str, mode: EncoderMode, seed: int, device: str) -> dict[str, obje
         "data": name,
         "mode": mode,
         "seed": seed,
-        "metric": PRIMARY[data.task],
+        "metric": TASKS[data.task].metric,
         "architecture_score": trained.architecture_score,
         "encoder_seconds": result.prepared.seconds,
         "search_seconds": result.seconds,

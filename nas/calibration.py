@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 from torch import Tensor
 
-from nas.data.fusion_data import Task
 from nas.fields import Number, check
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged, answers_held_out
 from nas.summed import PULL, trust
+from nas.tasks import TASKS, Task
 
 BINS = 15
 """Of equal width, for the expected calibration error: as many as in the paper."""
@@ -32,19 +31,6 @@ PRIOR = 0.5
 
 TEMPERATURE = Number("from 0.001 to 1000", low=1e-3, high=1e3, below=False)
 """What a temperature may be."""
-
-
-def likely(task: Task, outputs: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
-    """The probability of each class or label, (n, outputs).
-
-    Args:
-        task: classification or multilabel.
-        outputs: Logits, (n, outputs).
-        temperature: Divides them, positive.
-    """
-    logits = outputs.astype(np.float64) / temperature
-    found: NDArray[np.float64] = softmax(logits, axis=1) if task == "classification" else expit(logits)
-    return found
 
 
 def fit_temperature(task: Task, outputs: Tensor, targets: Tensor) -> float:
@@ -73,8 +59,8 @@ def expected_calibration_error(
         targets: (n,) or (n, outputs).
         temperature: Divides the logits.
     """
-    probable = likely(task, outputs, temperature)
-    if task == "classification":
+    probable = TASKS[task].probabilities(outputs, temperature)
+    if targets.ndim == 1:
         confidence, is_right = probable.max(axis=1), probable.argmax(axis=1) == targets
     else:
         confidence = np.maximum(probable, 1 - probable).ravel()
@@ -102,7 +88,7 @@ def calibration(
         `temperature`; `error_before` and `error_after`, the expected calibration error; `bins`. None for regression.
     """
     task = setup.data.task
-    if task == "regression":
+    if not TASKS[task].has_probabilities:
         return None
     refitted = next((one for one in judged if one.entry.contestant.kind == "refit"), None)
     kept = refitted or judged[0]
@@ -132,4 +118,4 @@ def recorded_temperature(summary: Mapping[str, Any]) -> float:
     return float(told["temperature"])
 
 
-__all__ = ["calibration", "expected_calibration_error", "fit_temperature", "likely", "recorded_temperature"]
+__all__ = ["calibration", "expected_calibration_error", "fit_temperature", "recorded_temperature"]

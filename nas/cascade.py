@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.data.fusion_data import Task
 from nas.errors import UserError
 from nas.gates import Router, allowed_routes
+from nas.tasks import TASKS, Task
 
 LEVER = 10.0
 """How much faster a threshold moves than a slope: it has further to go."""
@@ -45,7 +45,7 @@ class Cascade(Router):
 
     def __init__(self, routes: Sequence[Sequence[str]], task: Task) -> None:
         super().__init__((), routes)
-        if task == "regression":
+        if not TASKS[task].has_probabilities:
             raise UserError("a cascade stops where an answer is sure, which those of regression do not tell")
         self.task = task
         self.slope = nn.Parameter(torch.ones(len(routes) - 1))
@@ -60,7 +60,7 @@ class Cascade(Router):
             outputs: Of every route, (routes, batch, outputs).
             present: Modality to (batch,) bool; modalities that all samples have are left out.
         """
-        sure = torch.stack([confidence(self.task, some) for some in outputs[:-1]], dim=1)
+        sure = torch.stack([TASKS[self.task].confidence(some) for some in outputs[:-1]], dim=1)
         return self.log_probabilities(sure, allowed_routes(self.routes, present or {}, like=outputs[0]))
 
     def log_probabilities(self, sure: Tensor, allowed: Tensor) -> Tensor:
@@ -79,7 +79,7 @@ class Cascade(Router):
             outputs: What it puts out, (batch, outputs).
             allowed: Of `nas.gates.allowed_routes`, (batch, routes).
         """
-        logit = self.slope[number] * confidence(self.task, outputs) - LEVER * self.threshold[number]
+        logit = self.slope[number] * TASKS[self.task].confidence(outputs) - LEVER * self.threshold[number]
         return _where_allowed(logit, allowed[:, number], allowed[:, number + 1 :].any(dim=1))
 
     def pick(self, logits: Tensor) -> Tensor:
@@ -98,20 +98,3 @@ class Cascade(Router):
 def _where_allowed(logits: Tensor, here: Tensor, later: Tensor) -> Tensor:
     """Logits of stopping, certain where a sample may not stop here, or may not stop later."""
     return logits.masked_fill(~here, -CERTAIN).masked_fill(here & ~later, CERTAIN)
-
-
-def confidence(task: Task, outputs: Tensor) -> Tensor:
-    """Log-odds that the most probable answer is right, by the network's own account, (batch,).
-
-    Of several labels, that all of them are.
-
-    Args:
-        task: What the outputs are: classification or multilabel.
-        outputs: Logits, (batch, outputs).
-    """
-    logits = outputs.float()
-    if task == "classification":
-        ordered = logits.sort(dim=1, descending=True).values
-        return ordered[:, 0] - ordered[:, 1:].logsumexp(dim=1)
-    right = F.logsigmoid(logits.abs()).sum(dim=1)
-    return right - torch.log(-torch.expm1(right).clamp(max=-1e-7))

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import logit
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.exceptions import ConvergenceWarning
@@ -26,10 +25,11 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from nas.baselines import Contestant
-from nas.data.fusion_data import SPLITS, FusionData, Modality, Split, Task
+from nas.data.fusion_data import SPLITS, FusionData, Modality, Split
 from nas.metrics import higher_is_better, score
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged
+from nas.tasks import TASKS, Task
 
 Floats = NDArray[np.float64]
 Answers = Callable[[Floats], Iterator[Floats]]
@@ -88,7 +88,7 @@ def controls(setup: Setup, like: Entry) -> list[Judged]:
     fitted_on = data.splits["weights"]
     if len(fitted_on) > SAMPLES:
         fitted_on = np.sort(np.random.default_rng(0).choice(fitted_on, SAMPLES, replace=False))
-    linear = "ridge regression" if data.task == "regression" else "logistic regression"
+    linear = "logistic regression" if TASKS[data.task].has_probabilities else "ridge regression"
     fits = ((linear, _linear), ("gradient boosting", _boosting))
     with threadpool_limits(1):  # several threads took up to fifty times as long on a machine that was busy
         features = pooled(data, fitted_on)
@@ -226,12 +226,10 @@ def _boosting(features: Floats, column: NDArray[Any], classes: int, trees: int, 
 def _outputs(task: Task, answers: list[Answers], features: Floats) -> Iterator[NDArray[np.float32]]:
     """Of every setting in turn what a network would put out: logits or predictions, (n, outputs)."""
     for told in zip(*(one(features) for one in answers), strict=False):
-        if task == "classification":
-            outputs = np.log(np.maximum(told[0], UNSEEN))
-        elif task == "multilabel":
-            outputs = logit(np.clip(np.stack([one[:, 1] for one in told], axis=1), UNSEEN, 1 - UNSEEN))
-        else:
-            outputs = np.stack(told, axis=1)
+        columns = (
+            told[0] if task == "classification" else np.stack([one.reshape(len(one), -1)[:, -1] for one in told], 1)
+        )
+        outputs = TASKS[task].logits(columns, UNSEEN)
         yield outputs.astype(np.float32)
 
 

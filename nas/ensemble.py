@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from nas.data.fusion_data import Task
 from nas.metrics import score
 from nas.preparation import Setup
 from nas.retrain import Judged, answers_held_out
+from nas.tasks import TASKS, Task
 
 
 def average(task: Task, outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
@@ -25,15 +23,7 @@ def average(task: Task, outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.fl
         outputs: Of every network for the same samples, (n, outputs) each.
     """
     every = torch.from_numpy(np.stack(outputs)).double()
-    return np.asarray(_average(task, every).float().numpy())
-
-
-def _average(task: Task, every: Tensor) -> Tensor:
-    if task == "regression":
-        return every.mean(dim=0)
-    if task == "classification":
-        return every.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(every))
-    return every.sigmoid().mean(dim=0).logit(eps=1e-12)
+    return np.asarray(TASKS[task].mean(every).float().numpy())
 
 
 def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) -> Judged:

@@ -23,7 +23,6 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from nas.data import FusionData
-from nas.data.fusion_data import Task
 from nas.data.splits import draw, strata_of
 from nas.data.targets import make_targets
 from nas.errors import UserError, unknown_name
@@ -32,6 +31,7 @@ from nas.predict import Predictions, predict
 from nas.report.verdict import recorded_verdict
 from nas.runs import RunFolder
 from nas.search import RunResult, search, write_run
+from nas.tasks import Task
 
 PARTS = (0, 1, 0, 2, 0, 1, 0, 0, 0, 0)
 """Of ten samples seven train weights (0), two judge choices (1), and one is the test split of the leaderboard (2)."""

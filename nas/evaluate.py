@@ -15,11 +15,11 @@ from nas.baselines import RowKind
 from nas.cost import CostTable
 from nas.cures import courses_alone
 from nas.data.batches import Batch
-from nas.data.fusion_data import Task
 from nas.metrics import metric_of, score, shown_beside
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged
 from nas.statistics import Interval, interval, paired_interval, sample_statistics
+from nas.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,22 +10,19 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor
 
-from nas.data.fusion_data import Task
 from nas.metrics import higher_is_better
 from nas.preparation import Setup
 from nas.retrain import Entry, constant_of
 from nas.scoring import MAX_SAMPLES
 from nas.statistics import sample_statistics
 from nas.summed import cross_fitted
+from nas.tasks import TASKS
 
 CHANCE = 0.01
 """How likely it may be that any row at all seems better than a constant by chance, where nothing was found."""
 
 MAX_NUMBERS = 10**6
 """Answers are compared on so many numbers, samples times outputs, or on `MAX_SAMPLES`; more take long to calibrate."""
-
-SURPRISE: Mapping[Task, str] = {"classification": "log_loss", "multilabel": "log_loss", "regression": "rmse"}
-"""The metric that tells what answers hide: how sure they are."""
 
 
 class Evidence:
@@ -42,7 +39,7 @@ class Evidence:
 
     def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
         self.task = setup.data.task
-        self.metrics = (setup.metric, SURPRISE[self.task])
+        self.metrics = (setup.metric, TASKS[self.task].surprise)
         splits, targets = setup.data.splits, setup.data.targets
         most = max(MAX_SAMPLES, MAX_NUMBERS // setup.data.num_outputs)
         read = np.sort(np.random.default_rng(0).permutation(len(splits["architecture"]))[:most])

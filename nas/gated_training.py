@@ -28,13 +28,13 @@ import torch
 from torch import Tensor
 
 from nas.data.batches import Batch
-from nas.data.fusion_data import Task
 from nas.errors import unknown_name
 from nas.fields import AMOUNT, SHARE, Number, Text, check_settings, setting
 from nas.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Router, Schedule, gumbel, reinforce, soft
 from nas.graph import FusionNetwork
 from nas.metrics import losses_of_routes
 from nas.routing import encode_routes, fuse_routes, route_logits, taps_of_routes
+from nas.tasks import Task
 
 ROUTES_ALONE_UNTIL = 0.3
 """Share of a training after which the gate begins to learn."""

@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from nas.architecture import deepest, tap_depth, tap_modality
 from nas.cascade import Cascade
-from nas.data.fusion_data import Task
 from nas.encoders import Encoder
 from nas.gates import Gate, Router
 from nas.operation import Operation
 from nas.routing import run_routes
 from nas.space import FusionNode, SearchSpace
+from nas.tasks import Task
 
 Inputs = Mapping[str, Sequence[Tensor]]
 """Modality to its arrays for one batch, each (batch, …)."""

@@ -27,12 +27,12 @@ from torch import Tensor
 
 from nas.curvature import dominant_eigenvalue
 from nas.data.batches import Batch
-from nas.data.fusion_data import Task
 from nas.graph import Selection
 from nas.metrics import constant_losses
 from nas.prediction import evaluation_losses, losses
 from nas.scoring import PathScorer, scored_samples, standard_errors
 from nas.supernet import Supernet
+from nas.tasks import Task
 
 NAMES: Mapping[str, str] = {
     "nothing": "every fusion node came to prefer doing nothing, though the supernet knows more than a constant answer",

@@ -11,13 +11,13 @@ from nas.architecture import Architecture
 from nas.baselines import Contestant
 from nas.calibration import recorded_temperature
 from nas.data import FusionData, load_data
-from nas.data.fusion_data import TASKS
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.fields import Several, Text, Whole, check, make_config
 from nas.graph import FusionNetwork
 from nas.runs import RunFolder
 from nas.tables import RECIPE_FILE, TableRecipe, is_table, load_table
+from nas.tasks import TASKS
 from nas.training import TrainingConfig
 from nas.weights import load_weights
 
@@ -138,7 +138,7 @@ def _refuse_gaps(
 def _refuse_names(network: FusionNetwork, described: Mapping[str, Any]) -> None:
     """Checks that task and names of classes suit the network's outputs."""
     task, names = described["task"], described["class_names"]
-    count = 0 if task == "regression" else network.head.scale.numel()
+    count = network.head.scale.numel() if TASKS.get(task) and TASKS[task].has_probabilities else 0
     if task not in TASKS or not isinstance(names, list) or len(names) != count:
         raise TypeError(f"class_names, of which the network has {count}")
     if not all(isinstance(name, str) for name in names):

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.special import expit, softmax
 from sklearn.metrics import (
     average_precision_score,
     f1_score,
@@ -23,14 +21,11 @@ from sklearn.metrics import (
 )
 from torch import Tensor
 
-from nas.data.fusion_data import Task
 from nas.errors import unknown_name
+from nas.tasks import TASKS, Task
 
 Outputs = NDArray[np.floating]
 Targets = NDArray[np.generic]
-
-PRIMARY: dict[Task, str] = {"classification": "accuracy", "multilabel": "micro_f1", "regression": "mae"}
-SECONDARY: dict[Task, str] = {"classification": "macro_f1", "multilabel": "macro_f1", "regression": "r2"}
 
 
 def _accuracy(outputs: Outputs, targets: Targets) -> float:
@@ -55,8 +50,7 @@ def _f1(average: str) -> Callable[[Outputs, Targets], float]:
 def probabilities(outputs: Outputs, targets: Targets) -> NDArray[np.float64]:
     """Of classes or labels, (n, outputs), in float64: there, two of float32 rarely become equal."""
     finite = np.nan_to_num(outputs.astype(np.float64))
-    found: NDArray[np.float64] = softmax(finite, axis=1) if targets.ndim == 1 else expit(finite)
-    return found
+    return TASKS["classification" if targets.ndim == 1 else "multilabel"].probabilities(finite)
 
 
 def rankings(outputs: Outputs, targets: Targets) -> list[tuple[NDArray[np.bool_], NDArray[np.float64]]]:
@@ -202,12 +196,13 @@ def metric_of(task: Task, name: str = "") -> str:
     known = [one for one, metric in METRICS.items() if task in metric.tasks]
     if name and name not in known:
         raise unknown_name(f"metric of {task}:", name, known)
-    return name or PRIMARY[task]
+    return name or TASKS[task].metric
 
 
 def shown_beside(task: Task, metric: str) -> str:
     """The metric that is told beside the one that a run is judged by: the task's own, or its second one."""
-    return SECONDARY[task] if metric == PRIMARY[task] else PRIMARY[task]
+    kind = TASKS[task]
+    return kind.second_metric if metric == kind.metric else kind.metric
 
 
 def higher_is_better(metric: str) -> bool:
@@ -239,18 +234,7 @@ def sample_losses(
         importance: What the loss of every sample's class, or of each of its labels, is multiplied with, shaped as the
             targets, for training; see `balanced_importance`. None for ones. Regression has none.
     """
-    outputs = outputs.float()
-    if task == "classification":
-        # As F.cross_entropy, which takes eight times as long for the many rows and few classes of a scored space.
-        aim = outputs.gather(1, targets[:, None]).squeeze(1)
-        if label_smoothing:
-            aim = (1 - label_smoothing) * aim + label_smoothing * outputs.mean(dim=1)
-        found = outputs.logsumexp(dim=1) - aim
-        return found if importance is None else importance * found
-    if task == "multilabel":
-        return F.binary_cross_entropy_with_logits(outputs, targets, importance, reduction="none").mean(dim=1)
-    errors = outputs - targets
-    return (errors if scale is None else errors / scale).square().mean(dim=1)
+    return TASKS[task].losses(outputs.float(), targets, scale, label_smoothing=label_smoothing, importance=importance)
 
 
 def balanced_importance(targets: Tensor) -> Tensor:
@@ -316,11 +300,7 @@ def sample_errors(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
         outputs: Logits or predictions, (batch, outputs).
         targets: (batch,) int64 or (batch, outputs) float.
     """
-    if task == "classification":
-        return (outputs.argmax(dim=1) != targets).float()
-    if task == "multilabel":
-        return ((outputs > 0) != (targets > 0)).float().mean(dim=1)
-    return (outputs.float() - targets).abs().mean(dim=1)
+    return TASKS[task].errors(outputs, targets)
 
 
 def constant_outputs(task: Task, targets: Tensor, fitted_on: Tensor) -> Tensor:
@@ -331,16 +311,10 @@ def constant_outputs(task: Task, targets: Tensor, fitted_on: Tensor) -> Tensor:
         targets: As many answers as these, (n,) or (n, outputs).
         fitted_on: The constant is fitted on these, by class frequencies, label frequencies or means.
     """
-    if task == "classification":
-        counts = torch.bincount(fitted_on, minlength=int(max(fitted_on.max(), targets.max())) + 1).float()
-        return torch.log((counts + 1) / (counts + 1).sum()).expand(len(targets), -1)
-    mean = fitted_on.float().mean(dim=0)
-    if task == "multilabel":
-        mean = torch.logit(mean.clamp(1e-3, 1 - 1e-3))
-    return mean.expand_as(targets)
+    return TASKS[task].constant(targets, fitted_on)
 
 
 def constant_losses(task: Task, targets: Tensor, fitted_on: Tensor) -> Tensor:
     """The losses of the best constant answer, (n,), comparable with `sample_losses`; see `constant_outputs`."""
-    scale = fitted_on.float().std(dim=0).clamp(min=1e-12) if task == "regression" else None
+    scale = None if TASKS[task].has_probabilities else fitted_on.float().std(dim=0).clamp(min=1e-12)
     return sample_losses(task, constant_outputs(task, targets, fitted_on), targets, scale)

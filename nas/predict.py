@@ -14,10 +14,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from nas.architecture import Architecture
-from nas.calibration import likely, recorded_temperature
+from nas.calibration import recorded_temperature
 from nas.data import FusionData, Modality
 from nas.data.batches import batch_of
-from nas.data.fusion_data import Task
 from nas.data.inputs import make_inputs
 from nas.data.loading import EMBEDDED, is_embedded, load_inputs
 from nas.errors import UserError, unknown_name
@@ -27,6 +26,7 @@ from nas.prediction import EVALUATION_BATCH, predict_routed
 from nas.prediction import predict as run_network
 from nas.search import RunResult
 from nas.tables import TableRecipe, is_table, open_table
+from nas.tasks import TASKS, Task
 from nas.training import pick_device
 
 Data = Mapping[str, ArrayLike | Sequence[ArrayLike]] | FusionData | str | Path | Any
@@ -71,11 +71,9 @@ class Predictions:
         `value`, or `value_0`, `value_1` and so on; and `route` where the network decides per sample.
         """
         columns: dict[str, NDArray[Any]] = {}
-        if self.task == "classification":
-            assert self.labels is not None
+        if self.labels is not None and self.labels.ndim == 1:
             columns["label"] = self.labels
-        elif self.task == "multilabel":
-            assert self.labels is not None
+        elif self.labels is not None:
             columns |= {f"label_{name}": self.labels[:, i].astype(np.int64) for i, name in enumerate(self.class_names)}
         if self.probabilities is not None:
             columns |= {f"p_{name}": self.probabilities[:, i] for i, name in enumerate(self.class_names)}
@@ -254,20 +252,20 @@ def _told(
     architecture: Architecture,
 ) -> Predictions:
     """What outputs mean."""
-    labels: NDArray[Any] | None = None
-    if task == "classification":
-        labels = np.array(class_names)[outputs.argmax(axis=1)]
-    elif task == "multilabel":
-        labels = outputs > 0
+    kind = TASKS[task]
+    answered = kind.answers(torch.from_numpy(outputs))
+    labels: NDArray[Any] | None = None if answered is None else answered.numpy()
+    if labels is not None and labels.ndim == 1:
+        labels = np.array(class_names)[labels]
     words = np.array([route.in_short() for route in architecture.routes()])
     return Predictions(
         task=task,
         outputs=outputs,
         labels=labels,
-        values=outputs if task == "regression" else None,
-        probabilities=None if task == "regression" else likely(task, outputs, temperature),
+        values=None if kind.has_probabilities else outputs,
+        probabilities=kind.probabilities(outputs, temperature) if kind.has_probabilities else None,
         class_names=class_names,
-        temperature=temperature if task != "regression" else 1.0,
+        temperature=temperature if kind.has_probabilities else 1.0,
         routes=None if picked is None else words[picked],
     )
 

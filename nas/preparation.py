@@ -19,7 +19,7 @@ from nas.architecture import Architecture
 from nas.checkpoint import NOWHERE, Checkpoints
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order, split_batch
-from nas.data.fusion_data import FusionData, Modality, Split, Task
+from nas.data.fusion_data import FusionData, Modality, Split
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
@@ -29,6 +29,7 @@ from nas.metrics import balanced_importance, constant_losses, constant_outputs, 
 from nas.prediction import EVALUATION_BATCH, autocast, predict
 from nas.scoring import standard_errors
 from nas.space import SearchSpace
+from nas.tasks import TASKS, Task
 from nas.train import Trained, train
 from nas.training import Log, TrainingConfig, build_network, seeded
 
@@ -307,7 +308,7 @@ def check_judging(training: TrainingConfig, task: Task) -> None:
         UserError: If they do not.
     """
     metric_of(task, training.metric)
-    if task == "regression" and training.class_weights != "none":
+    if not TASKS[task].has_probabilities and training.class_weights != "none":
         raise UserError(f"class_weights {training.class_weights!r} need classes or labels, the task is regression")
 
 

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from nas.cascade import Cascade
 from nas.data.batches import Batch, Endless
-from nas.data.fusion_data import Task
 from nas.gated_training import GateConfig, gate_decides, gated_loss, hold_budget, priced, routes_loss
 from nas.gates import Gate
 from nas.graph import FusionNetwork
 from nas.metrics import higher_is_better, losses_of_routes, sample_losses, score
 from nas.prediction import answers, losses, predict, predict_gate, predict_routes
 from nas.snapshot import Stateful
+from nas.tasks import Task
 from nas.thresholds import fitted_to
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.data.batches import Batch, in_order
-from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
 from nas.prediction import EVALUATION_BATCH, autocast, predict
 from nas.space import SearchSpace
+from nas.tasks import Task
 
 MAX_SAMPLES = 2048
 """At most so many samples of the architecture split are read: a standard error needs no more."""

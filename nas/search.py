@@ -50,6 +50,7 @@ from nas.space import FusionNode, SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
 from nas.strategies.exhaustive import check_size
 from nas.tables import RECIPE_FILE, TableRecipe
+from nas.tasks import TASKS
 from nas.tournament import PREFERENCES, Crowned, Preference, Tournament, entrants, with_proposals
 from nas.training import Log, TrainingConfig, pick_device, seeded
 from nas.weights import load_weights, save_weights
@@ -518,7 +519,7 @@ def make_space(
             it offers a cascade for regression.
     """
     made = _make_space(space, data, builders, operations, dynamic)
-    if CASCADE in made.dynamic and data.task == "regression":
+    if CASCADE in made.dynamic and not TASKS[data.task].has_probabilities:
         raise UserError(
             "a cascade stops where an answer is sure of itself, which those of regression do not tell; take "
             f"another level of {', '.join(LEVELS)}"

@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from nas.architecture import Architecture, Choice, tap_modality
-from nas.data.fusion_data import Task
 from nas.folds import folds
 from nas.graph import FusionNetwork, Head
 from nas.space import SearchSpace
+from nas.tasks import TASKS, Task
 
 PULL = 1e-3
 """How strongly weights are pulled towards 1: loss per squared logarithm."""
@@ -48,7 +48,7 @@ def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor, *, pul
         pull: How strongly weights are pulled towards 1: loss per squared logarithm.
     """
     outputs, constant = outputs.double().cpu(), constant.double().cpu()
-    if task == "regression":
+    if not TASKS[task].has_probabilities:
         precision = 1 / (outputs - targets.cpu()).square().mean(dim=(1, 2)).clamp(min=1e-30)
         return [float(one) for one in precision / precision.sum()]
     logs = torch.zeros(len(outputs), dtype=torch.float64, requires_grad=True)
@@ -56,7 +56,7 @@ def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor, *, pul
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        evidence = _combined(task, outputs, constant, logs.exp())
+        evidence = TASKS[task].combined(outputs, constant, logs.exp())
         # `sample_losses` would round to float32. The last term keeps weights of perfect answers finite.
         loss = cross_entropy if task == "classification" else binary_cross_entropy_with_logits
         total = loss(evidence, targets.cpu()) + pull * logs.square().sum()
@@ -85,16 +85,8 @@ def cross_fitted(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor)
     found = torch.empty_like(outputs[0])
     for part, rest in folds(len(found)):
         weights = torch.tensor(trust(task, outputs[:, rest], targets[rest], constant))
-        found[part] = _combined(task, outputs[:, part], constant, weights)
+        found[part] = TASKS[task].combined(outputs[:, part], constant, weights)
     return found
-
-
-def _combined(task: Task, outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
-    """The outputs of `summed` from those of its networks, (n, outputs); of classes up to what all of them share."""
-    weights = weights.to(outputs)[:, None, None]
-    if task == "regression":
-        return (weights * outputs).sum(dim=0)
-    return (weights * (outputs - constant)).sum(dim=0) + constant
 
 
 def summed(
@@ -128,7 +120,7 @@ def summed(
     encoders = {name: copy.deepcopy(network.encoder(name)) for name, network in alone.items()}
     whole = FusionNetwork(first.space.only(late), encoders, head, channels=channels, dropout_rate=0.0, task=task)
     whole.to(first.head.shift.device)
-    shares = weights or [1 / len(networks) if task == "regression" else 1.0] * len(networks)
+    shares = weights or [1.0 if TASKS[task].has_probabilities else 1 / len(networks)] * len(networks)
     operation = whole.operation(node, choice.key)
     maps = dict(zip(choice.inputs, operation.get_submodule("maps").children(), strict=True))
     bias = operation.get_parameter("bias")
@@ -144,7 +136,7 @@ def summed(
             adapted = maps[source].get_parameter("weight")
             adapted[:outputs, : network.channels] = share * network.head.linear.weight
             bias[:outputs] += share * network.head.linear.bias
-        if task != "regression":
+        if TASKS[task].has_probabilities:
             bias[:outputs] -= (sum(shares) - 1) * constant.to(bias)
     return whole.eval()
 

@@ -16,10 +16,11 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from nas.cascade import Cascade, confidence
+from nas.cascade import Cascade
 from nas.gated_training import GateConfig
 from nas.gates import allowed_routes, soft
 from nas.graph import Presence
+from nas.tasks import TASKS
 
 FIT_STEPS, FIT_RATE = 300, 0.03
 """Of Adam, on all samples at once."""
@@ -40,7 +41,7 @@ def fitted(cascade: Cascade, outputs: Tensor, prices: Tensor, present: Presence 
     found = Cascade(cascade.routes, cascade.task)
     found.costs.copy_(cascade.costs)
     found.static_cost.copy_(cascade.static_cost)
-    sure = torch.stack([confidence(found.task, some) for some in outputs[:-1]], dim=1)
+    sure = torch.stack([TASKS[found.task].confidence(some) for some in outputs[:-1]], dim=1)
     allowed = allowed_routes(found.routes, present or {}, like=outputs[0])
     optimizer = torch.optim.Adam(found.parameters(), lr=FIT_RATE)
     for _ in range(FIT_STEPS):

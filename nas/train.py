@@ -15,7 +15,6 @@ from nas.augmentation import drop_modalities
 from nas.cascade import Cascade
 from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, Endless
-from nas.data.fusion_data import Task
 from nas.encoders.map import MapEncoder
 from nas.epoch_loop import EpochLoop, steps_per_epoch
 from nas.folds import FOLDS, folds
@@ -23,6 +22,7 @@ from nas.graph import FusionNetwork
 from nas.metrics import metric_of
 from nas.objectives import ForwardPass, make_objective
 from nas.regimes import CascadeRegime, GatedRegime, Reached, Regime, StaticRegime
+from nas.tasks import Task
 from nas.training import MANY_PASSES, Log, TrainingConfig, seeded
 
 

@@ -18,6 +18,7 @@ from nas.gated_training import GateConfig
 from nas.graph import FusionNetwork, Head
 from nas.objectives import dropout_rate, parse
 from nas.space import SearchSpace
+from nas.tasks import TASKS
 
 Log = Callable[[Mapping[str, Any]], None]
 """Takes a record of how a search or a training goes."""
@@ -138,7 +139,7 @@ def build_network(
         UserError: If it would have more than `MAX_WEIGHTS`.
     """
     shift = scale = None
-    if data.task == "regression":
+    if not TASKS[data.task].has_probabilities:
         targets = torch.from_numpy(data.targets[data.splits["weights"]]).float()
         shift, scale = targets.mean(dim=0), targets.std(dim=0).clamp(min=1e-12)
     _refuse_vast(config.channels * data.num_outputs, config)

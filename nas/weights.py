@@ -15,13 +15,14 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from nas.architecture import Architecture
-from nas.data.fusion_data import FusionData, Task
+from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, from_blueprint
 from nas.errors import UserError, unknown_name
 from nas.fields import MAX_CHANNELS, Whole, check, told
 from nas.graph import FusionNetwork, Head
 from nas.runs import RunFolder
 from nas.space import find_space
+from nas.tasks import Task
 
 FORMAT_VERSION = 2
 """1 had no digest of the weights."""

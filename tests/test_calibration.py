@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas import RunResult
-from nas.calibration import TEMPERATURE, expected_calibration_error, fit_temperature, likely, recorded_temperature
+from nas.calibration import TEMPERATURE, expected_calibration_error, fit_temperature, recorded_temperature
 from nas.report.page import calibrated
+from nas.tasks import TASKS
 from tests.tiny_runs import finished_run
 
 
@@ -21,7 +22,7 @@ def drawn(count: int, *, too_sure: float, seed: int = 0) -> tuple[torch.Tensor, 
     """Logits of three classes that are too large by a factor, and targets drawn from the probabilities before that."""
     generator = np.random.default_rng(seed)
     logits = generator.normal(size=(count, 3)) * 2
-    cumulated = likely("classification", logits).cumsum(axis=1)
+    cumulated = TASKS["classification"].probabilities(logits).cumsum(axis=1)
     targets = (generator.random((count, 1)) > cumulated).sum(axis=1).clip(max=2)
     return torch.from_numpy(logits * too_sure).float(), torch.from_numpy(targets)
 
@@ -36,7 +37,7 @@ def test_the_factor_by_which_a_network_is_too_sure_is_found(too_sure: float) -> 
 def test_labels_have_one_temperature_for_all() -> None:
     generator = np.random.default_rng(0)
     logits = generator.normal(size=(4000, 2)) * 2
-    targets = (generator.random(logits.shape) < likely("multilabel", logits)).astype(np.float32)
+    targets = (generator.random(logits.shape) < TASKS["multilabel"].probabilities(logits)).astype(np.float32)
     found = fit_temperature("multilabel", torch.from_numpy(2.5 * logits).float(), torch.from_numpy(targets))
     assert found == pytest.approx(2.5, rel=0.06)
 
@@ -47,7 +48,8 @@ def test_answers_that_are_all_right_do_not_make_certain(count: int) -> None:
     targets = torch.zeros(count, dtype=torch.int64)
     found = fit_temperature("classification", outputs, targets)
     # The rule of succession gives 1 / (n + 2) to an answer that was never seen.
-    assert 1 / (count + 2) / 2 < float(likely("classification", outputs.numpy(), found)[0, 1]) < 2 / (count + 2)
+    unlikely = float(TASKS["classification"].probabilities(outputs.numpy(), found)[0, 1])
+    assert 1 / (count + 2) / 2 < unlikely < 2 / (count + 2)
 
 
 def test_the_error_of_a_case_worked_by_hand() -> None:
@@ -79,11 +81,11 @@ def test_a_temperature_mends_the_error() -> None:
 )
 def test_a_temperature_leaves_every_answer_as_it_is(logits: list[list[float]], temperature: float) -> None:
     outputs = np.array(logits)
-    found = likely("classification", outputs, temperature)
+    found = TASKS["classification"].probabilities(outputs, temperature)
     np.testing.assert_allclose(found.sum(axis=1), 1)
     chosen = np.take_along_axis(found, outputs.argmax(axis=1)[:, None], axis=1)[:, 0]
     np.testing.assert_array_equal(chosen, found.max(axis=1))
-    labels = likely("multilabel", outputs, temperature)
+    labels = TASKS["multilabel"].probabilities(outputs, temperature)
     assert ((labels > 0.5) <= (outputs > 0)).all()
     assert ((labels < 0.5) <= (outputs < 0)).all()
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas import UserError
 from nas.architecture import Architecture, Choice
-from nas.cascade import LEVER, Cascade, confidence
+from nas.cascade import LEVER, Cascade
 from nas.cost import CostTable, multiply_adds, set_route_costs
 from nas.gated_training import routes_loss
 from nas.graph import FusionNetwork
@@ -20,6 +20,7 @@ from nas.metrics import losses_of_routes
 from nas.prediction import predict_routes
 from nas.routing import every_route, run_routes
 from nas.search import make_space
+from nas.tasks import TASKS
 from nas.train import train
 from search_spaces import layerwise
 from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
@@ -48,9 +49,9 @@ def mixed(built: FusionNetwork) -> Tensor:
     cascade, batch = cascade_of(built), tiny_batch(DATA)
     with torch.no_grad():
         outputs, _ = every_route(built, batch.inputs)
-        sure = confidence("classification", outputs[0])
+        sure = TASKS["classification"].confidence(outputs[0])
         cascade.threshold[0] = sure.double().quantile(2 / 3) / LEVER
-        left = confidence("classification", outputs[1])[sure <= LEVER * cascade.threshold[0]]
+        left = TASKS["classification"].confidence(outputs[1])[sure <= LEVER * cascade.threshold[0]]
         cascade.threshold[1] = left.double().quantile(0.5) / LEVER
     return torch.bincount(run_routes(built, batch.inputs)[1], minlength=3)
 
@@ -58,12 +59,12 @@ def mixed(built: FusionNetwork) -> Tensor:
 def test_confidence_is_the_log_odds_of_the_best_answer() -> None:
     classes = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0]])
     best = classes.softmax(dim=1).max(dim=1).values
-    torch.testing.assert_close(confidence("classification", classes), torch.logit(best))
+    torch.testing.assert_close(TASKS["classification"].confidence(classes), torch.logit(best))
     labels = torch.tensor([[2.0, -1.0], [0.1, -0.1]])
     right = torch.sigmoid(labels.abs()).prod(dim=1)
-    torch.testing.assert_close(confidence("multilabel", labels), torch.logit(right))
-    assert torch.isfinite(confidence("multilabel", torch.full((1, 3), 1e4))).all()
-    assert torch.isfinite(confidence("classification", torch.tensor([[1e4, 0.0]]))).all()
+    torch.testing.assert_close(TASKS["multilabel"].confidence(labels), torch.logit(right))
+    assert torch.isfinite(TASKS["multilabel"].confidence(torch.full((1, 3), 1e4))).all()
+    assert torch.isfinite(TASKS["classification"].confidence(torch.tensor([[1e4, 0.0]]))).all()
 
 
 def test_probabilities_are_those_of_stopping_in_turn() -> None:
@@ -73,7 +74,7 @@ def test_probabilities_are_those_of_stopping_in_turn() -> None:
         cascade.threshold.copy_(torch.tensor([0.1, 0.2]))
     outputs = torch.randn(3, 200, 4, generator=torch.Generator().manual_seed(0))
     stops = [
-        torch.sigmoid(slope * confidence("classification", outputs[k]) - LEVER * threshold)
+        torch.sigmoid(slope * TASKS["classification"].confidence(outputs[k]) - LEVER * threshold)
         for k, (slope, threshold) in enumerate([(0.5, 0.1), (2.0, 0.2)])
     ]
     wanted = torch.stack([stops[0], (1 - stops[0]) * stops[1], (1 - stops[0]) * (1 - stops[1])], dim=1)

@@ -22,11 +22,12 @@ from nas.config.spelling import duration, share
 from nas.discretize import DISCRETIZATIONS
 from nas.dynamic import LEVELS
 from nas.export import FORMATS
-from nas.metrics import METRICS, PRIMARY
+from nas.metrics import METRICS
 from nas.presets import PRESETS, resolve_training
 from nas.report.tables import same_as_found
 from nas.report.terminal import print_objectives
 from nas.strategies import STRATEGIES
+from nas.tasks import TASKS
 from nas.tournament import FAVOURITE
 from search_spaces import OPERATIONS
 from tests.command import Printed, Run, runner
@@ -174,7 +175,7 @@ def test_a_run_is_judged_by_the_metric_that_is_asked_for(
     assert title in (out / "report.html").read_text()
     assert title.lower() in (out / "exports" / "card.md").read_text().lower()
     for row in summary["leaderboard"]:
-        assert set(row["metrics"]) == {metric, PRIMARY[task]}  # type: ignore[index]  # not known to be a task
+        assert set(row["metrics"]) == {metric, TASKS[task].metric}  # type: ignore[index]  # not known to be a task
         assert row["mean"] == pytest.approx(np.mean(row["metrics"][metric]))
         assert row["low"] <= row["mean"] <= row["high"]
     assert summary.get("stability", summary)["metric"] == metric

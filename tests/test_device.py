@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.batches import Batch, in_order, shuffled, split_batch
-from nas.data.fusion_data import TASKS, FusionData, Task
+from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
 from nas.graph import FusionNetwork, Selection, StraightThrough
 from nas.prediction import losses
@@ -19,6 +19,7 @@ from nas.relaxation import softmax
 from nas.strategies.pc_darts import mixture
 from nas.strategies.pc_darts import select as select_channels
 from nas.supernet import Supernet
+from nas.tasks import TASKS, Task
 from search_spaces import OPERATIONS, layerwise
 from tests.contracts import input_counts, times_of
 from tests.encoders.test_contract import ENCODERS

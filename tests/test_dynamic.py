@@ -16,7 +16,7 @@ import nas
 from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
-from nas.cascade import LEVER, Cascade, confidence
+from nas.cascade import LEVER, Cascade
 from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
 from nas.dynamic import LEVELS, add_gate, affordable_routes, candidate_routes, check_levels, paying_routes, shared_taps
@@ -24,6 +24,7 @@ from nas.explain import Routes
 from nas.linear_gate import gains
 from nas.routing import run_routes
 from nas.space import SearchSpace
+from nas.tasks import TASKS
 from search_spaces import SPACES, experts, layerwise
 from tests.helpers import tiny_batch, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem
@@ -184,7 +185,7 @@ def test_what_sends_every_sample_down_one_route_decides_nothing(
     cost = CostTable.measure(supernet, problem.architecture.take(slice(0, 1)).inputs)
 
     def fitted(cascade: Cascade, answers: Tensor, *_arguments: object) -> Cascade:
-        sure = confidence("classification", answers[0]).median() / LEVER
+        sure = TASKS["classification"].confidence(answers[0]).median() / LEVER
         cascade.threshold.data.fill_(float(sure) if threshold is None else threshold)
         return cascade
 

@@ -16,13 +16,10 @@ from numpy.typing import NDArray
 from scipy.special import expit, softmax
 from sklearn import metrics as reference
 
-from nas.data.fusion_data import TASKS, Task
 from nas.errors import UserError
 from nas.influence import INFLUENCES
 from nas.metrics import (
     METRICS,
-    PRIMARY,
-    SECONDARY,
     constant_losses,
     higher_is_better,
     losses_of_routes,
@@ -31,6 +28,7 @@ from nas.metrics import (
     score,
     shown_beside,
 )
+from nas.tasks import TASKS, Task
 
 
 def _one_hot(predicted: list[int], num_classes: int) -> NDArray[np.float32]:
@@ -78,12 +76,11 @@ def test_error_and_r2_of_quantities() -> None:
 
 
 def test_every_task_has_its_metrics_and_only_errors_are_better_when_low() -> None:
-    assert PRIMARY.keys() == SECONDARY.keys() == set(TASKS)
     assert {metric for metric in METRICS if not higher_is_better(metric)} == {"log_loss", "mae", "rmse"}
     for task in TASKS:
-        assert task in METRICS[PRIMARY[task]].tasks
-        assert task in METRICS[SECONDARY[task]].tasks
-        assert metric_of(task) == PRIMARY[task]
+        assert task in METRICS[TASKS[task].metric].tasks
+        assert task in METRICS[TASKS[task].second_metric].tasks
+        assert metric_of(task) == TASKS[task].metric
 
 
 def test_losses_by_hand() -> None:

@@ -20,9 +20,9 @@ import torch
 
 import nas
 from nas import Architecture, Choice, FusionData, Predictions, RunResult, UserError
-from nas.calibration import likely
 from nas.export.check import imported
 from nas.prediction import EVALUATION_BATCH
+from nas.tasks import TASKS
 from nas.training import build_network, seeded
 from search_spaces import layerwise
 from tests.command import Run, runner
@@ -119,7 +119,9 @@ def test_exported_networks_predict_the_same(finished: RunResult, tmp_path: Path)
         np.testing.assert_allclose(outputs, found.outputs, atol=1e-5)
     assert found.probabilities is not None
     temperature = finished.summary["calibration"]["temperature"]
-    np.testing.assert_array_equal(found.probabilities, likely("classification", found.outputs, temperature))
+    np.testing.assert_array_equal(
+        found.probabilities, TASKS["classification"].probabilities(found.outputs, temperature)
+    )
 
 
 def test_a_run_may_be_its_folder_a_loaded_run_or_a_result(finished: RunResult) -> None:
@@ -290,7 +292,7 @@ def test_a_run_that_was_not_calibrated_keeps_its_probabilities(finished: RunResu
     found = nas.predict(run, NEW)
     assert found.temperature == 1
     assert found.probabilities is not None
-    np.testing.assert_array_equal(found.probabilities, likely("classification", found.outputs))
+    np.testing.assert_array_equal(found.probabilities, TASKS["classification"].probabilities(found.outputs))
 
 
 @pytest.mark.parametrize("told", [{}, {"temperature": 0}, {"temperature": "1"}, {"temperature": None}, [], 1])

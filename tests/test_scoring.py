@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from nas.data.batches import Batch
-from nas.data.fusion_data import TASKS, FusionData, Task
+from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
 from nas.scoring import PathScorer, is_flat, paired_z
 from nas.space import SearchSpace
+from nas.tasks import TASKS, Task
 from search_spaces import layerwise
 from tests.helpers import CPU, NESTED, counted_calls, tiny_batch, tiny_data, tiny_network
 

@@ -16,8 +16,8 @@ from nas.analysis.contribution import Contribution
 from nas.analysis.diagnosis import FASTER, HEEDLESS
 from nas.analysis.overfitting import Overfitting
 from nas.architecture import Architecture
-from nas.data.fusion_data import Task
 from nas.space import SearchSpace
+from nas.tasks import Task
 
 
 @dataclass(frozen=True, kw_only=True)

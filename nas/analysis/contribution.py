@@ -12,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from nas.analysis.recombined import Recombined
-from nas.data.fusion_data import Task
 from nas.metrics import metric_of
 from nas.statistics import Interval, combination, sample_statistics
+from nas.tasks import TASKS, Task
 
 DRAWS = 8
 """Random exchanges of a modality between samples that are averaged over."""
@@ -118,11 +118,9 @@ def _exchange(
         orders = {name: torch.randperm(samples.num_samples, generator=generator) for name in samples.modalities}
         outputs = samples.outputs({name: order for name, order in orders.items() if name not in kept})
         statistics.append(sample_statistics(metric, outputs.numpy(), targets))
-        same = math.nan if task == "regression" else _answers(task, outputs) == _answers(task, before)
-        shares.append(float(torch.as_tensor(same).float().mean()))
+        answers, earlier = TASKS[task].answers(outputs), TASKS[task].answers(before)
+        shares.append(
+            math.nan if answers is None or earlier is None else float(torch.eq(answers, earlier).float().mean())
+        )
     mean: NDArray[np.float64] = np.mean(statistics, axis=0)
     return mean, float(np.mean(shares))
-
-
-def _answers(task: Task, outputs: torch.Tensor) -> torch.Tensor:
-    return outputs.argmax(dim=1) if task == "classification" else outputs > 0

@@ -15,9 +15,9 @@ from nas.analysis.emap import MAX_GRID, Projection, emap
 from nas.analysis.interaction import LinearModel, interaction_regression, matched_scores
 from nas.analysis.overfitting import Overfitting
 from nas.analysis.recombined import Recombined
-from nas.data.fusion_data import Task
 from nas.metrics import METRICS, metric_of
 from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
+from nas.tasks import Task
 
 HEEDLESS = 0.9
 """Share of unchanged answers above which it is said that a modality has next to no say."""

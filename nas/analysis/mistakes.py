@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from nas.data.fusion_data import Task
+from nas.tasks import Task
 
 MOST_CLASSES = 30
 """So many rows has a matrix; of more classes the rarest share the last one."""

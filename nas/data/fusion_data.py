@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas.tasks import Task
+
 if TYPE_CHECKING:
     from nas.tables import TableRecipe
 
 Kind = Literal["vector", "sequence", "tokens", "map", "features"]
-Task = Literal["classification", "multilabel", "regression"]
 Split = Literal["weights", "architecture", "test"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
-TASKS: tuple[Task, ...] = get_args(Task)
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
@@ -68,7 +68,7 @@ class FusionData:
     @property
     def num_outputs(self) -> int:
         """Width of the head: classes, labels or regression outputs."""
-        return len(self.class_names) if self.task == "classification" else int(self.targets.shape[1])
+        return int(self.targets.shape[1]) if self.targets.ndim == 2 else len(self.class_names)
 
     @classmethod
     def from_arrays(

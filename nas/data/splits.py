@@ -12,6 +12,7 @@ from nas.data.fusion_data import SPLITS, Split
 from nas.data.modality import as_words, plain_array
 from nas.data.targets import Targets
 from nas.errors import UserError, unknown_name
+from nas.tasks import TASKS
 
 SPLIT_NAMES: Mapping[str, Split] = {
     "weights": "weights",
@@ -101,9 +102,9 @@ def draw(strata: NDArray[np.int64], pattern: tuple[int, ...], seed: int) -> NDAr
 
 def strata_of(targets: Targets) -> NDArray[np.int64]:
     """The class of each sample; with several labels the rarest that it has; for quantities all the same."""
-    if targets.task == "classification":
+    if targets.values.ndim == 1:
         return targets.values
-    if targets.task == "regression":
+    if not TASKS[targets.task].has_probabilities:
         return np.zeros(len(targets.values), dtype=np.int64)
     rarity = targets.values / np.maximum(targets.values.sum(axis=0), 1)
     return np.where(rarity.any(axis=1), rarity.argmax(axis=1) + 1, 0).astype(np.int64)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from nas.data.fusion_data import TASKS, Task
 from nas.data.modality import as_words, plain_array
 from nas.errors import UserError, unknown_name
+from nas.tasks import TASKS, Task
 
 _EXACT = 2**53
 """Up to here float64 tells all whole numbers apart; what is larger is no class."""

@@ -11,8 +11,7 @@ from nas.architecture import Architecture
 from nas.load import saved_row
 from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
 from nas.report.verdict import recorded_verdict
-
-_OUTPUTS = {"classification": "one logit per class", "multilabel": "one logit per label", "regression": "quantities"}
+from nas.tasks import TASKS
 
 _LOADING = {
     "python": """\
@@ -85,7 +84,7 @@ def to_card(
         masked=", ".join(name for name in deepest if data["modalities"][name]["present_share"] < 1),
         dropped=f"{100 * dropped:.0f} %" if dropped else "",
         task=data["task"].capitalize(),
-        outputs=f"{_OUTPUTS[data['task']]} ({', '.join(map(str, data['class_names'])) or data['classes']})",
+        outputs=f"{TASKS[data['task']].output} ({', '.join(map(str, data['class_names'])) or data['classes']})",
         depths=_steps(architecture, summary),
         decides="" if architecture.gating is None else "cascade" if architecture.gating.is_cascade else "gate",
         metric=metric_words(metric).capitalize(),

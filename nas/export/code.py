@@ -19,6 +19,7 @@ from nas.export.classes import ClassWriter, safe
 from nas.export.network_code import network_source
 from nas.export.portable import Portable
 from nas.isolation import run_python
+from nas.tasks import TASKS
 
 LINE_LENGTH = 88
 """Ruff's own default, so that the file is clean in anybody's project."""
@@ -44,16 +45,6 @@ def main() -> None:
     {printing}
 '''
 
-_PRINTING = {
-    "classification": """\
-for name, probability in zip(CLASSES, outputs.softmax(dim=0).tolist()):
-        print(f"{name}: {probability:.3f}")""",
-    "multilabel": """\
-for name, probability in zip(CLASSES, outputs.sigmoid().tolist()):
-        print(f"{name}: {probability:.3f}")""",
-    "regression": "print(outputs.tolist())",
-}
-
 
 def write_code(
     portable: Portable, inputs: Sequence[Tensor], description: Mapping[str, Any], about: str
@@ -69,8 +60,8 @@ def write_code(
     Raises:
         UserError: If an encoder or operation does not say how it is written.
     """
-    task = description["task"]
-    source, parts = network_source(portable, inputs, regression=task == "regression")
+    kind = TASKS[description["task"]]
+    source, parts = network_source(portable, inputs, regression=not kind.has_probabilities)
     writer = ClassWriter()
     _, originals = writer.write("Network", portable.network, source, parts)
     main = _MAIN.format(
@@ -78,7 +69,7 @@ def write_code(
             f"{name} = {_blank(tensor)}" for name, tensor in zip(source.arguments, inputs, strict=True)
         ),
         arguments=", ".join(source.arguments),
-        printing=_PRINTING[task],
+        printing=kind.printing,
     )
     body = "\n\n".join([*writer.helpers.values(), *writer.classes.values(), _LOAD, main])
     top = [
@@ -90,7 +81,7 @@ def write_code(
         "from safetensors.torch import load_file",
         "from torch import Tensor, nn\n",
         f"ARCHITECTURE_HASH = {description['architecture_hash']!r}",
-        *([] if task == "regression" else [f"CLASSES = {_classes(description['class_names'])}"]),
+        *([f"CLASSES = {_classes(description['class_names'])}"] if kind.has_probabilities else []),
     ]
     text = "\n".join([*top, "\n", body, "", 'if __name__ == "__main__":\n    main()\n'])
     state = portable.network.state_dict()

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from nas.architecture import tap_modality
 from nas.cascade import LEVER, Cascade
-from nas.data.fusion_data import Task
 from nas.export.names import used
 from nas.gates import Gate
 from nas.source import Method, Source
+from nas.tasks import Task
 
 
 def gate_source(gate: Gate, taps: Sequence[str], masks: Mapping[str, str]) -> Source:

@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from nas.data.fusion_data import Task
 from nas.errors import UserError, unknown_name
 from nas.graph import FusionNetwork
 from nas.objectives.align import Align, pair_of
@@ -19,6 +18,7 @@ from nas.objectives.gradient_blending import GradientBlending
 from nas.objectives.gradient_modulation import GradientModulation, alpha_of
 from nas.objectives.residual import Residual
 from nas.objectives.rubi import Rubi, check_biased
+from nas.tasks import Task
 
 AUTO = "auto"
 """Stands for what `nas.cures` finds suitable; a single training takes it for none."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from nas.architecture import deepest, tap_name
 from nas.data.batches import Batch
-from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork, Head, Selection
 from nas.metrics import sample_losses
+from nas.tasks import Task
 
 Fit = Callable[[nn.Module, Callable[[Batch], Tensor], Batch, int, Callable[[], None]], None]
 """Trains a module in place: what to train, its loss on a batch, all samples, how many passes over them, and what is

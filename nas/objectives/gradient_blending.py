@@ -29,10 +29,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.batches import Batch, in_order
-from nas.data.fusion_data import Task
 from nas.graph import FusionNetwork, Head
 from nas.objectives.base import Fit, ForwardPass, Objective, deepest_taps, fresh_head
 from nas.objectives.steps import ScaledSteps
+from nas.tasks import Task
 
 LEAST_OVERFITTING = 0.1
 """Smallest ΔO that is told from noise, as a share of the largest ΔG."""

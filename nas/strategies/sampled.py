@@ -20,7 +20,6 @@ from torch import Tensor
 
 from nas.candidates import Candidates, score_candidates
 from nas.data.batches import Batch
-from nas.data.fusion_data import Task
 from nas.epoch_loop import EpochLoop, steps_per_epoch
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
@@ -29,6 +28,7 @@ from nas.relaxation import fair_paths
 from nas.scoring import PathScorer
 from nas.snapshot import Draws
 from nas.strategies.base import Explored, Problem, encoders_train
+from nas.tasks import Task
 from nas.training import seeded
 
 LOOKS = 6

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nas.data.fusion_data import TASKS, Task
 from nas.data.targets import MAX_OUTPUTS, Targets, make_targets
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, Several, Text
 from nas.tables.cells import is_plain, numbers, row_numbers, words
 from nas.tables.parts import MAX_CELL, MAX_NAME, MOSTLY, OneOf
+from nas.tasks import TASKS, Task
 
 MAX_CLASSES = 20
 """Different whole numbers up to which they may be classes."""

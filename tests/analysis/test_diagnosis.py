@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nas.analysis import Overfitting, diagnose
 from nas.analysis.diagnosis import Diagnosis
-from nas.data.fusion_data import Task
+from nas.tasks import Task
 from tests.analysis.test_contribution import MadeUp, numbers
 
 COUNT = 400

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture, Choice
-from nas.cascade import LEVER, Cascade, confidence
+from nas.cascade import LEVER, Cascade
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
@@ -19,6 +19,7 @@ from nas.export.portable import Portable
 from nas.gates import Gate
 from nas.graph import FusionNetwork
 from nas.routing import every_route
+from nas.tasks import TASKS
 from nas.training import TrainingConfig, build_network, seeded
 from search_spaces import OPERATIONS, layerwise
 from tests.helpers import CPU
@@ -111,7 +112,7 @@ def cascaded(
         outputs, _ = every_route(network, held_out(data).inputs)
         left = torch.arange(outputs.shape[1])
         for number in range(len(routes) - 1):
-            sure = confidence(data.task, outputs[number, left])
+            sure = TASKS[data.task].confidence(outputs[number, left])
             share = 1 / (len(routes) - number)
             cascade.threshold[number] = sure.quantile(1 - share) / LEVER
             left = left[sure <= LEVER * cascade.threshold[number]]
