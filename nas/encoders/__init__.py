@@ -1,75 +1,49 @@
-"""Encoders: a network for each kind of modality, each offering several taps."""
+"""Encoders: a network for each kind of modality, each offering several taps.
+
+A new encoder of ours is one class, a `KnownEncoder`, and one entry in `ENCODERS`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from nas.data.fusion_data import FusionData, Kind
-from nas.data.modality import MAX_TOKEN_ID
-from nas.encoders.base import Encoder, Standardize
+from nas.data.fusion_data import KINDS, FusionData, Kind
+from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Wishes
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.map import MapEncoder
 from nas.encoders.module import ModuleEncoder
-from nas.encoders.piecewise import MAX_ROWS, PiecewiseLinear
-from nas.encoders.preprocessing import STANDARDIZE
+from nas.encoders.preprocessing import PREPROCESSING, STANDARDIZE
 from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.tokens import TokenEncoder
 from nas.encoders.vector import VectorEncoder
 from nas.errors import UserError, unknown_name
-from nas.fields import Flag, Form, Number, Several, Whole, check_all, told
+from nas.fields import check_all, told
 
 EncoderBuilder = Callable[[FusionData, str], Encoder]
 """Builds an encoder for one modality of a data set; called anew, with fresh weights, for every network."""
 
-
-def _vector(data: FusionData, name: str) -> Encoder:
-    array = _weights_arrays(data, name)[0]
-    return VectorEncoder(Standardize.fit(array, channel_axis=-1), array.shape[1])
-
-
-def _piecewise_vector(data: FusionData, name: str) -> Encoder:
-    array = _weights_arrays(data, name)[0]
-    array = array[:: -(-len(array) // MAX_ROWS)].astype(np.float32)  # as the encoder sees it
-    piecewise = PiecewiseLinear.fit(array)
-    standardize = Standardize.fit(piecewise(torch.from_numpy(array)).numpy(), channel_axis=-1)
-    return VectorEncoder(standardize, array.shape[1], piecewise=piecewise)
-
-
-def _sequence(data: FusionData, name: str, *, peaks: bool = False, magnitudes: bool = False) -> Encoder:
-    array = _weights_arrays(data, name)[0]
-    standardize = Standardize.fit(array, channel_axis=-1)
-    return SequenceEncoder(standardize, array.shape[2], peaks=peaks, magnitudes=magnitudes)
-
-
-def _tokens(data: FusionData, name: str) -> Encoder:
-    return TokenEncoder.fit(_weights_arrays(data, name)[0])
-
-
-def _map(data: FusionData, name: str) -> Encoder:
-    array = _weights_arrays(data, name)[0]
-    channels, height, width = array.shape[1:]
-    return MapEncoder(Standardize.fit(array, channel_axis=1), (channels, height, width))
-
-
-def _features(data: FusionData, name: str) -> Encoder:
-    return FeaturesEncoder.fit(_weights_arrays(data, name))
-
-
-DEFAULT_ENCODERS: Mapping[Kind, EncoderBuilder] = {
-    "vector": _vector,
-    "sequence": _sequence,
-    "tokens": _tokens,
-    "map": _map,
-    "features": _features,
+ENCODERS: Mapping[str, type[KnownEncoder]] = {
+    "vector": VectorEncoder,
+    "sequence": SequenceEncoder,
+    "tokens": TokenEncoder,
+    "map": MapEncoder,
+    "features": FeaturesEncoder,
+    "frozen": FrozenEncoder,
 }
+"""By the name in their blueprints; that of a kind of modality is its default."""
+
+
+def _default(kind: Kind, data: FusionData, name: str, wishes: Wishes = NOTHING) -> Encoder:
+    return ENCODERS[kind].fit(_weights_arrays(data, name), wishes)
+
+
+DEFAULT_ENCODERS: Mapping[Kind, EncoderBuilder] = {kind: partial(_default, kind) for kind in KINDS}
 
 
 def _weights_arrays(data: FusionData, name: str) -> tuple[NDArray[Any], ...]:
@@ -101,18 +75,15 @@ def build_encoders(
         UserError: If a default encoder would take in more than `MAX_FEATURES` numbers side by side.
     """
     chosen = builders or {}
-    variants: Mapping[tuple[Kind, str], EncoderBuilder] = {
-        ("sequence", STANDARDIZE): partial(_sequence, peaks=peaks),
-        ("sequence", "magnitudes"): partial(_sequence, peaks=peaks, magnitudes=True),
-        ("vector", "piecewise"): _piecewise_vector,
-    }
 
     def build(kind: Kind, name: str) -> Encoder:
         if name in chosen:
             return chosen[name](data, name)
         _refuse_wide(data, name)
         wanted = (preprocessing or {}).get(name, STANDARDIZE)
-        return variants.get((kind, wanted), DEFAULT_ENCODERS[kind])(data, name)
+        if wanted != STANDARDIZE and PREPROCESSING[wanted][0] != kind:
+            wanted = STANDARDIZE
+        return _default(kind, data, name, Wishes(peaks=peaks, preprocessing=wanted))
 
     return {name: build(modality.kind, name) for name, modality in data.modalities.items()}
 
@@ -139,43 +110,6 @@ MAX_NESTING = 4
 """Encoders within encoders."""
 
 
-@dataclass(frozen=True)
-class _Blueprint:
-    """A blueprint within another one, which is checked when it is built."""
-
-    words: str = "a blueprint"
-
-    def allows(self, value: Any) -> bool:
-        return isinstance(value, Mapping)
-
-
-_WIDTHS = Several(Whole(1, 2**16), 1, 64)
-_RATE = Number("from 0 to 1", high=1.0, below=False)
-_FEATURES = Whole(1, 10**7)
-
-_FORMS: Mapping[str, Mapping[str, Form]] = {
-    "vector": {"features": _FEATURES, "widths": _WIDTHS, "dropout_rate": _RATE},
-    "sequence": {
-        "features": _FEATURES,
-        "widths": _WIDTHS,
-        "kernel_size": Whole(1, 1023),
-        "dropout_rate": _RATE,
-    },
-    "tokens": {"vocabulary": Whole(1, 2**31), "widths": _WIDTHS, "dropout_rate": _RATE},
-    "map": {"shape": Several(Whole(1, 2**20), 3, 3), "widths": _WIDTHS, "dropout_rate": _RATE},
-    "features": {"shapes": Several(Several(_FEATURES, 1, 3), 1, 512)},
-    "frozen": {"inner": _Blueprint(), "features": _Blueprint()},
-}
-"""What every kind of encoder is made from."""
-
-_OPTIONAL: Mapping[str, Mapping[str, Form]] = {
-    "vector": {"bins": Whole(1, 1024)},
-    "sequence": {"peaks": Flag(), "magnitudes": Flag()},
-    "tokens": {"max_id": Whole(0, MAX_TOKEN_ID)},
-}
-"""What some encoders of a kind are made from besides."""
-
-
 def from_blueprint(blueprint: Mapping[str, Any]) -> Encoder:
     """An encoder without weights or statistics, to load a state into; the inverse of `Encoder.blueprint`.
 
@@ -196,42 +130,27 @@ def _build(blueprint: Mapping[str, Any], nesting: int = 1) -> Encoder:
         raise UserError(f"the blueprint of a None encoder is garbled: it is {told(blueprint)}")
     values = dict(blueprint)
     kind = values.pop("encoder", None)
-    if not isinstance(kind, str) or kind not in _FORMS:
-        raise unknown_name("encoder", kind[:60] if isinstance(kind, str) else told(kind), _FORMS)
+    if not isinstance(kind, str) or kind not in ENCODERS:
+        raise unknown_name("encoder", kind[:60] if isinstance(kind, str) else told(kind), ENCODERS)
     if nesting > MAX_NESTING:
         raise UserError(f"a blueprint holds others more than {MAX_NESTING} deep, which no encoder of ours does")
+    known = ENCODERS[kind]
     try:
-        optional = {name: form for name, form in _OPTIONAL.get(kind, {}).items() if name in values}
-        check_all(values, {**_FORMS[kind], **optional}, "field")
-        match kind:
-            case "vector":
-                bins = values.pop("bins", 0)
-                piecewise = PiecewiseLinear.blank(bins, values["features"]) if bins else None
-                standardize = Standardize.blank((bins or 1) * values["features"])
-                return VectorEncoder(standardize, **values, piecewise=piecewise)
-            case "sequence":
-                return SequenceEncoder(Standardize.blank(1, values["features"]), **values)
-            case "tokens":
-                return TokenEncoder(**values)
-            case "map":
-                values["shape"] = tuple(values["shape"])
-                return MapEncoder(Standardize.blank(values["shape"][0], 1, 1), **values)
-            case "features":
-                shapes = values["shapes"]
-                return FeaturesEncoder([Standardize.blank(*_statistics_shape(shape)) for shape in shapes], shapes)
-            case _:
-                features = _build(values["features"], nesting + 1)
-                if not isinstance(features, FeaturesEncoder):
-                    raise UserError("its features must be a features encoder")
-                return FrozenEncoder(_build(values["inner"], nesting + 1), features)
+        optional = {name: form for name, form in known.optional.items() if name in values}
+        check_all(values, {**known.form, **optional}, "field")
+        return known.blank(values, partial(_build, nesting=nesting + 1))
     except (RuntimeError, UserError) as error:
         # torch refuses sizes that overflow when they are multiplied with a RuntimeError.
         raise UserError(f"the blueprint of a {kind} encoder is garbled: {error}") from error
 
 
-def _statistics_shape(shape: Sequence[int]) -> tuple[int, ...]:
-    """Shape of the statistics of arrays of this sample shape: one number per feature or per channel."""
-    return (shape[0], 1, 1) if len(shape) == 3 else (*[1] * (len(shape) - 1), shape[-1])
-
-
-__all__ = ["DEFAULT_ENCODERS", "Encoder", "EncoderBuilder", "ModuleEncoder", "build_encoders", "from_blueprint"]
+__all__ = [
+    "DEFAULT_ENCODERS",
+    "ENCODERS",
+    "Encoder",
+    "EncoderBuilder",
+    "KnownEncoder",
+    "ModuleEncoder",
+    "build_encoders",
+    "from_blueprint",
+]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.errors import UserError
+from nas.fields import Form, Number, Several, Whole
 from nas.source import TapsSource
 
 MAX_TIME = 16
@@ -103,6 +105,68 @@ class Encoder(nn.Module, ABC):
             UserError: If the encoder does not say.
         """
         raise UserError(f"encoder {type(self).__name__} has no source(); leave the python format out or write one")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wishes:
+    """What is asked of an encoder besides fitting the data; an encoder for which a wish means nothing ignores it.
+
+    Attributes:
+        peaks: Whether taps of sequences tell peaks, see `beside_peaks`.
+        preprocessing: `standardize`, or a name of `nas.encoders.preprocessing.PREPROCESSING`.
+    """
+
+    peaks: bool = False
+    preprocessing: str = "standardize"
+
+
+NOTHING = Wishes()
+"""Is asked for besides."""
+
+Rebuild = Callable[[Mapping[str, Any]], Encoder]
+"""From the blueprint of an encoder within another one to that encoder."""
+
+
+class KnownEncoder(Encoder):
+    """An encoder that `nas.encoders.ENCODERS` names: fitted to arrays, and rebuilt from the values of its blueprint.
+
+    Attributes:
+        form: What its blueprint holds, beside its name: field to what that must be.
+        optional: Likewise, of what may be absent.
+    """
+
+    form: ClassVar[Mapping[str, Form]]
+    optional: ClassVar[Mapping[str, Form]] = {}
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> Encoder:
+        """A fresh encoder.
+
+        Args:
+            arrays: Of the modality, samples of the weights split that have it, (n, …) each.
+            wishes: What is asked for besides.
+        """
+
+    @classmethod
+    @abstractmethod
+    def blank(cls, values: dict[str, Any], rebuild: Rebuild) -> Encoder:
+        """One without weights or statistics, to load a state into.
+
+        Args:
+            values: Of its blueprint, checked by `form` and `optional`.
+            rebuild: Builds an encoder within this one.
+        """
+
+
+WIDTHS = Several(Whole(1, 2**16), 1, 64)
+"""Channels of layers."""
+
+RATE = Number("from 0 to 1", high=1.0, below=False)
+"""Of dropout."""
+
+FEATURES = Whole(1, 10**7)
+"""Numbers side by side."""
 
 
 class Standardize(nn.Module):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.encoders.base import (
-    Encoder,
+    FEATURES,
+    NOTHING,
+    KnownEncoder,
+    Rebuild,
     Standardize,
     State,
+    Wishes,
     map_tap_channels,
     map_tap_source,
     sequence_tap_source,
@@ -20,18 +24,21 @@ from nas.encoders.base import (
     tap_from_vector,
 )
 from nas.errors import UserError
+from nas.fields import Several
 from nas.source import TapsSource
 
 _TO_TAP: dict[int, Callable[[Tensor], Tensor]] = {2: tap_from_vector, 3: tap_from_sequence, 4: tap_from_map}
 
 
-class FeaturesEncoder(Encoder):
+class FeaturesEncoder(KnownEncoder):
     """Standardizes each array and brings it to the form of a tap.
 
     Args:
         standardize: Statistics of each depth's array.
         shapes: Of one sample of each depth's array: (features,), (time, features) or (channels, height, width).
     """
+
+    form: ClassVar = {"shapes": Several(Several(FEATURES, 1, 3), 1, 512)}
 
     def __init__(self, standardize: Sequence[Standardize], shapes: Sequence[Sequence[int]]) -> None:
         super().__init__()
@@ -40,7 +47,7 @@ class FeaturesEncoder(Encoder):
         self.standardize = nn.ModuleList(standardize)
 
     @classmethod
-    def fit(cls, arrays: Sequence[NDArray[np.generic]]) -> FeaturesEncoder:
+    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> FeaturesEncoder:
         """Builds it from the arrays of the weights split, one per depth.
 
         Raises:
@@ -51,6 +58,12 @@ class FeaturesEncoder(Encoder):
                 raise UserError(f"features of depth {depth} have {array.ndim} axes; expected 2, 3 or 4")
         standardize = [Standardize.fit(array, channel_axis=1 if array.ndim == 4 else -1) for array in arrays]
         return cls(standardize, [array.shape[1:] for array in arrays])
+
+    @classmethod
+    def blank(cls, values: dict[str, Any], rebuild: Rebuild) -> FeaturesEncoder:
+        """See the base class."""
+        shapes = values["shapes"]
+        return cls([Standardize.blank(*_statistics_shape(shape)) for shape in shapes], shapes)
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps the arrays of the batch to as many taps."""
@@ -87,3 +100,8 @@ class FeaturesEncoder(Encoder):
             layers=[],
             taps={depth: tap(depth) for depth in depths},
         )
+
+
+def _statistics_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    """Shape of the statistics of arrays of this sample shape: one number per feature or per channel."""
+    return (shape[0], 1, 1) if len(shape) == 3 else (*[1] * (len(shape) - 1), shape[-1])

@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.encoders.base import Encoder, State
+from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Rebuild, State, Wishes
 from nas.encoders.features import FeaturesEncoder
+from nas.errors import UserError
 from nas.source import TapsSource
 
 
-class FrozenEncoder(Encoder):
+@dataclass(frozen=True)
+class Blueprint:
+    """The blueprint of an encoder within another one, which is checked when it is rebuilt."""
+
+    words: str = "a blueprint"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it can be one."""
+        return isinstance(value, Mapping)
+
+
+class FrozenEncoder(KnownEncoder):
     """Offers on raw arrays what a `FeaturesEncoder` offers on the cached taps of the same encoder.
 
     Args:
         inner: The pretrained encoder; its weights are frozen and it stays in evaluation mode.
         features: Standardizes its taps.
     """
+
+    form: ClassVar = {"inner": Blueprint(), "features": Blueprint()}
 
     def __init__(self, inner: Encoder, features: FeaturesEncoder) -> None:
         super().__init__()
@@ -30,6 +47,23 @@ class FrozenEncoder(Encoder):
                 "inner": dict(inner.blueprint),
                 "features": dict(features.blueprint),
             }
+
+    @classmethod
+    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> FrozenEncoder:
+        """Not from arrays: it is made of an encoder that was trained, see `nas.preparation.frozen`.
+
+        Raises:
+            TypeError: Always.
+        """
+        raise TypeError("a frozen encoder is made of a trained one")
+
+    @classmethod
+    def blank(cls, values: dict[str, Any], rebuild: Rebuild) -> FrozenEncoder:
+        """See the base class."""
+        features = rebuild(values["features"])
+        if not isinstance(features, FeaturesEncoder):
+            raise UserError("its features must be a features encoder")
+        return cls(rebuild(values["inner"]), features)
 
     def train(self, mode: bool = True) -> FrozenEncoder:
         """Switches the mode of everything but the pretrained encoder."""

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, Standardize, State, channels_last, map_tap_channels, map_tap_source, tap_from_map
+from nas.encoders.base import (
+    NOTHING,
+    RATE,
+    WIDTHS,
+    KnownEncoder,
+    Rebuild,
+    Standardize,
+    State,
+    Wishes,
+    channels_last,
+    map_tap_channels,
+    map_tap_source,
+    tap_from_map,
+)
+from nas.fields import Several, Whole
 from nas.source import TapsSource, layers, stages
 
 
-class MapEncoder(Encoder):
+class MapEncoder(KnownEncoder):
     """Layers of Conv2d, max pooling by two, BatchNorm, ReLU and dropout.
 
     Args:
@@ -19,6 +35,8 @@ class MapEncoder(Encoder):
         widths: Channels of every layer; as many taps.
         dropout_rate: After every layer, 0 to 1.
     """
+
+    form: ClassVar = {"shape": Several(Whole(1, 2**20), 3, 3), "widths": WIDTHS, "dropout_rate": RATE}
 
     def __init__(
         self,
@@ -50,6 +68,19 @@ class MapEncoder(Encoder):
         self.sizes = tuple(sizes)
         self.stages = nn.ModuleList(stages)
         self.channels = tuple(tap_channels)
+
+    @classmethod
+    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> MapEncoder:
+        """See the base class."""
+        (array,) = arrays
+        channels, height, width = array.shape[1:]
+        return cls(Standardize.fit(array, channel_axis=1), (channels, height, width))
+
+    @classmethod
+    def blank(cls, values: dict[str, Any], rebuild: Rebuild) -> MapEncoder:
+        """See the base class."""
+        values["shape"] = tuple(values["shape"])
+        return cls(Standardize.blank(values["shape"][0], 1, 1), **values)
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, channels, height, width),) to taps (batch, 1, width · rows · columns)."""

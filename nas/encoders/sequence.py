@@ -3,23 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.encoders.base import (
+    FEATURES,
     MAX_TIME,
-    Encoder,
+    NOTHING,
+    RATE,
+    WIDTHS,
+    KnownEncoder,
+    Rebuild,
     Standardize,
     State,
+    Wishes,
     beside_peaks,
     sequence_tap_source,
     tap_from_sequence,
 )
+from nas.fields import Flag, Whole
 from nas.source import TapsSource, layers, stages
 
 
-class SequenceEncoder(Encoder):
+class SequenceEncoder(KnownEncoder):
     """Layers of convolution over time (stride 2), BatchNorm, ReLU and dropout.
 
     A sequence is run as a map of one row, (batch, channels, 1, time) with channels last in memory: that is how it comes
@@ -39,6 +48,9 @@ class SequenceEncoder(Encoder):
         magnitudes: Whether the first layer also takes the magnitude of every standardized feature. Signals that swing
             about their mean, such as those of muscles, tell by how strongly they swing.
     """
+
+    form: ClassVar = {"features": FEATURES, "widths": WIDTHS, "kernel_size": Whole(1, 1023), "dropout_rate": RATE}
+    optional: ClassVar = {"peaks": Flag(), "magnitudes": Flag()}
 
     def __init__(
         self,
@@ -74,6 +86,19 @@ class SequenceEncoder(Encoder):
             )
             for before, after in zip([(1 + magnitudes) * features + 1, *widths], widths, strict=False)
         )
+
+    @classmethod
+    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> SequenceEncoder:
+        """Tells peaks, and magnitudes, where they are wished for."""
+        (array,) = arrays
+        standardize = Standardize.fit(array, channel_axis=-1)
+        magnitudes = wishes.preprocessing == "magnitudes"
+        return cls(standardize, array.shape[2], peaks=wishes.peaks, magnitudes=magnitudes)
+
+    @classmethod
+    def blank(cls, values: dict[str, Any], rebuild: Rebuild) -> SequenceEncoder:
+        """See the base class."""
+        return cls(Standardize.blank(1, values["features"]), **values)
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, time, features),) to taps (batch, at most MAX_TIME, width or twice that)."""

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, State, sequence_tap_source, tap_from_sequence
+from nas.data.modality import MAX_TOKEN_ID
+from nas.encoders.base import (
+    NOTHING,
+    RATE,
+    WIDTHS,
+    KnownEncoder,
+    Rebuild,
+    State,
+    Wishes,
+    sequence_tap_source,
+    tap_from_sequence,
+)
+from nas.fields import Whole
 from nas.source import TapsSource
 
 
-class TokenEncoder(Encoder):
+class TokenEncoder(KnownEncoder):
     """Embedding, then layers of Conv1d, ReLU and dropout; padding stays zero at every depth.
 
     A tap is scaled by length / (tokens that are there), so that its mean over time is the mean over real tokens:
@@ -31,6 +43,8 @@ class TokenEncoder(Encoder):
         dropout_rate: After every layer, 0 to 1.
     """
 
+    form: ClassVar = {"vocabulary": Whole(1, 2**31), "widths": WIDTHS, "dropout_rate": RATE}
+    optional: ClassVar = {"max_id": Whole(0, MAX_TOKEN_ID)}
     rows: Tensor | None
 
     def __init__(
@@ -63,12 +77,9 @@ class TokenEncoder(Encoder):
         )
 
     @classmethod
-    def fit(cls, array: NDArray[Any]) -> TokenEncoder:
-        """An encoder of the ids that some samples hold.
-
-        Args:
-            array: Samples of the weights split, (n, length) of ids from 0.
-        """
+    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> TokenEncoder:
+        """An encoder of the ids that some samples, (n, length) of ids from 0, hold."""
+        (array,) = arrays
         seen = np.union1d(array, 0).astype(np.int64)
         highest = int(seen[-1])
         if len(seen) == highest + 1:
@@ -77,6 +88,11 @@ class TokenEncoder(Encoder):
         assert encoder.rows is not None
         encoder.rows[torch.from_numpy(seen)] = torch.arange(len(seen), dtype=torch.int32)
         return encoder
+
+    @classmethod
+    def blank(cls, values: dict[str, Any], rebuild: Rebuild) -> TokenEncoder:
+        """See the base class."""
+        return cls(**values)
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, length) integers,) to taps (batch, at most MAX_TIME, width)."""

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.encoders.base import Encoder, Standardize, State, tap_from_vector
-from nas.encoders.piecewise import PiecewiseLinear
+from nas.encoders.base import (
+    FEATURES,
+    NOTHING,
+    RATE,
+    WIDTHS,
+    KnownEncoder,
+    Rebuild,
+    Standardize,
+    State,
+    Wishes,
+    tap_from_vector,
+)
+from nas.encoders.piecewise import MAX_ROWS, PiecewiseLinear
+from nas.fields import Whole
 from nas.source import TapsSource, layers, stages
 
 
-class VectorEncoder(Encoder):
+class VectorEncoder(KnownEncoder):
     """Layers of Linear, BatchNorm, ReLU and dropout.
 
     Args:
@@ -21,6 +37,9 @@ class VectorEncoder(Encoder):
         dropout_rate: After every layer, 0 to 1.
         piecewise: Tells every feature bin by bin; None leaves it one number.
     """
+
+    form: ClassVar = {"features": FEATURES, "widths": WIDTHS, "dropout_rate": RATE}
+    optional: ClassVar = {"bins": Whole(1, 1024)}
 
     def __init__(
         self,
@@ -47,6 +66,25 @@ class VectorEncoder(Encoder):
             nn.Sequential(nn.Linear(before, after), nn.BatchNorm1d(after), nn.ReLU(), nn.Dropout(dropout_rate))
             for before, after in zip([columns, *widths], widths, strict=False)
         )
+
+    @classmethod
+    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> VectorEncoder:
+        """Takes features one by one, or bin by bin where `piecewise` is wished for."""
+        (array,) = arrays
+        features = array.shape[1]
+        if wishes.preprocessing != "piecewise":
+            return cls(Standardize.fit(array, channel_axis=-1), features)
+        array = array[:: -(-len(array) // MAX_ROWS)].astype(np.float32)  # as the encoder sees it
+        piecewise = PiecewiseLinear.fit(array)
+        standardize = Standardize.fit(piecewise(torch.from_numpy(array)).numpy(), channel_axis=-1)
+        return cls(standardize, features, piecewise=piecewise)
+
+    @classmethod
+    def blank(cls, values: dict[str, Any], rebuild: Rebuild) -> VectorEncoder:
+        """See the base class."""
+        bins = values.pop("bins", 0)
+        piecewise = PiecewiseLinear.blank(bins, values["features"]) if bins else None
+        return cls(Standardize.blank((bins or 1) * values["features"]), **values, piecewise=piecewise)
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, features),) to taps (batch, 1, width)."""

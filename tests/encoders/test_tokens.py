@@ -106,7 +106,7 @@ def test_the_embedding_is_as_large_as_the_number_of_different_ids() -> None:
 
 
 def test_ids_in_a_gap_and_beyond_all_are_padding() -> None:
-    encoder = TokenEncoder.fit(np.array([[3, 40], [41, MAX_TOKEN_ID]])).eval()
+    encoder = TokenEncoder.fit([np.array([[3, 40], [41, MAX_TOKEN_ID]])]).eval()
     (seen, *_), (same, *_) = (
         encoder([torch.tensor([ids])]) for ids in ([3, 7, MAX_TOKEN_ID, 2**40, -5, 42], [3, 0, MAX_TOKEN_ID, 0, 0, 0])
     )
@@ -117,7 +117,7 @@ def test_ids_in_a_gap_and_beyond_all_are_padding() -> None:
 
 @pytest.mark.parametrize("ids", [[0, 1, 2, 3], [1, 2, 3], [3, 2, 1, 1]])
 def test_ids_without_gaps_are_their_own_rows(ids: list[int]) -> None:
-    encoder = TokenEncoder.fit(np.array([ids]))
+    encoder = TokenEncoder.fit([np.array([ids])])
     assert encoder.rows is None
     assert encoder.blueprint == TokenEncoder(4).blueprint
     assert "max_id" not in (encoder.blueprint or {})  # runs of earlier versions are read alike
@@ -125,7 +125,7 @@ def test_ids_without_gaps_are_their_own_rows(ids: list[int]) -> None:
 
 def test_the_rows_are_part_of_the_state_and_of_the_blueprint() -> None:
     with seeded(0):
-        encoder = TokenEncoder.fit(np.array([[3, 40]])).eval()
+        encoder = TokenEncoder.fit([np.array([[3, 40]])]).eval()
     assert encoder.blueprint is not None
     copy = from_blueprint(encoder.blueprint).eval()
     copy.load_state_dict(encoder.state_dict())
@@ -135,7 +135,7 @@ def test_the_rows_are_part_of_the_state_and_of_the_blueprint() -> None:
 
 @pytest.mark.parametrize("rows", [-1, 3, 2**31 - 1])
 def test_rows_of_a_file_that_name_none_of_the_embedding_are_padding(rows: int) -> None:
-    encoder = TokenEncoder.fit(np.array([[3, 40]])).eval()
+    encoder = TokenEncoder.fit([np.array([[3, 40]])]).eval()
     assert encoder.rows is not None
     encoder.rows[40] = rows
     assert torch.equal(encoder([torch.tensor([[3, 40]])])[2], encoder([torch.tensor([[3, 0]])])[2])
@@ -156,7 +156,7 @@ def test_a_network_of_sparse_ids_is_saved_loaded_and_written_as_code(tmp_path: P
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning")  # of torch's own exporter
 def test_sparse_ids_are_exported_as_a_program_and_to_onnx(tmp_path: Path) -> None:
-    encoder = TokenEncoder.fit(np.array([[0, *SPARSE]])).eval()
+    encoder = TokenEncoder.fit([np.array([[0, *SPARSE]])]).eval()
     tokens = torch.tensor([[3, 40, 41, MAX_TOKEN_ID, 0, 7], [42, 2**40, 3, 3, 0, 0]])
 
     class Tokens(nn.Module):
