@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from nas.data.batches import Batch, in_order
 from nas.data.fusion_data import Task
-from nas.gates import Gate
 from nas.graph import FusionNetwork, Selection
 from nas.metrics import sample_losses
-from nas.routing import every_route, run_routes
+from nas.routing.execution import every_route, run_routes
+from nas.routing.gates import Gate
 
 EVALUATION_BATCH = 512
 
