@@ -35,12 +35,9 @@ from benchmarks.dynamic_figure import draw, mean_and_margin, series
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from nas.baselines import Contestant
-from nas.cascade import Cascade
 from nas.cost import CostTable
 from nas.data import FusionData, load_data
 from nas.data.batches import Batch, split_batch
-from nas.dynamic import CASCADE
-from nas.explain import Routes
 from nas.graph import FusionNetwork
 from nas.metrics import higher_is_better, sample_errors, score
 from nas.prediction import predict
@@ -48,11 +45,14 @@ from nas.preparation import EncoderMode, Setup, prepare
 from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import train_all
+from nas.routing.cascade import Cascade
+from nas.routing.explain import Routes
+from nas.routing.levels import CASCADE
+from nas.routing.thresholds import fitted
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
 from nas.strategies import SearchConfig
 from nas.tasks import TASKS
-from nas.thresholds import fitted
 from nas.training import pick_device
 
 OPERATIONS = ("additive", "multiplicative", "mlp")

@@ -39,9 +39,9 @@ from nas.export.check import imported
 from nas.export.formats import FORMATS
 from nas.export.portable import Portable
 from nas.export.verify import TOLERANCE
-from nas.gates import Gate
 from nas.presets import resolve_training
 from nas.provenance import provenance
+from nas.routing.gates import Gate
 from nas.runs import RunFolder, write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace

@@ -42,7 +42,7 @@ from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
 from nas.presets import resolve_training
 from nas.provenance import provenance
-from nas.routing import Execution, cheaper_execution, run_routes
+from nas.routing.execution import Execution, cheaper_execution, run_routes
 from nas.runs import write_atomically
 from nas.search import make_space
 from nas.training import build_network, pick_device, seeded

@@ -91,7 +91,7 @@ class Gating:
 
     Attributes:
         reads: Names of the taps that the gate reads. None for a cascade: its routes are run in their order until one is
-            sure of its answer; see `nas.cascade`.
+            sure of its answer; see `nas.routing.cascade`.
         routes: Of each route one choice per fusion node, in the order of the nodes; two routes or more, all different.
     """
 

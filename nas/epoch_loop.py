@@ -148,7 +148,8 @@ class EpochLoop:
 
     def _every_part(self) -> dict[str, Stateful]:
         own: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}
-        return {**own, **({} if self.objective is None else {"objective": self.objective}), **self._parts}
+        # The parts come first, for what keeps the best epoch loads its weights into the network.
+        return {**self._parts, **own, **({} if self.objective is None else {"objective": self.objective})}
 
     def _state(self) -> dict[str, Any]:
         return {"epochs": self.epochs, "steps": self.steps, **take_snapshot(self._generator, **self._every_part())}

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import deepest, tap_depth, tap_modality
-from nas.cascade import Cascade
 from nas.encoders import Encoder
-from nas.gates import Gate, Router
 from nas.operation import Operation
-from nas.routing import run_routes
+from nas.routing.cascade import Cascade
+from nas.routing.execution import run_routes
+from nas.routing.gates import Gate, Router
 from nas.space import FusionNode, SearchSpace
 from nas.tasks import Task
 

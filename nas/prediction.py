@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.batches import Batch, in_order
-from nas.gates import Gate
 from nas.graph import FusionNetwork, Selection
 from nas.metrics import sample_losses
-from nas.routing import every_route, run_routes
+from nas.routing.execution import every_route, run_routes
+from nas.routing.gates import Gate
 from nas.tasks import Task
 
 EVALUATION_BATCH = 512

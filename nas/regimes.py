@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from nas.cascade import Cascade
 from nas.data.batches import Batch, Endless
-from nas.gated_training import GateConfig, gate_decides, gated_loss, hold_budget, priced, routes_loss
-from nas.gates import Gate
 from nas.graph import FusionNetwork
 from nas.metrics import higher_is_better, losses_of_routes, sample_losses, score
 from nas.prediction import answers, losses, predict, predict_gate, predict_routes
+from nas.routing.cascade import Cascade
+from nas.routing.gates import Gate
+from nas.routing.loss import GateConfig, gate_decides, gated_loss, hold_budget, priced, routes_loss
+from nas.routing.thresholds import fitted_to
 from nas.snapshot import Stateful
 from nas.tasks import Task
-from nas.thresholds import fitted_to
 
 
 class Reached(NamedTuple):
@@ -138,7 +138,7 @@ class StaticRegime(Regime):
 
 @dataclass(kw_only=True)
 class GatedRegime(Regime):
-    """The gate learns along with its routes, see `nas.gated_training`.
+    """The gate learns along with its routes, see `nas.routing.loss`.
 
     The best epoch is that of the lowest loss with the price of its multiply-adds, among those in which the gate decides
     alone; with a budget, of the loss of a gate that was made to keep it.
@@ -162,7 +162,7 @@ class GatedRegime(Regime):
         self._gate.price.fill_(0.0 if self.config.max_multiply_adds else self.config.cost_weight)
 
     def loss(self, batch: Batch, progress: float) -> Tensor:
-        """That of `nas.gated_training`."""
+        """That of `nas.routing.loss`."""
         held_out = next(self.batches)
         return gated_loss(
             self.task, self.network, batch, held_out, self.config, progress, self.num_steps, self.generator
@@ -205,7 +205,7 @@ class CascadeRegime(Regime):
     """All routes learn from all samples; the best epoch is that of their lowest mean loss; then it learns to stop.
 
     Attributes:
-        held_out: By which it learns where to stop, see `nas.thresholds`.
+        held_out: By which it learns where to stop, see `nas.routing.thresholds`.
         config: With price or budget.
     """
 

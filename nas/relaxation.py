@@ -8,8 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nas.gates import one_hot_draw
 from nas.graph import PartialChannels, StraightThrough
+from nas.routing.gates import one_hot_draw
 from nas.space import FusionNode, SearchSpace
 from nas.training import seeded
 

@@ -19,13 +19,11 @@ from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.discretize import DISCRETIZATIONS, Discretized, discretize
-from nas.dynamic import CASCADE, LEVELS, Gated, add_gate, check_levels
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.encoders.preprocessing import check_preprocessing
 from nas.ensemble import ensemble
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard
-from nas.explain import explain
 from nas.export import write_exports
 from nas.graph import FusionNetwork
 from nas.guards import discretization_after
@@ -44,6 +42,9 @@ from nas.report.notebook import run_html, run_line
 from nas.report.verdict import recorded_verdict, verdict
 from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
+from nas.routing.explain import explain
+from nas.routing.levels import CASCADE, LEVELS, check_levels
+from nas.routing.search import Gated, add_gate
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import FusionNode, SearchSpace, find_space
@@ -171,8 +172,8 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         columns: What the columns of a table hold.
         space: Name of an installed search space, or one made by hand.
         operations: Candidate operations; None for all that the space knows.
-        dynamic: Levels at which the architecture may decide per sample, names of `nas.dynamic.LEVELS` or "cascade";
-            None for those of the space, which `layerwise` has none of. Needs a strategy with a supernet.
+        dynamic: Levels at which the architecture may decide per sample, names of `nas.routing.levels.LEVELS` or
+            "cascade"; None for those of the space, which `layerwise` has none of. Needs a strategy with a supernet.
         strategy: A name of `nas.strategies.STRATEGIES`.
         discretization: A name of `nas.discretize.DISCRETIZATIONS`; strategies without a supernet decide themselves.
         encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.
@@ -593,7 +594,7 @@ def find(
 
 
 def let_decide(setup: Setup, result: SearchResult, static: Architecture | None = None) -> SearchResult:
-    """Lets an architecture decide per sample, see `nas.dynamic.add_gate`.
+    """Lets an architecture decide per sample, see `nas.routing.search.add_gate`.
 
     Args:
         setup: Of the run.

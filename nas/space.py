@@ -93,8 +93,8 @@ class SearchSpace:
         references: What a found architecture is compared with; several of one operation differ in depth or in order.
         warm_up: An architecture that every encoder can learn through at full depth, whatever the interaction between
             modalities; a supernet whose encoders train along starts with it. None for none.
-        dynamic: Names of `nas.dynamic.LEVELS` at which a found architecture may decide per sample; empty for a static
-            space.
+        dynamic: Names of `nas.routing.levels.LEVELS` at which a found architecture may decide per sample; empty for a
+            static space.
         gated: The dynamic architecture that the space holds alone; None for any other space.
     """
 

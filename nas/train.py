@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from nas.augmentation import drop_modalities
-from nas.cascade import Cascade
 from nas.checkpoint import NOWHERE, Slot
 from nas.data.batches import Batch, Endless
 from nas.encoders.map import MapEncoder
@@ -22,6 +21,7 @@ from nas.graph import FusionNetwork
 from nas.metrics import metric_of
 from nas.objectives import ForwardPass, make_objective
 from nas.regimes import CascadeRegime, GatedRegime, Reached, Regime, StaticRegime
+from nas.routing.cascade import Cascade
 from nas.tasks import Task
 from nas.training import MANY_PASSES, Log, TrainingConfig, seeded
 

@@ -14,9 +14,9 @@ from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.preprocessing import AUTO, parse_preprocessing
 from nas.errors import UserError, unknown_name
 from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
-from nas.gated_training import GateConfig
 from nas.graph import FusionNetwork, Head
 from nas.objectives import dropout_rate, parse
+from nas.routing.loss import GateConfig
 from nas.space import SearchSpace
 from nas.tasks import TASKS
 

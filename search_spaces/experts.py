@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from nas.architecture import Architecture
-from nas.dynamic import check_levels
+from nas.routing.levels import check_levels
 from nas.space import SearchSpace
 from search_spaces.layerwise import layerwise
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice
 
 from nas.architecture import Architecture, Choice, tap_name
-from nas.dynamic import check_levels
 from nas.errors import UserError, unknown_name
+from nas.routing.levels import check_levels
 from nas.space import FusionNode, Reference, SearchSpace
 from search_spaces.operations import OPERATIONS
 
@@ -43,7 +43,7 @@ def layerwise(
     Args:
         depths: For each modality, how many taps its encoder offers, at least 1.
         operations: Names of the candidates beside `none` and `carry`, which are always there; None for all.
-        dynamic: Levels at which the found architecture may decide per sample, see `nas.dynamic.LEVELS`.
+        dynamic: Levels at which the found architecture may decide per sample, see `nas.routing.levels.LEVELS`.
 
     Raises:
         UserError: If there are fewer than two modalities, one offers no tap or more than `MAX_TAPS`, an operation

@@ -15,13 +15,13 @@ from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.augmentation import drop_modalities
 from nas.data.batches import Batch, in_order, shuffled
-from nas.gated_training import gated_loss, routes_loss
 from nas.metrics import balanced_importance, sample_losses
 from nas.objectives import make_objective
 from nas.objectives.base import ForwardPass
 from nas.prediction import evaluation_losses, losses
 from nas.preparation import Setup, raw
 from nas.retrain import train_from_scratch
+from nas.routing.loss import gated_loss, routes_loss
 from nas.strategies.sampled import losses_of_paths
 from nas.training import TrainingConfig
 from search_spaces import layerwise

@@ -20,12 +20,12 @@ from rich.console import Console
 from nas import RunResult, UserError, load_run
 from nas.config.spelling import duration, share
 from nas.discretize import DISCRETIZATIONS
-from nas.dynamic import LEVELS
 from nas.export import FORMATS
 from nas.metrics import METRICS
 from nas.presets import PRESETS, resolve_training
 from nas.report.tables import same_as_found
 from nas.report.terminal import print_objectives
+from nas.routing.levels import LEVELS
 from nas.strategies import STRATEGIES
 from nas.tasks import TASKS
 from nas.tournament import FAVOURITE

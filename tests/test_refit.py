@@ -103,7 +103,7 @@ def test_a_run_keeps_the_network_of_both_splits_and_says_so(tmp_path: Path, monk
 
 
 def test_an_ensemble_of_one_is_refused() -> None:
-    with pytest.raises(UserError, match="an ensemble averages the networks of several seeds, got seeds 1"):
+    with pytest.raises(UserError, match="an ensemble averages the networks of several seeds, got retrain_seeds 1"):
         tiny_search(as_data(tiny_arrays()), retrain_seeds=1, ensemble=True)
 
 

@@ -12,7 +12,7 @@ from nas.architecture import tap_modality
 from nas.data.batches import Batch, in_order
 from nas.graph import FusionNetwork
 from nas.prediction import EVALUATION_BATCH, autocast
-from nas.routing import fuse_routes, route_logits, taps_of_routes
+from nas.routing.execution import fuse_routes, route_logits, taps_of_routes
 
 BLOCK = 4096
 """Recombined samples that the head answers at once."""

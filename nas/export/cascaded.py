@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import deepest, tap_modality
-from nas.cascade import Cascade
 from nas.encoders.base import State
 from nas.export.portable import Portable
-from nas.gates import allowed_routes
 from nas.graph import Inputs, Presence
-from nas.routing import Begun, advance, taps_of_routes
+from nas.routing.cascade import Cascade
+from nas.routing.execution import Begun, advance, taps_of_routes
+from nas.routing.gates import allowed_routes
 
 Part = tuple[str, str, int]
 """Of what a route leaves to later ones: "tap", "adapted" and the tap's name, or "state", modality, place in it."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.portable import Portable
-from nas.routing import Begun, begin, go_on, taps_of_routes
+from nas.routing.execution import Begun, begin, go_on, taps_of_routes
 
 
 class Routed(nn.Module):

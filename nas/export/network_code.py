@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Choice, deepest, tap_depth, tap_modality, tap_name
-from nas.cascade import Cascade
 from nas.export.names import Names, assigned, camel, used
 from nas.export.portable import Portable
 from nas.export.router_code import cascade_source, gate_source
-from nas.gates import Gate
 from nas.graph import Selection
+from nas.routing.cascade import Cascade
+from nas.routing.gates import Gate
 from nas.source import Method, Source, TapsSource, Term
 from nas.space import FusionNode
 

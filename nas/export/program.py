@@ -14,10 +14,10 @@ from typing import Any, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from nas.cascade import Cascade
 from nas.export.cascaded import Cascaded, CascadedDense
 from nas.export.gated import Dense, Routed
 from nas.export.portable import Portable
+from nas.routing.cascade import Cascade
 
 _Program = TypeVar("_Program")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from nas.architecture import tap_modality
-from nas.cascade import LEVER, Cascade
 from nas.export.names import used
-from nas.gates import Gate
+from nas.routing.cascade import LEVER, Cascade
+from nas.routing.gates import Gate
 from nas.source import Method, Source
 from nas.tasks import Task
 
@@ -64,7 +64,7 @@ CONFIDENCE: Mapping[Task, Method] = {
         ],
     ),
 }
-"""As `nas.cascade.confidence` has it."""
+"""As `nas.routing.cascade.confidence` has it."""
 
 
 def cascade_source(cascade: Cascade, masks: Mapping[str, str]) -> tuple[Source, list[str]]:

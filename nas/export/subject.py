@@ -14,7 +14,7 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export.portable import Portable
 from nas.load import Run, data_of, load_run, refuse_other_form
-from nas.routing import run_routes
+from nas.routing.execution import run_routes
 from nas.runs import RunFolder
 from nas.training import TrainingConfig
 from nas.weights import describe_network

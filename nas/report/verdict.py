@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nas.explain import in_words as decided_in_words
 from nas.load import why_static
 from nas.operation import Operation
 from nas.report.board import OWN_CHOICE, SMALL, Board, Entry
@@ -20,6 +19,7 @@ from nas.report.numbers import PERCENT_METRICS, clean, metric_name, number
 from nas.report.planning import ENOUGH_SEEDS, FEW_SEEDS, plan
 from nas.report.tables import difference_of
 from nas.report.words import capital, listed, modalities_in_words
+from nas.routing.explain import in_words as decided_in_words
 from nas.statistics import Interval
 from nas.tournament import DEPOSED
 

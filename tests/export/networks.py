@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture, Choice
-from nas.cascade import LEVER, Cascade
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.export.portable import Portable
-from nas.gates import Gate
 from nas.graph import FusionNetwork
-from nas.routing import every_route
+from nas.routing.cascade import LEVER, Cascade
+from nas.routing.execution import every_route
+from nas.routing.gates import Gate
 from nas.tasks import TASKS
 from nas.training import TrainingConfig, build_network, seeded
 from search_spaces import OPERATIONS, layerwise

@@ -26,7 +26,7 @@ from nas.export import FORMATS, export
 from nas.export.record import to_json
 from nas.export.subject import Subject
 from nas.prediction import predict
-from nas.routing import run_routes
+from nas.routing.execution import run_routes
 from nas.runs import RunFolder
 from nas.weights import load_weights
 from tests.helpers import CPU, tiny_batch

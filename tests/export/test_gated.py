@@ -20,7 +20,7 @@ from nas.export.portable import Portable
 from nas.export.program import write_onnx, write_program
 from nas.export.verify import verify
 from nas.graph import FusionNetwork
-from nas.routing import run_routes
+from nas.routing.execution import run_routes
 from tests.export.networks import dynamic, every_kind, frozen, held_out, with_outputs
 from tests.export.test_code import assert_same, written
 from tests.helpers import counted_calls, tiny_data

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
-from nas.gated_training import GateConfig
 from nas.prediction import evaluation_losses
+from nas.routing.loss import GateConfig
 from nas.strategies import STRATEGIES, Explored, SearchConfig
 from nas.train import Trained
 from nas.training import TrainingConfig

@@ -16,11 +16,11 @@ from nas.augmentation import drop_modalities
 from nas.checkpoint import Checkpoints, Slot
 from nas.data.batches import Batch
 from nas.errors import UserError
-from nas.gated_training import gate_decides, gated_loss, hold_budget, priced
-from nas.gates import RELAXATIONS, Gate
 from nas.graph import FusionNetwork
 from nas.prediction import evaluation_losses
-from nas.routing import run_routes
+from nas.routing.execution import run_routes
+from nas.routing.gates import RELAXATIONS, Gate
+from nas.routing.loss import gate_decides, gated_loss, hold_budget, priced
 from nas.train import Trained, train
 from nas.training import TrainingConfig
 from tests.interruptions import Interrupted, interrupted_at

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.errors import UserError
-from nas.gates import Router, allowed_routes
+from nas.routing.gates import Router, allowed_routes
 from nas.tasks import TASKS, Task
 
 LEVER = 10.0
@@ -30,7 +30,8 @@ class Cascade(Router):
     Teerapittayanon et al. 2016, "BranchyNet: Fast Inference via Early Exiting from Deep Neural Networks", stop where
     the entropy of an answer is below a threshold that is set by hand, and exits differ in depth. Departures: exits are
     routes, which differ in the modalities that they read as well; the thresholds are learned, by what an answer loses
-    and by what going on costs, see `nas.thresholds`; and confidence is the log-odds of the most probable answer.
+    and by what going on costs, see `nas.routing.thresholds`; and confidence is the log-odds of the most probable
+    answer.
 
     Args:
         routes: For every route the modalities that it reads.
@@ -77,7 +78,7 @@ class Cascade(Router):
         Args:
             number: Of the route, not the last one.
             outputs: What it puts out, (batch, outputs).
-            allowed: Of `nas.gates.allowed_routes`, (batch, routes).
+            allowed: Of `nas.routing.gates.allowed_routes`, (batch, routes).
         """
         logit = self.slope[number] * TASKS[self.task].confidence(outputs) - LEVER * self.threshold[number]
         return _where_allowed(logit, allowed[:, number], allowed[:, number + 1 :].any(dim=1))

@@ -12,7 +12,7 @@ samples that routes were trained on, the dearer one looks better than it is, for
 
 As there, every route is trained before the gate is: u is 1 in the first part of a training and falls to 0 in the
 second. In a cascade it stays 1: every route answers for every sample, if only to say that it is not sure, and on real
-data all are the better for it, the last one included; where it stops is left to `nas.thresholds`.
+data all are the better for it, the last one included; where it stops is left to `nas.routing.thresholds`.
 
 With a budget the price is no constant but a dual variable: it rises as long as the gate spends more than the budget,
 and falls, to zero at least, as long as it spends less (Boyd and Vandenberghe 2004, "Convex Optimization", section 5.4).
@@ -30,10 +30,10 @@ from torch import Tensor
 from nas.data.batches import Batch
 from nas.errors import unknown_name
 from nas.fields import AMOUNT, SHARE, Number, Text, check_settings, setting
-from nas.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Router, Schedule, gumbel, reinforce, soft
 from nas.graph import FusionNetwork
 from nas.metrics import losses_of_routes
-from nas.routing import encode_routes, fuse_routes, route_logits, taps_of_routes
+from nas.routing.execution import encode_routes, fuse_routes, route_logits, taps_of_routes
+from nas.routing.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Router, Schedule, gumbel, reinforce, soft
 from nas.tasks import Task
 
 ROUTES_ALONE_UNTIL = 0.3
@@ -60,8 +60,9 @@ class GateConfig:
     """How a gate learns, if there is one.
 
     Attributes:
-        gate: A name of `nas.gates.RELAXATIONS`. A cascade, which is fitted to what its routes answer, needs none.
-        gate_temperature: How the temperature of `gumbel` falls: a name of `nas.gates.SCHEDULES`.
+        gate: A name of `nas.routing.gates.RELAXATIONS`. A cascade, which is fitted to what its routes
+            answer, needs none.
+        gate_temperature: How the temperature of `gumbel` falls: a name of `nas.routing.gates.SCHEDULES`.
         cost_weight: Loss that the static architecture's multiply-adds are worth to the gate that skips some of them.
         max_multiply_adds: Budget of a dynamic network as a share of the static one's, up to 1, held by a dual variable
             in place of `cost_weight`; 0 for none.

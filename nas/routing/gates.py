@@ -38,7 +38,7 @@ class Router(nn.Module, ABC):
         costs: Multiply-adds of the whole network on every route, gate and encoders included, (routes,) float64. Zeros
             until they are set by `nas.cost.set_route_costs`.
         static_cost: The same of the static architecture that is the last route, without any gate, ().
-        price: Loss that the static architecture's multiply-adds are worth, (); see `nas.gated_training`.
+        price: Loss that the static architecture's multiply-adds are worth, (); see `nas.routing.loss`.
     """
 
     costs: Tensor

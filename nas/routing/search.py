@@ -3,17 +3,16 @@
 A space names the levels at which its architectures may be dynamic. Each level says in what cheaper architectures differ
 from the found one; of each kind the supernet's best complement is a route, and the found architecture is the last
 route. The dynamic network is trained on from the supernet's weights, gate and weights together, by the loss of
-`nas.gated_training`; routes that do not pay are dropped. After Xue and Marculescu 2023, "Dynamic
+`nas.routing.loss`; routes that do not pay are dropped. After Xue and Marculescu 2023, "Dynamic
 Multimodal Fusion" (DynMM), whose experts (modality level) and depths of fusion (fusion level) are written by hand.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
-from itertools import combinations
 from typing import Any
 
 import torch
@@ -24,17 +23,17 @@ from nas.augmentation import drop_modalities
 from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
-from nas.errors import UserError, unknown_name
-from nas.explain import Routes
-from nas.gated_training import priced
-from nas.gates import Gate, what_is_seen
 from nas.graph import FusionNetwork
-from nas.linear_gate import gains
 from nas.metrics import constant_losses
 from nas.prediction import EVALUATION_BATCH, answers, autocast, predict_routed
+from nas.routing.explain import Routes
+from nas.routing.gates import Gate, what_is_seen
+from nas.routing.levels import CASCADE, LEVELS
+from nas.routing.linear_gate import gains
+from nas.routing.loss import priced
+from nas.routing.stages import every_stage, steepest
 from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
-from nas.stages import every_stage, steepest
 from nas.strategies.base import Problem
 from nas.train import Trained
 
@@ -53,69 +52,6 @@ PRICES_OF_BUDGETS = (0.0, *(0.05 * 2**number for number in range(12)))
 
 DECIDES = 0.05
 """Share of the samples that have to take another route than most do: what sends all of them one way decides nothing."""
-
-MAX_MODALITIES = 4
-"""Up to so many modalities every subset is a route of the modality level; of more, only each alone."""
-
-IsOfKind = Callable[[Architecture], bool]
-
-Level = Callable[[SearchSpace, Architecture], list[IsOfKind]]
-"""From a space and a found architecture to the kinds of architecture that may be its cheaper routes."""
-
-
-def modality_level(space: SearchSpace, found: Architecture) -> list[IsOfKind]:
-    """Experts: architectures that read some of the modalities, one kind for every subset that is not all."""
-    names = [name for name in space.modalities if name in found.modalities()]
-    sizes = range(1, len(names)) if len(names) <= MAX_MODALITIES else (1,)
-    return [partial(_reads, set(some)) for size in sizes for some in combinations(names, size)]
-
-
-def _reads(modalities: set[str], one: Architecture) -> bool:
-    return set(one.modalities()) == modalities
-
-
-def fusion_level(space: SearchSpace, found: Architecture) -> list[IsOfKind]:  # noqa: ARG001  # as all levels
-    """How deep to keep fusing: architectures of the same modalities that read nothing below a depth, a kind a depth."""
-    last = max(found.deepest().values(), default=0)
-    return [partial(_ends_at, depth, set(found.modalities())) for depth in range(last)]
-
-
-def _ends_at(depth: int, modalities: set[str], one: Architecture) -> bool:
-    return _reads(modalities, one) and max(one.deepest().values()) == depth
-
-
-def operation_level(space: SearchSpace, found: Architecture) -> list[IsOfKind]:
-    """Which operation: architectures that read the same taps at the same nodes, one kind for every lower order."""
-    return [partial(_operates, space, order, found) for order in range(space.interaction_order(found))]
-
-
-def _operates(space: SearchSpace, order: int, found: Architecture, one: Architecture) -> bool:
-    reads = [[choice.inputs for _, choice in some.choices] for some in (one, found)]
-    return reads[0] == reads[1] and space.interaction_order(one) == order
-
-
-LEVELS: Mapping[str, Level] = {
-    "modality": modality_level,
-    "fusion": fusion_level,
-    "operation": operation_level,
-}
-
-CASCADE = "cascade"
-"""The level that has no gate: routes are tried one after another; see `nas.cascade` and `nas.stages`."""
-
-
-def check_levels(levels: Sequence[str]) -> tuple[str, ...]:
-    """The levels, each once.
-
-    Raises:
-        UserError: If there is no level of such a name, or what should be a list of names is one.
-    """
-    if isinstance(levels, str):
-        raise UserError(f"dynamic levels are a list of names such as [{levels!r}], got {levels!r}")
-    for name in levels:
-        if name not in LEVELS and name != CASCADE:
-            raise unknown_name("dynamic level", name, [*LEVELS, CASCADE])
-    return tuple(dict.fromkeys(levels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -308,7 +244,7 @@ def candidate_routes(
 def cascade_routes(
     problem: Problem, network: FusionNetwork, found: Architecture, cost: CostTable, parts: tuple[Batch, Batch]
 ) -> list[Architecture]:
-    """The routes of a cascade as `nas.stages` finds them, the found architecture last.
+    """The routes of a cascade as `nas.routing.stages` finds them, the found architecture last.
 
     What the supernet thinks of a stage says little of what it is worth once it is trained for its own sake, so all of
     them are, in one network. A budget is left to the cascade that is made of the best.
@@ -379,11 +315,9 @@ def shared_taps(routes: Sequence[Architecture]) -> tuple[str, ...]:
 
 
 __all__ = [
-    "LEVELS",
     "Gated",
     "add_gate",
     "candidate_routes",
-    "check_levels",
     "paying_routes",
     "seen_by_gate",
     "shared_taps",

@@ -12,20 +12,20 @@ from torch import Tensor
 
 from nas import UserError
 from nas.architecture import Architecture, Choice
-from nas.cascade import LEVER, Cascade
 from nas.cost import CostTable, multiply_adds, set_route_costs
-from nas.gated_training import routes_loss
 from nas.graph import FusionNetwork
 from nas.metrics import losses_of_routes
 from nas.prediction import predict_routes
-from nas.routing import every_route, run_routes
+from nas.routing.cascade import LEVER, Cascade
+from nas.routing.execution import every_route, run_routes
+from nas.routing.loss import routes_loss
 from nas.search import make_space
 from nas.tasks import TASKS
 from nas.train import train
 from search_spaces import layerwise
 from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
+from tests.routing.test_execution import AUDIO, BOTH, DATA, IMAGE, ROUNDING, SPACE, Forced, architecture
 from tests.strategies.problems import tiny_problem
-from tests.test_routing import AUDIO, BOTH, DATA, IMAGE, ROUNDING, SPACE, Forced, architecture
 
 NOTHING = Choice("none")
 FIRST = architecture(Choice("carry", ("image@0",)), NOTHING)

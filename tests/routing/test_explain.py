@@ -10,12 +10,12 @@ import torch
 
 from nas.analysis import Recombined
 from nas.cost import CostTable, set_route_costs
-from nas.explain import Routes, explain, in_words
-from nas.gates import Gate
 from nas.graph import FusionNetwork
 from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
+from nas.routing.explain import Routes, explain, in_words
+from nas.routing.gates import Gate
 from tests.helpers import CPU, tiny_batch, tiny_data, tiny_network
-from tests.test_routing import DATA, GATED, IMAGE, SPACE
+from tests.routing.test_execution import DATA, GATED, IMAGE, SPACE
 
 RIGHT, WRONG = (1.0, 0.0), (0.0, 1.0)
 

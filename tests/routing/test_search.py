@@ -16,13 +16,14 @@ import nas
 from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.candidates import Candidates
-from nas.cascade import LEVER, Cascade
 from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
-from nas.dynamic import LEVELS, add_gate, affordable_routes, candidate_routes, check_levels, paying_routes, shared_taps
-from nas.explain import Routes
-from nas.linear_gate import gains
-from nas.routing import run_routes
+from nas.routing.cascade import LEVER, Cascade
+from nas.routing.execution import run_routes
+from nas.routing.explain import Routes
+from nas.routing.levels import LEVELS, check_levels
+from nas.routing.linear_gate import gains
+from nas.routing.search import add_gate, affordable_routes, candidate_routes, paying_routes, shared_taps
 from nas.space import SearchSpace
 from nas.tasks import TASKS
 from search_spaces import SPACES, experts, layerwise
@@ -165,7 +166,7 @@ def test_a_cascade_keeps_every_stage_that_lowers_the_loss(monkeypatch: pytest.Mo
         return cascade
 
     monkeypatch.setattr("nas.regimes.fitted_to", never)
-    monkeypatch.setattr("nas.dynamic.steepest", lambda *_arguments: [sound, sight])
+    monkeypatch.setattr("nas.routing.search.steepest", lambda *_arguments: [sound, sight])
     candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, both, candidates, cost)
     assert [one.routes() for one in gated.tried] == [(sound, sight, both)]
@@ -190,7 +191,7 @@ def test_what_sends_every_sample_down_one_route_decides_nothing(
         return cascade
 
     monkeypatch.setattr("nas.regimes.fitted_to", fitted)
-    monkeypatch.setattr("nas.dynamic.steepest", lambda *_arguments: [sound])
+    monkeypatch.setattr("nas.routing.search.steepest", lambda *_arguments: [sound])
     candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, both, candidates, cost)
     assert gated.behind < -1  # the price of multiply-adds is high, and it saves some

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.cascade import Cascade
 from nas.metrics import losses_of_routes
-from nas.thresholds import fitted, fitted_to
+from nas.routing.cascade import Cascade
+from nas.routing.thresholds import fitted, fitted_to
 from nas.training import TrainingConfig
 
 COUNT = 600

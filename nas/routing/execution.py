@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from nas.architecture import deepest, tap_modality, tap_name
-from nas.cascade import Cascade
 from nas.encoders.base import State
-from nas.gates import allowed_routes
+from nas.routing.cascade import Cascade
+from nas.routing.gates import allowed_routes
 
 if TYPE_CHECKING:
     from nas.graph import FusionNetwork, Inputs, Presence

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.gates import Gate, exponential, gumbel, linear, mask_routes, reinforce, soft
+from nas.routing.gates import Gate, exponential, gumbel, linear, mask_routes, reinforce, soft
 
 PRICES = torch.tensor([[1.0, 3.0], [2.0, 0.5]], dtype=torch.float64)
 

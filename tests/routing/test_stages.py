@@ -7,7 +7,7 @@ import torch
 
 from nas.architecture import Architecture, Choice
 from nas.cost import CostTable
-from nas.stages import every_stage, steepest, within
+from nas.routing.stages import every_stage, steepest, within
 from search_spaces import experts, layerwise
 
 SPACE = layerwise({"image": 3, "audio": 3}, operations=["additive", "mlp"])

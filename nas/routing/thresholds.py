@@ -5,8 +5,8 @@ left to be learned afterwards are two numbers a route:
 
     min over slopes and thresholds of the mean over samples of  Σ_k p_k · (loss_k + price · cost_k)
 
-with p_k the probability of stopping at route k, see `nas.cascade`. With a budget the price is the lowest one at which
-the samples of the fit spend no more than that.
+with p_k the probability of stopping at route k, see `nas.routing.cascade`. With a budget the price is the lowest one
+at which the samples of the fit spend no more than that.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from nas.cascade import Cascade
-from nas.gated_training import GateConfig
-from nas.gates import allowed_routes, soft
 from nas.graph import Presence
+from nas.routing.cascade import Cascade
+from nas.routing.gates import allowed_routes, soft
+from nas.routing.loss import GateConfig
 from nas.tasks import TASKS
 
 FIT_STEPS, FIT_RATE = 300, 0.03

@@ -15,9 +15,9 @@ from nas.cost import CostTable, multiply_adds, set_route_costs
 from nas.encoders import Encoder
 from nas.encoders.base import channels_last
 from nas.errors import UserError
-from nas.gates import Gate
 from nas.graph import FusionNetwork, Inputs
-from nas.routing import Execution, cheaper_execution, every_route, gather, run_routes
+from nas.routing.execution import Execution, cheaper_execution, every_route, gather, run_routes
+from nas.routing.gates import Gate
 from search_spaces import layerwise
 from tests.helpers import counted_calls, tiny_batch, tiny_data, tiny_network
 
