@@ -472,13 +472,13 @@ def list_(as_json: AsJson = False) -> None:
     from nas.routing import cascade  # noqa: PLC0415
 
     _nas()
+    from nas.config.gate import RELAXATIONS  # noqa: PLC0415
     from nas.data import EMBEDDED  # noqa: PLC0415
     from nas.discretize import DISCRETIZATIONS  # noqa: PLC0415
     from nas.export import FORMATS  # noqa: PLC0415
     from nas.metrics import METRICS  # noqa: PLC0415
     from nas.objectives import OBJECTIVES  # noqa: PLC0415
     from nas.presets import PRESETS  # noqa: PLC0415
-    from nas.routing.gates import RELAXATIONS  # noqa: PLC0415
     from nas.routing.levels import CASCADE, LEVELS  # noqa: PLC0415
     from nas.space import space_names  # noqa: PLC0415
     from nas.strategies import STRATEGIES  # noqa: PLC0415

@@ -27,6 +27,7 @@ from nas.preparation import Setup
 from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import judge, train_all
+from nas.routing.network import RoutedNetwork
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
 from nas.statistics import Interval, amount
@@ -79,8 +80,10 @@ def measure(kind: DynamicKind, seed: int, config: TrainingConfig) -> Row:
     rows = [Contestant("found", "found", result.architecture), Contestant("static", "static", routes[-1])]
     (found, static), targets = judge(setup, train_all(setup, result.prepared, rows))
     picked = np.zeros(len(targets), dtype=np.int64) if found.picked is None else found.picked
-    gate = found.entry.network.gate
-    costs = np.array([static.multiply_adds]) if gate is None else gate.costs.cpu().numpy()
+    network = found.entry.network
+    costs = np.array([static.multiply_adds])
+    if isinstance(network, RoutedNetwork):
+        costs = network.router.costs.cpu().numpy()
     reads = np.array([[name in route.modalities() for name in task.modalities] for route in routes])
     suffices = (reads[None] >= needed[:, None]).all(axis=2)
     return Row(

@@ -38,9 +38,7 @@ from nas.baselines import Contestant
 from nas.cost import CostTable
 from nas.data import FusionData, load_data
 from nas.data.batches import Batch, split_batch
-from nas.graph import FusionNetwork
 from nas.metrics import higher_is_better, sample_errors, score
-from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup, prepare
 from nas.presets import resolve_training
 from nas.provenance import provenance
@@ -48,6 +46,8 @@ from nas.retrain import train_all
 from nas.routing.cascade import Cascade
 from nas.routing.explain import Routes
 from nas.routing.levels import CASCADE
+from nas.routing.network import DerivedNetwork, RoutedNetwork
+from nas.routing.prediction import answers
 from nas.routing.thresholds import fitted
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
@@ -140,12 +140,12 @@ def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> li
         return found_rows
     gated, routes = tried[0], tried[0].routes()
     dynamic = train_all(setup, prepared, [Contestant("found", "found", gated)])[0].network
-    assert dynamic.gate is not None
+    assert isinstance(dynamic, RoutedNetwork)
     held_out = Routes.of(dynamic, split_batch(data, "architecture", device), data, device)
     ways = Routes.of(dynamic, batch, data, device)
-    table = CostTable.measure(dynamic, batch.take(slice(0, 1)).inputs)
+    table = CostTable.measure(dynamic.network, batch.take(slice(0, 1)).inputs)
     own = np.array([float(table.total(route)) for route in routes])
-    whole = float(dynamic.gate.static_cost)
+    whole = float(dynamic.router.static_cost)
     costs, scores = (np.array(some) for some in zip(*points_of_cascades(dynamic, held_out, ways), strict=True))
     reached, spent = ways.at(ways.oracle())
     found_rows.append(row("oracle", spent / whole, reached, gated.in_words()))
@@ -168,13 +168,13 @@ def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> li
     return found_rows
 
 
-def score_of(data: FusionData, network: FusionNetwork, batch: Batch, device: torch.device) -> float:
+def score_of(data: FusionData, network: DerivedNetwork, batch: Batch, device: torch.device) -> float:
     """Primary metric of a network on a batch."""
-    outputs, targets = predict(network, batch, device)
-    return score(TASKS[data.task].metric, outputs.numpy(), targets.numpy())
+    outputs, _, _ = answers(data.task, network, batch, device)
+    return score(TASKS[data.task].metric, outputs.numpy(), batch.targets.cpu().numpy())
 
 
-def points_of_cascades(network: FusionNetwork, held_out: Routes, ways: Routes) -> list[tuple[float, float]]:
+def points_of_cascades(network: RoutedNetwork, held_out: Routes, ways: Routes) -> list[tuple[float, float]]:
     """(multiply-adds, score) of cascades that were fitted at each of the prices, the routes as they are.
 
     Of these and of the gates that always take one route those are told that lie on the upper hull of all of them on the
@@ -185,7 +185,7 @@ def points_of_cascades(network: FusionNetwork, held_out: Routes, ways: Routes) -
         held_out: What its routes come to on the architecture split.
         ways: What they come to where the cascades are asked.
     """
-    gate = network.gate
+    gate = network.router
     assert isinstance(gate, Cascade)
     losses, shares = held_out.losses(network.head.scale), gate.shares().cpu()
     asked = torch.from_numpy(held_out.outputs), torch.from_numpy(ways.outputs)

@@ -31,7 +31,7 @@ from torch import Tensor
 import nas
 from benchmarks.datasets import SOURCES
 from nas.architecture import Architecture, Choice, tap_name
-from nas.cost import CostTable, set_route_costs
+from nas.cost import CostTable
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export import export
@@ -42,11 +42,12 @@ from nas.export.verify import TOLERANCE
 from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.routing.gates import Gate
+from nas.routing.network import RoutedNetwork, build_routed
+from nas.routing.training import train_routed
 from nas.runs import RunFolder, write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
-from nas.train import train as train_network
-from nas.training import build_network, seeded
+from nas.training import seeded
 from nas.weights import save_weights
 from search_spaces import OPERATIONS
 
@@ -188,9 +189,9 @@ def with_gate(run: Path, space: SearchSpace, architecture: Architecture, data: F
     config = resolve_training("quick", {"epochs": 2})
     weights, held_out = (split_batch(data, split, torch.device("cpu")) for split in ("weights", "architecture"))
     with seeded(0):
-        network = build_network(space.only(architecture), data, config)
-    set_route_costs(network, CostTable.measure(network, weights.take(slice(0, 1)).inputs))
-    trained = train_network(network, data.task, weights, held_out, config, seed=0, device=torch.device("cpu"))
+        network = build_routed(space.only(architecture), data, config)
+    network.set_costs(CostTable.measure(network.network, weights.take(slice(0, 1)).inputs))
+    trained = train_routed(network, data.task, weights, held_out, config, seed=0, device=torch.device("cpu"))
     folder = RunFolder(run)
     save_weights(folder, trained.network, data)
     summary = folder.read_summary()
@@ -203,10 +204,11 @@ def with_gate(run: Path, space: SearchSpace, architecture: Architecture, data: F
 def balance(run: Path, data: FusionData) -> None:
     """Shifts and scales the logits of a run's gate so that about as many test samples take every route."""
     network = nas.load_run(run).network
-    gate = network.gate
+    assert isinstance(network, RoutedNetwork)
+    gate = network.router
     assert isinstance(gate, Gate)
     batch = split_batch(data, "test", torch.device("cpu"))
-    logits = gate(network.encode(batch.inputs, gate.reads))
+    logits = gate(network.encode(batch.inputs))
     scale = logits.std(dim=0).clamp(min=1e-6)
     gate.output.weight /= scale[:, None]
     gate.output.bias.copy_((gate.output.bias - logits.mean(dim=0)) / scale)
@@ -231,7 +233,7 @@ def in_words(architecture: Architecture) -> str:
 def measure(data: FusionData, run: Path, folder: Path) -> list[Latency]:
     """How long an exported network takes, in every way to run it here."""
     network = Portable(nas.load_run(run).network).eval()
-    kind = "static" if network.network.gate is None else "dynamic"
+    kind = "dynamic" if isinstance(network.network, RoutedNetwork) else "static"
     batch = split_batch(data, "test", torch.device("cpu"))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()

@@ -36,13 +36,15 @@ from torch import Tensor
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
 from nas.architecture import Architecture, Choice
-from nas.cost import CostTable, set_route_costs
+from nas.cost import CostTable
 from nas.data import FusionData
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
 from nas.presets import resolve_training
 from nas.provenance import provenance
-from nas.routing.execution import Execution, cheaper_execution, run_routes
+from nas.routing.execution import Execution, cheaper_execution
+from nas.routing.gates import Gate
+from nas.routing.network import RoutedNetwork, build_routed
 from nas.runs import write_atomically
 from nas.search import make_space
 from nas.training import build_network, pick_device, seeded
@@ -95,7 +97,7 @@ class Row:
 
 def networks(
     shape: tuple[int, ...], setup: str, device: torch.device
-) -> tuple[FusionNetwork, FusionNetwork, FusionData]:
+) -> tuple[RoutedNetwork, FusionNetwork, FusionData]:
     """A dynamic network of a setup, the static one of its last route, and data for them."""
     count = SETUPS[setup]
     generator = np.random.default_rng(0)
@@ -116,13 +118,14 @@ def networks(
         "cascade of two": Architecture.gated([late(deepest[0]), static], []),
         "cascade of three": Architecture.gated([late(deepest[0]), late(*deepest[:2]), static], []),
     }[setup]
-    built = []
-    for one in (gated, static):
-        with seeded(0):
-            built.append(build_network(space.only(one), data, resolve_training("quick", None)).to(device).eval())
+    config = resolve_training("quick", None)
+    with seeded(0):
+        routed = build_routed(space.only(gated), data, config).to(device).eval()
+    with seeded(0):
+        whole = build_network(space.only(static), data, config).to(device).eval()
     one_sample = split_batch(data, "test", device).take(slice(0, 1)).inputs
-    set_route_costs(built[0], CostTable.measure(built[0], one_sample))
-    return built[0], built[1], data
+    routed.set_costs(CostTable.measure(routed.network, one_sample))
+    return routed, whole, data
 
 
 @torch.no_grad()
@@ -132,7 +135,6 @@ def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Ro
     dynamic, static, data = networks(SHAPES[kind], setup, device)
     # Of one thread the time on the processor is the wall time that it would have the machine to itself.
     clock = time.process_time if device.type == "cpu" and torch.get_num_threads() == 1 else time.perf_counter
-    assert dynamic.gate is not None
     whole = split_batch(data, "test", device)
     rows = []
     for size in BATCHES:
@@ -146,11 +148,11 @@ def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Ro
             return outputs
 
         def before(_turn: int, batch: Batch = batch) -> Tensor:
-            chosen = {node.name: 0 for node in static.space.nodes}
+            chosen = static.selection
             return static.fuse(static.taps(batch.inputs, static.needed_taps(chosen)), chosen, batch_size=len(batch))
 
         def along(execution: Execution, turn: int, batch: Batch = batch) -> None:
-            run_routes(dynamic, batch.inputs, route=route(turn), execution=execution)
+            dynamic.run(batch.inputs, route=route(turn), execution=execution)
 
         runs: dict[str, Callable[[int], object]] = {
             "static": as_it_is,
@@ -183,10 +185,12 @@ def measure(kind: str, setup: str, device: torch.device, rounds: int) -> list[Ro
                 routed_ms=1000 * median["routed"],
                 dense_ms=1000 * median["dense"],
                 before_ms=1000 * median["before"],
-                saved_multiply_adds=1 - float(dynamic.gate.shares()[:count].mean()),
+                saved_multiply_adds=1 - float(dynamic.router.shares()[:count].mean()),
                 saved_time=1 - median["routed"] / median["static"],
-                execution=cheaper_execution(dynamic, torch.bincount(route(0), minlength=len(dynamic.routes)).tolist())
-                if dynamic.gate.reads
+                execution=cheaper_execution(
+                    dynamic.router, torch.bincount(route(0), minlength=len(dynamic.routes)).tolist()
+                )
+                if isinstance(dynamic.router, Gate)
                 else "stage by stage",
             )
         )

@@ -147,17 +147,3 @@ class CostTable:
     def _encoders(self, taps: Sequence[str]) -> int:
         """Of all encoders, each as deep as its deepest tap."""
         return sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest(taps).items())
-
-
-def set_route_costs(network: FusionNetwork, table: CostTable) -> None:
-    """Tells the gate of a dynamic network what its routes cost; nothing happens to a static one.
-
-    Args:
-        network: Whose gate is told.
-        table: Of the whole network on raw data, frozen encoders included.
-    """
-    if network.gate is not None:
-        gate, routes = network.gate, network.space.sole().routes()
-        costs = [table.of_route(route, gate.reads) for route in routes] if gate.reads else table.of_cascade(routes)
-        gate.costs.copy_(torch.tensor(costs) + gate.multiply_adds())
-        gate.static_cost.fill_(table.total(routes[-1]))

@@ -18,6 +18,7 @@ from nas.data.batches import Batch
 from nas.metrics import metric_of, score, shown_beside
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged
+from nas.routing.network import static_part
 from nas.statistics import Interval, interval, paired_interval, sample_statistics
 from nas.tasks import Task
 
@@ -142,6 +143,6 @@ def costs(setup: Setup, entry: Entry, batch: Batch) -> dict[str, Any]:
         batch: Some samples, of which one is taken.
     """
     sample = batch.take(slice(0, 1)).to(setup.device)
-    table = CostTable.measure(entry.network, sample.inputs)
+    table = CostTable.measure(static_part(entry.network), sample.inputs)
     nodes = {node: table.choice(node, choice) for node, choice in entry.architecture.choices}
     return {"encoders": dict(table.encoders), "nodes": nodes, "head": table.head}

@@ -16,11 +16,7 @@ from torch import Tensor, nn
 from nas.architecture import deepest, tap_depth, tap_modality
 from nas.encoders import Encoder
 from nas.operation import Operation
-from nas.routing.cascade import Cascade
-from nas.routing.execution import run_routes
-from nas.routing.gates import Gate, Router
 from nas.space import FusionNode, SearchSpace
-from nas.tasks import Task
 
 Inputs = Mapping[str, Sequence[Tensor]]
 """Modality to its arrays for one batch, each (batch, …)."""
@@ -120,7 +116,7 @@ class Head(nn.Module):
 
 
 class FusionNetwork(nn.Module):
-    """Encoders, adapters, fusion nodes and a head, wired as a search space says; and a gate if that holds routes.
+    """Encoders, adapters, fusion nodes and a head, wired as a search space says.
 
     Args:
         space: Its nodes' choices are all built; its name and operations are those of the whole space.
@@ -128,10 +124,9 @@ class FusionNetwork(nn.Module):
         head: Maps the fused state of the last node to outputs.
         channels: Channels of adapters, nodes and head.
         dropout_rate: In the adapters, 0 to 1.
-        task: What the outputs are; a cascade asks them how sure they are.
 
     Attributes:
-        routes: What a sample may run through a derived network: what the gate picks from, or the only choices.
+        selection: What runs where nothing is selected: the only choice of every node of a derived network.
     """
 
     def __init__(
@@ -142,7 +137,6 @@ class FusionNetwork(nn.Module):
         *,
         channels: int,
         dropout_rate: float,
-        task: Task = "classification",
     ) -> None:
         super().__init__()
         self.space = space
@@ -171,14 +165,7 @@ class FusionNetwork(nn.Module):
         )
         self.head = head
         self.channels = channels
-        self.routes: list[Selection] = [{node.name: 0 for node in space.nodes}]
-        self.gate: Router | None = None  # built last, so that a static network draws the same random numbers without it
-        if space.gated is not None and space.gated.gating is not None:
-            reads, routes = space.gated.gating.reads, space.gated.routes()
-            modalities = [route.modalities() for route in routes]
-            read_channels = [self.encoder(tap_modality(tap)).channels[tap_depth(tap)] for tap in reads]
-            self.gate = Gate(reads, read_channels, modalities) if reads else Cascade(modalities, task)
-            self.routes = [space.path(route) for route in routes]
+        self.selection: Selection = {node.name: 0 for node in space.nodes}
 
     def forward(
         self,
@@ -192,15 +179,13 @@ class FusionNetwork(nn.Module):
             inputs: The batch; modalities that the selection does not read may be left out. Where a modality has one
                 array, it may stand for itself: `network({"image": image, "audio": audio})`.
             present: Which samples have which modality; an absent one's taps are zero.
-            selection: What each node runs; None runs the only choice of every node, or the route that the gate picks.
+            selection: What each node runs; None runs the only choice of every node.
 
         Returns:
             (batch, num_outputs).
         """
         arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in inputs.items()}
-        if selection is None and self.gate is not None:
-            return run_routes(self, arrays, present)[0]
-        chosen = selection if selection is not None else self.routes[0]
+        chosen = selection if selection is not None else self.selection
         taps = self.taps(arrays, self.needed_taps(chosen), present)
         return self.fuse(taps, chosen, batch_size=next(iter(arrays.values()))[0].shape[0])
 

@@ -14,7 +14,7 @@ from nas.data import FusionData, load_data
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.fields import Several, Text, Whole, check, make_config
-from nas.graph import FusionNetwork
+from nas.routing.network import DerivedNetwork
 from nas.runs import RunFolder
 from nas.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.tasks import TASKS
@@ -38,7 +38,7 @@ class Run:
 
     folder: Path
     architecture: Architecture
-    network: FusionNetwork
+    network: DerivedNetwork
     summary: Mapping[str, Any]
     config: Mapping[str, Any]
     recipe: TableRecipe | None = None
@@ -102,7 +102,7 @@ _SOURCE = ("data", "modalities", "target", "split", "task")
 
 
 def _refuse_gaps(
-    folder: RunFolder, summary: Mapping[str, Any], config: Mapping[str, Any], network: FusionNetwork
+    folder: RunFolder, summary: Mapping[str, Any], config: Mapping[str, Any], network: DerivedNetwork
 ) -> None:
     """Checks that all is there, and of the right form, that this module reads."""
     try:
@@ -135,7 +135,7 @@ def _refuse_gaps(
         ) from error
 
 
-def _refuse_names(network: FusionNetwork, described: Mapping[str, Any]) -> None:
+def _refuse_names(network: DerivedNetwork, described: Mapping[str, Any]) -> None:
     """Checks that task and names of classes suit the network's outputs."""
     task, names = described["task"], described["class_names"]
     count = network.head.scale.numel() if TASKS.get(task) and TASKS[task].has_probabilities else 0
@@ -209,7 +209,7 @@ def refuse_other_form(run: Run, data: FusionData) -> None:
             raise UserError(f"{what} of the data is {given[what]}, but the run was searched on {wanted}")
 
 
-def _form(network: FusionNetwork, described: Mapping[str, Any]) -> dict[str, Any]:
+def _form(network: DerivedNetwork, described: Mapping[str, Any]) -> dict[str, Any]:
     """What must not change about data, from `FusionData.describe`: sequences and tokens may be of other length."""
     form = {key: described[key] for key in ("task", "classes", "class_names")}
     for name in network.encoders:

@@ -20,10 +20,11 @@ from nas.data.batches import batch_of
 from nas.data.inputs import make_inputs
 from nas.data.loading import EMBEDDED, is_embedded, load_inputs
 from nas.errors import UserError, unknown_name
-from nas.graph import FusionNetwork
 from nas.load import Run, fixed_shapes, load_run
-from nas.prediction import EVALUATION_BATCH, predict_routed
+from nas.prediction import EVALUATION_BATCH
 from nas.prediction import predict as run_network
+from nas.routing.network import DerivedNetwork, RoutedNetwork
+from nas.routing.prediction import predict_routed
 from nas.search import RunResult
 from nas.tables import TableRecipe, is_table, open_table
 from nas.tasks import TASKS, Task
@@ -220,7 +221,7 @@ def _shapes(shapes: Sequence[Sequence[int]]) -> str:
 
 
 def _run(
-    network: FusionNetwork, modalities: Mapping[str, Modality], device: torch.device
+    network: DerivedNetwork, modalities: Mapping[str, Modality], device: torch.device
 ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
     """Outputs (n, outputs) and, where the network decides per sample, the number of every sample's route."""
     count = len(next(iter(modalities.values())).arrays[0])
@@ -231,12 +232,12 @@ def _run(
         for start in range(0, count, EVALUATION_BATCH):
             rows = np.arange(start, min(start + EVALUATION_BATCH, count))
             batch = batch_of(modalities, rows, torch.zeros(len(rows)))
-            if network.gate is None:
-                outputs.append(run_network(network, batch, device)[0])
-            else:
+            if isinstance(network, RoutedNetwork):
                 some, routes = predict_routed(network, batch, device)
                 outputs.append(some)
                 picked.append(routes)
+            else:
+                outputs.append(run_network(network, batch, device)[0])
     finally:
         network.to(home)
     return torch.cat(outputs).numpy(), torch.cat(picked).numpy() if picked else None

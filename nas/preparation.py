@@ -27,6 +27,7 @@ from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.metrics import balanced_importance, constant_losses, constant_outputs, metric_of, sample_errors, sample_losses
 from nas.prediction import EVALUATION_BATCH, autocast, predict
+from nas.routing.network import DerivedNetwork, static_part
 from nas.scoring import standard_errors
 from nas.space import SearchSpace
 from nas.tasks import TASKS, Task
@@ -87,14 +88,16 @@ class Prepared:
     data: FusionData
     weights: Batch
     architecture: Batch
-    alone: Mapping[str, Trained] = field(default_factory=dict)
+    alone: Mapping[str, Trained[FusionNetwork]] = field(default_factory=dict)
     frozen: Mapping[str, FrozenEncoder] = field(default_factory=dict)
     sample: Batch
     seed: int
     seconds: float
-    trained: dict[tuple[TrainingConfig, Architecture], Trained] = field(default_factory=dict, repr=False)
+    trained: dict[tuple[TrainingConfig, Architecture], Trained[DerivedNetwork]] = field(
+        default_factory=dict, repr=False
+    )
 
-    def assemble(self, network: FusionNetwork) -> FusionNetwork:
+    def assemble(self, network: DerivedNetwork) -> DerivedNetwork:
         """The network that takes the user's raw arrays: itself if encoders are joint, else with the frozen ones."""
         if not self.frozen:
             return network
@@ -105,7 +108,7 @@ class Prepared:
 
     def measure_cost(self, network: FusionNetwork) -> CostTable:
         """Multiply-adds of every part of a network for one raw sample, those of frozen encoders among them."""
-        return CostTable.measure(self.assemble(network), self.sample.inputs)
+        return CostTable.measure(static_part(self.assemble(network)), self.sample.inputs)
 
 
 def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Literal["pretrained", "joint"]]:
@@ -139,7 +142,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
     if mode == "joint" or unknown or all_ready:
         return raw(setup, seed), "joint"
     weights, architecture = training_batches(setup, setup.data)
-    alone: dict[str, Trained] = {}
+    alone: dict[str, Trained[FusionNetwork]] = {}
     for name in setup.data.modalities:
         setup.progress(f"training {name} alone (seed {seed})")
         alone[name] = train_alone(setup, name, weights, architecture, seed)
@@ -158,7 +161,12 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
 
 
 def frozen(
-    setup: Setup, alone: Mapping[str, Trained], weights: Batch, architecture: Batch, seed: int, seconds: float
+    setup: Setup,
+    alone: Mapping[str, Trained[FusionNetwork]],
+    weights: Batch,
+    architecture: Batch,
+    seed: int,
+    seconds: float,
 ) -> Prepared:
     """The taps of encoders that were trained alone, ready for fusion to be trained on.
 
@@ -215,7 +223,7 @@ def train_alone(
     *,
     exact_epochs: int = 0,
     trial: str = "",
-) -> Trained:
+) -> Trained[FusionNetwork]:
     """Trains the reference network of one modality from scratch.
 
     Args:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from nas.data.batches import Batch
 from nas.encoders.preprocessing import AUTO, PREPROCESSING, STANDARDIZE, parse_preprocessing, write_preprocessing
+from nas.graph import FusionNetwork
 from nas.metrics import sample_errors, sample_losses
 from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup, train_alone, training_batches
@@ -112,7 +113,7 @@ def _decide(
 
 def _short_training(
     setup: Setup, name: str, preprocessing: str, weights: Batch, architecture: Batch, seed: int
-) -> Trained:
+) -> Trained[FusionNetwork]:
     config = setup.training
     whole = config.num_epochs(len(weights))
     epochs = min(whole, max(MIN_EPOCHS, round(SHARE_OF_TRAINING * whole)))

@@ -6,10 +6,10 @@ import random
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from nas.graph import PartialChannels, StraightThrough
-from nas.routing.gates import one_hot_draw
 from nas.space import FusionNode, SearchSpace
 from nas.training import seeded
 
@@ -50,6 +50,25 @@ def gumbel(
         drawn = one_hot_draw(logits, temperature, generator)
         selection[node] = StraightThrough(int(drawn.argmax()), drawn)
     return selection
+
+
+def one_hot_draw(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
+    """A one-hot draw by straight-through Gumbel-softmax, in value and shape as the logits, (…, choices).
+
+    With p = softmax((log_softmax(logits) + Gumbel noise) / temperature) it is onehot(argmax p) + (p − stopgrad(p)). The
+    uniform draw behind the noise is kept away from 0 and 1, so no draw is infinite and none has to be repeated; and in
+    this order the value is one-hot by construction, since x − x is zero in floating point.
+
+    Args:
+        logits: (…, choices).
+        temperature: Positive.
+        generator: On the CPU, so that draws are the same on every device.
+    """
+    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
+    noise = -torch.log(-torch.log(uniform)).to(dtype=logits.dtype, device=logits.device)
+    probabilities = ((logits.log_softmax(dim=-1) + noise) / temperature).softmax(dim=-1)
+    hard = F.one_hot(probabilities.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
+    return hard + (probabilities - probabilities.detach())
 
 
 def concentrations(arch_logits: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -20,11 +20,11 @@ from nas.load import contestants_of, data_of, load_run, recorded_preprocessing, 
 from nas.metrics import metric_of, score, shown_beside
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
-from nas.prediction import predict
 from nas.preparation import Progress, Setup, check_judging, prepare
 from nas.provenance import provenance
 from nas.report.verdict import verdict
 from nas.resume import begin, check_resume, going_on, what_decides
+from nas.routing.prediction import answers
 from nas.runs import RunFolder
 from nas.search import RunResult, check_seeds, finished_run, ignore, make_space, retrain_and_judge, write_run
 from nas.training import Log, TrainingConfig, pick_device
@@ -66,7 +66,7 @@ def evaluate(
     refuse_other_form(loaded, found)
     task, metric = found.task, metric_of(found.task, loaded.config["training"].get("metric", ""))
     batch = split_batch(found, "test", where)
-    outputs, targets = predict(loaded.network.to(where), batch, where)
+    outputs, targets = answers(task, loaded.network.to(where), batch, where)[0], batch.targets.cpu()
     diagnosis = diagnose(
         task,
         [Recombined.of(loaded.network, batch, where)],

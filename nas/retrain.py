@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,12 +13,15 @@ from torch import Tensor
 
 from nas.architecture import Architecture
 from nas.baselines import Contestant, random_architectures
-from nas.cost import multiply_adds, num_parameters, set_route_costs
+from nas.cost import multiply_adds, num_parameters
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
 from nas.metrics import constant_outputs, score
-from nas.prediction import answers, predict, predict_routed
+from nas.prediction import predict
 from nas.preparation import Prepared, Setup, train_alone
+from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
+from nas.routing.prediction import answers, predict_routed
+from nas.routing.training import train_routed
 from nas.summed import cross_fitted, summed, trust
 from nas.train import Trained, train
 from nas.training import build_network, seeded
@@ -53,7 +56,7 @@ class Entry:
     contestant: Contestant
     seed: int
     architecture: Architecture
-    network: FusionNetwork
+    network: DerivedNetwork
     architecture_score: float
     train_seconds: float
     full_length_seconds: float
@@ -70,14 +73,14 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
     """
     seed = prepared.seed
 
-    def trained(architecture: Architecture, name: str) -> Trained:
+    def trained(architecture: Architecture, name: str) -> Trained[DerivedNetwork]:
         key = (setup.training, architecture)
         if key not in prepared.trained:
             setup.progress(f"training {name} from scratch (seed {seed}): {architecture.in_words()}")
             prepared.trained[key] = train_from_scratch(setup, prepared, architecture, name)
         return prepared.trained[key]
 
-    def alone(modality: str) -> Trained:
+    def alone(modality: str) -> Trained[FusionNetwork]:
         if modality not in by_modality:
             setup.progress(f"training {modality} alone (seed {seed})")
             by_modality[modality] = train_alone(setup, modality, prepared.weights, prepared.architecture, seed)
@@ -93,7 +96,7 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
             entries.append(_summed(setup, row, seed, row.architecture, networks))
         elif row.architecture in carried:
             name = carried[row.architecture]
-            done = alone(name)
+            done: Trained[DerivedNetwork] = alone(name)
             entry = _entry(setup, row, seed, row.architecture, done, done.network)
             entries.append(replace(entry, parts={name: Part(done.chosen_epochs, 1.0)}))
         elif row.architecture is not None:
@@ -112,27 +115,19 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
 
 def train_from_scratch(
     setup: Setup, prepared: Prepared, architecture: Architecture, name: str, *, exact_epochs: int = 0
-) -> Trained:
+) -> Trained[DerivedNetwork]:
     """One derived network, initialised and trained from the seed of what was prepared.
 
-    See `nas.train.train` for `exact_epochs`.
+    See `nas.train.train` for `exact_epochs`, which a static architecture alone may have.
     """
-    seed = prepared.seed
+    seed, space = prepared.seed, setup.space.only(architecture)
     builders = None if prepared.frozen else setup.builders
-    with seeded(seed):
-        network = build_network(setup.space.only(architecture), prepared.data, setup.training, builders)
-    if network.gate is not None:
-        set_route_costs(network.to(setup.device), prepared.measure_cost(network))
-    return train(
-        network,
-        setup.data.task,
-        prepared.weights,
-        prepared.architecture,
-        setup.training,
-        seed=seed,
-        device=setup.device,
-        log=lambda record: setup.log({"phase": "retrain", "row": name, "seed": seed, **record}),
-        slot=setup.checkpoints.slot(
+    data = setup.data.task, prepared.weights, prepared.architecture, setup.training
+    common: dict[str, Any] = {
+        "seed": seed,
+        "device": setup.device,
+        "log": lambda record: setup.log({"phase": "retrain", "row": name, "seed": seed, **record}),
+        "slot": setup.checkpoints.slot(
             "retrain",
             architecture.to_dict(),
             seed,
@@ -140,8 +135,15 @@ def train_from_scratch(
             setup.training.objective,
             *([exact_epochs, len(prepared.weights)] if exact_epochs else []),
         ),
-        exact_epochs=exact_epochs,
-    )
+    }
+    if architecture.gating is None:
+        with seeded(seed):
+            network = build_network(space, prepared.data, setup.training, builders)
+        return train(network, *data, exact_epochs=exact_epochs, **common)
+    with seeded(seed):
+        routed = build_routed(space, prepared.data, setup.training, builders)
+    routed.to(setup.device).set_costs(prepared.measure_cost(routed.network))
+    return train_routed(routed, *data, **common)
 
 
 def _summed(
@@ -149,7 +151,7 @@ def _summed(
     row: Contestant,
     seed: int,
     architecture: Architecture,
-    alone: Mapping[str, Trained],
+    alone: Mapping[str, Trained[FusionNetwork]],
 ) -> Entry:
     """The sum of the networks of single modalities, as far as they can be trusted; its time is theirs."""
     networks = {name: done.network for name, done in alone.items()}
@@ -195,8 +197,8 @@ def _entry(
     row: Contestant,
     seed: int,
     architecture: Architecture,
-    done: Trained,
-    network: FusionNetwork,
+    done: Trained[DerivedNetwork],
+    network: DerivedNetwork,
 ) -> Entry:
     per_epoch = done.train_seconds / max(1, done.num_epochs)
     return Entry(
@@ -246,13 +248,13 @@ def judge(setup: Setup, entries: Sequence[Entry]) -> tuple[list[Judged], NDArray
 def judge_one(setup: Setup, entry: Entry, batch: Batch) -> Judged:
     """Runs one network over a batch."""
     network = entry.network.to(setup.device)
-    if network.gate is not None:
+    if isinstance(network, RoutedNetwork):
         outputs, picked = predict_routed(network, batch, setup.device)
         return Judged(
             entry=entry,
             outputs=outputs.numpy(),
             parameters=num_parameters(network),
-            multiply_adds=round(float(network.gate.costs.cpu()[picked].mean())),
+            multiply_adds=round(float(network.router.costs.cpu()[picked].mean())),
             picked=picked.numpy(),
         )
     outputs, _ = predict(network, batch, setup.device)

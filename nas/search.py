@@ -25,7 +25,6 @@ from nas.ensemble import ensemble
 from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard
 from nas.export import write_exports
-from nas.graph import FusionNetwork
 from nas.guards import discretization_after
 from nas.load import recipe_of
 from nas.metrics import higher_is_better
@@ -44,6 +43,7 @@ from nas.resume import begin, check_resume, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
 from nas.routing.explain import explain
 from nas.routing.levels import CASCADE, LEVELS, check_levels
+from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
 from nas.routing.search import Gated, add_gate
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
@@ -104,7 +104,7 @@ class RunResult:
     """
 
     architecture: Architecture
-    network: FusionNetwork
+    network: DerivedNetwork
     summary: Mapping[str, Any]
     config: Mapping[str, Any]
     folder: Path | None
@@ -420,7 +420,7 @@ def _summary_of_guards(result: SearchResult) -> dict[str, Any] | None:
 
 
 def write_run(
-    folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str, Any], network: FusionNetwork, data: FusionData
+    folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str, Any], network: DerivedNetwork, data: FusionData
 ) -> Path:
     """Writes what a run came to, and draws its report.
 
@@ -702,9 +702,12 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
     found = entries[0][0].architecture
     batch = split_batch(setup.data, "test", setup.device)
     dynamic = {}
-    if found.gating is not None:
-        alone = {one.contestant.name: one.network for one in entries[0] if one.contestant.kind == "modality"}
-        told = explain(entries[0][0].network, alone, batch, setup.data, setup.device, metric)
+    network = entries[0][0].network
+    if isinstance(network, RoutedNetwork):
+        alone = {
+            one.contestant.name: static_part(one.network) for one in entries[0] if one.contestant.kind == "modality"
+        }
+        told = explain(network, alone, batch, setup.data, setup.device, metric)
         dynamic = {"dynamic": {**told, "budget": setup.training.max_multiply_adds}}
     cures = {}
     if tried:

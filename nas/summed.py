@@ -118,7 +118,7 @@ def summed(
     channels = max(first.channels, outputs)
     head = Head(channels, outputs, first.head.shift, first.head.scale)
     encoders = {name: copy.deepcopy(network.encoder(name)) for name, network in alone.items()}
-    whole = FusionNetwork(first.space.only(late), encoders, head, channels=channels, dropout_rate=0.0, task=task)
+    whole = FusionNetwork(first.space.only(late), encoders, head, channels=channels, dropout_rate=0.0)
     whole.to(first.head.shift.device)
     shares = weights or [1.0 if TASKS[task].has_probabilities else 1 / len(networks)] * len(networks)
     operation = whole.operation(node, choice.key)
@@ -129,7 +129,7 @@ def summed(
             parameter.zero_()
         head.linear.weight.fill_diagonal_(1)
         for network, share in zip(networks, shares, strict=True):
-            (tap,) = network.needed_taps(network.routes[0])
+            (tap,) = network.needed_taps(network.selection)
             (source,) = (one for one in choice.inputs if tap_modality(one) == tap_modality(tap))
             _linear(whole, source).weight[: network.channels] = _linear(network, tap).weight
             _linear(whole, source).bias[: network.channels] = _linear(network, tap).bias

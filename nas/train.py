@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from nas.augmentation import drop_modalities
 from nas.checkpoint import NOWHERE, Slot
-from nas.data.batches import Batch, Endless
+from nas.data.batches import Batch
 from nas.encoders.map import MapEncoder
 from nas.epoch_loop import EpochLoop, steps_per_epoch
 from nas.folds import FOLDS, folds
 from nas.graph import FusionNetwork
-from nas.metrics import metric_of
 from nas.objectives import ForwardPass, make_objective
-from nas.regimes import CascadeRegime, GatedRegime, Reached, Regime, StaticRegime
-from nas.routing.cascade import Cascade
+from nas.regimes import Reached, Regime, StaticRegime
 from nas.tasks import Task
 from nas.training import MANY_PASSES, Log, TrainingConfig, seeded
 
+AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
+AnyNetwork_co = TypeVar("AnyNetwork_co", bound=nn.Module, covariant=True)
+
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class Trained(Generic[AnyNetwork_co]):
     """A trained network and how it came about.
 
     Attributes:
@@ -43,7 +43,7 @@ class Trained:
         course: Of every epoch the mean loss while it was trained and that on the architecture split after it.
     """
 
-    network: FusionNetwork
+    network: AnyNetwork_co
     architecture_score: float
     architecture_loss: float
     held_out: Tensor
@@ -54,7 +54,7 @@ class Trained:
 
 
 def train(
-    network: FusionNetwork,
+    network: AnyNetwork,
     task: Task,
     weights: Batch,
     architecture: Batch,
@@ -62,25 +62,26 @@ def train(
     *,
     seed: int,
     device: torch.device,
-    gate_split: Batch | None = None,
+    make_regime: Callable[..., Regime] = StaticRegime,
     log: Log = lambda _record: None,
     slot: Slot | None = None,
     exact_epochs: int = 0,
-) -> Trained:
+) -> Trained[AnyNetwork]:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
     By which loss, and which epoch is the best one, is up to the regime of its kind, see `nas.regimes`; or the loss is
-    that of an objective. What decides per sample learns on the architecture split.
+    that of an objective.
 
     Args:
-        network: Built from a restricted space; moved to the device and changed in place.
+        network: Built from a restricted space, with `encoders` by modality; moved to the device and changed in place.
         task: What the target is.
         weights: The weights split.
         architecture: The architecture split; it stops the training and chooses the epoch.
         config: How to train.
         seed: Order of samples and dropout.
         device: Where to train.
-        gate_split: By which a gate learns; the architecture split if None.
+        make_regime: Makes the regime of what `Regime` has; networks that decide per sample have others, see
+            `nas.routing.training.train_routed`.
         log: Called once an epoch with its losses and score.
         slot: Where the training keeps its state, to go on from it; None keeps nothing.
         exact_epochs: Epochs after which it stops and keeps what it has, whatever the architecture split says, such as
@@ -94,15 +95,25 @@ def train(
     log = slot.keep(log)
     network.to(device)
     with seeded(seed):
-        objective = make_objective(config.objective, network, task)
+        objective = make_objective(config.objective, network, task) if isinstance(network, FusionNetwork) else None
     epochs_of_stage = config.num_epochs(len(weights))
     stages = 1 if objective is None else objective.stages
     num_epochs = stages * epochs_of_stage
-    maps = [name for name, encoder in network.encoders.items() if isinstance(encoder, MapEncoder)]
+    encoders = network.encoders
+    assert isinstance(encoders, nn.ModuleDict)
+    maps = [name for name, encoder in encoders.items() if isinstance(encoder, MapEncoder)]
     course = _Course(network)
     with seeded(seed) as generator:
         num_steps = num_epochs * steps_per_epoch(len(weights), config)
-        regime = _regime(network, task, architecture, gate_split or architecture, config, num_steps, generator, device)
+        regime = make_regime(
+            task=task,
+            network=network,
+            architecture=architecture,
+            config=config,
+            num_steps=num_steps,
+            generator=generator,
+            device=device,
+        )
         loop = EpochLoop(
             network,
             weights,
@@ -123,6 +134,7 @@ def train(
         def loss(batch: Batch, progress: float) -> Tensor:
             if objective is None:
                 return regime.loss(batch, progress)
+            assert isinstance(network, FusionNetwork)
             forward = ForwardPass.run(
                 task, network, batch, more_taps=objective.reads, label_smoothing=config.label_smoothing
             )
@@ -145,8 +157,7 @@ def train(
         loop.run(loss, after_epoch=judge, is_over=lambda: course.is_over(exact_epochs or num_epochs, config.patience))
     network.load_state_dict(course.best_state)
     network.eval()
-    decides = network.gate is not None
-    reached = regime.finish(course.best) if decides else regime.reached(course.held_out)
+    reached = regime.finish(course.best, course.held_out)
     return Trained(
         network=network,
         architecture_score=reached.score,
@@ -156,36 +167,6 @@ def train(
         num_epochs=course.epochs,
         chosen_epochs=course.best_epoch + 1,
         course=tuple(course.losses),
-    )
-
-
-def _regime(
-    network: FusionNetwork,
-    task: Task,
-    architecture: Batch,
-    held_out: Batch,
-    config: TrainingConfig,
-    num_steps: int,
-    generator: torch.Generator,
-    device: torch.device,
-) -> Regime:
-    """That of a network's kind, at the beginning of a training."""
-    common: dict[str, Any] = {
-        "task": task,
-        "metric": metric_of(task, config.metric),
-        "network": network,
-        "architecture": architecture,
-        "device": device,
-    }
-    if network.gate is None:
-        run = torch.compile(network) if config.compile else network
-        return StaticRegime(run=run, label_smoothing=config.label_smoothing, **common)
-    if isinstance(network.gate, Cascade):
-        return CascadeRegime(held_out=held_out, config=config, **common)
-    shown = drop_modalities(held_out, config.dropped, generator)  # what decides meets such samples, too
-    batches = Endless(shown, config.batch_size, generator, device)
-    return GatedRegime(
-        held_out=held_out, batches=batches, config=config, num_steps=num_steps, generator=generator, **common
     )
 
 
@@ -204,7 +185,7 @@ class _Course:
         held_out: See `Trained`.
     """
 
-    def __init__(self, network: FusionNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
         self._network = network
         self.best_state: Mapping[str, Tensor] = copy.deepcopy(network.state_dict())
         self.best_epoch = -1
@@ -229,12 +210,13 @@ class _Course:
         elif at_once or regime.is_better(now, self.best):
             self.best = now._replace(outputs=None)
             self.best_epoch, self.best_state = self.epochs, copy.deepcopy(self._network.state_dict())
-        if now.outputs is not None:
+        if isinstance(regime, StaticRegime):
+            assert now.outputs is not None
             self._keep_held_out(now.outputs, regime, at_once=at_once or not counts)
         self.losses.append((train_loss, now.loss))
         self.epochs += 1
 
-    def _keep_held_out(self, outputs: Tensor, regime: Regime, *, at_once: bool) -> None:
+    def _keep_held_out(self, outputs: Tensor, regime: StaticRegime, *, at_once: bool) -> None:
         """Keeps what is said of each fold, if this epoch is the best one by all other folds."""
         if not self._best_without:
             self.held_out = outputs.clone()

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from nas.config.gate import GateConfig
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.preprocessing import AUTO, parse_preprocessing
@@ -16,7 +17,6 @@ from nas.errors import UserError, unknown_name
 from nas.fields import AMOUNT, MAX_CHANNELS, POSITIVE, SHARE, Flag, Number, Text, Whole, setting
 from nas.graph import FusionNetwork, Head
 from nas.objectives import dropout_rate, parse
-from nas.routing.loss import GateConfig
 from nas.space import SearchSpace
 from nas.tasks import TASKS
 
@@ -147,9 +147,7 @@ def build_network(
     chosen = parse_preprocessing(config.preprocessing)
     encoders = build_encoders(data, builders, peaks=config.peaks, preprocessing=chosen)
     _refuse_vast(_count_weights(space, data, config, encoders), config)
-    return FusionNetwork(
-        space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate, task=data.task
-    )
+    return FusionNetwork(space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate)
 
 
 def _count_weights(
@@ -161,7 +159,7 @@ def _count_weights(
         return 0
     with torch.device("meta"):
         head = Head(config.channels, data.num_outputs)
-        network = FusionNetwork(space, encoders, head, channels=config.channels, dropout_rate=0.0, task=data.task)
+        network = FusionNetwork(space, encoders, head, channels=config.channels, dropout_rate=0.0)
     return sum(some.numel() for name, some in network.named_parameters() if not name.startswith("encoders."))
 
 

@@ -20,6 +20,7 @@ from nas.encoders import Encoder, from_blueprint
 from nas.errors import UserError, unknown_name
 from nas.fields import MAX_CHANNELS, Whole, check, told
 from nas.graph import FusionNetwork, Head
+from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
 from nas.runs import RunFolder
 from nas.space import find_space
 from nas.tasks import Task
@@ -52,7 +53,7 @@ class LoadedNetwork:
         metadata: The file's own description of itself.
     """
 
-    network: FusionNetwork
+    network: DerivedNetwork
     architecture: Architecture
     metadata: dict[str, Any]
 
@@ -72,12 +73,32 @@ def weights_hash(state: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]:
+ROUTER = "gate."
+"""Begins the names of a router's tensors in a file; all others are named as in a static network."""
+
+
+def state_of(network: DerivedNetwork) -> dict[str, Tensor]:
+    """The tensors of a network under the names that they have in a file."""
+    state: dict[str, Tensor] = static_part(network).state_dict()
+    router = network.router.state_dict() if isinstance(network, RoutedNetwork) else {}
+    return {**state, **{ROUTER + name: tensor for name, tensor in router.items()}}
+
+
+def take_state(network: DerivedNetwork, state: Mapping[str, Tensor]) -> None:
+    """Takes over what `state_of` gave of a network of the same architecture."""
+    static_part(network).load_state_dict({name: t for name, t in state.items() if not name.startswith(ROUTER)})
+    if isinstance(network, RoutedNetwork):
+        router = {name.removeprefix(ROUTER): t for name, t in state.items() if name.startswith(ROUTER)}
+        network.router.load_state_dict(router)
+
+
+def describe_network(network: DerivedNetwork, data: FusionData) -> dict[str, Any]:
     """The plain values from which `build_from` makes the same network, without weights.
 
     An encoder that only its own code can build is None there.
     """
-    architecture = network.space.sole()
+    space = static_part(network).space
+    architecture = space.sole()
     encoders = {}
     for name, encoder in network.encoders.items():
         assert isinstance(encoder, Encoder)
@@ -86,9 +107,9 @@ def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]
         "format_version": FORMAT_VERSION,
         "architecture": architecture.to_dict(),
         "architecture_hash": architecture_hash(architecture),
-        "depths": dict(network.space.depths),
+        "depths": dict(space.depths),
         "encoders": encoders,
-        "channels": network.channels,
+        "channels": static_part(network).channels,
         "task": data.task,
         "num_outputs": data.num_outputs,
         "class_names": list(data.class_names),
@@ -96,7 +117,7 @@ def describe_network(network: FusionNetwork, data: FusionData) -> dict[str, Any]
 
 
 def save_weights(
-    folder: RunFolder, network: FusionNetwork, data: FusionData, name: str = "weights.safetensors"
+    folder: RunFolder, network: DerivedNetwork, data: FusionData, name: str = "weights.safetensors"
 ) -> None:
     """Writes the weights of a network with its description, atomically.
 
@@ -106,7 +127,7 @@ def save_weights(
         data: For the task and the names of classes.
         name: Of the file.
     """
-    state = {key: tensor.detach().cpu().contiguous() for key, tensor in network.state_dict().items()}
+    state = {key: tensor.detach().cpu().contiguous() for key, tensor in state_of(network).items()}
     description = {**describe_network(network, data), "weights_hash": weights_hash(state)}
     folder.write_bytes(name, save(state, metadata={"fusenas": json.dumps(description)}))
 
@@ -139,7 +160,7 @@ def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> Loaded
     if weights_hash(state) != metadata.get("weights_hash"):
         raise UserError(f"{where} holds other numbers than were saved; was it damaged? Run the search again")
     network = build_from(metadata)
-    network.load_state_dict(state)
+    take_state(network, state)
     return LoadedNetwork(network=network.eval(), architecture=architecture, metadata=metadata)
 
 
@@ -170,7 +191,7 @@ def _unreadable(where: str, error: Exception) -> UserError:
 def _refuse_misfit(where: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], size: int) -> None:
     """Compares what a file holds with its description, before memory is taken for either."""
     with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in build_from(metadata).state_dict().items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in state_of(build_from(metadata)).items()}
     for name in sorted(expected.keys() | shapes.keys()):
         given, wanted = (str(found.get(name, "absent"))[:200] for found in (shapes, expected))
         if given != wanted:
@@ -180,7 +201,7 @@ def _refuse_misfit(where: str, metadata: Mapping[str, Any], shapes: Mapping[str,
         raise UserError(f"{where} has {size:,} bytes, more than its architecture can need; was it damaged?")
 
 
-def build_from(metadata: Mapping[str, Any]) -> FusionNetwork:
+def build_from(metadata: Mapping[str, Any]) -> DerivedNetwork:
     """A network without weights from what `describe_network` gave.
 
     Raises:
@@ -206,9 +227,8 @@ def build_from(metadata: Mapping[str, Any]) -> FusionNetwork:
         if metadata["task"] not in get_args(Task):
             raise unknown_name("task", told(metadata["task"]), get_args(Task))
         head = Head(channels, num_outputs)
-        return FusionNetwork(
-            whole.only(architecture), encoders, head, channels=channels, dropout_rate=0.0, task=metadata["task"]
-        )
+        network = FusionNetwork(whole.only(architecture), encoders, head, channels=channels, dropout_rate=0.0)
+        return network if architecture.gating is None else RoutedNetwork.of(network, metadata["task"])
     except UserError:
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:

@@ -18,6 +18,7 @@ from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData, Kind, Split
 from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder, from_blueprint
 from nas.graph import FusionNetwork
+from nas.routing.network import RoutedNetwork
 from nas.space import FusionNode, SearchSpace
 from nas.training import TrainingConfig, build_network, seeded
 from search_spaces.operations import OPERATIONS
@@ -97,6 +98,12 @@ def tiny_network(space: SearchSpace, data: FusionData, *, seed: int = 0) -> Fusi
     }
     with seeded(seed):
         return build_network(space, data, TINY, builders).eval()
+
+
+def tiny_routed(space: SearchSpace, data: FusionData, *, seed: int = 0) -> RoutedNetwork:
+    """Likewise of a space that holds one dynamic architecture; its router begins at random, and knows no costs."""
+    with seeded(seed):
+        return RoutedNetwork.of(tiny_network(space, data, seed=seed), data.task).eval()
 
 
 def tiny_batch(data: FusionData, split: Split = "weights") -> Batch:

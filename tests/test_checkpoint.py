@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import nas.checkpoint
 from nas.checkpoint import NOWHERE, Checkpoints, Slot, read_run, status
 from nas.errors import UserError
+from nas.graph import FusionNetwork
 from nas.packing import pack
 from nas.train import Trained, train
 from tests.interruptions import Interrupted, interrupted_at, timeless
@@ -28,7 +29,7 @@ LONG = replace(TRAINING, epochs=12, patience=3)
 """Stops early: after the best of its epochs come three that are worse."""
 
 
-def train_tiny(slot: Slot | None, records: list[Mapping[str, Any]], *, seed: int = 0) -> Trained:
+def train_tiny(slot: Slot | None, records: list[Mapping[str, Any]], *, seed: int = 0) -> Trained[FusionNetwork]:
     problem = tiny_problem(training=LONG)
     network = problem.make_network(problem.space.restrict(problem.space.at((3, 4))))
     batches = problem.weights, problem.architecture

@@ -22,6 +22,7 @@ from nas.prediction import evaluation_losses, losses
 from nas.preparation import Setup, raw
 from nas.retrain import train_from_scratch
 from nas.routing.loss import gated_loss, routes_loss
+from nas.routing.network import RoutedNetwork
 from nas.strategies.sampled import losses_of_paths
 from nas.training import TrainingConfig
 from search_spaces import layerwise
@@ -76,12 +77,14 @@ def _objective(batch: Batch) -> Tensor:
 
 
 def _cascade(batch: Batch) -> Tensor:
-    network = PROBLEM.make_network(PROBLEM.space.restrict(Architecture.gated([SOUND, BOTH], ()))).eval()
+    space = PROBLEM.space.restrict(Architecture.gated([SOUND, BOTH], ()))
+    network = RoutedNetwork.of(PROBLEM.make_network(space), "classification").eval()
     return routes_loss("classification", network, batch)
 
 
 def _gated(batch: Batch) -> Tensor:
-    network = PROBLEM.make_network(PROBLEM.space.restrict(Architecture.gated([SOUND, BOTH], ["sound@0"]))).eval()
+    space = PROBLEM.space.restrict(Architecture.gated([SOUND, BOTH], ["sound@0"]))
+    network = RoutedNetwork.of(PROBLEM.make_network(space), "classification").eval()
     config, generator = PROBLEM.training, torch.Generator().manual_seed(0)
     return gated_loss("classification", network, batch, PROBLEM.architecture, config, 0.1, 100, generator)
 

@@ -71,6 +71,38 @@ def test_tables_know_nothing_of_networks(name: str) -> None:
     )
 
 
+STATIC = ("graph", "space", "cost", "supernet", "train", "epoch_loop", "prediction", "objectives", "strategies")
+"""What builds, searches and trains networks in which every sample runs through everything."""
+
+
+def _modules_behind(name: str) -> set[str]:
+    """Names of our modules that importing one of them imports, directly or not."""
+    known = {
+        file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): _ROOT / file
+        for file in _NAMES
+        if file.startswith("nas/")
+    }
+    found, ahead = set[str](), [name]
+    while ahead:
+        for node in ast.walk(ast.parse(known[ahead.pop()].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                names = {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+                ahead += [one for one in names if one in known and one not in found]
+                found |= names & set(known)
+    return found
+
+
+@pytest.mark.parametrize("name", STATIC)
+def test_the_static_path_knows_nothing_of_routes(name: str) -> None:
+    behind = _modules_behind(f"nas.{name}")
+    assert "nas.architecture" in behind
+    assert not [module for module in behind if module.startswith("nas.routing")]
+
+
+def test_what_serves_both_kinds_of_networks_is_told_from_the_static_path() -> None:
+    assert "nas.routing.network" in _modules_behind("nas.retrain")
+
+
 def _operation_files() -> list[str]:
     return [name for name in _NAMES if name.startswith("search_spaces/operations/") and "__init__" not in name]
 

@@ -13,10 +13,10 @@ from torch import nn
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
-from nas.graph import FusionNetwork
 from nas.prediction import evaluation_losses
 from nas.preparation import EncoderMode, Prepared, Setup, informative, prepare
 from nas.retrain import train_from_scratch
+from nas.routing.network import DerivedNetwork
 from nas.search import make_space
 from nas.training import TrainingConfig
 from tests.helpers import CPU, tiny_data
@@ -144,7 +144,7 @@ def test_cached_taps_are_those_of_the_frozen_encoders(with_gaps: tuple[Setup, Pr
     }
 
 
-def outputs_of(network: FusionNetwork, data: FusionData) -> torch.Tensor:
+def outputs_of(network: DerivedNetwork, data: FusionData) -> torch.Tensor:
     batch = split_batch(data, "architecture", CPU)
     with torch.no_grad():
         outputs: torch.Tensor = network.eval()(batch.inputs, batch.present)

@@ -22,6 +22,7 @@ from nas.prediction import predict
 from nas.preparation import EncoderMode, Setup, prepare
 from nas.refit import epochs_alone, refit
 from nas.retrain import Entry, train_all
+from nas.routing.network import static_part
 from nas.search import make_space
 from nas.tasks import Task
 from nas.training import TrainingConfig
@@ -63,8 +64,8 @@ def test_every_training_sees_both_splits_for_as_many_epochs_as_were_chosen(
     assert seen == [*((96, epochs, True) for epochs in alone.values()), (96, 4, True)]  # 72 and 24 samples
     assert again.contestant.kind == "refit"
     assert again.architecture == found.architecture
-    outputs, _ = predict(again.network, split_batch(setup.data, "test", CPU), CPU)
-    before, _ = predict(found.network, split_batch(setup.data, "test", CPU), CPU)
+    outputs, _ = predict(static_part(again.network), split_batch(setup.data, "test", CPU), CPU)
+    before, _ = predict(static_part(found.network), split_batch(setup.data, "test", CPU), CPU)
     assert outputs.shape == before.shape
     assert not torch.equal(outputs, before)
 

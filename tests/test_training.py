@@ -43,7 +43,7 @@ def network_of(data: FusionData, config: TrainingConfig = CONFIG, *, seed: int =
 
 def train_tiny(
     data: FusionData, config: TrainingConfig = CONFIG, *, seed: int = 0
-) -> tuple[Trained, list[Mapping[str, Any]]]:
+) -> tuple[Trained[FusionNetwork], list[Mapping[str, Any]]]:
     """Trains late fusion and returns what was logged besides."""
     records: list[Mapping[str, Any]] = []
     batches = split_batch(data, "weights", CPU), split_batch(data, "architecture", CPU)

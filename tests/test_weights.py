@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
@@ -23,7 +24,10 @@ from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork
-from nas.prediction import predict
+from nas.routing.cascade import Cascade
+from nas.routing.gates import Gate
+from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
+from nas.routing.prediction import answers
 from nas.runs import RunFolder
 from nas.training import TrainingConfig, build_network, seeded
 from nas.weights import architecture_hash, describe_network, load_weights, save_weights, weights_hash
@@ -72,8 +76,8 @@ def _network(data: FusionData, builders: dict[str, EncoderBuilder] | None = None
     return network.eval()
 
 
-def _outputs(network: FusionNetwork, data: FusionData) -> Tensor:
-    return predict(network, split_batch(data, "test", _CPU), _CPU)[0]
+def _outputs(network: DerivedNetwork, data: FusionData) -> Tensor:
+    return answers(data.task, network, split_batch(data, "test", _CPU), _CPU)[0]
 
 
 @pytest.fixture
@@ -156,6 +160,26 @@ def test_the_users_own_encoder_is_saved_but_has_to_be_built_in_python(tmp_path: 
     with pytest.raises(UserError, match="the encoder of 'blood' is a module of its own; build the network in Python"):
         load_weights(folder)
     assert any(name.startswith("encoders.blood") for name in load(folder.read_bytes(_FILE)))
+
+
+@pytest.mark.parametrize("reads", [("blood@1",), ()])
+def test_a_routed_network_is_saved_under_the_names_of_a_static_one(reads: tuple[str, ...], tmp_path: Path) -> None:
+    data = _data()
+    one, other = (
+        Architecture("layerwise", (("fusion0", Choice("none")), ("fusion1", choice), ("fusion2", Choice("none"))))
+        for choice in (Choice("carry", ("blood@1",)), Choice("mlp", ("blood@1", "scan@1")))
+    )
+    space = layerwise(dict.fromkeys(data.modalities, 3)).restrict(Architecture.gated([one, other], reads))
+    network = build_routed(space, data, _TRAINING)
+    folder = RunFolder.create(tmp_path / "run")
+    save_weights(folder, network, data)
+    with safe_open(folder.path / "weights.safetensors", framework="pt") as file:
+        names = set(file.keys())
+    assert names == {*network.network.state_dict(), *(f"gate.{name}" for name in network.router.state_dict())}
+    loaded = load_weights(folder).network
+    assert isinstance(loaded, RoutedNetwork)
+    assert isinstance(loaded.router, Gate if reads else Cascade)
+    assert torch.equal(_outputs(loaded, data), _outputs(network, data))
 
 
 def _refused(folder: RunFolder, match: str) -> None:

@@ -10,9 +10,8 @@ from torch import Tensor
 
 from nas.architecture import tap_modality
 from nas.data.batches import Batch, in_order
-from nas.graph import FusionNetwork
 from nas.prediction import EVALUATION_BATCH, autocast
-from nas.routing.execution import fuse_routes, route_logits, taps_of_routes
+from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part, taps_of_router
 
 BLOCK = 4096
 """Recombined samples that the head answers at once."""
@@ -35,7 +34,7 @@ class Recombined:
         present: Modality to whether each sample has it, (samples,) bool; modalities that all have are left out.
     """
 
-    network: FusionNetwork
+    network: DerivedNetwork
     taps: Mapping[str, Mapping[str, Tensor]]
     num_samples: int
     device: torch.device
@@ -44,21 +43,22 @@ class Recombined:
 
     @classmethod
     @torch.no_grad()
-    def of(cls, network: FusionNetwork, batch: Batch, device: torch.device) -> Recombined:
+    def of(cls, network: DerivedNetwork, batch: Batch, device: torch.device) -> Recombined:
         """Runs the encoders and adapters of a derived network over a batch."""
         network = network.to(device).eval()
-        names = taps_of_routes(network)
-        reads = network.gate.reads if network.gate is not None else ()
+        static, is_routed = static_part(network), isinstance(network, RoutedNetwork)
+        names = network.taps() if isinstance(network, RoutedNetwork) else static.needed_taps(static.selection)
+        reads = taps_of_router(network.router) if isinstance(network, RoutedNetwork) else ()
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
         read_parts: dict[str, list[Tensor]] = {name: [] for name in reads}
         for part in in_order(batch, EVALUATION_BATCH, device):
             with autocast(device):
-                encoded = network.encode(part.inputs, list(dict.fromkeys([*names, *reads])))
-                for name, tap in network.adapt(encoded, names, part.present).items():
+                encoded = static.encode(part.inputs, list(dict.fromkeys([*names, *reads])))
+                for name, tap in static.adapt(encoded, names, part.present).items():
                     parts[name].append(tap)
                 for name in reads:
                     read_parts[name].append(encoded[name])
-        present = {name: mask.to(device) for name, mask in batch.present.items()} if network.gate is not None else {}
+        present = {name: mask.to(device) for name, mask in batch.present.items()} if is_routed else {}
         return cls(network, _by_modality(parts), len(batch), device, _by_modality(read_parts), present)
 
     @property
@@ -100,12 +100,12 @@ class Recombined:
                 for every in (self.taps, self.encoded)
             )
             with autocast(self.device):
-                if self.network.gate is None:
-                    answers = self.network.fuse(block, self.network.routes[0], batch_size=end - start)
+                if isinstance(self.network, RoutedNetwork):
+                    routes, router = self.network.fuse(block), self.network.router
+                    picked = router.pick(router.logits(encoded, routes, self._present(rows, start, end)))
+                    answers = routes[picked, torch.arange(end - start, device=self.device)]
                 else:
-                    routes = fuse_routes(self.network, block)
-                    logits = route_logits(self.network, routes, encoded, self._present(rows, start, end))
-                    answers = routes[self.network.gate.pick(logits), torch.arange(end - start, device=self.device)]
+                    answers = self.network.fuse(block, self.network.selection, batch_size=end - start)
             found.append(answers.float().cpu())
         return torch.cat(found)
 

@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from nas.architecture import deepest, tap_modality
 from nas.encoders.base import State
-from nas.export.portable import Portable
+from nas.export.portable import Portable, routed_network
 from nas.graph import Inputs, Presence
 from nas.routing.cascade import Cascade
-from nas.routing.execution import Begun, advance, taps_of_routes
+from nas.routing.encoding import Begun, advance
 from nas.routing.gates import allowed_routes
 
 Part = tuple[str, str, int]
@@ -22,9 +22,10 @@ Part = tuple[str, str, int]
 class Cascaded(nn.Module):
     """Runs one route after another on the samples that are left; once none is left, no further one is run.
 
-    The same as `nas.routing.run_routes`, in words that a tracer understands: a route is a branch of `torch.cond`, which
-    becomes an If in ONNX. Encoders go on from where an earlier route has left them, and what is adapted is adapted
-    once: a branch returns what later ones go on from, for the whole batch, with zeros for samples that had stopped.
+    The same as `nas.routing.execution.run_cascade`, in words that a tracer understands: a route is a branch of
+    `torch.cond`, which becomes an If in ONNX. Encoders go on from where an earlier route has left them, and what is
+    adapted is adapted once: a branch returns what later ones go on from, for the whole batch, with zeros for samples
+    that had stopped.
 
     ONNX has no logarithm that is exact near 1: the confidence in several labels, of log-odds up to 16, is rounded there
     to thousandths at 10, and to tenths at 14.
@@ -42,7 +43,8 @@ class Cascaded(nn.Module):
     def __init__(self, portable: Portable, inputs: Sequence[Tensor]) -> None:
         super().__init__()
         self.portable = portable
-        self.needed = [portable.network.needed_taps(selection) for selection in portable.network.routes]
+        routed = routed_network(portable)
+        self.needed = [routed.network.needed_taps(selection) for selection in routed.routes]
         self.left: list[list[Part]] = []
         self.fresh: list[dict[Part, tuple[torch.Size, torch.dtype]]] = []
         parts: dict[Part, Tensor] = {}
@@ -107,7 +109,8 @@ class Cascaded(nn.Module):
         self, number: int, arrays: Inputs, present: Presence, parts: Mapping[Part, Tensor], count: int
     ) -> tuple[Tensor, dict[Part, Tensor]]:
         """The answers of one route, and what is there for later ones after it."""
-        network = self.portable.network
+        routed = routed_network(self.portable)
+        network = routed.network
         reached = deepest(name for names in self.needed[:number] for name in names)
         taps = {name: part for (kind, name, _), part in parts.items() if kind == "tap"}
         adapted = {name: part for (kind, name, _), part in parts.items() if kind == "adapted"}
@@ -118,7 +121,7 @@ class Cascaded(nn.Module):
         names = [name for name in self.needed[number] if name not in adapted]
         begun = advance(network, Begun(arrays, taps, states), names)
         adapted |= network.adapt(begun.taps, names, present)
-        answers = network.fuse(adapted, network.routes[number], batch_size=count)
+        answers = network.fuse(adapted, routed.routes[number], batch_size=count)
         there = {**begun.taps, **adapted}
         later = dict.fromkeys(name for names in self.needed[number + 1 :] for name in names)
         found: dict[Part, Tensor] = {
@@ -143,10 +146,11 @@ class CascadedDense(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """As `Portable.forward`."""
-        network, cascade = self.portable.network, cascade_of(self.portable)
+        routed, cascade = routed_network(self.portable), cascade_of(self.portable)
+        network = routed.network
         arrays, present = self.portable.named(inputs)
-        taps = network.taps(arrays, taps_of_routes(network), present)
-        every = [network.fuse(taps, selection, batch_size=inputs[0].shape[0]) for selection in network.routes]
+        taps = network.taps(arrays, routed.taps(), present)
+        every = [network.fuse(taps, selection, batch_size=inputs[0].shape[0]) for selection in routed.routes]
         allowed = allowed_routes(cascade.routes, present, like=every[0])
         outputs = every[-1]
         for number in reversed(range(len(every) - 1)):
@@ -157,8 +161,9 @@ class CascadedDense(nn.Module):
 
 def cascade_of(portable: Portable) -> Cascade:
     """The cascade of a network that has one."""
-    assert isinstance(portable.network.gate, Cascade)
-    return portable.network.gate
+    router = routed_network(portable).router
+    assert isinstance(router, Cascade)
+    return router
 
 
 def blank(like: Tensor, shape: torch.Size, dtype: torch.dtype) -> Tensor:

@@ -7,15 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from nas.export.portable import Portable
-from nas.routing.execution import Begun, begin, go_on, taps_of_routes
+from nas.export.portable import Portable, routed_network
+from nas.routing.encoding import Begun, begin, go_on
+from nas.routing.gates import Gate
 
 
 class Routed(nn.Module):
     """Runs every route on the samples that take it; a route that no sample of the batch takes is not run.
 
-    The same as `nas.routing.run_routes`, in words that a tracer understands: a route is a branch of `torch.cond`, which
-    becomes an If in ONNX.
+    The same as `nas.routing.execution.run_gate`, in words that a tracer understands: a route is a branch of
+    `torch.cond`, which becomes an If in ONNX.
 
     Args:
         portable: With a gate.
@@ -27,9 +28,8 @@ class Routed(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """As `Portable.forward`."""
-        network = self.portable.network
-        gate = network.gate
-        assert gate is not None
+        routed, gate = routed_network(self.portable), gate_of(self.portable)
+        network = routed.network
         arrays, present = self.portable.named(inputs)
         begun = begin(network, arrays, gate.reads)
         picked = gate.pick(gate(begun.taps, present))
@@ -38,15 +38,15 @@ class Routed(nn.Module):
         parts = [
             part.clone() for part in (*begun.taps.values(), *(p for _, state in begun.states.values() for p in state))
         ]
-        for number in range(len(network.routes)):
+        for number in range(len(routed.routes)):
             takes = picked == number
             outputs = torch.cond(takes.any(), self._run(number, begun), _skip, (outputs, takes, *inputs, *parts))
         return outputs
 
     def _run(self, number: int, begun: Begun) -> Callable[..., Tensor]:
         """One route as a function of outputs so far, which samples take it, the inputs, and the tensors of `begun`."""
-        portable, network = self.portable, self.portable.network
-        selection = network.routes[number]
+        portable, routed = self.portable, routed_network(self.portable)
+        network, selection = routed.network, routed.routes[number]
         names, known = network.needed_taps(selection), list(begun.taps)
         states = {modality: (count, len(state)) for modality, (count, state) in begun.states.items()}
 
@@ -82,16 +82,21 @@ class Dense(nn.Module):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         """As `Portable.forward`."""
-        network, (arrays, present) = self.portable.network, self.portable.named(inputs)
-        gate = network.gate
-        assert gate is not None
-        names = taps_of_routes(network)
-        encoded = network.encode(arrays, list(dict.fromkeys([*names, *gate.reads])))
-        taps, logits = network.adapt(encoded, names, present), gate(encoded, present)
-        # Not by `fuse_routes`: a tracer would take the `len` of a batch for a constant.
-        outputs = [network.fuse(taps, selection, batch_size=logits.shape[0]) for selection in network.routes]
+        routed, gate = routed_network(self.portable), gate_of(self.portable)
+        network, (arrays, present) = routed.network, self.portable.named(inputs)
+        encoded = routed.encode(arrays)
+        taps, logits = network.adapt(encoded, routed.taps(), present), gate(encoded, present)
+        # Not by `RoutedNetwork.fuse`: a tracer would take the `len` of a batch for a constant.
+        outputs = [network.fuse(taps, selection, batch_size=logits.shape[0]) for selection in routed.routes]
         picked = logits.argmax(dim=1)[None, :, None].expand(1, -1, outputs[0].shape[1])
         return torch.stack(outputs).gather(0, picked)[0]
+
+
+def gate_of(portable: Portable) -> Gate:
+    """The gate of a network that has one."""
+    router = routed_network(portable).router
+    assert isinstance(router, Gate)
+    return router
 
 
 __all__ = ["Dense", "Routed"]

@@ -19,7 +19,8 @@ from nas.export.portable import Portable
 from nas.export.router_code import cascade_source, gate_source
 from nas.graph import Selection
 from nas.routing.cascade import Cascade
-from nas.routing.gates import Gate
+from nas.routing.gates import Gate, Router
+from nas.routing.network import RoutedNetwork, static_part, taps_of_router
 from nas.source import Method, Source, TapsSource, Term
 from nas.space import FusionNode
 
@@ -39,22 +40,24 @@ def network_source(portable: Portable, inputs: Sequence[Tensor], *, regression: 
         regression: Whether the head scales its outputs.
     """
     writer = _NetworkWriter(portable, inputs, regression=regression)
-    network = portable.network
+    router = portable.network.router if isinstance(portable.network, RoutedNetwork) else None
     arguments = [writer.names[name] for name in portable.names]
     kind = "predictions" if regression else "logits"
     doc, methods = f"Maps {', '.join(arguments)} to {kind}.", list[Method]()
-    if network.gate is None:
-        needed = network.needed_taps(network.routes[0])
-        forward = writer.path(network.routes[0], needed, needed)
-    elif isinstance(network.gate, Cascade):
+    if router is None:
+        (selection,) = writer.routes
+        needed = writer.network.needed_taps(selection)
+        forward = writer.path(selection, needed, needed)
+    elif isinstance(router, Cascade):
         doc += (
-            f" A cascade tries {len(network.routes)} routes in turn; a sample stops at the first whose answer is sure "
+            f" A cascade tries {len(writer.routes)} routes in turn; a sample stops at the first whose answer is sure "
             "enough, and what comes after is not run."
         )
-        forward, methods = writer.cascaded(arguments)
+        forward, methods = writer.cascaded(router, arguments)
     else:
-        doc += f" A gate picks one of {len(network.routes)} routes for every sample; what a route skips is not run."
-        forward, methods = writer.routed(arguments)
+        assert isinstance(router, Gate)
+        doc += f" A gate picks one of {len(writer.routes)} routes for every sample; what a route skips is not run."
+        forward, methods = writer.routed(router, arguments)
     members = {**writer.members, **writer.last}
     source = Source(doc=doc, arguments=arguments, members=members, forward=forward, methods=methods)
     return source, writer.parts
@@ -64,7 +67,12 @@ class _NetworkWriter:
     """Collects members and parts of the network while its methods are written."""
 
     def __init__(self, portable: Portable, inputs: Sequence[Tensor], *, regression: bool) -> None:
-        self.portable, self.network = portable, portable.network
+        self.portable, self.network = portable, static_part(portable.network)
+        self.router: Router | None = None
+        self.routes: list[Selection] = [self.network.selection]
+        self.within = ""  # path of the static network
+        if isinstance(portable.network, RoutedNetwork):
+            self.router, self.routes, self.within = portable.network.router, portable.network.routes, "network."
         self.names = Names()
         for name in portable.names:  # they have the first say
             self.names[name]
@@ -75,21 +83,20 @@ class _NetworkWriter:
             taps = zip(portable.tap_names, portable.taps(*inputs), strict=False)
             self.times = {name: tap.shape[1] for name, tap in taps}
         self.answer = "return self.head({}.mean(dim=1))"
-        self.last = {"head": "head.linear"}
+        self.last = {"head": f"{self.within}head.linear"}
         if regression:
-            self.last |= {"scale": "head.scale", "shift": "head.shift"}
+            self.last |= {"scale": f"{self.within}head.scale", "shift": f"{self.within}head.shift"}
             self.answer += " * self.scale + self.shift"
         self.readings = self._readings()
         self.begun = self._begun()
 
     def _readings(self) -> dict[str, list[Depths]]:
         """For every modality the sets of taps that are read together: by the gate, and by a route beyond those."""
-        gate = self.network.gate
-        needed = [self.network.needed_taps(one) for one in self.network.routes]
-        if isinstance(gate, Cascade):
+        needed = [self.network.needed_taps(one) for one in self.routes]
+        if isinstance(self.router, Cascade):
             groups = read_in_turn(needed)
         else:
-            reads = list(gate.reads) if gate else []
+            reads = list(taps_of_router(self.router)) if self.router else []
             groups = [reads, *([name for name in some if name not in reads] for some in needed)]
         found: dict[str, dict[Depths, None]] = {}
         for modality, depths in (pair for some in groups for pair in by_modality(some).items()):
@@ -98,10 +105,10 @@ class _NetworkWriter:
 
     def _begun(self) -> dict[str, list[Depths]]:
         """Modality to the readings that its encoder goes on from: the gate's, or all but the last of a cascade."""
-        gate, found = self.network.gate, {}
-        seen = {tap_modality(name) for name in gate.reads} if gate else set()
+        found = {}
+        seen = {tap_modality(name) for name in taps_of_router(self.router)} if self.router else set()
         for modality, readings in self.readings.items():
-            first = readings[:-1] if isinstance(gate, Cascade) else readings[: 1 if modality in seen else 0]
+            first = readings[:-1] if isinstance(self.router, Cascade) else readings[: 1 if modality in seen else 0]
             every = [self._encoder_source(modality, some).layers for some in readings]
             begun = every[: len(first)]
             goes_on = all(begun) and all(some[: len(one)] == one[: len(some)] for one in begun for some in every)
@@ -135,7 +142,7 @@ class _NetworkWriter:
         masked = f" * {self.names[mask]}[:, None, None]" if mask else ""
         for depth in wanted:
             tap = self.names[tap_name(modality, depth)]
-            self.members[tap] = f"adapters.{modality}_{depth}.linear"
+            self.members[tap] = f"{self.within}adapters.{modality}_{depth}.linear"
             given = encoded if is_inline and depth == fresh[0] else tap
             body.append(f"{tap} = F.gelu(self.{tap}({given})){masked}")
 
@@ -162,8 +169,9 @@ class _NetworkWriter:
         """The name of an encoder, which becomes a member when it is first asked for."""
         member = self.names[f"{modality}_encoder"]
         if member not in self.members:
-            self.members[member] = f"encoders.{modality}"
-            self.parts[f"encoders.{modality}"] = (f"{camel(modality)}Encoder", self._encoder(modality))
+            path = f"{self.within}encoders.{modality}"
+            self.members[member] = path
+            self.parts[path] = (f"{camel(modality)}Encoder", self._encoder(modality))
         return member
 
     def _encoder(self, modality: str) -> Source:
@@ -234,7 +242,7 @@ class _NetworkWriter:
             operation = self.network.operation(node.name, choice.key)
             output = operation.source(sources).forward[-1].removeprefix("return ")
             if operation.source(sources).members:  # else an expression, such as that of `carry`, not worth a class
-                path, attribute = f"nodes.{node.name}.{choice.key}", names[_wanted(node, choice)]
+                path, attribute = f"{self.within}nodes.{node.name}.{choice.key}", names[_wanted(node, choice)]
                 arguments = [names[name] for name in _short(choice.inputs)]
                 terms = [Term(text, source.time) for text, source in zip(arguments, sources, strict=True)]
                 self.members[attribute] = path
@@ -252,10 +260,8 @@ class _NetworkWriter:
             states[node.name] = Term(names[node.name], time)
         return states[self.network.space.nodes[-1].name].text
 
-    def routed(self, arguments: Sequence[str]) -> tuple[list[str], list[Method]]:
+    def routed(self, gate: Gate, arguments: Sequence[str]) -> tuple[list[str], list[Method]]:
         """Statements that send every sample to the route that the gate picks, and a method for each route."""
-        gate = self.network.gate
-        assert isinstance(gate, Gate)
         for modality in self.portable.depths:  # before all routes, which share them
             self._encoder_member(modality)
         forward, begun = [], list[str]()
@@ -265,16 +271,16 @@ class _NetworkWriter:
             forward.append(f"{', '.join(outputs)} = {self._encoded(modality, depths)}")
         taps = [self.names[name] for name in gate.reads]
         source = gate_source(gate, taps, {m: self.names[mask] for m, mask in self.portable.masks.items()})
-        self.members["gate"] = "gate"
-        self.parts["gate"] = ("Gate", source)
+        self.members["gate"] = "router"
+        self.parts["router"] = ("Gate", source)
         forward += [
             f"route = self.gate({', '.join(source.arguments)})",
             f"outputs = {taps[0]}.new_empty(route.shape[0], {self.network.head.scale.numel()})",
         ]
         methods = []
         for number, architecture in enumerate(self.network.space.sole().routes()):
-            needed = self.network.needed_taps(self.network.routes[number])
-            body = self.path(self.network.routes[number], [name for name in needed if name not in gate.reads], needed)
+            needed = self.network.needed_taps(self.routes[number])
+            body = self.path(self.routes[number], [name for name in needed if name not in gate.reads], needed)
             takes = used([*taps, *begun, *arguments], body)
             methods.append(Method(name=f"route{number}", doc=architecture.in_short(), arguments=takes, body=body))
             forward += [
@@ -284,19 +290,17 @@ class _NetworkWriter:
             ]
         return [*forward, "return outputs"], methods
 
-    def cascaded(self, arguments: Sequence[str]) -> tuple[list[str], list[Method]]:
+    def cascaded(self, cascade: Cascade, arguments: Sequence[str]) -> tuple[list[str], list[Method]]:
         """Statements that send all samples to the first route, and a method for each, which sends on to the next."""
-        cascade = self.network.gate
-        assert isinstance(cascade, Cascade)
         for modality in self.portable.depths:
             self._encoder_member(modality)
         masks = {modality: self.names[mask] for modality, mask in self.portable.masks.items()}
         source, mask_names = cascade_source(cascade, masks)
-        self.members["cascade"] = "gate"
-        self.parts["gate"] = ("Cascade", source)
-        needed = [self.network.needed_taps(selection) for selection in self.network.routes]
+        self.members["cascade"] = "router"
+        self.parts["router"] = ("Cascade", source)
+        needed = [self.network.needed_taps(selection) for selection in self.routes]
         known, bodies, there = set[str](), [], [[*arguments]]
-        for names, read, selection in zip(needed, read_in_turn(needed), self.network.routes, strict=True):
+        for names, read, selection in zip(needed, read_in_turn(needed), self.routes, strict=True):
             bodies.append(self.path(selection, read, [name for name in names if name not in known]))
             known |= set(names)
             outputs = [name for pair in by_modality(read).items() for name in self._outputs(*pair)]

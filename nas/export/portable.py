@@ -14,6 +14,7 @@ from nas.encoders import Encoder
 from nas.encoders.features import FeaturesEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Inputs, Presence
+from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
 
 
 class Portable(nn.Module):
@@ -38,10 +39,10 @@ class Portable(nn.Module):
         UserError: If the architecture reads nothing, so that there is nothing to run.
     """
 
-    def __init__(self, network: FusionNetwork, masked: Collection[str] = (), *, encoders: bool = True) -> None:
+    def __init__(self, network: DerivedNetwork, masked: Collection[str] = (), *, encoders: bool = True) -> None:
         super().__init__()
         found: dict[str, set[int]] = {}
-        for tap in network.space.sole().taps():
+        for tap in static_part(network).space.sole().taps():
             found.setdefault(tap_modality(tap), set()).add(tap_depth(tap))
         if not found:
             raise UserError(
@@ -102,10 +103,22 @@ class _Given(Encoder):
         return [given.get(depth, inputs[0]) for depth in range(self.depths[-1] + 1)]
 
 
-def _without_encoders(network: FusionNetwork, depths: dict[str, list[int]]) -> FusionNetwork:
+def _without_encoders(network: DerivedNetwork, depths: dict[str, list[int]]) -> DerivedNetwork:
     """The same network, weights shared, that takes taps."""
+    if isinstance(network, RoutedNetwork):
+        return RoutedNetwork(_static_without_encoders(network.network, depths), network.router)
+    return _static_without_encoders(network, depths)
+
+
+def _static_without_encoders(network: FusionNetwork, depths: dict[str, list[int]]) -> FusionNetwork:
     # The parts that stay keep their weights; only the encoders are replaced, and only in the copy.
     memo = {id(part): part for name, part in network.named_children() if name != "encoders"}
     stripped = copy.deepcopy(network, memo)
     stripped.encoders = nn.ModuleDict({modality: _Given(found) for modality, found in depths.items()})
     return stripped
+
+
+def routed_network(portable: Portable) -> RoutedNetwork:
+    """Its network, where that decides per sample."""
+    assert isinstance(portable.network, RoutedNetwork)
+    return portable.network

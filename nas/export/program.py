@@ -18,6 +18,7 @@ from nas.export.cascaded import Cascaded, CascadedDense
 from nas.export.gated import Dense, Routed
 from nas.export.portable import Portable
 from nas.routing.cascade import Cascade
+from nas.routing.network import RoutedNetwork
 
 _Program = TypeVar("_Program")
 
@@ -66,10 +67,9 @@ def _best(
     portable: Portable, inputs: Sequence[Tensor], make: Callable[[nn.Module], _Program]
 ) -> tuple[Gates, _Program]:
     """A program that routes, if there are routes and this torch can trace them."""
-    gate = portable.network.gate
-    if gate is None:
+    if not isinstance(portable.network, RoutedNetwork):
         return "none", make(portable)
-    is_cascade = isinstance(gate, Cascade)
+    is_cascade = isinstance(portable.network.router, Cascade)
     try:
         return "routed", make(Cascaded(portable, inputs) if is_cascade else Routed(portable))
     except RuntimeError:  # what all errors of tracer and translator are; that both fail is another matter

@@ -14,7 +14,7 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export.portable import Portable
 from nas.load import Run, data_of, load_run, refuse_other_form
-from nas.routing.execution import run_routes
+from nas.routing.network import RoutedNetwork
 from nas.runs import RunFolder
 from nas.training import TrainingConfig
 from nas.weights import describe_network
@@ -75,9 +75,9 @@ class Subject:
         """Samples of the test split for `network`: of a dynamic one first a sample of every route that some take."""
         batch = split_batch(self.data, "test", torch.device("cpu"))
         chosen = list(range(min(SAMPLES, len(batch))))
-        if self.run.network.gate is not None:
+        if isinstance(self.run.network, RoutedNetwork):
             with torch.no_grad():
-                _, picked = run_routes(self.run.network, batch.inputs, batch.present)
+                _, picked = self.run.network.run(batch.inputs, batch.present)
             of_routes = [int((picked == route).nonzero()[0]) for route in picked.unique()]
             chosen = list(dict.fromkeys([*of_routes, *chosen]))
         return self.network.inputs(batch.take(torch.tensor(chosen)))

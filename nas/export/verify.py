@@ -14,6 +14,7 @@ from torch import Tensor
 from nas.errors import UserError
 from nas.export.portable import Portable
 from nas.isolation import run_python
+from nas.routing.network import RoutedNetwork
 
 TOLERANCE = 1e-4
 """Largest difference of an output, in units of the largest output or of 1: some hundred roundings of float32."""
@@ -39,8 +40,8 @@ def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) 
         expected = portable(*inputs)
     with TemporaryDirectory() as folder:
         samples, outputs = Path(folder, "samples"), Path(folder, "outputs")
-        gate = portable.network.gate
-        alone = 1 if gate is None else min(len(gate.routes), len(inputs[0]))  # a sample of each route, where there are
+        routes = len(portable.network.routes) if isinstance(portable.network, RoutedNetwork) else 1
+        alone = min(routes, len(inputs[0]))  # a sample of each route
         order = {
             "names": json.dumps(portable.names),
             "masked": json.dumps(list(portable.masks)),

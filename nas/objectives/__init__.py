@@ -194,7 +194,7 @@ def make_objective(text: str, network: FusionNetwork, task: Task) -> Combined | 
     asked = parse(text)
     if not asked or len(deepest_taps(network)) < 2:
         return None
-    check_objective(text, task, network.space.modalities, dynamic=network.gate is not None)
+    check_objective(text, task, network.space.modalities)
     makers = [(make, one.argument) for one in asked if (make := OBJECTIVES[one.name].make) is not None]
     parts = [part for make, argument in makers if (part := make(network, task, argument)) is not None]
     return Combined(parts) if parts else None

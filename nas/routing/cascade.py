@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nas.architecture import Architecture
+from nas.cost import CostTable
 from nas.errors import UserError
 from nas.routing.gates import Router, allowed_routes
 from nas.tasks import TASKS, Task
@@ -45,7 +47,7 @@ class Cascade(Router):
     """
 
     def __init__(self, routes: Sequence[Sequence[str]], task: Task) -> None:
-        super().__init__((), routes)
+        super().__init__(routes)
         if not TASKS[task].has_probabilities:
             raise UserError("a cascade stops where an answer is sure, which those of regression do not tell")
         self.task = task
@@ -63,6 +65,16 @@ class Cascade(Router):
         """
         sure = torch.stack([TASKS[self.task].confidence(some) for some in outputs[:-1]], dim=1)
         return self.log_probabilities(sure, allowed_routes(self.routes, present or {}, like=outputs[0]))
+
+    def logits(
+        self,
+        encoded: Mapping[str, Tensor],  # noqa: ARG002  # as all routers
+        outputs: Tensor,
+        present: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """By the answers of the routes alone; see `Router.logits`."""
+        logits: Tensor = self(outputs, present)
+        return logits
 
     def log_probabilities(self, sure: Tensor, allowed: Tensor) -> Tensor:
         """Likewise from how sure the answers of all routes but the last one are, (batch, routes − 1)."""
@@ -94,6 +106,10 @@ class Cascade(Router):
     def multiply_adds(self) -> int:
         """Of one sample that runs through all routes."""
         return self.slope.numel()
+
+    def costs_of(self, routes: Sequence[Architecture], table: CostTable) -> list[int]:
+        """A sample that stops after a route has run all before it."""
+        return table.of_cascade(routes)
 
 
 def _where_allowed(logits: Tensor, here: Tensor, later: Tensor) -> Tensor:

@@ -17,7 +17,9 @@ from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
 from nas.metrics import higher_is_better, losses_of_routes, metric_of, sample_errors, score
-from nas.prediction import predict, predict_routed, predict_routes
+from nas.prediction import predict
+from nas.routing.network import RoutedNetwork, taps_of_router
+from nas.routing.prediction import predict_routed, predict_routes
 
 EXTREMES = 10
 """How many samples are named that are fused most, and least."""
@@ -53,18 +55,17 @@ class Routes:
 
     @classmethod
     def of(
-        cls, network: FusionNetwork, batch: Batch, data: FusionData, device: torch.device, metric: str = ""
+        cls, network: RoutedNetwork, batch: Batch, data: FusionData, device: torch.device, metric: str = ""
     ) -> Routes:
         """Runs every route over a split, in evaluation mode."""
-        assert network.gate is not None
         outputs, logits = predict_routes(network, batch, device)
         return cls(
             outputs=outputs.numpy(),
             logits=logits.numpy(),
-            costs=network.gate.costs.cpu().numpy(),
+            costs=network.router.costs.cpu().numpy(),
             targets=batch.targets.cpu().numpy(),
             data=data,
-            pick=network.gate.pick,
+            pick=network.router.pick,
             metric=metric,
         )
 
@@ -131,7 +132,7 @@ class Routes:
 
 
 def explain(
-    network: FusionNetwork,
+    network: RoutedNetwork,
     alone: Mapping[str, FusionNetwork],
     batch: Batch,
     data: FusionData,
@@ -141,7 +142,7 @@ def explain(
     """All that a summary tells of a dynamic network, in plain values.
 
     Args:
-        network: With a gate, trained.
+        network: Trained.
         alone: Modality to the network that was trained on it alone.
         batch: The test split.
         data: That it is of.
@@ -162,21 +163,20 @@ def explain(
         - `missing`: per modality the `score` and the `multiply_adds` if no sample has it, and whether a route
           `does_without` it.
     """
-    assert network.gate is not None
     routes = Routes.of(network, batch, data, device, metric)
-    architectures = network.space.sole().routes()
-    table = CostTable.measure(network, batch.take(slice(0, 1)).to(device).inputs)
+    architectures = network.architecture.routes()
+    table = CostTable.measure(network.network, batch.take(slice(0, 1)).to(device).inputs)
     own_costs = np.array([float(table.total(route)) for route in architectures])
     picked = routes.picked()
     probabilities = np.exp(routes.logits - routes.logits.max(axis=1, keepdims=True))
-    fused = (probabilities @ (routes.costs / float(network.gate.static_cost))) / probabilities.sum(axis=1)
+    fused = (probabilities @ (routes.costs / float(network.router.static_cost))) / probabilities.sum(axis=1)
     lacking = _lacking(network, batch)
     order = np.argsort(fused, kind="stable")
     if not lacking.all():  # of a sample that lacks something, not the gate decides alone
         order = order[~lacking[order]]
     curve, oracle = routes.curve(), routes.at(routes.oracle())
     return {
-        "reads": list(network.gate.reads),
+        "reads": list(taps_of_router(network.router)),
         "routes": [
             {
                 "in_words": route.in_short(),
@@ -190,7 +190,7 @@ def explain(
         ],
         "lacking": float(lacking.mean()),
         "multiply_adds": routes.at(picked)[1],
-        "static_multiply_adds": float(network.gate.static_cost),
+        "static_multiply_adds": float(network.router.static_cost),
         "curve": [list(point) for point in curve],
         "random": [[cost, routes.random(cost, own_costs)] for cost, _ in curve],
         "oracle": [oracle[1], oracle[0]],
@@ -239,7 +239,7 @@ def in_words(explained: Mapping[str, Any]) -> str:
     return sentence
 
 
-def _lacking(network: FusionNetwork, batch: Batch) -> NDArray[np.bool_]:
+def _lacking(network: RoutedNetwork, batch: Batch) -> NDArray[np.bool_]:
     """Which samples lack a modality that some route reads, (n,)."""
     masks = [~mask.cpu().numpy() for name, mask in batch.present.items() if name in network.encoders]
     return np.any(masks, axis=0) if masks else np.zeros(len(batch), dtype=np.bool_)
@@ -277,18 +277,17 @@ def _confidence(
     return {"fused": fused[some].tolist(), "alone": confidences}
 
 
-def _without(network: FusionNetwork, name: str, batch: Batch, device: torch.device, metric: str) -> dict[str, Any]:
+def _without(network: RoutedNetwork, name: str, batch: Batch, device: torch.device, metric: str) -> dict[str, Any]:
     """Score and multiply-adds where a modality is absent for all samples; the network does not get to see it."""
     absent = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
     blank = {key: _zeros(arrays) if key == name else arrays for key, arrays in batch.inputs.items()}
     present = {**batch.present, name: absent}
     outputs, picked = predict_routed(network, replace(batch, inputs=blank, present=present), device)
-    assert network.gate is not None
     reached = score(metric, outputs.numpy(), batch.targets.cpu().numpy())
     return {
         "score": reached,
-        "multiply_adds": float(network.gate.costs.cpu()[picked].mean()),
-        "does_without": any(name not in route for route in network.gate.routes),
+        "multiply_adds": float(network.router.costs.cpu()[picked].mean()),
+        "does_without": any(name not in route for route in network.router.routes),
     }
 
 

@@ -10,33 +10,31 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.architecture import tap_modality
+from nas.architecture import Architecture, tap_modality
+from nas.config.gate import Schedule
+from nas.cost import CostTable
+from nas.relaxation import one_hot_draw
 
 HIDDEN = 16
 """Width of a gate's hidden layer."""
 
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 1.0, 0.1
 
-Relaxation = Literal["soft", "gumbel", "reinforce"]
-Schedule = Literal["exponential", "linear"]
-
 
 class Router(nn.Module, ABC):
     """What picks one route for every sample: a gate or a cascade.
 
     Args:
-        reads: Names of the taps that it reads.
         routes: For every route the modalities that it reads.
 
     Attributes:
-        costs: Multiply-adds of the whole network on every route, gate and encoders included, (routes,) float64. Zeros
-            until they are set by `nas.cost.set_route_costs`.
+        costs: Multiply-adds of the whole network on every route, router and encoders included, (routes,) float64. Zeros
+            until they are set by `set_costs`.
         static_cost: The same of the static architecture that is the last route, without any gate, ().
         price: Loss that the static architecture's multiply-adds are worth, (); see `nas.routing.loss`.
     """
@@ -45,13 +43,24 @@ class Router(nn.Module, ABC):
     static_cost: Tensor
     price: Tensor
 
-    def __init__(self, reads: Sequence[str], routes: Sequence[Sequence[str]]) -> None:
+    def __init__(self, routes: Sequence[Sequence[str]]) -> None:
         super().__init__()
-        self.reads = tuple(reads)
         self.routes = tuple(tuple(modalities) for modalities in routes)
         self.register_buffer("costs", torch.zeros(len(routes), dtype=torch.float64))
         self.register_buffer("static_cost", torch.zeros((), dtype=torch.float64))
         self.register_buffer("price", torch.zeros(()))
+
+    @abstractmethod
+    def logits(
+        self, encoded: Mapping[str, Tensor], outputs: Tensor, present: Mapping[str, Tensor] | None = None
+    ) -> Tensor:
+        """Logits of the routes, (batch, routes), where all of them have been run.
+
+        Args:
+            encoded: Tap to (batch, time, channels), as the encoder puts it out.
+            outputs: Of every route, (routes, batch, outputs).
+            present: Modality to (batch,) bool; modalities that all samples have are left out.
+        """
 
     @abstractmethod
     def pick(self, logits: Tensor) -> Tensor:
@@ -60,6 +69,20 @@ class Router(nn.Module, ABC):
     @abstractmethod
     def multiply_adds(self) -> int:
         """Of one sample."""
+
+    @abstractmethod
+    def costs_of(self, routes: Sequence[Architecture], table: CostTable) -> list[int]:
+        """Multiply-adds of the whole network on every route, but for the router's own."""
+
+    def set_costs(self, routes: Sequence[Architecture], table: CostTable) -> None:
+        """Learns what its routes cost.
+
+        Args:
+            routes: Static architectures; the last one is the static network's.
+            table: Of the whole network on raw data, frozen encoders included.
+        """
+        self.costs.copy_(torch.tensor(self.costs_of(routes, table)) + self.multiply_adds())
+        self.static_cost.fill_(table.total(routes[-1]))
 
     def shares(self) -> Tensor:
         """Multiply-adds of every route as a share of the static architecture's, (routes,)."""
@@ -76,7 +99,8 @@ class Gate(Router):
     """
 
     def __init__(self, reads: Sequence[str], channels: Sequence[int], routes: Sequence[Sequence[str]]) -> None:
-        super().__init__(reads, routes)
+        super().__init__(routes)
+        self.reads = tuple(reads)
         self.hidden = nn.Linear(sum(channels), HIDDEN)
         self.output = nn.Linear(HIDDEN, len(routes))
 
@@ -92,6 +116,16 @@ class Gate(Router):
         logits: Tensor = self.output(F.relu(self.hidden(what_is_seen(self.reads, encoded, present))))
         return mask_routes(logits, self.routes, present or {})
 
+    def logits(
+        self,
+        encoded: Mapping[str, Tensor],
+        outputs: Tensor,  # noqa: ARG002  # as all routers
+        present: Mapping[str, Tensor] | None = None,
+    ) -> Tensor:
+        """By the taps alone; see `Router.logits`."""
+        logits: Tensor = self(encoded, present)
+        return logits
+
     def pick(self, logits: Tensor) -> Tensor:
         """The route of the highest logit; see `Router.pick`."""
         return logits.argmax(dim=1)
@@ -99,6 +133,10 @@ class Gate(Router):
     def multiply_adds(self) -> int:
         """Of one sample."""
         return self.hidden.weight.numel() + self.output.weight.numel()
+
+    def costs_of(self, routes: Sequence[Architecture], table: CostTable) -> list[int]:
+        """Every sample is read by the gate, and then runs its own route."""
+        return [table.of_route(route, self.reads) for route in routes]
 
 
 def what_is_seen(
@@ -183,25 +221,6 @@ def gumbel(prices: Tensor, logits: Tensor, *, temperature: float, generator: tor
     return (one_hot_draw(logits, temperature, generator) * prices).sum(dim=1)
 
 
-def one_hot_draw(logits: Tensor, temperature: float, generator: torch.Generator) -> Tensor:
-    """A one-hot draw by straight-through Gumbel-softmax, in value and shape as the logits, (…, choices).
-
-    With p = softmax((log_softmax(logits) + Gumbel noise) / temperature) it is onehot(argmax p) + (p − stopgrad(p)). The
-    uniform draw behind the noise is kept away from 0 and 1, so no draw is infinite and none has to be repeated; and in
-    this order the value is one-hot by construction, since x − x is zero in floating point.
-
-    Args:
-        logits: (…, choices).
-        temperature: Positive.
-        generator: On the CPU, so that draws are the same on every device.
-    """
-    uniform = torch.rand(logits.shape, generator=generator, dtype=torch.float64).clamp(1e-12, 1 - 1e-12)
-    noise = -torch.log(-torch.log(uniform)).to(dtype=logits.dtype, device=logits.device)
-    probabilities = ((logits.log_softmax(dim=-1) + noise) / temperature).softmax(dim=-1)
-    hard = F.one_hot(probabilities.argmax(dim=-1), logits.shape[-1]).to(logits.dtype)
-    return hard + (probabilities - probabilities.detach())
-
-
 def reinforce(prices: Tensor, logits: Tensor, *, generator: torch.Generator) -> Tensor:
     """What one route comes to, drawn from the gate's softmax; the gate learns by the score function, (batch,).
 
@@ -237,5 +256,3 @@ def linear(progress: float) -> float:
 
 
 SCHEDULES: Mapping[Schedule, Callable[[float], float]] = {"exponential": exponential, "linear": linear}
-
-RELAXATIONS: tuple[Relaxation, ...] = ("soft", "gumbel", "reinforce")

@@ -22,18 +22,15 @@ That comes near; in the end `hold_budget` makes the gate keep it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from nas.config.gate import GateConfig
 from nas.data.batches import Batch
-from nas.errors import unknown_name
-from nas.fields import AMOUNT, SHARE, Number, Text, check_settings, setting
-from nas.graph import FusionNetwork
 from nas.metrics import losses_of_routes
-from nas.routing.execution import encode_routes, fuse_routes, route_logits, taps_of_routes
-from nas.routing.gates import RELAXATIONS, SCHEDULES, Gate, Relaxation, Router, Schedule, gumbel, reinforce, soft
+from nas.routing.gates import SCHEDULES, Gate, Router, gumbel, reinforce, soft
+from nas.routing.network import RoutedNetwork
 from nas.tasks import Task
 
 ROUTES_ALONE_UNTIL = 0.3
@@ -55,38 +52,9 @@ FIRST_OFFSET, LAST_OFFSET, OFFSET_STEP = 1.0, 1e4, 1e-4
 """Logits per share of the multiply-adds: where the search for what keeps a budget begins, ends, and its precision."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GateConfig:
-    """How a gate learns, if there is one.
-
-    Attributes:
-        gate: A name of `nas.routing.gates.RELAXATIONS`. A cascade, which is fitted to what its routes
-            answer, needs none.
-        gate_temperature: How the temperature of `gumbel` falls: a name of `nas.routing.gates.SCHEDULES`.
-        cost_weight: Loss that the static architecture's multiply-adds are worth to the gate that skips some of them.
-        max_multiply_adds: Budget of a dynamic network as a share of the static one's, up to 1, held by a dual variable
-            in place of `cost_weight`; 0 for none.
-        modality_dropout_rate: How often a training sample is shown without a modality, 0 to 1; one at least is left.
-            This goes for static networks, too.
-    """
-
-    gate: Relaxation = setting("soft", Text())
-    gate_temperature: Schedule = setting("exponential", Text())
-    cost_weight: float = setting(0.1, AMOUNT)
-    max_multiply_adds: float = setting(0.0, Number("from 0 (no budget) to 1", high=1.0, below=False))
-    modality_dropout_rate: float = setting(0.0, SHARE)
-
-    def __post_init__(self) -> None:
-        check_settings(self)
-        if self.gate not in RELAXATIONS:
-            raise unknown_name("gate", self.gate, RELAXATIONS)
-        if self.gate_temperature not in SCHEDULES:
-            raise unknown_name("gate_temperature", self.gate_temperature, SCHEDULES)
-
-
 def gated_loss(
     task: Task,
-    network: FusionNetwork,
+    network: RoutedNetwork,
     batch: Batch,
     held_out: Batch,
     config: GateConfig,
@@ -96,11 +64,11 @@ def gated_loss(
 ) -> Tensor:
     """The loss of one step of a dynamic network, (): its gradient moves gate and weights, each by its own split.
 
-    The gate's price moves one step if there is a budget.
+    The router's price moves one step if there is a budget.
 
     Args:
         task: What the target is.
-        network: In training mode, with a gate that knows the costs of its routes.
+        network: In training mode; its router knows the costs of the routes.
         batch: Of the weights split.
         held_out: Of the architecture split.
         config: Which relaxation, which price or budget.
@@ -108,36 +76,35 @@ def gated_loss(
         num_steps: Of the whole training.
         generator: On the CPU, of draws of the relaxation.
     """
-    gate = network.gate
-    assert gate is not None
+    router = network.router
     losses, outputs, encoded = _losses_of_routes(task, network, batch)
     share = (progress - ROUTES_ALONE_UNTIL) / (GATE_ALONE_FROM - ROUTES_ALONE_UNTIL)
     if share <= 0:
         return losses.mean()
     share = min(1.0, share)
     with torch.no_grad():
-        logits = route_logits(network, outputs, encoded, batch.present).float()
+        logits = router.logits(encoded, outputs, batch.present).float()
     weights_loss = (1 - share) * losses.mean() + share * _relaxed(losses, logits, config, progress, generator)
     network.eval()
     with torch.no_grad():
         losses, outputs, encoded = _losses_of_routes(task, network, held_out)
     network.train()
-    logits = route_logits(network, outputs, encoded, held_out.present).float()
+    logits = router.logits(encoded, outputs, held_out.present).float()
     if config.max_multiply_adds:
-        spent = gate.shares()[gate.pick(logits.detach())].mean()
-        _move_price(gate, float(spent) - config.max_multiply_adds, num_steps)
-    return weights_loss + _relaxed(losses + gate.price * gate.shares(), logits, config, progress, generator)
+        spent = router.shares()[router.pick(logits.detach())].mean()
+        _move_price(router, float(spent) - config.max_multiply_adds, num_steps)
+    return weights_loss + _relaxed(losses + router.price * router.shares(), logits, config, progress, generator)
 
 
-def routes_loss(task: Task, network: FusionNetwork, batch: Batch) -> Tensor:
+def routes_loss(task: Task, network: RoutedNetwork, batch: Batch) -> Tensor:
     """The mean loss of all routes, (): by this the weights of a cascade learn."""
     return _losses_of_routes(task, network, batch)[0].mean()
 
 
-def _losses_of_routes(task: Task, network: FusionNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
+def _losses_of_routes(task: Task, network: RoutedNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
     """The loss of every sample on every route, (batch, routes); what the routes put out; and all encoded taps."""
-    encoded = encode_routes(network, batch.inputs)
-    outputs = fuse_routes(network, network.adapt(encoded, taps_of_routes(network), batch.present))
+    encoded = network.encode(batch.inputs)
+    outputs = network.fuse(network.network.adapt(encoded, network.taps(), batch.present))
     losses = losses_of_routes(
         task,
         outputs,
@@ -159,8 +126,8 @@ def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float
 
 
 @torch.no_grad()
-def _move_price(gate: Router, overspent: float, num_steps: int) -> None:
-    gate.price.add_(DUAL_RATE / num_steps * overspent).clamp_(min=0)
+def _move_price(router: Router, overspent: float, num_steps: int) -> None:
+    router.price.add_(DUAL_RATE / num_steps * overspent).clamp_(min=0)
 
 
 def gate_decides(progress: float) -> bool:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -25,17 +25,21 @@ from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses
-from nas.prediction import EVALUATION_BATCH, answers, autocast, predict_routed
+from nas.prediction import EVALUATION_BATCH, autocast
 from nas.routing.explain import Routes
 from nas.routing.gates import Gate, what_is_seen
 from nas.routing.levels import CASCADE, LEVELS
 from nas.routing.linear_gate import gains
 from nas.routing.loss import priced
+from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
+from nas.routing.prediction import answers, predict_routed
 from nas.routing.stages import every_stage, steepest
+from nas.routing.training import train_routed
 from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
-from nas.strategies.base import Problem
+from nas.strategies.base import Problem, inherit
 from nas.train import Trained
+from nas.training import seeded
 
 JUDGING = 3
 """Every third sample of the architecture split judges gates that learn by the others.
@@ -128,11 +132,10 @@ def add_gate(
     judges = torch.arange(len(problem.architecture), device=problem.architecture.targets.device) % JUDGING == 0
     parts = problem.architecture.take(~judges), problem.architecture.take(judges)
     judging = drop_modalities(parts[1], problem.training.dropped, torch.Generator().manual_seed(problem.seed))
-    train_on = partial(problem.train_on, network, share=TRAINING_SHARE, parts=parts)
 
     @cache  # where all routes pay, what was trained to see that is what is compared
-    def train_dynamic(one: Architecture) -> Trained:
-        return train_on(one, cost=cost)
+    def train_dynamic(one: Architecture) -> Trained[RoutedNetwork]:
+        return train_on_routed(problem, network, one, cost, parts)
 
     tried: list[tuple[list[Architecture], tuple[str, ...]]] = []
     if any(level in LEVELS for level in problem.space.dynamic):
@@ -147,7 +150,7 @@ def add_gate(
     architectures = [Architecture.gated(routes, reads) for routes, reads in tried if len(routes) > 1]
     if not architectures:
         return Gated(architecture=found, static=found)
-    static = train_on(found)
+    static = problem.train_on(network, found, share=TRAINING_SHARE, judges=parts[1])
     gated = [train_dynamic(one) for one in architectures]
     best = min(range(len(gated)), key=lambda number: gated[number].architecture_loss)
     of_static = priced_losses(problem, static.network, judging)
@@ -165,7 +168,38 @@ def add_gate(
     )
 
 
-def priced_losses(problem: Problem, network: FusionNetwork, batch: Batch) -> Tensor:
+def train_on_routed(
+    problem: Problem, network: FusionNetwork, architecture: Architecture, cost: CostTable, parts: tuple[Batch, Batch]
+) -> Trained[RoutedNetwork]:
+    """The network of a dynamic architecture, trained on from a supernet's weights; its router begins at random.
+
+    Args:
+        problem: Of the search.
+        network: The supernet; left as it is.
+        architecture: Of its space.
+        cost: Of the supernet.
+        parts: Of the architecture split that by which the router learns, and that by which epochs are judged.
+    """
+    with seeded(problem.seed):
+        space = problem.space.restrict(architecture)
+        routed = build_routed(space, problem.data, problem.training, problem.builders).to(problem.device)
+    inherit(routed.network, network)
+    routed.set_costs(cost)
+    training = problem.shortened(TRAINING_SHARE)
+    return train_routed(
+        routed,
+        problem.data.task,
+        problem.weights,
+        parts[1],
+        training,
+        router_split=parts[0],
+        seed=problem.seed,
+        device=problem.device,
+        slot=problem.slot("trained on and judged apart", architecture.to_dict(), asdict(training)),
+    )
+
+
+def priced_losses(problem: Problem, network: DerivedNetwork, batch: Batch) -> Tensor:
     """The loss of every sample of a batch, with the price of its multiply-adds, (n,)."""
     _, losses, spent = answers(problem.data.task, network, batch, problem.device)
     return priced(losses, spent, problem.training)
@@ -254,14 +288,14 @@ def cascade_routes(
         network: The trained supernet.
         found: The static architecture.
         cost: Multiply-adds of every part of the supernet.
-        parts: As `Problem.train_on` takes them.
+        parts: As `train_on_routed` takes them.
     """
     every = every_stage(problem.space, found, cost)
     if not every:
         return [found]
     unlimited = replace(problem, training=replace(problem.training, max_multiply_adds=0.0))
     whole = Architecture.gated([*every, found], ())
-    trained = unlimited.train_on(network, whole, share=TRAINING_SHARE, cost=cost, parts=parts).network
+    trained = train_on_routed(unlimited, network, whole, cost, parts).network
     of_routes = Routes.of(trained, problem.architecture, problem.data, problem.device)
     losses = dict(zip(every, of_routes.losses(trained.head.scale).T, strict=False))
     targets = problem.architecture.targets.cpu()
@@ -269,7 +303,7 @@ def cascade_routes(
     return [*steepest(every, losses, nothing, cost), found]
 
 
-def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> list[Architecture]:
+def paying_routes(problem: Problem, network: RoutedNetwork, batch: Batch) -> list[Architecture]:
     """The routes of a gate that are worth having, and the last one.
 
     Routes that no sample takes go. Then, as long as there is a route without which the loss with the price of
@@ -278,10 +312,10 @@ def paying_routes(problem: Problem, network: FusionNetwork, batch: Batch) -> lis
 
     Args:
         problem: Of the search.
-        network: With a gate, trained.
-        batch: By which the gate did not learn.
+        network: Trained.
+        batch: By which its gate did not learn.
     """
-    gate, routes = network.gate, network.space.sole().routes()
+    gate, routes = network.router, network.architecture.routes()
     assert isinstance(gate, Gate)
     of_routes = Routes.of(network, batch, problem.data, problem.device)
     losses, logits = of_routes.losses(network.head.scale), torch.from_numpy(of_routes.logits)

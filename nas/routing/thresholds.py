@@ -16,10 +16,10 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
+from nas.config.gate import GateConfig
 from nas.graph import Presence
 from nas.routing.cascade import Cascade
 from nas.routing.gates import allowed_routes, soft
-from nas.routing.loss import GateConfig
 from nas.tasks import TASKS
 
 FIT_STEPS, FIT_RATE = 300, 0.03

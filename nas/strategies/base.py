@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.architecture import Architecture
 from nas.candidates import Candidates
 from nas.checkpoint import NOWHERE, Checkpoints, Slot
-from nas.cost import CostTable, set_route_costs
+from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
@@ -102,7 +102,7 @@ class Problem:
         """Where one training of this search keeps its state; see `nas.checkpoint.Checkpoints.slot`."""
         return self.checkpoints.slot(kind, self.seed, *identity)
 
-    def train_from_scratch(self, architecture: Architecture) -> Trained:
+    def train_from_scratch(self, architecture: Architecture) -> Trained[FusionNetwork]:
         """The derived network of an architecture, initialised and trained from the seed."""
         return self._train(
             "candidate", architecture, self.make_network(self.space.restrict(architecture)), self.training
@@ -114,29 +114,24 @@ class Problem:
         architecture: Architecture,
         *,
         share: float,
-        cost: CostTable | None = None,
-        parts: tuple[Batch, Batch] | None = None,
-    ) -> Trained:
-        """The derived network of an architecture, trained on from a supernet's weights.
+        judges: Batch | None = None,
+    ) -> Trained[FusionNetwork]:
+        """The derived network of a static architecture, trained on from a supernet's weights.
 
         Args:
             network: The supernet; left as it is.
-            architecture: Of its space; a gate, which the supernet does not have, begins at random.
+            architecture: Of its space.
             share: Length, as a share of a training from scratch.
-            cost: Of the supernet; needed for a dynamic architecture, whose gate learns by it.
-            parts: Of the architecture split that by which a gate learns and that by which epochs are judged; None for
-                all of it in both roles.
+            judges: The part of the architecture split by which epochs are judged; None for all of it.
         """
         derived = self.make_network(self.space.restrict(architecture))
-        learned = network.state_dict()
-        derived.load_state_dict({name: learned.get(name, value) for name, value in derived.state_dict().items()})
-        if cost is not None:
-            set_route_costs(derived, cost)
-        epochs = max(1, round(share * self.training.num_epochs(len(self.weights))))
-        training = replace(self.training, epochs=epochs)
-        if parts is None:
-            return self._train("trained on", architecture, derived, training)
-        return self._train("trained on and judged apart", architecture, derived, training, *parts)
+        inherit(derived, network)
+        kind = "trained on" if judges is None else "trained on and judged apart"
+        return self._train(kind, architecture, derived, self.shortened(share), judges)
+
+    def shortened(self, share: float) -> TrainingConfig:
+        """How networks are trained, for a share of the epochs of a training from scratch."""
+        return replace(self.training, epochs=max(1, round(share * self.training.num_epochs(len(self.weights)))))
 
     def _train(
         self,
@@ -144,16 +139,14 @@ class Problem:
         architecture: Architecture,
         network: FusionNetwork,
         training: TrainingConfig,
-        learns: Batch | None = None,
-        judge: Batch | None = None,
-    ) -> Trained:
+        judges: Batch | None = None,
+    ) -> Trained[FusionNetwork]:
         return train(
             network,
             self.data.task,
             self.weights,
-            judge or self.architecture,
+            judges or self.architecture,
             training,
-            gate_split=learns,
             seed=self.seed,
             device=self.device,
             slot=self.slot(kind, architecture.to_dict(), asdict(training)),
@@ -281,6 +274,12 @@ class Explored:
 
 
 Strategy = Callable[[Problem], Explored]
+
+
+def inherit(derived: FusionNetwork, supernet: FusionNetwork) -> None:
+    """Gives a derived network what a supernet of its space has learned."""
+    learned = supernet.state_dict()
+    derived.load_state_dict({name: learned[name] for name in derived.state_dict()})
 
 
 def encoders_train(network: FusionNetwork) -> bool:

@@ -17,8 +17,8 @@ from nas.encoders.frozen import FrozenEncoder
 from nas.export.portable import Portable
 from nas.graph import FusionNetwork
 from nas.routing.cascade import LEVER, Cascade
-from nas.routing.execution import every_route
 from nas.routing.gates import Gate
+from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.tasks import TASKS
 from nas.training import TrainingConfig, build_network, seeded
 from search_spaces import OPERATIONS, layerwise
@@ -83,15 +83,15 @@ def dynamic(
     reads: Sequence[str],
     *routes: Sequence[Choice],
     builders: Mapping[str, EncoderBuilder] | None = None,
-) -> FusionNetwork:
+) -> RoutedNetwork:
     """Likewise of a gate and routes, of which the samples of the test split take one after another."""
     network = _with_routes(data, reads, routes, builders)
-    gate = network.gate
+    gate = network.router
     assert isinstance(gate, Gate)
     hidden: list[Tensor] = []
     handle = gate.output.register_forward_pre_hook(lambda _layer, given: hidden.append(given[0]))
     with torch.no_grad():
-        gate(network.encode(held_out(data).inputs, reads))
+        gate(network.encode(held_out(data).inputs))
         handle.remove()
         count = len(hidden[0])
         wanted = torch.eye(len(routes))[torch.arange(count) % len(routes)]
@@ -103,13 +103,13 @@ def dynamic(
 
 def cascaded(
     data: FusionData, *routes: Sequence[Choice], builders: Mapping[str, EncoderBuilder] | None = None
-) -> FusionNetwork:
+) -> RoutedNetwork:
     """Likewise of a cascade, each route of which is sure of as many samples of the test split as any other."""
     network = _with_routes(data, (), routes, builders)
-    cascade = network.gate
+    cascade = network.router
     assert isinstance(cascade, Cascade)
     with torch.no_grad():
-        outputs, _ = every_route(network, held_out(data).inputs)
+        outputs, _ = network.every_route(held_out(data).inputs)
         left = torch.arange(outputs.shape[1])
         for number in range(len(routes) - 1):
             sure = TASKS[data.task].confidence(outputs[number, left])
@@ -124,16 +124,16 @@ def _with_routes(
     reads: Sequence[str],
     routes: Sequence[Sequence[Choice]],
     builders: Mapping[str, EncoderBuilder] | None,
-) -> FusionNetwork:
+) -> RoutedNetwork:
     space = layerwise(dict.fromkeys(data.modalities, 3))
     names = [node.name for node in space.nodes]
     static = [Architecture("layerwise", tuple(zip(names, route, strict=True))) for route in routes]
     with seeded(0):
         space = space.only(Architecture.gated(static, reads))
-        network = build_network(space, data, TrainingConfig(channels=8), builders)
+        network = build_routed(space, data, TrainingConfig(channels=8), builders)
         batch = split_batch(data, "weights", CPU)
         for _ in range(5):
-            every_route(network.train(), batch.inputs)
+            network.train().every_route(batch.inputs)
     return network.eval()
 
 
@@ -152,7 +152,7 @@ def held_out(data: FusionData) -> Batch:
     return split_batch(data, "test", CPU)
 
 
-def with_outputs(network: FusionNetwork, data: FusionData) -> tuple[Portable, tuple[Tensor, ...], Tensor]:
+def with_outputs(network: DerivedNetwork, data: FusionData) -> tuple[Portable, tuple[Tensor, ...], Tensor]:
     """A portable network, its inputs for the test split, and its outputs for them."""
     masked = [name for name, modality in data.modalities.items() if modality.present is not None]
     portable = Portable(network, masked).eval()

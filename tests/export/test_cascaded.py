@@ -18,11 +18,10 @@ from nas.architecture import Choice
 from nas.data.fusion_data import FusionData
 from nas.export.cascaded import Cascaded, CascadedDense
 from nas.export.check import imported
-from nas.export.portable import Portable
+from nas.export.portable import Portable, routed_network
 from nas.export.program import _best, write_onnx, write_program
 from nas.export.verify import verify
-from nas.graph import FusionNetwork
-from nas.routing.execution import run_routes
+from nas.routing.network import RoutedNetwork
 from tests.export.networks import cascaded, every_kind, frozen, held_out, with_outputs
 from tests.export.test_code import assert_same, written
 from tests.helpers import counted_calls
@@ -34,7 +33,7 @@ READY = {"ready": [number % 2 > 0 for number in range(30)]}
 FEW = {"pulse": [number % 8 > 0 for number in range(30)]}
 
 
-def all_kinds(data: FusionData, builders: Any = None) -> FusionNetwork:
+def all_kinds(data: FusionData, builders: Any = None) -> RoutedNetwork:
     """Three routes over five modalities: one encoder goes on twice, taps are passed on for the next, nodes differ."""
     return cascaded(
         data,
@@ -45,10 +44,10 @@ def all_kinds(data: FusionData, builders: Any = None) -> FusionNetwork:
     )
 
 
-def stops(network: FusionNetwork, data: FusionData) -> Tensor:
+def stops(network: RoutedNetwork, data: FusionData) -> Tensor:
     """The route where every test sample stops; all are taken."""
     batch = held_out(data)
-    _, picked = run_routes(network, batch.inputs, batch.present)
+    _, picked = network.run(batch.inputs, batch.present)
     assert len(picked.unique()) == len(network.routes)
     return picked
 
@@ -84,8 +83,8 @@ def test_a_sample_that_lacks_a_modality_stops_elsewhere(present: Any, tmp_path: 
     data = every_kind(present=present)
     network = all_kinds(data)
     batch = held_out(data)
-    with_all = run_routes(network, batch.inputs)[1]
-    assert not torch.equal(run_routes(network, batch.inputs, batch.present)[1], with_all)
+    with_all = network.run(batch.inputs)[1]
+    assert not torch.equal(network.run(batch.inputs, batch.present)[1], with_all)
     assert_same(network, data, tmp_path)
 
 
@@ -134,7 +133,7 @@ def test_a_program_computes_what_the_network_computes(
     data = every_kind(task, present=present)
     network = all_kinds(data, {name: builder for name in data.modalities if builder and name != "ready"})
     portable, inputs, expected = with_outputs(network, data)
-    picked = run_routes(network, held_out(data).inputs, held_out(data).present)[1]
+    picked = network.run(held_out(data).inputs, held_out(data).present)[1]
     conditions: list[bool] = []
 
     def either(condition: Tensor, run: Callable[..., Any], skip: Callable[..., Any], given: tuple[Tensor, ...]) -> Any:
@@ -178,7 +177,7 @@ def test_an_archive_goes_on_from_route_to_route_and_says_so(tmp_path: Path) -> N
     calls = Counter(str(node.target) for graph in graphs for node in graph.graph.nodes)
     assert calls["cond"] == 2
     # Of three layers of blood and the adapters of four taps each once, of both operations all, the head on every route.
-    of_operations = sum(isinstance(part, nn.Linear) for part in portable.network.nodes.modules())
+    of_operations = sum(isinstance(part, nn.Linear) for part in routed_network(portable).network.nodes.modules())
     assert calls["aten.linear.default"] == 3 + 4 + of_operations + 3
     assert calls["aten.conv2d.default"] == 1
 

@@ -23,8 +23,8 @@ from nas.export.check import imported
 from nas.export.classes import constructor, safe
 from nas.export.code import with_shapes, write_code
 from nas.export.portable import Portable
-from nas.graph import FusionNetwork
 from nas.operation import Operation
+from nas.routing.network import DerivedNetwork
 from nas.weights import describe_network
 from search_spaces import OPERATIONS
 from tests.export.networks import FUSING, MODALITIES, derived, every_kind, frozen, with_outputs
@@ -36,7 +36,7 @@ ROUNDING = 1e-5
 """Of float32: sums in another order, PyTorch's own attention."""
 
 
-def written(network: FusionNetwork, data: FusionData, folder: Path, about: str = "A network.") -> tuple[str, Path]:
+def written(network: DerivedNetwork, data: FusionData, folder: Path, about: str = "A network.") -> tuple[str, Path]:
     """The text of the file, and where it lies with its weights."""
     portable, inputs, _ = with_outputs(network, data)
     description = describe_network(network, data)
@@ -47,7 +47,7 @@ def written(network: FusionNetwork, data: FusionData, folder: Path, about: str =
     return code, file
 
 
-def assert_same(network: FusionNetwork, data: FusionData, folder: Path) -> str:
+def assert_same(network: DerivedNetwork, data: FusionData, folder: Path) -> str:
     """Writes the file, looks at it with ruff, and compares its outputs; returns its text."""
     _, inputs, expected = with_outputs(network, data)
     code, file = written(network, data, folder)

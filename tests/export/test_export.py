@@ -26,7 +26,7 @@ from nas.export import FORMATS, export
 from nas.export.record import to_json
 from nas.export.subject import Subject
 from nas.prediction import predict
-from nas.routing.execution import run_routes
+from nas.routing.network import RoutedNetwork, static_part
 from nas.runs import RunFolder
 from nas.weights import load_weights
 from tests.helpers import CPU, tiny_batch
@@ -79,7 +79,7 @@ def test_every_format_is_written_and_agrees_with_the_network(run: RunFolder, tmp
     assert all(f"network.{ending}" in card for ending in ("py", "pt2", "onnx"))
     # Only what a batch of other samples computes is a network; the traced example must not have been fixed in it.
     batch = tiny_batch(as_data(tiny_arrays()), "weights")
-    expected = predict(nas.load_run(run.path).network, batch, CPU)[0]
+    expected = predict(static_part(nas.load_run(run.path).network), batch, CPU)[0]
     program = torch.export.load(tmp_path / "out" / "network.pt2").module()
     session = onnxruntime.InferenceSession(tmp_path / "out" / "network.onnx", providers=["CPUExecutionProvider"])
     given = {argument.name: batch.inputs[argument.name][0] for argument in session.get_inputs()}
@@ -119,7 +119,8 @@ def test_a_command_that_is_no_unicode_is_written_all_the_same(run: RunFolder) ->
 def test_exported_weights_load_elsewhere(finished: RunFolder, tmp_path: Path) -> None:
     export(finished.path, ["safetensors"], out=tmp_path)
     batch = tiny_batch(as_data(tiny_arrays()), "test")
-    before, after = (predict(load_weights(RunFolder(p)).network, batch, CPU)[0] for p in (finished.path, tmp_path))
+    networks = (static_part(load_weights(RunFolder(path)).network) for path in (finished.path, tmp_path))
+    before, after = (predict(network, batch, CPU)[0] for network in networks)
     assert torch.equal(before, after)
 
 
@@ -273,8 +274,9 @@ def test_a_dynamic_run_is_exported_with_a_sample_of_every_route(
     data = as_data(tiny_arrays())
     balance(run, data)
     network = nas.load_run(run).network
+    assert isinstance(network, RoutedNetwork)
     batch = tiny_batch(data, "test")
-    _, picked = run_routes(network, batch.inputs)
+    _, picked = network.run(batch.inputs)
     assert set(picked.tolist()) == {0, 1}
     files = export(run, ["safetensors", "python", "graph", "card"], out=tmp_path / "out")
     assert all(file.difference < 1e-5 for file in files if file.difference is not None)
@@ -283,8 +285,8 @@ def test_a_dynamic_run_is_exported_with_a_sample_of_every_route(
     # Shapes stand where a sample was seen, so both routes were run by themselves.
     assert [text.split(f"def route{number}")[1].split("def ")[0].count("# (batch, 3)") for number in (0, 1)] == [1, 1]
     subject = Subject(RunFolder(run), ["python"], data, encoders=True)
-    first = run_routes(
-        network, {name: (tensor[:2],) for name, tensor in zip(subject.network.names, subject.inputs, strict=True)}
+    first = network.run(
+        {name: (tensor[:2],) for name, tensor in zip(subject.network.names, subject.inputs, strict=True)}
     )
     assert first[1].tolist() == [0, 1]
 

@@ -19,8 +19,7 @@ from nas.export.gated import Dense, Routed
 from nas.export.portable import Portable
 from nas.export.program import write_onnx, write_program
 from nas.export.verify import verify
-from nas.graph import FusionNetwork
-from nas.routing.execution import run_routes
+from nas.routing.network import RoutedNetwork
 from tests.export.networks import dynamic, every_kind, frozen, held_out, with_outputs
 from tests.export.test_code import assert_same, written
 from tests.helpers import counted_calls, tiny_data
@@ -29,7 +28,7 @@ NONE = Choice("none")
 LACKING = {"pulse": [number % 3 > 0 for number in range(30)]}
 
 
-def all_kinds(data: FusionData, builders: Any = None) -> FusionNetwork:
+def all_kinds(data: FusionData, builders: Any = None) -> RoutedNetwork:
     """Three routes over five modalities: one encoder goes on after the gate, one begins, nodes differ by route."""
     first = Choice("additive", ("scan@0", "blood@0"))
     return dynamic(
@@ -42,10 +41,10 @@ def all_kinds(data: FusionData, builders: Any = None) -> FusionNetwork:
     )
 
 
-def takers(network: FusionNetwork, data: FusionData) -> Tensor:
+def takers(network: RoutedNetwork, data: FusionData) -> Tensor:
     """How many test samples take every route."""
     batch = held_out(data)
-    _, picked = run_routes(network, batch.inputs, batch.present)
+    _, picked = network.run(batch.inputs, batch.present)
     return torch.bincount(picked, minlength=len(network.routes))
 
 
@@ -75,7 +74,7 @@ def test_what_a_route_skips_is_not_run_by_the_python_file(tmp_path: Path) -> Non
     data = every_kind()
     network = all_kinds(data)
     batch = held_out(data)
-    _, picked = run_routes(network, batch.inputs, batch.present)
+    _, picked = network.run(batch.inputs, batch.present)
     _, file = written(network, data, tmp_path)
     loaded = imported(file).load(file.with_suffix(".safetensors"))
     inputs = Portable(network).inputs(batch)

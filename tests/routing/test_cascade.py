@@ -12,18 +12,18 @@ from torch import Tensor
 
 from nas import UserError
 from nas.architecture import Architecture, Choice
-from nas.cost import CostTable, multiply_adds, set_route_costs
-from nas.graph import FusionNetwork
+from nas.cost import CostTable, multiply_adds
 from nas.metrics import losses_of_routes
-from nas.prediction import predict_routes
 from nas.routing.cascade import LEVER, Cascade
-from nas.routing.execution import every_route, run_routes
 from nas.routing.loss import routes_loss
+from nas.routing.network import RoutedNetwork, build_routed
+from nas.routing.prediction import predict_routes
+from nas.routing.training import train_routed
 from nas.search import make_space
 from nas.tasks import TASKS
-from nas.train import train
+from nas.training import seeded
 from search_spaces import layerwise
-from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_network
+from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_routed
 from tests.routing.test_execution import AUDIO, BOTH, DATA, IMAGE, ROUNDING, SPACE, Forced, architecture
 from tests.strategies.problems import tiny_problem
 
@@ -33,27 +33,27 @@ CASCADE = Architecture.gated([FIRST, IMAGE, BOTH], [])
 ROUTES = [["image"], ["image"], ["image", "audio"]]
 
 
-def network(of: Architecture = CASCADE) -> FusionNetwork:
-    built = tiny_network(SPACE.restrict(of), DATA).double()
-    set_route_costs(built, CostTable.measure(built, tiny_batch(DATA).take(slice(0, 1)).inputs))
+def network(of: Architecture = CASCADE) -> RoutedNetwork:
+    built = tiny_routed(SPACE.restrict(of), DATA).double()
+    built.set_costs(CostTable.measure(built.network, tiny_batch(DATA).take(slice(0, 1)).inputs))
     return built
 
 
-def cascade_of(built: FusionNetwork) -> Cascade:
-    assert isinstance(built.gate, Cascade)
-    return built.gate
+def cascade_of(built: RoutedNetwork) -> Cascade:
+    assert isinstance(built.router, Cascade)
+    return built.router
 
 
-def mixed(built: FusionNetwork) -> Tensor:
+def mixed(built: RoutedNetwork) -> Tensor:
     """Sets the thresholds so that each route keeps about a third of the samples, and says which."""
     cascade, batch = cascade_of(built), tiny_batch(DATA)
     with torch.no_grad():
-        outputs, _ = every_route(built, batch.inputs)
+        outputs, _ = built.every_route(batch.inputs)
         sure = TASKS["classification"].confidence(outputs[0])
         cascade.threshold[0] = sure.double().quantile(2 / 3) / LEVER
         left = TASKS["classification"].confidence(outputs[1])[sure <= LEVER * cascade.threshold[0]]
         cascade.threshold[1] = left.double().quantile(0.5) / LEVER
-    return torch.bincount(run_routes(built, batch.inputs)[1], minlength=3)
+    return torch.bincount(built.run(batch.inputs)[1], minlength=3)
 
 
 def test_confidence_is_the_log_odds_of_the_best_answer() -> None:
@@ -104,19 +104,19 @@ def test_routed_dense_and_as_is_cheaper_put_out_the_same(size: int) -> None:
     built = network()
     assert mixed(built).min() > 2
     batch = tiny_batch(DATA).take(slice(0, size))
-    every, logits = every_route(built, batch.inputs)
+    every, logits = built.every_route(batch.inputs)
     wanted = cascade_of(built).pick(logits)
     for execution in ("routed", "dense", None):
-        outputs, picked = run_routes(built, batch.inputs, execution=execution)
+        outputs, picked = built.run(batch.inputs, execution=execution)
         assert torch.equal(picked, wanted)
         torch.testing.assert_close(outputs, every[wanted, torch.arange(size)], rtol=0, atol=ROUNDING)
 
 
 def test_a_route_can_be_forced() -> None:
     built, batch = network(), tiny_batch(DATA)
-    every, _ = every_route(built, batch.inputs)
+    every, _ = built.every_route(batch.inputs)
     route = torch.arange(len(batch)) % 3
-    outputs, picked = run_routes(built, batch.inputs, route=route, execution="routed")
+    outputs, picked = built.run(batch.inputs, route=route, execution="routed")
     assert torch.equal(picked, route)
     torch.testing.assert_close(outputs, every[route, torch.arange(len(batch))], rtol=0, atol=ROUNDING)
 
@@ -125,8 +125,8 @@ def test_what_comes_after_a_sure_answer_is_not_run() -> None:
     built, batch = network(), tiny_batch(DATA)
     with torch.no_grad():
         cascade_of(built).threshold.fill_(-100.0)
-    with counted_calls(built) as calls:
-        run_routes(built, batch.inputs)
+    with counted_calls(built.network) as calls:
+        built.run(batch.inputs)
     assert calls["encoders.image.stages.0.0"] == 1
     assert calls["encoders.image.stages.1.0"] == 0
     assert calls["encoders.audio.stages.0.0"] == 0
@@ -138,8 +138,9 @@ def test_every_layer_runs_once_on_the_samples_that_are_left() -> None:
     lengths: dict[str, list[int]] = {}
     for name in ("encoders.image.stages.0.0", "encoders.image.stages.1.0", "encoders.audio.stages.0.0"):
         seen = lengths.setdefault(name, [])
-        built.get_submodule(name).register_forward_pre_hook(lambda _m, given, seen=seen: seen.append(len(given[0])))
-    run_routes(built, batch.inputs, execution="routed")
+        layer = built.network.get_submodule(name)
+        layer.register_forward_pre_hook(lambda _m, given, seen=seen: seen.append(len(given[0])))
+    built.run(batch.inputs, execution="routed")
     assert list(lengths.values()) == [[18], [18 - counts[0]], [counts[2]]]
 
 
@@ -150,7 +151,7 @@ def test_costs_add_up_over_the_routes_before() -> None:
     extra = cascade_of(built).multiply_adds()
     assert [cost - extra for cost in costs] == [multiply_adds(Forced(built, number), one) for number in range(3)]
     apart = network(Architecture.gated([FIRST, AUDIO], []))  # nothing shared: the sum of both
-    table = CostTable.measure(apart, one)
+    table = CostTable.measure(apart.network, one)
     assert table.of_cascade([FIRST, AUDIO]) == [table.total(FIRST), table.total(FIRST) + table.total(AUDIO)]
 
 
@@ -167,7 +168,8 @@ def test_all_routes_learn_from_all_samples_and_then_where_to_stop() -> None:
     sound = architecture(NOTHING, Choice("carry", ("sound@1",)))
     both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
     space = problem.space.restrict(Architecture.gated([sound, both], []))
-    built = problem.make_network(space)
+    with seeded(0):
+        built = build_routed(space, problem.data, problem.training, problem.builders)
     gate = cascade_of(built)
     gate.costs.copy_(torch.tensor([40.0, 100.0]))
     gate.static_cost.fill_(100.0)
@@ -177,8 +179,8 @@ def test_all_routes_learn_from_all_samples_and_then_where_to_stop() -> None:
     config = replace(problem.training, epochs=10, cost_weight=100.0)
     records: list[Mapping[str, Any]] = []
     parts: tuple[Any, ...] = ("classification", problem.weights, problem.architecture, config)
-    trained = train(built, *parts, seed=0, device=CPU, log=records.append)
-    assert run_routes(trained.network, problem.architecture.inputs)[1].sum() == 0
+    trained = train_routed(built, *parts, seed=0, device=CPU, log=records.append)
+    assert trained.network.run(problem.architecture.inputs)[1].sum() == 0
     told = predict_routes(trained.network, problem.architecture, CPU)[0]
     losses = losses_of_routes("classification", told, problem.architecture.targets, torch.ones(2))
     assert float(losses.mean()) == pytest.approx(min(record["architecture_loss"] for record in records), rel=1e-5)

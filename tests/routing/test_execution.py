@@ -11,15 +11,17 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture, Choice
-from nas.cost import CostTable, multiply_adds, set_route_costs
+from nas.cost import CostTable, multiply_adds
 from nas.encoders import Encoder
 from nas.encoders.base import channels_last
 from nas.errors import UserError
-from nas.graph import FusionNetwork, Inputs
-from nas.routing.execution import Execution, cheaper_execution, every_route, gather, run_routes
+from nas.graph import Inputs
+from nas.routing.encoding import gather
+from nas.routing.execution import Execution, cheaper_execution
 from nas.routing.gates import Gate
+from nas.routing.network import RoutedNetwork
 from search_spaces import layerwise
-from tests.helpers import counted_calls, tiny_batch, tiny_data, tiny_network
+from tests.helpers import counted_calls, tiny_batch, tiny_data, tiny_network, tiny_routed
 
 SPACE = layerwise({"image": 2, "audio": 2})
 DATA = tiny_data({"image": "vector", "audio": "sequence"})
@@ -40,9 +42,9 @@ GATED = Architecture.gated([IMAGE, AUDIO, SHALLOW, BOTH], ["image@0"])
 PAIR = Architecture.gated([IMAGE, BOTH], ["image@0", "image@1"])
 
 
-def network(of: Architecture, *, seed: int = 0) -> FusionNetwork:
-    built = tiny_network(SPACE.restrict(of), DATA, seed=seed).double()
-    set_route_costs(built, CostTable.measure(built, tiny_batch(DATA).take(slice(0, 1)).inputs))
+def network(of: Architecture, *, seed: int = 0) -> RoutedNetwork:
+    built = tiny_routed(SPACE.restrict(of), DATA, seed=seed).double()
+    built.set_costs(CostTable.measure(built.network, tiny_batch(DATA).take(slice(0, 1)).inputs))
     return built
 
 
@@ -53,12 +55,12 @@ def routes_of(count: int, number: int) -> Tensor:
 def test_each_route_is_the_derived_network_of_its_own_architecture() -> None:
     built = network(GATED)
     batch = tiny_batch(DATA)
-    state = built.state_dict()
+    state = built.network.state_dict()
     for number, route in enumerate(GATED.routes()):
         alone = tiny_network(SPACE.restrict(route), DATA, seed=1).double()
         alone.load_state_dict({name: state[name] for name in alone.state_dict()})
         forced = torch.full((len(batch),), number)
-        outputs, picked = run_routes(built, batch.inputs, route=forced, execution="routed")
+        outputs, picked = built.run(batch.inputs, route=forced, execution="routed")
         torch.testing.assert_close(outputs, alone(batch.inputs), rtol=0, atol=ROUNDING)
         assert picked is forced
 
@@ -68,10 +70,10 @@ def test_routed_and_dense_put_out_the_same(size: int) -> None:
     built = network(GATED)
     batch = tiny_batch(DATA).take(slice(0, size))
     route = routes_of(4, size)
-    routed, _ = run_routes(built, batch.inputs, route=route, execution="routed")
-    dense, _ = run_routes(built, batch.inputs, route=route, execution="dense")
+    routed, _ = built.run(batch.inputs, route=route, execution="routed")
+    dense, _ = built.run(batch.inputs, route=route, execution="dense")
     torch.testing.assert_close(routed, dense, rtol=0, atol=ROUNDING)
-    every, _ = every_route(built, batch.inputs)
+    every, _ = built.every_route(batch.inputs)
     torch.testing.assert_close(dense, torch.stack([every[k, i] for i, k in enumerate(route.tolist())]))
     assert len({tuple(row.tolist()) for row in every[:, 0]}) == 4  # or else it would say nothing
 
@@ -80,8 +82,8 @@ def test_a_skipped_encoder_is_not_run() -> None:
     built = network(PAIR)
     batch = tiny_batch(DATA)
     for route, runs in ((torch.zeros(len(batch), dtype=torch.long), 0), (routes_of(2, len(batch)), 1)):
-        with counted_calls(built) as calls:
-            run_routes(built, batch.inputs, route=route, execution="routed")
+        with counted_calls(built.network) as calls:
+            built.run(batch.inputs, route=route, execution="routed")
         assert calls["encoders.audio.stages.0.0"] == runs
         assert calls["encoders.image.stages.1.0"] == 1  # the gate's, and no second time for the routes
         assert calls["nodes.fusion1.additive__image_1__audio_1.maps.1"] == calls["encoders.audio.stages.1.0"]
@@ -94,9 +96,9 @@ def test_an_encoder_goes_on_from_the_tap_that_the_gate_has_read(execution: Execu
     batch = tiny_batch(DATA)
     seen: dict[int, list[int]] = {0: [], 1: []}
     for depth, lengths in seen.items():
-        layer = built.get_submodule(f"encoders.image.stages.{depth}.0")
+        layer = built.network.get_submodule(f"encoders.image.stages.{depth}.0")
         layer.register_forward_pre_hook(lambda _module, arguments, lengths=lengths: lengths.append(len(arguments[0])))
-    run_routes(built, batch.inputs, route=routes_of(4, len(batch)), execution=execution)
+    built.run(batch.inputs, route=routes_of(4, len(batch)), execution=execution)
     assert seen[0] == [18]
     assert seen[1] == ([5, 4] if execution == "routed" else [18])  # of IMAGE and BOTH
 
@@ -115,25 +117,24 @@ class Forgetful(Encoder):
 def test_an_encoder_that_begins_anew_pays_anew() -> None:
     built, one = network(GATED), tiny_batch(DATA).take(slice(0, 1)).inputs
     batch, route = tiny_batch(DATA), routes_of(4, 18)
-    wanted, _ = run_routes(built, batch.inputs, route=route, execution="routed")
-    assert built.gate is not None
-    costs = built.gate.costs.clone()
-    built.encoders["image"] = Forgetful(built.encoder("image"))
-    outputs, _ = run_routes(built, batch.inputs, route=route, execution="routed")
+    wanted, _ = built.run(batch.inputs, route=route, execution="routed")
+    costs = built.router.costs.clone()
+    built.encoders["image"] = Forgetful(built.network.encoder("image"))
+    outputs, _ = built.run(batch.inputs, route=route, execution="routed")
     torch.testing.assert_close(outputs, wanted, rtol=0, atol=ROUNDING)
-    set_route_costs(built, CostTable.measure(built, one))
-    assert (built.gate.costs - costs).tolist() == [3 * 5, 0, 0, 3 * 5]  # its first layer, where the route goes deeper
-    assert built.gate.costs.tolist() == [multiply_adds(Forced(built, number), one) for number in range(4)]
+    built.set_costs(CostTable.measure(built.network, one))
+    assert (built.router.costs - costs).tolist() == [3 * 5, 0, 0, 3 * 5]  # its first layer, where the route goes deeper
+    assert built.router.costs.tolist() == [multiply_adds(Forced(built, number), one) for number in range(4)]
 
 
 def test_only_the_samples_of_a_route_pass_through_it() -> None:
     built = network(PAIR)
     batch = tiny_batch(DATA)
     seen = []
-    audio = built.get_submodule("encoders.audio.stages.0.0")
+    audio = built.network.get_submodule("encoders.audio.stages.0.0")
     audio.register_forward_pre_hook(lambda _module, arguments: seen.append(len(arguments[0])))
     route = (torch.arange(len(batch)) < 5).long()
-    run_routes(built, batch.inputs, route=route, execution="routed")
+    built.run(batch.inputs, route=route, execution="routed")
     assert seen == [5]
 
 
@@ -141,25 +142,25 @@ def test_a_modality_that_no_sample_needs_may_be_left_out() -> None:
     built = network(PAIR)
     batch = tiny_batch(DATA)
     route = torch.zeros(len(batch), dtype=torch.long)
-    outputs, _ = run_routes(built, {"image": batch.inputs["image"]}, route=route, execution="routed")
+    outputs, _ = built.run({"image": batch.inputs["image"]}, route=route, execution="routed")
     assert outputs.shape == (len(batch), 3)
 
 
 def test_in_evaluation_a_sample_s_route_and_output_are_its_own() -> None:
     built = network(GATED)
     batch = tiny_batch(DATA)
-    assert isinstance(built.gate, Gate)
+    assert isinstance(built.router, Gate)
     with torch.no_grad():  # a gate that is not trained has a favourite, the same for all
-        logits = built.gate(built.encode(batch.inputs, built.gate.reads))
-        built.gate.output.bias.sub_(logits.mean(dim=0))
-    outputs, picked = run_routes(built, batch.inputs)
+        logits = built.router(built.encode(batch.inputs))
+        built.router.output.bias.sub_(logits.mean(dim=0))
+    outputs, picked = built.run(batch.inputs)
     assert len(set(picked.tolist())) > 1
-    again, same = run_routes(built, batch.inputs)
+    again, same = built.run(batch.inputs)
     assert torch.equal(picked, same)
     assert torch.equal(outputs, again)
     assert torch.equal(built(batch.inputs), outputs)
     for i in range(len(batch)):
-        alone, own = run_routes(built, batch.take(slice(i, i + 1)).inputs)
+        alone, own = built.run(batch.take(slice(i, i + 1)).inputs)
         assert own.item() == picked[i].item()
         torch.testing.assert_close(alone[0], outputs[i], rtol=0, atol=ROUNDING)
 
@@ -169,19 +170,19 @@ def test_an_absent_modality_is_never_on_the_route() -> None:
     batch = tiny_batch(DATA)
     there = torch.arange(len(batch)) % 2 == 0
     for name, alone in (("audio", 0), ("image", 1)):
-        _, picked = run_routes(built, batch.inputs, {name: there})
+        _, picked = built.run(batch.inputs, {name: there})
         assert (picked[~there] == alone).all()
 
 
 class Forced(torch.nn.Module):
     """A dynamic network that sends every sample along one route."""
 
-    def __init__(self, network: FusionNetwork, number: int) -> None:
+    def __init__(self, network: RoutedNetwork, number: int) -> None:
         super().__init__()
         self.network, self.number = network, number
 
     def forward(self, inputs: Inputs) -> Tensor:
-        return run_routes(self.network, inputs, route=torch.tensor([self.number]), execution="routed")[0]
+        return self.network.run(inputs, route=torch.tensor([self.number]), execution="routed")[0]
 
 
 def test_costs_of_routes_are_those_that_are_counted() -> None:
@@ -190,31 +191,28 @@ def test_costs_of_routes_are_those_that_are_counted() -> None:
         built = network(gated)
         one = tiny_batch(DATA).take(slice(0, 1)).inputs
 
-        assert built.gate is not None
         counted = [multiply_adds(Forced(built, number), one) for number in range(len(gated.routes()))]
-        assert built.gate.costs.tolist() == counted
+        assert built.router.costs.tolist() == counted
         alone = tiny_network(SPACE.restrict(BOTH), DATA).double()
-        assert float(built.gate.static_cost) == multiply_adds(alone, one)
+        assert float(built.router.static_cost) == multiply_adds(alone, one)
 
 
 def test_dense_is_taken_where_routing_saves_less_than_it_costs() -> None:
     built = network(PAIR)
-    assert built.gate is not None
-    built.gate.costs.copy_(torch.tensor([1e7, 2e7]))
-    assert cheaper_execution(built, [1, 1]) == "routed"  # saves 1e7, costs two times 3e6
-    assert cheaper_execution(built, [0, 7]) == "routed"  # nothing to gather
-    built.gate.costs.copy_(torch.tensor([1e3, 2e3]))
-    assert cheaper_execution(built, [1, 1]) == "dense"
-    assert cheaper_execution(built, [10_000, 10_000]) == "routed"
-    built.gate.costs.zero_()
-    assert cheaper_execution(built, [1, 1]) == "routed"
+    built.router.costs.copy_(torch.tensor([1e7, 2e7]))
+    assert cheaper_execution(built.router, [1, 1]) == "routed"  # saves 1e7, costs two times 3e6
+    assert cheaper_execution(built.router, [0, 7]) == "routed"  # nothing to gather
+    built.router.costs.copy_(torch.tensor([1e3, 2e3]))
+    assert cheaper_execution(built.router, [1, 1]) == "dense"
+    assert cheaper_execution(built.router, [10_000, 10_000]) == "routed"
+    built.router.costs.zero_()
+    assert cheaper_execution(built.router, [1, 1]) == "routed"
 
 
 def test_a_static_network_is_as_it_was() -> None:
-    """No gate, no further parameter, no further random number, the same bytes of JSON."""
+    """No further parameter, no further random number, the same bytes of JSON."""
     static = tiny_network(SPACE.restrict(BOTH), DATA)
-    assert static.gate is None
-    assert not [name for name in static.state_dict() if "gate" in name.split(".")[0]]
+    assert {name.split(".")[0] for name in static.state_dict()} == {"encoders", "adapters", "nodes", "head"}
     assert BOTH.to_dict() == {
         "format_version": 1,
         "space": "layerwise",

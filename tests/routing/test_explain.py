@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from nas.analysis import Recombined
-from nas.cost import CostTable, set_route_costs
-from nas.graph import FusionNetwork
+from nas.cost import CostTable
 from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
 from nas.routing.explain import Routes, explain, in_words
 from nas.routing.gates import Gate
-from tests.helpers import CPU, tiny_batch, tiny_data, tiny_network
+from nas.routing.network import RoutedNetwork
+from tests.helpers import CPU, tiny_batch, tiny_data, tiny_network, tiny_routed
 from tests.routing.test_execution import DATA, GATED, IMAGE, SPACE
 
 RIGHT, WRONG = (1.0, 0.0), (0.0, 1.0)
@@ -67,13 +67,13 @@ def dynamic() -> dict[str, object]:
     return explain(built, alone, tiny_batch(DATA, "test"), DATA, CPU)
 
 
-def network() -> FusionNetwork:
-    built = tiny_network(SPACE.restrict(GATED), DATA)
+def network() -> RoutedNetwork:
+    built = tiny_routed(SPACE.restrict(GATED), DATA)
     batch = tiny_batch(DATA, "test")
-    set_route_costs(built, CostTable.measure(built, batch.take(slice(0, 1)).inputs))
-    assert isinstance(built.gate, Gate)
+    built.set_costs(CostTable.measure(built.network, batch.take(slice(0, 1)).inputs))
+    assert isinstance(built.router, Gate)
     with torch.no_grad():
-        built.gate.output.bias.sub_(built.gate(built.encode(batch.inputs, built.gate.reads)).mean(dim=0))
+        built.router.output.bias.sub_(built.router(built.encode(batch.inputs)).mean(dim=0))
     return built
 
 

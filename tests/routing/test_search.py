@@ -19,10 +19,10 @@ from nas.candidates import Candidates
 from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
 from nas.routing.cascade import LEVER, Cascade
-from nas.routing.execution import run_routes
 from nas.routing.explain import Routes
 from nas.routing.levels import LEVELS, check_levels
 from nas.routing.linear_gate import gains
+from nas.routing.network import RoutedNetwork
 from nas.routing.search import add_gate, affordable_routes, candidate_routes, paying_routes, shared_taps
 from nas.space import SearchSpace
 from nas.tasks import TASKS
@@ -116,9 +116,9 @@ def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> 
     problem = tiny_problem()
     sound, sight = (architecture(NOTHING, carry(f"{name}@1")) for name in ("sound", "sight"))
     both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
-    built = problem.make_network(problem.space.restrict(Architecture.gated([sound, sight, both], ["sound@0"])))
-    gate = built.gate
-    assert gate is not None
+    space = problem.space.restrict(Architecture.gated([sound, sight, both], ["sound@0"]))
+    built = RoutedNetwork.of(problem.make_network(space), "classification")
+    gate = built.router
     gate.costs.copy_(torch.tensor([50.0, 50.0, 100.0]))
     gate.static_cost.fill_(100.0)
     batch = problem.architecture.take(torch.arange(60) % len(problem.architecture))
@@ -165,7 +165,7 @@ def test_a_cascade_keeps_every_stage_that_lowers_the_loss(monkeypatch: pytest.Mo
         cascade.threshold.data.fill_(100.0)
         return cascade
 
-    monkeypatch.setattr("nas.regimes.fitted_to", never)
+    monkeypatch.setattr("nas.routing.training.fitted_to", never)
     monkeypatch.setattr("nas.routing.search.steepest", lambda *_arguments: [sound, sight])
     candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, both, candidates, cost)
@@ -190,7 +190,7 @@ def test_what_sends_every_sample_down_one_route_decides_nothing(
         cascade.threshold.data.fill_(float(sure) if threshold is None else threshold)
         return cascade
 
-    monkeypatch.setattr("nas.regimes.fitted_to", fitted)
+    monkeypatch.setattr("nas.routing.training.fitted_to", fitted)
     monkeypatch.setattr("nas.routing.search.steepest", lambda *_arguments: [sound])
     candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, both, candidates, cost)
@@ -296,7 +296,8 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
     assert loaded.architecture == result.architecture
     assert nas.evaluate(tmp_path / "run", data=data)["score"] == result.summary["leaderboard"][0]["scores"][0]
     batch = {name: tuple(torch.from_numpy(a) for a in m.arrays) for name, m in data.modalities.items()}
-    _, picked = run_routes(loaded.network, batch)
+    assert isinstance(loaded.network, RoutedNetwork)
+    _, picked = loaded.network.run(batch)
     reads = torch.tensor(["m1" in route.modalities() for route in loaded.architecture.routes()])[picked]
     test = data.splits["test"]
     assert reads.numpy()[test][needed[test, 1].astype(bool)].mean() >= (0.95 if level == "modality" else 0.9)

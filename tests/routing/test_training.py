@@ -14,15 +14,16 @@ from torch import Tensor
 from nas.architecture import Architecture, Choice
 from nas.augmentation import drop_modalities
 from nas.checkpoint import Checkpoints, Slot
+from nas.config.gate import RELAXATIONS
 from nas.data.batches import Batch
 from nas.errors import UserError
-from nas.graph import FusionNetwork
-from nas.prediction import evaluation_losses
-from nas.routing.execution import run_routes
-from nas.routing.gates import RELAXATIONS, Gate
+from nas.routing.gates import Gate
 from nas.routing.loss import gate_decides, gated_loss, hold_budget, priced
-from nas.train import Trained, train
-from nas.training import TrainingConfig
+from nas.routing.network import RoutedNetwork, build_routed
+from nas.routing.prediction import answers
+from nas.routing.training import train_routed
+from nas.train import Trained
+from nas.training import TrainingConfig, seeded
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 
@@ -33,16 +34,16 @@ BOTH = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("mult
 GATED = Architecture.gated([SOUND, BOTH], ["sound@0"])
 
 
-def network(costs: tuple[float, float] = (40.0, 110.0)) -> FusionNetwork:
-    built = PROBLEM.make_network(PROBLEM.space.restrict(GATED)).train()
-    assert built.gate is not None
-    built.gate.costs.copy_(torch.tensor(costs))
-    built.gate.static_cost.fill_(100.0)
-    built.gate.price.fill_(0.1)
+def network(costs: tuple[float, float] = (40.0, 110.0)) -> RoutedNetwork:
+    with seeded(PROBLEM.seed):
+        built = build_routed(PROBLEM.space.restrict(GATED), PROBLEM.data, PROBLEM.training, PROBLEM.builders).train()
+    built.router.costs.copy_(torch.tensor(costs))
+    built.router.static_cost.fill_(100.0)
+    built.router.price.fill_(0.1)
     return built
 
 
-def gradients(built: FusionNetwork, progress: float, weights: Batch, held_out: Batch) -> dict[str, Tensor | None]:
+def gradients(built: RoutedNetwork, progress: float, weights: Batch, held_out: Batch) -> dict[str, Tensor | None]:
     generator = torch.Generator().manual_seed(0)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -65,14 +66,14 @@ def test_the_gate_learns_the_architecture_split_alone_and_weights_the_weights_sp
         assert gradient is not None, name
         assert one is not None, name
         assert other is not None, name
-        of_gate = name.startswith("gate.")
+        of_gate = name.startswith("router.")
         assert torch.equal(gradient, one) == of_gate, name
         assert torch.equal(gradient, other) != of_gate, name
 
 
 def test_the_gate_waits_until_its_routes_have_learned() -> None:
     early = gradients(network(), 0.2, PROBLEM.weights, PROBLEM.architecture)
-    assert all((gradient is None) == name.startswith("gate.") for name, gradient in early.items())
+    assert all((gradient is None) == name.startswith("router.") for name, gradient in early.items())
     assert not gate_decides(0.5)
     assert gate_decides(0.7)
 
@@ -92,8 +93,7 @@ def test_statistics_of_normalisation_come_from_the_weights_split_alone() -> None
 def test_every_relaxation_trains_a_network_that_is_sure_of_itself(gate: str) -> None:
     config = replace(PROBLEM.training, gate=gate)  # type: ignore[arg-type]
     trained = train_dynamic(config=config)
-    assert trained.network.gate is not None
-    assert float(trained.network.gate.price) == pytest.approx(0.1)
+    assert float(trained.network.router.price) == pytest.approx(0.1)
     outputs = [trained.network(PROBLEM.architecture.inputs) for _ in range(2)]
     assert torch.equal(outputs[0], outputs[1])
 
@@ -104,9 +104,9 @@ def train_dynamic(
     costs: tuple[float, float] = (40.0, 110.0),
     slot: Slot | None = None,
     records: list[Mapping[str, Any]] | None = None,
-) -> Trained:
+) -> Trained[RoutedNetwork]:
     log = (lambda _record: None) if records is None else records.append
-    return train(
+    return train_routed(
         network(costs),
         "classification",
         PROBLEM.weights,
@@ -126,10 +126,11 @@ def test_a_gate_may_learn_by_other_samples_than_those_that_judge_it() -> None:
     learns = PROBLEM.architecture.take(torch.zeros(64, dtype=torch.long))
     records: list[Mapping[str, Any]] = []
     options: dict[str, Any] = {"seed": 0, "device": CPU, "log": records.append}
-    trained = train(built, "classification", PROBLEM.weights, PROBLEM.architecture, sure, gate_split=learns, **options)
-    alone = train(network(), "classification", PROBLEM.weights, PROBLEM.architecture, sure, **options)
-    assert not same_tensors(trained.network.gate.state_dict(), alone.network.gate.state_dict())  # type: ignore[union-attr]
-    judged = evaluation_losses("classification", trained.network, PROBLEM.architecture, CPU)
+    given: tuple[Any, ...] = "classification", PROBLEM.weights, PROBLEM.architecture, sure
+    trained = train_routed(built, *given, router_split=learns, **options)
+    alone = train_routed(network(), *given, **options)
+    assert not same_tensors(trained.network.router.state_dict(), alone.network.router.state_dict())
+    _, judged, _ = answers("classification", trained.network, PROBLEM.architecture, CPU)
     assert trained.architecture_loss == pytest.approx(float(judged.mean()))
 
 
@@ -145,7 +146,7 @@ def test_the_best_epoch_is_one_in_which_the_gate_decides() -> None:
 def test_where_the_price_outweighs_all_losses_the_gate_takes_the_cheap_route(costs: tuple[float, float]) -> None:
     config = replace(PROBLEM.training, cost_weight=50.0, learning_rate=0.03)
     trained = train_dynamic(config=config, costs=costs)
-    _, picked = run_routes(trained.network, PROBLEM.architecture.inputs)
+    _, picked = trained.network.run(PROBLEM.architecture.inputs)
     assert (picked == costs.index(40.0)).all()
 
 
@@ -153,17 +154,16 @@ def test_a_budget_moves_the_price_as_far_as_it_is_overspent() -> None:
     config = replace(PROBLEM.training, max_multiply_adds=0.5)
     for favourite, spent in ((1, 1.1), (0, 0.4)):
         built = network()
-        assert isinstance(built.gate, Gate)
+        assert isinstance(built.router, Gate)
         with torch.no_grad():
-            built.gate.output.weight.zero_()
-            built.gate.output.bias.copy_(torch.nn.functional.one_hot(torch.tensor(favourite), 2).float())
+            built.router.output.weight.zero_()
+            built.router.output.bias.copy_(torch.nn.functional.one_hot(torch.tensor(favourite), 2).float())
         gated_loss("classification", built, PROBLEM.weights, PROBLEM.architecture, config, 0.8, 100, torch.Generator())
         # 20 over a whole training of 100 steps, per share
-        assert float(built.gate.price) == pytest.approx(max(0.0, 0.1 + 0.2 * (spent - 0.5)))
-    assert built.gate is not None
-    built.gate.price.zero_()
+        assert float(built.router.price) == pytest.approx(max(0.0, 0.1 + 0.2 * (spent - 0.5)))
+    built.router.price.zero_()
     gated_loss("classification", built, PROBLEM.weights, PROBLEM.architecture, config, 0.8, 100, torch.Generator())
-    assert float(built.gate.price) == 0.0
+    assert float(built.router.price) == 0.0
 
 
 def test_a_budget_is_held_where_the_dear_route_is_the_better_one() -> None:
@@ -174,16 +174,15 @@ def test_a_budget_is_held_where_the_dear_route_is_the_better_one() -> None:
     )
     spent = []
     for trained in (free, held):
-        assert trained.network.gate is not None
-        _, picked = run_routes(trained.network, PROBLEM.architecture.inputs)
-        spent.append(float(trained.network.gate.shares()[picked].mean()))
+        _, picked = trained.network.run(PROBLEM.architecture.inputs)
+        spent.append(float(trained.network.router.shares()[picked].mean()))
     assert spent[0] > 0.9
     assert 0.4 < spent[1] <= 0.7
 
 
 @pytest.mark.parametrize("budget", [0.5, 0.8, 1.05])
 def test_a_gate_is_made_to_keep_its_budget_and_spends_all_of_it(budget: float) -> None:
-    gate = network().gate
+    gate = network().router
     assert isinstance(gate, Gate)
     learned, shares = gate.output.bias.detach().clone(), gate.shares()  # 0.4 and 1.1
     logits = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0)) + torch.tensor([0.0, 1.0])
@@ -194,7 +193,7 @@ def test_a_gate_is_made_to_keep_its_budget_and_spends_all_of_it(budget: float) -
 
 
 def test_a_budget_below_the_cheapest_route_leaves_that_alone() -> None:
-    gate = network().gate
+    gate = network().router
     assert isinstance(gate, Gate)
     logits = torch.randn(100, 2, generator=torch.Generator().manual_seed(0))
     learned = gate.output.bias.detach().clone()
@@ -205,9 +204,8 @@ def test_a_budget_below_the_cheapest_route_leaves_that_alone() -> None:
 @pytest.mark.parametrize("budget", [0.5, 0.6])
 def test_a_trained_gate_keeps_its_budget_on_the_split_that_it_learned_by(budget: float) -> None:
     trained = train_dynamic(config=replace(PROBLEM.training, max_multiply_adds=budget))
-    assert trained.network.gate is not None
-    _, picked = run_routes(trained.network, PROBLEM.architecture.inputs)
-    assert float(trained.network.gate.shares()[picked].mean()) <= budget
+    _, picked = trained.network.run(PROBLEM.architecture.inputs)
+    assert float(trained.network.router.shares()[picked].mean()) <= budget
 
 
 def test_with_modality_dropout_what_decides_meets_absent_modalities(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,7 +215,7 @@ def test_with_modality_dropout_what_decides_meets_absent_modalities(monkeypatch:
         seen.append(arguments[3])
         return gated_loss(*arguments)
 
-    monkeypatch.setattr("nas.regimes.gated_loss", noted)
+    monkeypatch.setattr("nas.routing.training.gated_loss", noted)
     train_dynamic(config=replace(PROBLEM.training, modality_dropout_rate=0.5))
     there = torch.cat([torch.stack([batch.present[name] for name in ("sound", "sight")]) for batch in seen], dim=1)
     assert there.any(dim=0).all()

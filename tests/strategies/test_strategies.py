@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.config.gate import GateConfig
 from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
+from nas.graph import FusionNetwork
 from nas.prediction import evaluation_losses
-from nas.routing.loss import GateConfig
 from nas.strategies import STRATEGIES, Explored, SearchConfig
 from nas.train import Trained
 from nas.training import TrainingConfig
@@ -284,8 +285,8 @@ def test_patience_stops_a_training_that_no_longer_improves(monkeypatch: pytest.M
     module = sys.modules["nas.strategies.base"]
     epochs: list[int] = []
 
-    def spied(*arguments: Any, **options: Any) -> Trained:
-        trained: Trained = real(*arguments, **options)
+    def spied(*arguments: Any, **options: Any) -> Trained[FusionNetwork]:
+        trained: Trained[FusionNetwork] = real(*arguments, **options)
         epochs.append(trained.num_epochs)
         return trained
 

@@ -1,0 +1,77 @@
+"""Encoders that go on: what has been computed of some samples, and what is computed from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nas.architecture import deepest, tap_modality, tap_name
+from nas.encoders.base import State
+from nas.graph import FusionNetwork, Inputs
+
+
+@dataclass(frozen=True)
+class Begun:
+    """How far a network's encoders have come with some samples.
+
+    Attributes:
+        inputs: The samples themselves.
+        taps: Those that are there, each (batch, time, channels).
+        states: Modality to its number of taps that are there, and what its encoder goes on from.
+    """
+
+    inputs: Inputs
+    taps: Mapping[str, Tensor]
+    states: Mapping[str, tuple[int, State]]
+
+    def take(self, rows: Tensor, names: Sequence[str]) -> Begun:
+        """Some of the samples, (rows,), and of them what it takes to compute the named taps."""
+        further = {tap_modality(name) for name in names if name not in self.taps}
+        return Begun(
+            {name: tuple(gather(a, rows) for a in self.inputs[name]) for name in further if name not in self.states},
+            {name: gather(self.taps[name], rows) for name in names if name in self.taps},
+            {
+                name: (count, tuple(gather(part, rows) for part in state))
+                for name, (count, state) in self.states.items()
+                if name in further
+            },
+        )
+
+
+def gather(tensor: Tensor, rows: Tensor) -> Tensor:
+    """Some samples of (batch, …), in the same order in memory; on a CPU several times as fast as `tensor[rows]`."""
+    if tensor.dim() == 4 and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor.permute(0, 2, 3, 1).index_select(0, rows).permute(0, 3, 1, 2)
+    return tensor.index_select(0, rows)
+
+
+def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> Begun:
+    """Runs the encoders as deep as the named taps need, so that they can go on from there.
+
+    Args:
+        network: Whose encoders run.
+        inputs: The batch, with all modalities that are read in the end.
+        names: Of taps.
+    """
+    return advance(network, Begun(inputs, {}, {}), names)
+
+
+def advance(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> Begun:
+    """Runs the encoders on, as deep as the named taps need; those that have not begun do so."""
+    taps, states = dict(begun.taps), dict(begun.states)
+    for modality, depth in deepest(name for name in names if name not in taps).items():
+        encoder = network.encoder(modality)
+        first, state = states[modality] if modality in states else (0, encoder.begin(begun.inputs[modality]))
+        found, state = encoder.further(state, first, depth + 1)
+        taps.update({tap_name(modality, first + number): tap for number, tap in enumerate(found)})
+        states[modality] = (depth + 1, state)
+    return Begun(begun.inputs, taps, states)
+
+
+def go_on(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> dict[str, Tensor]:
+    """The named taps: those that are there, those of encoders that go on, and those of encoders that begin."""
+    taps = advance(network, begun, names).taps
+    return {name: taps[name] for name in names}
