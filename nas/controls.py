@@ -103,7 +103,7 @@ def _control(
     started = time.perf_counter()
     data, targets = setup.data, setup.data.targets
     columns = targets[fitted_on].T if targets.ndim == 2 else [targets[fitted_on]]
-    classes = {"classification": data.num_outputs, "multilabel": 2, "regression": 0}[data.task]
+    classes = 0 if not TASKS[data.task].has_probabilities else data.num_outputs if targets.ndim == 1 else 2
     trees = (classes if classes > 2 else 1) * len(columns)
     weight = None if setup.training.class_weights == "none" else setup.training.class_weights
     answers = [_answers(fit, features["weights"], column, classes, trees, weight) for column in columns]

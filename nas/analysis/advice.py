@@ -17,7 +17,7 @@ from nas.analysis.diagnosis import FASTER, HEEDLESS
 from nas.analysis.overfitting import Overfitting
 from nas.architecture import Architecture
 from nas.space import SearchSpace
-from nas.tasks import Task
+from nas.tasks import TASKS, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ def _of_overfitting(task: Task, courses: Mapping[str, Sequence[Overfitting]]) ->
     finite = {modality: ratio for modality, ratio in ratios.items() if math.isfinite(ratio)}
     found = []
     for modality in ratios:
-        if modality not in finite and finite and task != "regression":
+        if modality not in finite and finite and TASKS[task].has_probabilities:
             because = f"{modality} alone learns its training samples and nothing of others"
             found.append(Advice(objective=f"rubi:{modality}", because=because))
             found.append(Advice(objective="modality_dropout", because=because))

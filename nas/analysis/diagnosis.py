@@ -17,7 +17,7 @@ from nas.analysis.overfitting import Overfitting
 from nas.analysis.recombined import Recombined
 from nas.metrics import METRICS, metric_of
 from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
-from nas.tasks import Task
+from nas.tasks import TASKS, Task
 
 HEEDLESS = 0.9
 """Share of unchanged answers above which it is said that a modality has next to no say."""
@@ -164,7 +164,7 @@ def _contributions_in_words(task: Task, metric: str, found: Sequence[Contributio
         return []
     parts = ", ".join(f"{one.modality} {amount(metric, one.shapley)}" for one in found)
     sentences = [f"Of what it knows about a sample, each modality contributes (Shapley values): {parts}"]
-    if task == "regression":
+    if not TASKS[task].has_probabilities:
         return sentences
     heedless = [one.modality for one in found if one.unchanged > HEEDLESS]
     verb = "has" if len(heedless) == 1 else "have"
@@ -179,15 +179,15 @@ def _regression(
     task: Task, alone: Mapping[str, NDArray[np.floating]], targets: NDArray[np.generic]
 ) -> list[LinearModel]:
     """Of classes, or of one number; not of several labels or numbers, and not where scores say nothing apart."""
-    if len(alone) < 2 or task == "multilabel" or (task == "regression" and targets.shape[1] != 1):
+    if len(alone) < 2 or (targets.ndim == 2 and (TASKS[task].has_probabilities or targets.shape[1] != 1)):
         return []
-    if task == "classification":
+    if targets.ndim == 1:
         scores, target = matched_scores(alone, targets.astype(np.int64))
     else:
         scores = {name: _standardised(outputs[:, 0]) for name, outputs in alone.items()}
         target = targets[:, 0].astype(np.float64)
     try:
-        return interaction_regression(scores, target, yes_or_no=task == "classification")
+        return interaction_regression(scores, target, yes_or_no=targets.ndim == 1)
     except ValueError:  # such as the same scores of all samples, where networks answer with a constant
         return []
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from nas.tasks import Task
+from nas.tasks import TASKS, Task
 
 MOST_CLASSES = 30
 """So many rows has a matrix; of more classes the rarest share the last one."""
@@ -35,12 +35,12 @@ def mistakes(
         which they are not told apart. Of numbers `points`, for each output pairs of target and prediction of the first
         network on an even draw of samples. None of several labels.
     """
-    if task == "multilabel":
-        return None
-    if task == "regression":
+    if not TASKS[task].has_probabilities:
         drawn = np.sort(np.random.default_rng(0).permutation(len(targets))[:MOST_POINTS])
         pairs = np.stack([targets[drawn], outputs[0][drawn]], axis=2).astype(np.float64)
         return {"points": pairs.transpose(1, 0, 2)[:MOST_OUTPUTS].tolist()}
+    if targets.ndim == 2:
+        return None
     numbers = np.arange(len(class_names))
     counts = sum(confusion_matrix(targets, some.argmax(axis=1), labels=numbers) for some in outputs)
     if len(class_names) <= MOST_CLASSES:
