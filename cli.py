@@ -2,56 +2,41 @@
 
 from __future__ import annotations
 
-import atexit
 import json
-import os
 import re
 import shlex
-import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 try:
     import typer
 
-    from nas.config.spelling import duration, names, share
-    from nas.errors import UserError, is_full_disk, told_of_the_machine
-    from nas.terminal.output import (
-        console_for,
-        give_up,
-        leave_stdout,
-        mend_streams,
-        print_json,
-        show_bar,
-        show_progress,
-    )
-    from nas.terminal.stopping import Stopped, held_back, resumable
+    from nas.config.flags import with_flags
+    from nas.errors import UserError
+    from nas.terminal.entry import run_command
+    from nas.terminal.output import console_for, print_json, show_bar, show_progress
+    from nas.terminal.stopping import held_back, resumable
 except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
     raise SystemExit(130) from None
 
 app = typer.Typer(
     name="fusenas",
-    add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 
 
-UsageError: Any = typer.BadParameter.__base__
-"""What typer raises for a wrong option; it comes from click, which some versions of typer carry inside them."""
-
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it works.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
 RunsArgument = Annotated[
     list[Path], typer.Argument(help="Folder of a finished run; several are compared.", show_default=False)
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in the output folder.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped; begin it if there is none.")]
-CheckpointEvery = Annotated[str, typer.Option(help="Time between checkpoints, such as 30s; 0s for every epoch.")]
+
+KEPT = dict.fromkeys(("seed", "retrain_seeds", "epochs", "objective"), "as in the run")
+"""Options of a run that a retraining may change."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -70,6 +55,7 @@ def common(
 
 
 @app.command()
+@with_flags(absent={"out": "results/runs/DATA-SEED"})
 def search(
     data: Annotated[
         str,
@@ -78,123 +64,11 @@ def search(
             show_default=False,
         ),
     ],
-    modalities: Annotated[
-        str,
-        typer.Option(
-            help="Arrays to fuse, such as image,words:tokens, the kind where it cannot be read off; of a table groups "
-            "of columns, such as meta=year+author,picture,title."
-        ),
-    ] = "",
-    target: Annotated[str, typer.Option(help="Array or column of the target.")] = "",
-    split: Annotated[
-        str, typer.Option(help="Array or column that holds 0/1/2 or train/val/test; drawn if absent.")
-    ] = "",
-    task: Annotated[str, typer.Option(help="classification, multilabel or regression; read off if absent.")] = "",
-    columns: Annotated[
-        str,
-        typer.Option(
-            help="What columns of a table hold, where it is not told right: image, audio, text, number, category, date "
-            "or ignore, such as picture:image,zip:category,id:ignore."
-        ),
-    ] = "",
-    space: Annotated[str, typer.Option(help="Search space.")] = "layerwise",
-    operations: Annotated[str, typer.Option(help="Candidate operations, comma-separated; all if absent.")] = "",
-    dynamic: Annotated[
-        str,
-        typer.Option(
-            help="What to decide per sample, comma-separated: modality (which to read), fusion (how deep), operation "
-            "(which), by a learned gate; cascade: cheap answers first, on while unsure (not for regression); none."
-        ),
-    ] = "",
-    cost_weight: Annotated[
-        float, typer.Option(help="Loss worth taking to skip all multiply-adds of a sample; higher saves more.")
-    ] = 0.1,
-    max_multiply_adds: Annotated[
-        str, typer.Option(help="Budget of a dynamic network, such as 40% of the static one's; in place of cost-weight.")
-    ] = "",
-    gate: Annotated[
-        str, typer.Option(help="How a gate learns: soft, gumbel or reinforce. Says nothing to a cascade.")
-    ] = "soft",
-    gate_temperature: Annotated[
-        str, typer.Option(help="How the temperature of gumbel falls: exponential or linear.")
-    ] = "exponential",
-    modality_dropout: Annotated[
-        float, typer.Option(help="How often a training sample is shown without a modality, 0 to 1.")
-    ] = 0.0,
-    objective: Annotated[
-        str,
-        typer.Option(
-            help="Cures to train by, such as gradient_blending, comma-separated, or auto; see `fusenas list`."
-        ),
-    ] = "",
-    strategy: Annotated[str, typer.Option(help="How to search; see `fusenas list`.")] = "sampled",
-    discretization: Annotated[str, typer.Option(help="How to decide.")] = "one_standard_error",
-    encoders: Annotated[
-        str, typer.Option(help="Train encoders alone and freeze them (pretrained), with the rest (joint), or auto.")
-    ] = "auto",
-    baselines: Annotated[
-        str,
-        typer.Option(
-            help="Single operations that every seed trains: the 3 best of the first seed (quick), or all (full)."
-        ),
-    ] = "quick",
-    prefer: Annotated[
-        str,
-        typer.Option(
-            help="What is found, of all rows of the leaderboard, by held-out samples: the best (accuracy), or the "
-            "simplest within one standard error of it (simplicity)."
-        ),
-    ] = "accuracy",
+    options: dict[str, Any],
     preset: Annotated[
         str,
         typer.Option(help="Several options at once: best trains longer, quick is a first look; see `fusenas list`."),
     ] = "default",
-    metric: Annotated[
-        str, typer.Option(help="What to judge by, such as balanced_accuracy, auroc or rmse; see `fusenas list`.")
-    ] = "",
-    class_weights: Annotated[
-        str, typer.Option(help="balanced lets rare classes count more while networks are trained; or none.")
-    ] = "none",
-    preprocessing: Annotated[
-        str,
-        typer.Option(
-            help="What encoders see: auto, standardize, or pairs such as emg:magnitudes,genes:piecewise; up to the "
-            "preset if absent."
-        ),
-    ] = "",
-    refit: Annotated[
-        bool | None,
-        typer.Option(
-            "--refit/--no-refit",
-            help="Train what was found on both training splits, too, and keep that; up to the preset if absent.",
-            show_default=False,
-        ),
-    ] = None,
-    ensemble: Annotated[
-        bool | None,
-        typer.Option(
-            "--ensemble/--no-ensemble",
-            help="Average the found networks of all seeds, as a row of its own; up to the preset if absent.",
-            show_default=False,
-        ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the search and the first retraining.")] = 0,
-    retrain_seeds: Annotated[int, typer.Option(help="How many retrainings.")] = 3,
-    search_seeds: Annotated[int, typer.Option(help="How many searches; several tell how sure the answer is.")] = 1,
-    epochs: Annotated[int, typer.Option(help="Passes per training; 0 chooses by size.")] = 0,
-    budget: Annotated[
-        str,
-        typer.Option(help="Time of each search proper, such as 90s, 10m or 1h; trainings from scratch come on top."),
-    ] = "",
-    max_trials: Annotated[
-        int, typer.Option(help="Architectures that a search without a supernet trains; 0 chooses by strategy.")
-    ] = 0,
-    device: Device = "auto",
-    compile_: Annotated[bool, typer.Option("--compile", help="Compile networks; pays on a GPU and long runs.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Run folder; results/runs/DATA-SEED if absent.")] = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-    checkpoint_every: CheckpointEvery = "30s",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -203,7 +77,7 @@ def search(
     Example: fusenas search sensors.npz --modalities audio:sequence,image --target label --split split
     """
     name = re.sub(r"[^\w.-]+", "-", Path(data).stem if Path(data).exists() else data)
-    out = out or Path("results/runs") / f"{name}-{seed}"
+    out = options.setdefault("out", Path("results/runs") / f"{name}-{options.get('seed', 0)}")
     nas = _nas()
     console = console_for(sys.stderr)
 
@@ -216,67 +90,22 @@ def search(
     with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
         result = nas.search(
             data,
-            modalities=modalities or None,
-            target=target or None,
-            split=split or None,
-            task=task or None,
-            columns=columns or None,
-            space=space,
-            operations=names(operations),
-            dynamic=[] if dynamic.strip() == "none" else names(dynamic),
-            strategy=strategy,
-            discretization=discretization,
-            encoders=cast(Any, encoders),  # names are checked there
-            baselines=cast(Any, baselines),
-            prefer=cast(Any, prefer),
             preset=preset,
-            metric=metric or None,
-            refit=refit,
-            ensemble=ensemble,
-            seed=seed,
-            retrain_seeds=retrain_seeds,
-            search_seeds=search_seeds,
-            budget_seconds=duration(budget),
-            device=device,
-            training={
-                "epochs": epochs,
-                "compile": compile_,
-                "gate": gate,
-                "gate_temperature": gate_temperature,
-                "cost_weight": cost_weight,
-                "max_multiply_adds": share(max_multiply_adds),
-                "modality_dropout_rate": modality_dropout,
-                "objective": objective,
-                "class_weights": class_weights,
-                **({"preprocessing": preprocessing} if preprocessing else {}),
-            },
-            search_config=nas.SearchConfig(max_trials=max_trials),
-            out=out,
-            overwrite=overwrite,
-            resume=resume,
-            checkpoint_seconds=duration(checkpoint_every, "checkpoint-every", zero=True),
             command=_command(),
             progress=progress,
             on_data=print_what_was_read,
+            **options,
         )
     _print_result(result, as_json=as_json)
 
 
 @app.command()
+@with_flags(
+    (*KEPT, "device", "out", "overwrite", "resume", "checkpoint_seconds"), absent={**KEPT, "out": "the run itself"}
+)
 def retrain(
     run: RunArgument,
-    seed: Annotated[int | None, typer.Option(help="Of the first retraining; the run's if absent.")] = None,
-    retrain_seeds: Annotated[int | None, typer.Option(help="How many retrainings; the run's if absent.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes per training; the run's if absent.")] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(help='Cures to train by, or auto, see `fusenas list`; the run\'s if absent, "" for none.'),
-    ] = None,
-    device: Device = "auto",
-    out: Annotated[Path | None, typer.Option(help="Another run folder; the run itself if absent.")] = None,
-    overwrite: Overwrite = False,
-    resume: Resume = False,
-    checkpoint_every: CheckpointEvery = "30s",
+    options: dict[str, Any],
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -285,32 +114,21 @@ def retrain(
     Example: fusenas retrain results/runs/demo --retrain-seeds 10 --out results/runs/demo-10
     """
     nas = _nas()
-    with resumable(out or run), show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
-        result = nas.retrain(
-            run,
-            seed=seed,
-            retrain_seeds=retrain_seeds,
-            epochs=epochs,
-            objective=objective,
-            device=device,
-            out=out,
-            overwrite=overwrite,
-            resume=resume,
-            checkpoint_seconds=duration(checkpoint_every, "checkpoint-every", zero=True),
-            progress=progress,
-            command=_command(),
-        )
+    out = options.get("out", run)
+    with resumable(out), show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
+        result = nas.retrain(run, progress=progress, command=_command(), **options)
     _print_result(result, as_json=as_json)
 
 
 @app.command()
+@with_flags(["device"])
 def evaluate(
     run: RunArgument,
+    options: dict[str, Any],
     data: Annotated[str, typer.Option(help="Other data than the run's.")] = "",
     recombinations: Annotated[
         int, typer.Option(help="Most recombinations of samples that tell interaction from addition.")
     ] = 250_000,
-    device: Device = "auto",
     as_json: AsJson = False,
 ) -> None:
     """Judge a run's saved network on the test split again, and say whether its fusion helps.
@@ -318,28 +136,22 @@ def evaluate(
     Example: fusenas evaluate results/runs/demo
     """
     nas = _nas()
+    from nas.report.terminal import print_evaluation  # noqa: PLC0415
     from nas.runs import plain  # noqa: PLC0415
 
     with show_bar("recombining modalities", as_json=as_json) as progress:
-        found = nas.evaluate(run, data=data or None, device=device, recombinations=recombinations, progress=progress)
+        found = nas.evaluate(run, data=data or None, recombinations=recombinations, progress=progress, **options)
     if as_json:
         print_json(plain(found))
         return
-    print(f"{found['in_words']}")
-    print(
-        f"{found['metric']} {found['score']:.4f} on {found['samples']} test samples, recorded {found['recorded']:.4f}"
-    )
-    for sentence in found["diagnosis"]["in_words"]:
-        print(f"{sentence}.")
-    if not found["same_data"]:
-        print("note: this is not the data of the search")
-    elif not found["repeated"]:
-        print("note: the recorded score is not repeated; another machine may round otherwise, or the run is damaged")
+    print_evaluation(console_for(sys.stdout), found)
 
 
 @app.command()
+@with_flags(["device"])
 def predict(
     run: RunArgument,
+    options: dict[str, Any],
     data: Annotated[
         str,
         typer.Argument(
@@ -348,7 +160,6 @@ def predict(
         ),
     ],
     out: Annotated[Path | None, typer.Option(help="CSV file to write; printed if absent.")] = None,
-    device: Device = "auto",
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -357,18 +168,13 @@ def predict(
     Example: fusenas predict results/runs/demo new.npz --out predictions.csv
     """
     nas = _nas()
-    from nas.runs import plain, write_atomically  # noqa: PLC0415
+    from nas.runs import plain  # noqa: PLC0415
 
     with show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
         progress(f"predicting {data} with {run}")
-        found = nas.predict(run, data, device=device)
+        found = nas.predict(run, data, **options)
         if out is not None:
-            try:
-                write_atomically(out, found.to_csv().encode(errors="backslashreplace"))
-            except OSError as error:
-                if is_full_disk(error):
-                    raise
-                raise UserError(f"cannot write {str(out)!r}: {error.strerror}; name another --out") from error
+            found.write_csv(out)
     if out is not None and not quiet:
         print(f"{len(found)} predictions written to {out}", file=sys.stderr)
     if as_json:
@@ -469,34 +275,11 @@ def list_(as_json: AsJson = False) -> None:
 
     Example: fusenas list --json
     """
-    from nas.routing import cascade  # noqa: PLC0415
-
     _nas()
-    from nas.config.gate import RELAXATIONS  # noqa: PLC0415
-    from nas.data import EMBEDDED  # noqa: PLC0415
-    from nas.discretize import DISCRETIZATIONS  # noqa: PLC0415
-    from nas.export import FORMATS  # noqa: PLC0415
-    from nas.metrics import METRICS  # noqa: PLC0415
-    from nas.objectives import OBJECTIVES  # noqa: PLC0415
-    from nas.presets import PRESETS  # noqa: PLC0415
-    from nas.routing.levels import CASCADE, LEVELS  # noqa: PLC0415
-    from nas.space import space_names  # noqa: PLC0415
-    from nas.strategies import STRATEGIES  # noqa: PLC0415
+    from nas.report.names import known_names  # noqa: PLC0415
     from search_spaces import OPERATIONS  # noqa: PLC0415
 
-    found: dict[str, dict[str, str]] = {
-        "data": {name: _first_line(builder) for name, builder in EMBEDDED.items()},
-        "spaces": dict.fromkeys(space_names(), ""),
-        "operations": {name: f"order {op.order}: {op.formula}" for name, op in OPERATIONS.items()},
-        "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
-        "dynamic": {name: _first_line(level) for name, level in LEVELS.items()} | {CASCADE: _first_line(cascade)},
-        "gates": dict.fromkeys(map(str, RELAXATIONS), ""),
-        "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
-        "objectives": {f"{name}{known.takes}": known.words for name, known in OBJECTIVES.items()},
-        "metrics": {name: f"{one.words} ({', '.join(one.tasks)})" for name, one in METRICS.items()},
-        "presets": {name: preset.words for name, preset in PRESETS.items()},
-        "formats": {name: format_.words for name, format_ in FORMATS.items()},
-    }
+    found = known_names(OPERATIONS)
     if as_json:
         print_json(found)
         return
@@ -508,35 +291,7 @@ def list_(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Entry point of the console command `fusenas`: exit code 2 and one line for a mistake of the user's."""
-    # OpenMP's threads spin while they wait. Where other processes want the cores too, that makes small steps many times
-    # slower; to wait asleep costs next to nothing where they do not. It is read when torch is loaded.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Should a library start a Python of its own, that shall not look for modules in the current folder either.
-    os.environ["PYTHONSAFEPATH"] = "1"
-    # What has ended cannot be stopped any more: an interrupt while Python takes itself down would say that it was.
-    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
-    mend_streams()
-    try:
-        code = app(sys.argv[1:] or ["--help"], prog_name="fusenas", standalone_mode=False)
-        sys.stdout.flush()
-    except UserError as error:
-        give_up(str(error))
-    except UsageError as error:
-        give_up(f"{' '.join(error.format_message().split()).removesuffix('.')}; see --help")
-    except (KeyboardInterrupt, typer.Abort):
-        give_up("stopped", 130)
-    except Stopped as stopped:  # it came just as the command had done its work
-        give_up("stopped", 128 + stopped.number)
-    except BrokenPipeError:
-        leave_stdout()
-        raise SystemExit(1) from None  # as typer does, where a command is told so while it prints
-    except Exception as error:
-        told = told_of_the_machine(error)
-        if told is None:
-            raise
-        leave_stdout()
-        give_up(told)
-    raise SystemExit(code or 0)
+    run_command(app)
 
 
 def _nas() -> Any:
@@ -561,10 +316,6 @@ def _print_result(result: Any, *, as_json: bool) -> None:
         print_json(plain(result.summary))
     else:
         print_result(console_for(sys.stdout), result.summary, result.report)
-
-
-def _first_line(documented: Any) -> str:
-    return (documented.__doc__ or "").strip().splitlines()[0]
 
 
 def _command() -> str:

@@ -28,10 +28,10 @@ from benchmarks.rows import read_rows, write_rows
 from benchmarks.searches import cost_of
 from nas.architecture import Architecture, Choice, tap_name
 from nas.baselines import Contestant
+from nas.config import RunConfig
 from nas.data.synthetic import KnownTask, wide_tasks
 from nas.metrics import score
 from nas.preparation import Setup, raw
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import judge, train_all
 from nas.runs import write_atomically
@@ -117,7 +117,7 @@ def run(task: KnownTask, search: int, seeds: int) -> Row:
     )
     seconds = time.process_time() - started
     board = result.summary["leaderboard"]
-    training = resolve_training("default", {"metric": metric} if metric else None)
+    training = RunConfig.of(metric=metric).training
     setup = Setup(data=data, space=make_space("layerwise", data), training=training, device=CPU)
     rows = [Contestant(one.in_words(), "operation", one) for one in answers(task, setup.space)]
     scores: dict[str, list[float]] = {row.name: [] for row in rows}

@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from benchmarks.known_answers import CPU, problem_of
 from benchmarks.truth import Truth
 from nas.architecture import Architecture, Choice
+from nas.config import SearchConfig
 from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask, known_tasks
 from nas.discretize import discretize
@@ -31,7 +32,7 @@ from nas.prediction import predict
 from nas.provenance import provenance
 from nas.report.style import ACCENT, INK, figure_style, to_png
 from nas.runs import write_atomically
-from nas.strategies import STRATEGIES, Problem, SearchConfig
+from nas.strategies import STRATEGIES, Problem
 
 TASKS = ("staged-d1-m2-t1-n0.4-s0", "bilinear-d1-m2-t1-n0.4-s0")
 

@@ -30,11 +30,11 @@ from numpy.typing import NDArray
 from benchmarks.datasets import SOURCES
 from benchmarks.rows import read_rows, write_rows
 from nas.architecture import Architecture, Choice
+from nas.config import RunConfig
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.data.failure_tasks import FailureKind, FailureTask
 from nas.prediction import predict
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
@@ -163,7 +163,7 @@ def run(case: Case, seeds: Sequence[int], rows: dict[tuple[str, str, str, int], 
     space = make_space("layerwise", data)
     batches = [split_batch(data, split, CPU) for split in ("weights", "architecture", "test")]
     for arm, seed in wanted:
-        config = resolve_training("quick", {"objective": arm.objective})
+        config = RunConfig.of(preset="quick", objective=arm.objective).training
         with seeded(seed):
             network = build_network(space.only(architecture_of(space, arm.network)), data, config)
         started = time.process_time()

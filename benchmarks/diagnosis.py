@@ -28,10 +28,10 @@ import torch
 from benchmarks.known_answers import PLAN, Records, problem_of
 from nas.analysis import Recombined, diagnose, emap
 from nas.architecture import Architecture, Choice
+from nas.config import RunConfig
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.data.synthetic import known_tasks
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import plain, write_atomically
 from nas.search import make_space
@@ -55,7 +55,7 @@ def cost(operation: str) -> dict[str, Any]:
     nothing = Choice("none")
     found = Architecture("layerwise", (("fusion0", nothing), ("fusion1", nothing), ("fusion2", last)))
     with seeded(0):
-        network = build_network(space.only(found), data, resolve_training("quick", None)).eval()
+        network = build_network(space.only(found), data, RunConfig.of(preset="quick").training).eval()
     test = split_batch(data, "test", CPU)
     started = time.process_time()
     projection = emap(Recombined.of(network, test, CPU), max_grid=SAMPLES**2)

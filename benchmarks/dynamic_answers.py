@@ -22,17 +22,16 @@ import torch
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from nas.baselines import Contestant
+from nas.config import RunConfig, SearchConfig, TrainingConfig
 from nas.data.dynamic_tasks import DynamicKind, DynamicTask
 from nas.preparation import Setup
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.retrain import judge, train_all
 from nas.routing.network import RoutedNetwork
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
 from nas.statistics import Interval, amount
-from nas.strategies import SearchConfig
-from nas.training import TrainingConfig, pick_device
+from nas.training import pick_device
 
 SPACES: dict[DynamicKind, str] = {"half": "layerwise", "corrupted": "experts", "one_of_three": "experts"}
 
@@ -75,7 +74,7 @@ def measure(kind: DynamicKind, seed: int, config: TrainingConfig) -> Row:
     needed = needed[data.splits["test"]]
     space = make_space(SPACES[kind], data, None, OPERATIONS, ["modality"])
     setup = Setup(data=data, space=space, training=config, device=pick_device("cpu"), progress=print)
-    result = let_decide(setup, find(setup, SearchConfig(), "sampled", "one_standard_error", "auto", seed))
+    result = let_decide(setup, find(setup, SearchConfig(), seed))
     routes = result.architecture.routes()
     rows = [Contestant("found", "found", result.architecture), Contestant("static", "static", routes[-1])]
     (found, static), targets = judge(setup, train_all(setup, result.prepared, rows))
@@ -147,7 +146,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for seed in range(given.searches):
         for kind in SPACES:
             if (kind, seed) not in done:
-                rows.append(measure(kind, seed, resolve_training("quick", None)))
+                rows.append(measure(kind, seed, RunConfig.of(preset="quick").training))
                 write_rows(given.out / "rows.csv", Row, rows, digits=4)
                 write_atomically(given.out / "README.md", readme(rows, origin).encode())
 

@@ -35,12 +35,12 @@ from benchmarks.dynamic_figure import draw, mean_and_margin, series
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from nas.baselines import Contestant
+from nas.config import EncoderMode, RunConfig, SearchConfig
 from nas.cost import CostTable
 from nas.data import FusionData, load_data
 from nas.data.batches import Batch, split_batch
 from nas.metrics import higher_is_better, sample_errors, score
-from nas.preparation import EncoderMode, Setup, prepare
-from nas.presets import resolve_training
+from nas.preparation import Setup, prepare
 from nas.provenance import provenance
 from nas.retrain import train_all
 from nas.routing.cascade import Cascade
@@ -51,7 +51,6 @@ from nas.routing.prediction import answers
 from nas.routing.thresholds import fitted
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
-from nas.strategies import SearchConfig
 from nas.tasks import TASKS
 from nas.training import pick_device
 
@@ -118,10 +117,10 @@ class Row:
 def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> list[Row]:
     """Searches once, trains the dynamic and the static network, and reads the test split."""
     space = make_space("layerwise", data, None, OPERATIONS, [CASCADE])
-    training = resolve_training("quick", {"epochs": plan.epochs, "max_multiply_adds": BUDGET})
+    training = RunConfig.of(preset="quick", epochs=plan.epochs, max_multiply_adds=BUDGET).training
     setup = Setup(data=data, space=space, training=training, device=device, progress=print)
     found = next(one.architecture for one in space.references if one.kind == "late")
-    result = find(setup, SearchConfig(), "sampled", "one_standard_error", plan.encoders, seed)
+    result = find(setup, SearchConfig(encoders=plan.encoders), seed)
     result = let_decide(setup, result, found)
     assert result.gated is not None
     prepared, tried = result.prepared, result.gated.tried

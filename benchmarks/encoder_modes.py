@@ -21,14 +21,13 @@ import numpy as np
 import torch
 from scipy.stats import t
 
+from nas.config import EncoderMode, RunConfig, SearchConfig
 from nas.data import EMBEDDED, load_data
-from nas.preparation import EncoderMode, Setup
-from nas.presets import resolve_training
+from nas.preparation import Setup
 from nas.provenance import provenance
 from nas.retrain import train_from_scratch
 from nas.runs import write_atomically
 from nas.search import find, make_space
-from nas.strategies import SearchConfig
 from nas.tasks import TASKS
 from nas.training import pick_device
 
@@ -74,8 +73,8 @@ def write(folder: Path, records: Sequence[Mapping[str, object]], origin: Mapping
 def _one(name: str, mode: EncoderMode, seed: int, device: str) -> dict[str, object]:
     data = load_data(name)
     space = make_space("layerwise", data)
-    setup = Setup(data=data, space=space, training=resolve_training("quick", None), device=pick_device(device))
-    result = find(setup, SearchConfig(), "sampled", "one_standard_error", mode, seed)
+    setup = Setup(data=data, space=space, training=RunConfig.of(preset="quick").training, device=pick_device(device))
+    result = find(setup, SearchConfig(encoders=mode), seed)
     trained = train_from_scratch(setup, result.prepared, result.architecture, "found")
     return {
         "data": name,

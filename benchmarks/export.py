@@ -31,6 +31,7 @@ from torch import Tensor
 import nas
 from benchmarks.datasets import SOURCES
 from nas.architecture import Architecture, Choice, tap_name
+from nas.config import RunConfig
 from nas.cost import CostTable
 from nas.data import FusionData
 from nas.data.batches import split_batch
@@ -39,7 +40,6 @@ from nas.export.check import imported
 from nas.export.formats import FORMATS
 from nas.export.portable import Portable
 from nas.export.verify import TOLERANCE
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork, build_routed
@@ -170,7 +170,7 @@ def train(data: FusionData, space: SearchSpace, architecture: Architecture, fold
         data,
         space=replace(space.only(architecture.routes()[-1]), references=(), warm_up=None),
         encoders="joint",
-        training=resolve_training("quick", {"epochs": 1}),
+        training=RunConfig.of(preset="quick", epochs=1).training,
         retrain_seeds=1,
         device="cpu",
         out=run,
@@ -186,7 +186,7 @@ def with_gate(run: Path, space: SearchSpace, architecture: Architecture, data: F
 
     Scores and costs in its summary stay those of the static one; exporting reads none of them.
     """
-    config = resolve_training("quick", {"epochs": 2})
+    config = RunConfig.of(preset="quick", epochs=2).training
     weights, held_out = (split_batch(data, split, torch.device("cpu")) for split in ("weights", "architecture"))
     with seeded(0):
         network = build_routed(space.only(architecture), data, config)

@@ -33,6 +33,7 @@ from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
 from benchmarks.truth import FRESH, TRAINING, Job, Truth, complete, groups, made, marked_tasks, space_of
 from nas.architecture import Architecture, tap_depth
 from nas.candidates import score_candidates
+from nas.config import SearchConfig
 from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask
 from nas.discretize import discretize
@@ -40,7 +41,7 @@ from nas.guards import discretization_after
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.scoring import PathScorer
-from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
+from nas.strategies import STRATEGIES, Explored, Problem
 
 CPU = torch.device("cpu")
 

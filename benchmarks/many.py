@@ -16,11 +16,12 @@ import torch
 from torch import Tensor
 from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
+from nas.config import TrainingConfig
 from nas.data.batches import Batch, batch_bounds
 from nas.epoch_loop import steps_per_epoch
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.training import TrainingConfig, seeded
+from nas.training import seeded
 
 State = dict[str, Tensor]
 COMPACT_BELOW = 0.75

@@ -24,17 +24,17 @@ import numpy as np
 import torch
 
 from benchmarks.pages import origin_told
+from nas.config import RunConfig, TrainingConfig
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.epoch_loop import make_optimizer, step
 from nas.prediction import losses
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.relaxation import fair_paths, softmax
 from nas.runs import write_atomically
 from nas.search import make_space
 from nas.strategies.sampled import losses_of_paths
-from nas.training import TrainingConfig, build_network, pick_device, seeded
+from nas.training import build_network, pick_device, seeded
 from search_spaces import OPERATIONS
 
 FUSING = [name for name in OPERATIONS if name not in ("none", "carry")][:12]
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         generator.integers(0, 10, 320),
         name="made up",
     )
-    config = resolve_training("quick", None)
+    config = RunConfig.of(preset="quick").training
     variants = {
         (relaxation, count, number): _stepper(data, config, names, relaxation, device)
         for count, sets in SETS.items()

@@ -36,11 +36,11 @@ from torch import Tensor
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
 from nas.architecture import Architecture, Choice
+from nas.config import RunConfig
 from nas.cost import CostTable
 from nas.data import FusionData
 from nas.data.batches import Batch, split_batch
 from nas.graph import FusionNetwork
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.routing.execution import Execution, cheaper_execution
 from nas.routing.gates import Gate
@@ -118,7 +118,7 @@ def networks(
         "cascade of two": Architecture.gated([late(deepest[0]), static], []),
         "cascade of three": Architecture.gated([late(deepest[0]), late(*deepest[:2]), static], []),
     }[setup]
-    config = resolve_training("quick", None)
+    config = RunConfig.of(preset="quick").training
     with seeded(0):
         routed = build_routed(space.only(gated), data, config).to(device).eval()
     with seeded(0):

@@ -33,12 +33,12 @@ import torch
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
 from nas.architecture import Architecture, Choice
+from nas.config import RunConfig
 from nas.cost import multiply_adds, num_parameters
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.epoch_loop import make_optimizer, step
 from nas.metrics import sample_losses
-from nas.presets import resolve_training
 from nas.provenance import provenance
 from nas.runs import write_atomically
 from nas.search import make_space
@@ -87,7 +87,7 @@ def answer() -> None:
         space = make_space("layerwise", data)
         choices = (Choice("multiplicative", ("a@0", "b@0")), Choice("none"), Choice("additive", ("a@2", "b@2")))
         static = Architecture("layerwise", tuple((f"fusion{depth}", one) for depth, one in enumerate(choices)))
-        config = resolve_training("quick", {"epochs": 2})
+        config = RunConfig.of(preset="quick", epochs=2).training
         with seeded(0):
             network = build_network(space.restrict(static), data, config)
         weights, test = split_batch(data, "weights", CPU), split_batch(data, "test", CPU)

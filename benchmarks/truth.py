@@ -27,17 +27,17 @@ from torch import Tensor, nn
 from benchmarks.many import evaluate_many, train_many
 from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
 from nas.architecture import Choice, tap_depth, tap_modality
+from nas.config import RunConfig
 from nas.cost import multiply_adds, num_parameters
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData, Split
 from nas.data.synthetic import KnownTask, known_tasks
 from nas.encoders.base import Standardize
-from nas.presets import resolve_training
 from nas.search import make_space
 from nas.space import SearchSpace
 from nas.training import build_network, seeded
 
-TRAINING = resolve_training("quick", {"channels": 32})
+TRAINING = RunConfig.of(preset="quick", channels=32).training
 """How everything on known-answer tasks is trained."""
 
 AT_ONCE = 64

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nas.architecture import Architecture, Choice
+    from nas.config import EvaluationConfig, OutputConfig, RunConfig, SearchConfig, SourceConfig, TrainingConfig
     from nas.data import FusionData, load_data
     from nas.errors import UserError
     from nas.estimators import FusionClassifier, FusionRegressor
@@ -21,20 +22,22 @@ if TYPE_CHECKING:
     from nas.report import report
     from nas.rerun import evaluate, retrain
     from nas.search import RunResult, search
-    from nas.strategies import SearchConfig
-    from nas.training import TrainingConfig
 
 _MODULES = {
     "Architecture": "architecture",
     "Choice": "architecture",
+    "EvaluationConfig": "config",
     "FusionClassifier": "estimators",
     "FusionData": "data",
     "FusionRegressor": "estimators",
+    "OutputConfig": "config",
     "Predictions": "predict",
     "Run": "load",
+    "RunConfig": "config",
     "RunResult": "search",
-    "SearchConfig": "strategies",
-    "TrainingConfig": "training",
+    "SearchConfig": "config",
+    "SourceConfig": "config",
+    "TrainingConfig": "config",
     "UserError": "errors",
     "evaluate": "rerun",
     "export": "export",
@@ -49,13 +52,17 @@ _MODULES = {
 __all__ = [
     "Architecture",
     "Choice",
+    "EvaluationConfig",
     "FusionClassifier",
     "FusionData",
     "FusionRegressor",
+    "OutputConfig",
     "Predictions",
     "Run",
+    "RunConfig",
     "RunResult",
     "SearchConfig",
+    "SourceConfig",
     "TrainingConfig",
     "UserError",
     "evaluate",

@@ -28,7 +28,6 @@ RowKind = Literal[
     "control",
     "random",
 ]
-Baselines = Literal["quick", "full"]
 
 PROMISING = 3
 """How many single operations `quick` trains for every seed: the best of the first one."""
@@ -121,4 +120,4 @@ def _depth(reference: Reference) -> int:
     return max(depth for _, choice in reference.architecture.choices if (depth := choice_depth(choice)) is not None)
 
 
-__all__: Sequence[str] = ["Baselines", "Contestant", "RowKind", "contestants", "random_architectures"]
+__all__: Sequence[str] = ["Contestant", "RowKind", "contestants", "random_architectures"]

@@ -17,13 +17,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
+from nas.config import OutputConfig
 from nas.errors import UserError
 from nas.files import Folder
 from nas.packing import pack, unpack
 from nas.runs import plain
 
 FORMAT_VERSION = 1
-EVERY_SECONDS = 30.0
+EVERY_SECONDS: float = OutputConfig.checkpoint_seconds
 
 MAX_STATE_BYTES = 16 * 1024**3
 """Largest state that is read: that of a network of 1.3 billion weights with its optimizer."""

@@ -16,13 +16,14 @@ from torch import Tensor, nn
 
 from nas.augmentation import drop_modalities, shifted
 from nas.checkpoint import NOWHERE, Slot
+from nas.config import TrainingConfig
 from nas.data.batches import Batch, shuffled
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.objectives import Fit, Objective
 from nas.prediction import autocast
 from nas.snapshot import Stateful, restore_snapshot, take_snapshot
-from nas.training import TrainingConfig, seeded
+from nas.training import seeded
 
 Loss = Callable[[Batch, float], Tensor]
 """From a batch and the progress of the training, 0 to 1, to what a step descends on, ()."""

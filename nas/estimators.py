@@ -54,22 +54,22 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             slice. None where `X` is a dict of arrays.
         kinds: Modality to kind, where it cannot be read off its array; see `nas.FusionData.from_arrays`. Columns of one
             array are vectors.
-        preset: "default", "best" or "quick"; `nas.search` tells more of this and the following.
-        space: Name of the search space.
-        operations: Candidate operations; None for all that the space knows.
-        dynamic: What may be decided per sample, such as `["modality"]` or `["cascade"]`; None for nothing.
-        strategy: How to search.
-        encoders: "pretrained", "joint" or "auto".
-        baselines: "quick" or "full".
-        prefer: "accuracy" or "simplicity".
-        metric: What networks are judged by. `score` is accuracy or R² all the same, as everywhere in scikit-learn.
-        refit: Whether the network that is kept is trained on both training splits; None for what the preset says.
-        ensemble: Whether the mean of the networks of all seeds has a row of the leaderboard; None likewise.
-        retrain_seeds: How many retrainings.
-        search_seeds: How many searches.
-        budget_seconds: Wall time of the search proper; 0 for no limit.
-        training: Fields of `nas.TrainingConfig`, such as `{"epochs": 20, "channels": 32}`.
-        device: "auto", "cpu", "cuda" or "cuda:1".
+        preset: The option of `nas.search` of that name, with the same default; None stands for the default.
+        space: Likewise.
+        operations: Likewise.
+        dynamic: Likewise.
+        strategy: Likewise.
+        encoders: Likewise.
+        baselines: Likewise.
+        prefer: Likewise.
+        metric: Likewise. `score` is accuracy or R² all the same, as everywhere in scikit-learn.
+        refit: Likewise.
+        ensemble: Likewise.
+        retrain_seeds: Likewise.
+        search_seeds: Likewise.
+        budget_seconds: Likewise.
+        training: Other options of `nas.search` by name, such as `{"epochs": 20, "channels": 32}`.
+        device: As `preset`.
         random_state: A whole number is the seed of the run; None and a `RandomState` draw one.
 
     Attributes:
@@ -150,9 +150,9 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             class_names=class_names,
             seed=seed,
         )
-        own = ("modalities", "kinds", "random_state")
+        own = ("modalities", "kinds", "random_state", "training")
         options = {name: value for name, value in self.get_params(deep=False).items() if name not in own}
-        self.run_ = search(data, seed=seed, **options)
+        self.run_ = search(data, seed=seed, **{**options, **(self.training or {})})
         self._take_over()
 
     def _take_over(self) -> None:

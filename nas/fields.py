@@ -1,6 +1,6 @@
 """What a field of a configuration or of a description may hold, stated once beside it and checked in one place.
 
-    channels: int = setting(48, Whole(1, 4096))
+    channels: int = setting(48, Whole(1, 4096), "Width of the network.")
 
 Values come from people and from files of strangers: a text is no number, a yes is no 1, and sizes have an end.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -125,6 +126,59 @@ class Text:
 
 
 @dataclass(frozen=True)
+class OneOf:
+    """One of a few names.
+
+    Attributes:
+        names: All that there are.
+        kind: What a name stands for, for the error; empty for what the field is called.
+    """
+
+    names: tuple[str, ...]
+    kind: str = ""
+
+    @property
+    def words(self) -> str:
+        """After "must be"."""
+        return f"one of {', '.join(self.names)}"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is so."""
+        return isinstance(value, str) and value in self.names
+
+
+@dataclass(frozen=True)
+class FolderPath:
+    """A folder, as a text or a path."""
+
+    words: str = "the path of a folder"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is so; what can be done there is another question."""
+        return isinstance(value, str | os.PathLike)
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A form, or None where the value is yet to be decided.
+
+    Attributes:
+        form: Of the value.
+    """
+
+    form: Form
+
+    @property
+    def words(self) -> str:
+        """After "must be"."""
+        return f"{self.form.words}, or left out"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is so."""
+        return value is None or self.form.allows(value)
+
+
+@dataclass(frozen=True)
 class Several:
     """A list of values of one form.
 
@@ -132,16 +186,18 @@ class Several:
         form: Of each.
         fewest: How many at least.
         most: How many at most.
+        called: What to call it where that says more than form and numbers.
     """
 
     form: Form
     fewest: int
     most: int
+    called: str = ""
 
     @property
     def words(self) -> str:
         """After "must be"."""
-        return f"a list of {self.fewest} to {self.most} values, each {self.form.words}"
+        return self.called or f"a list of {self.fewest} to {self.most} values, each {self.form.words}"
 
     def allows(self, value: Any) -> bool:
         """Whether it is so."""
@@ -150,9 +206,19 @@ class Several:
         return all(self.form.allows(one) for one in value)
 
 
-def setting(default: Any, form: Form) -> Any:
-    """A field of a dataclass with its default, and what it may hold."""
-    return dataclasses.field(default=default, metadata={"form": form})
+def setting(default: Any, form: Form, meaning: str, *, flag: str | None = "", spelling: Any = None) -> Any:
+    """A field of a dataclass that is an option: its default, what it may hold, and what it means.
+
+    Args:
+        default: Its value where none is given.
+        form: What it may hold.
+        meaning: What it does, in a sentence for people: the help of its flag, and its documentation.
+        flag: Its name on the command line without the dashes; empty for the field's own name, None for no flag.
+        spelling: How it is written there, a `nas.config.spelling.Spelling`; None for as it is.
+    """
+    return dataclasses.field(
+        default=default, metadata={"form": form, "meaning": meaning, "flag": flag, "spelling": spelling}
+    )
 
 
 def check_settings(config: Any) -> None:
@@ -181,6 +247,8 @@ def check(name: str, value: Any, form: Form, hint: str = "") -> None:
         UserError: If it is something else.
     """
     if not form.allows(value):
+        if isinstance(form, OneOf) and isinstance(value, str):
+            raise unknown_name(form.kind or name, value[:60], form.names)
         raise UserError(f"{name} must be {form.words}, got {told(value)}{hint}")
 
 

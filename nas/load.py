@@ -10,15 +10,15 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.baselines import Contestant
 from nas.calibration import recorded_temperature
+from nas.config import RunConfig
 from nas.data import FusionData, load_data
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
-from nas.fields import Several, Text, Whole, check, make_config
+from nas.fields import Whole, check
 from nas.routing.network import DerivedNetwork
 from nas.runs import RunFolder
 from nas.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.tasks import TASKS
-from nas.training import TrainingConfig
 from nas.weights import load_weights
 
 
@@ -32,7 +32,7 @@ class Run:
         network: The found architecture as it was trained with the first seed, in evaluation mode on the CPU; maps
             {modality: arrays} to logits or predictions.
         summary: The contents of `summary.json`.
-        config: The contents of `config.toml`.
+        config: The options, as in `config.toml`.
         recipe: How rows of a table become arrays, from `preprocessing.json`; None for a run on arrays.
     """
 
@@ -40,7 +40,7 @@ class Run:
     architecture: Architecture
     network: DerivedNetwork
     summary: Mapping[str, Any]
-    config: Mapping[str, Any]
+    config: RunConfig
     recipe: TableRecipe | None = None
 
     def __repr__(self) -> str:
@@ -62,8 +62,9 @@ def load_run(run: str | Path) -> Run:
     """
     folder = RunFolder.open(run)
     loaded = load_weights(folder)
-    summary, config = folder.read_summary(), folder.read_config()
-    _refuse_gaps(folder, summary, config, loaded.network)
+    summary = folder.read_summary()
+    config = read_config(folder)
+    _refuse_gaps(folder, summary, loaded.network)
     told = [
         Architecture.from_dict(summary["architecture"]),
         Architecture.from_dict(folder.read_json("architecture.json")),
@@ -95,15 +96,22 @@ def recipe_of(folder: RunFolder) -> TableRecipe | None:
 SEED = Whole(0, 2**33)
 """Those of retrainings count up from one below 2³²."""
 
-MAX_NAMES = 1000
-"""Of operations: far more than there are."""
 
-_SOURCE = ("data", "modalities", "target", "split", "task")
+def read_config(folder: RunFolder) -> RunConfig:
+    """The options of a run.
+
+    Raises:
+        UserError: If a name is unknown, as in a run of another version, or a value is refused.
+    """
+    try:
+        return RunConfig.from_dict(folder.read_config())
+    except UserError as error:
+        raise UserError(
+            f"{str(folder.config)!r} is damaged, or of another version: {error}; run the search again"
+        ) from error
 
 
-def _refuse_gaps(
-    folder: RunFolder, summary: Mapping[str, Any], config: Mapping[str, Any], network: DerivedNetwork
-) -> None:
+def _refuse_gaps(folder: RunFolder, summary: Mapping[str, Any], network: DerivedNetwork) -> None:
     """Checks that all is there, and of the right form, that this module reads."""
     try:
         Architecture.from_dict(summary["architecture"])
@@ -113,15 +121,11 @@ def _refuse_gaps(
         found = (
             *(summary[key] for key in ("space", "encoders", "in_words")),
             summary["data"]["fingerprint"],
-            *(config["source"][key] for key in _SOURCE),
-            *config["source"]["builders"],
         )
-        for seed in (config["search"]["seed"], *summary["seeds"]):
+        for seed in summary["seeds"]:
             check("a seed", seed, SEED)
         score = saved_row(summary)["scores"][0]
         dict(summary["depths"])
-        check("operations", config["search"]["operations"], Several(Text(), 0, MAX_NAMES))
-        make_config(TrainingConfig, config["training"])
         why_static(summary)
         recorded_temperature(summary)
         parse_preprocessing(recorded_preprocessing(summary))
@@ -131,7 +135,7 @@ def _refuse_gaps(
             raise TypeError("a score that is no number")
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise UserError(
-            f"summary.json or config.toml of {str(folder.path)!r} lacks or garbles {error}; run the search again"
+            f"summary.json of {str(folder.path)!r} lacks or garbles {error}; run the search again"
         ) from error
 
 
@@ -181,8 +185,8 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
 
     A table goes through the recipe of the run, whatever rows it has.
     """
-    source = run.config["source"]
-    given = data if data is not None else source["data"]
+    source, seed = run.config.source, run.config.search.seed
+    given = data if data is not None else source.data
     if isinstance(given, FusionData):
         return given
     if isinstance(given, str) and not given:
@@ -190,14 +194,14 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     if is_table(given):
         if run.recipe is None:
             raise UserError(f"{str(run.folder)!r} has no {RECIPE_FILE}, without which no table becomes its arrays")
-        return load_table(given, seed=run.config["search"]["seed"], recipe=run.recipe)
+        return load_table(given, seed=seed, recipe=run.recipe)
     return load_data(
         given,
-        modalities=source["modalities"] or None,
-        target=source["target"] or None,
-        split=source["split"] or None,
-        task=source["task"] or None,
-        seed=run.config["search"]["seed"],
+        modalities=source.modalities or None,
+        target=source.target or None,
+        split=source.split or None,
+        task=source.task or None,
+        seed=seed,
     )
 
 

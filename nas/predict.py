@@ -19,12 +19,13 @@ from nas.data import FusionData, Modality
 from nas.data.batches import batch_of
 from nas.data.inputs import make_inputs
 from nas.data.loading import EMBEDDED, is_embedded, load_inputs
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, is_full_disk, unknown_name
 from nas.load import Run, fixed_shapes, load_run
 from nas.prediction import EVALUATION_BATCH
 from nas.prediction import predict as run_network
 from nas.routing.network import DerivedNetwork, RoutedNetwork
 from nas.routing.prediction import predict_routed
+from nas.runs import write_atomically
 from nas.search import RunResult
 from nas.tables import TableRecipe, is_table, open_table
 from nas.tasks import TASKS, Task
@@ -99,6 +100,20 @@ class Predictions:
         writer.writerows(zip(*(map(_written, column.tolist()) for column in columns.values()), strict=True))
         return text.getvalue()
 
+    def write_csv(self, path: str | Path) -> None:
+        """Writes `to_csv` to a file, whole or not at all.
+
+        Raises:
+            UserError: If it cannot be written.
+            OSError: If the disk is full.
+        """
+        try:
+            write_atomically(Path(path), self.to_csv().encode(errors="backslashreplace"))
+        except OSError as error:
+            if is_full_disk(error):
+                raise
+            raise UserError(f"cannot write {str(path)!r}: {error.strerror}; name another --out") from error
+
 
 def _written(value: Any) -> Any:
     return f"{value:.8g}" if isinstance(value, float) else value
@@ -159,7 +174,7 @@ def modalities_of(
     if present is not None and not isinstance(data, Mapping):
         raise UserError("present belongs to a mapping of arrays; files and data sets have masks of their own: drop it")
     if isinstance(data, str | Path) and is_embedded(data):
-        data = EMBEDDED[str(data)](run.config["search"]["seed"])
+        data = EMBEDDED[str(data)](run.config.search.seed)
     if isinstance(data, FusionData):
         made = _chosen(data.modalities, kinds)
     elif run.recipe is not None and not isinstance(data, Mapping) and is_table(data):

@@ -17,6 +17,7 @@ import torch
 
 from nas.architecture import Architecture
 from nas.checkpoint import NOWHERE, Checkpoints
+from nas.config import EncoderMode, TrainingConfig
 from nas.cost import CostTable
 from nas.data.batches import Batch, in_order, split_batch
 from nas.data.fusion_data import FusionData, Modality, Split
@@ -32,9 +33,7 @@ from nas.scoring import standard_errors
 from nas.space import SearchSpace
 from nas.tasks import TASKS, Task
 from nas.train import Trained, train
-from nas.training import Log, TrainingConfig, build_network, seeded
-
-EncoderMode = Literal["auto", "pretrained", "joint"]
+from nas.training import Log, build_network, seeded
 
 Progress = Callable[[str], None]
 
@@ -324,4 +323,4 @@ def _first_sample(setup: Setup, weights: Batch) -> Batch:
     return weights.take(slice(0, 1)).to(setup.device)
 
 
-__all__ = ["EncoderMode", "Prepared", "Setup", "prepare", "raw"]
+__all__ = ["Prepared", "Setup", "prepare", "raw"]

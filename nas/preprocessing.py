@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nas.config import EncoderMode
 from nas.data.batches import Batch
 from nas.encoders.preprocessing import AUTO, PREPROCESSING, STANDARDIZE, parse_preprocessing, write_preprocessing
 from nas.graph import FusionNetwork
 from nas.metrics import sample_errors, sample_losses
 from nas.prediction import predict
-from nas.preparation import EncoderMode, Setup, train_alone, training_batches
+from nas.preparation import Setup, train_alone, training_batches
 from nas.report.numbers import score_text, with_unit
 from nas.scoring import standard_errors
 from nas.train import Trained

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nas.config import TrainingConfig
 from nas.data.batches import Batch
 from nas.graph import FusionNetwork
 from nas.metrics import higher_is_better, metric_of, sample_losses, score
 from nas.prediction import losses, predict
 from nas.snapshot import Stateful
 from nas.tasks import Task
-from nas.training import TrainingConfig
 
 
 class Reached(NamedTuple):

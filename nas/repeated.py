@@ -9,11 +9,12 @@ from typing import Any
 from nas.architecture import Architecture
 from nas.baselines import Contestant
 from nas.candidates import Candidates
+from nas.config import EncoderMode
 from nas.cost import multiply_adds
 from nas.data.batches import split_batch
 from nas.evaluate import Row, leaderboard
 from nas.metrics import higher_is_better
-from nas.preparation import EncoderMode, Prepared, Setup
+from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, judge, train_all
 from nas.space import SearchSpace
 from nas.stability import Stability, stability

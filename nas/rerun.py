@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from nas.analysis import MAX_GRID, Recombined, diagnose
-from nas.checkpoint import EVERY_SECONDS
+from nas.config import EvaluationConfig, OutputConfig, RunConfig, SearchConfig
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
@@ -23,11 +23,11 @@ from nas.objectives import check_objective
 from nas.preparation import Progress, Setup, check_judging, prepare
 from nas.provenance import provenance
 from nas.report.verdict import verdict
-from nas.resume import begin, check_resume, going_on, what_decides
+from nas.resume import begin, going_on, what_decides
 from nas.routing.prediction import answers
 from nas.runs import RunFolder
-from nas.search import RunResult, check_seeds, finished_run, ignore, make_space, retrain_and_judge, write_run
-from nas.training import Log, TrainingConfig, pick_device
+from nas.search import RunResult, finished_run, ignore, make_space, retrain_and_judge, write_run
+from nas.training import Log, pick_device
 
 
 def evaluate(
@@ -64,7 +64,7 @@ def evaluate(
     except MissingTargetError as error:
         raise UserError(f"{error}. Without it nothing can be judged; `fusenas predict` needs no target") from error
     refuse_other_form(loaded, found)
-    task, metric = found.task, metric_of(found.task, loaded.config["training"].get("metric", ""))
+    task, metric = found.task, metric_of(found.task, loaded.config.training.metric)
     batch = split_batch(found, "test", where)
     outputs, targets = answers(task, loaded.network.to(where), batch, where)[0], batch.targets.cpu()
     diagnosis = diagnose(
@@ -107,7 +107,7 @@ def retrain(
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
-    checkpoint_seconds: float = EVERY_SECONDS,
+    checkpoint_seconds: float = OutputConfig.checkpoint_seconds,
     progress: Progress = lambda _line: None,
     command: str | None = None,
 ) -> RunResult:
@@ -142,34 +142,40 @@ def retrain(
             folder.read_metrics()  # the report will: damage is told now, and not when the weights have been replaced
         old = loaded.summary
         found = data_of(loaded, data)
-        if sorted(builders or ()) != loaded.config["source"]["builders"]:
+        own, given = list(loaded.config.source.builders), sorted(builders or ())
+        if given != own:
             raise UserError(
-                f"builders are given for {sorted(builders or ())}, but the run was searched with encoders of its own "
-                f"for {loaded.config['source']['builders']}; hand over the same"
+                f"builders are given for {given}, but the run was searched with encoders of its own for {own}; hand "
+                "over the same"
             )
         where = pick_device(device)
         first_seed = old["seeds"][0] if seed is None else seed
         count = len(old["seeds"]) if retrain_seeds is None else retrain_seeds
-        check_seeds(first_seed, count)
-        check_resume(out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
+        RunConfig(  # which refuses what makes no sense
+            search=SearchConfig(seed=first_seed),
+            evaluation=EvaluationConfig(retrain_seeds=count),
+            output=OutputConfig(
+                out=out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds
+            ),
+        )
         asked: dict[str, Any] = {
             "epochs": epochs,
             "objective": objective,
             "preprocessing": recorded_preprocessing(old),
         }
         changed = {name: value for name, value in asked.items() if value is not None}
-        training = replace(TrainingConfig(**loaded.config["training"]), **changed)
-        space = make_space(old["space"], found, builders, operations=loaded.config["search"]["operations"])
+        training = replace(loaded.config.training, **changed)
+        space = make_space(old["space"], found, builders, operations=loaded.config.search.operations)
         if dict(space.depths) != dict(old["depths"]):
             raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
         dynamic = loaded.architecture.gating is not None
         check_judging(training, found.task)
-        check_objective(training.objective, found.task, space.modalities, dynamic=dynamic)
-        config = {**loaded.config, "training": asdict(training)}
+        check_objective(training.objective, found.task, space.modalities, dynamic=dynamic, compiled=training.compile)
+        config = replace(loaded.config, training=training)
         seeds_of_all = range(first_seed, first_seed + count)
         told = {
             "kind": "retrain",
-            "training": config["training"],
+            "training": config.to_dict()["training"],
             "seeds": list(seeds_of_all),
             "encoders": old["encoders"],
             "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
@@ -184,7 +190,7 @@ def retrain(
             progress(going_on(checkpoints))
         log: Log = ignore
         if out is not None:  # in place, the old one stays until there is something to go with the new one
-            folder.write_config(config)
+            folder.write_config(config.to_dict())
         stack.enter_context(checkpoints)
         if out is not None:
             stack.enter_context(folder.replacing())
@@ -206,8 +212,8 @@ def retrain(
             mode,
             contestants_of(old),
             seeds_of_all,
-            with_refit=loaded.config["search"].get("refit", False),
-            with_ensemble=loaded.config["search"].get("ensemble", False) and count > 1,
+            with_refit=config.evaluation.refit,
+            with_ensemble=config.evaluation.has_ensemble and count > 1,
         )
         summary = {
             **old,

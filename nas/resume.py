@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,20 +15,6 @@ from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.runs import RunFolder, plain
 from nas.space import SearchSpace
-
-
-def check_resume(out: str | Path | None, *, overwrite: bool, resume: bool, checkpoint_seconds: float) -> None:
-    """Refuses options that contradict each other.
-
-    Raises:
-        UserError: If there is no folder to go on in, or a run shall both be gone on with and begun anew.
-    """
-    if resume and out is None:
-        raise UserError("resume needs the run folder to go on in; name it as `out`")
-    if resume and overwrite:
-        raise UserError("--resume goes on with a run and --overwrite begins it anew; give one of them")
-    if not 0 <= checkpoint_seconds < math.inf:
-        raise UserError(f"checkpoint_seconds must be 0 (every epoch) or more, got {checkpoint_seconds}")
 
 
 def what_decides(

@@ -11,9 +11,11 @@ from typing import Any
 
 from nas.analysis import mistakes
 from nas.architecture import Architecture
-from nas.baselines import Baselines, Contestant, contestants
+from nas.baselines import Contestant, contestants
 from nas.calibration import calibration
-from nas.checkpoint import EVERY_SECONDS, NOWHERE
+from nas.checkpoint import NOWHERE
+from nas.config import EncoderMode, RunConfig, SearchConfig, TrainingConfig
+from nas.config.keywords import takes_options
 from nas.controls import controls
 from nas.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.data import FusionData, load_data
@@ -26,20 +28,19 @@ from nas.errors import UserError, unknown_name
 from nas.evaluate import costs, diagnosis, leaderboard
 from nas.export import write_exports
 from nas.guards import discretization_after
-from nas.load import recipe_of
+from nas.load import read_config, recipe_of
 from nas.metrics import higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
-from nas.preparation import EncoderMode, Prepared, Progress, Setup, check_judging, prepare
+from nas.preparation import Prepared, Progress, Setup, check_judging, prepare
 from nas.preprocessing import decide_preprocessing
-from nas.presets import preset_of, resolve_training
 from nas.provenance import provenance
 from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import draw_report
 from nas.report.notebook import run_html, run_line
 from nas.report.verdict import recorded_verdict, verdict
-from nas.resume import begin, check_resume, going_on, what_decides
+from nas.resume import begin, going_on, what_decides
 from nas.retrain import Entry, judge, judge_one, train_all
 from nas.routing.explain import explain
 from nas.routing.levels import CASCADE, LEVELS, check_levels
@@ -48,15 +49,13 @@ from nas.routing.search import Gated, add_gate
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
 from nas.space import FusionNode, SearchSpace, find_space
-from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem, SearchConfig
+from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem
 from nas.strategies.exhaustive import check_size
 from nas.tables import RECIPE_FILE, TableRecipe
 from nas.tasks import TASKS
-from nas.tournament import PREFERENCES, Crowned, Preference, Tournament, entrants, with_proposals
-from nas.training import Log, TrainingConfig, pick_device, seeded
+from nas.tournament import Crowned, Tournament, entrants, with_proposals
+from nas.training import Log, pick_device, seeded
 from nas.weights import load_weights, save_weights
-
-ENCODER_MODES: tuple[EncoderMode, ...] = ("auto", "pretrained", "joint")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -97,7 +96,7 @@ class RunResult:
         network: It, as it was trained with the first seed, in evaluation mode; maps {modality: arrays} to logits or
             predictions.
         summary: The contents of `summary.json`.
-        config: The contents of `config.toml`.
+        config: The options that the run came to, as in `config.toml`.
         folder: Where everything was written; None if nothing was.
         report: The page to look at; None if nothing was written.
         recipe: How rows of a table become arrays; None for a run on arrays.
@@ -106,7 +105,7 @@ class RunResult:
     architecture: Architecture
     network: DerivedNetwork
     summary: Mapping[str, Any]
-    config: Mapping[str, Any]
+    config: RunConfig
     folder: Path | None
     report: Path | None
     recipe: TableRecipe | None = None
@@ -124,174 +123,99 @@ class RunResult:
         return run_html(self.summary)
 
 
+@takes_options
 def search(  # noqa: PLR0915  # the whole path, told in order
     data: FusionData | str | Path | Any,
+    config: RunConfig | None = None,
     *,
-    modalities: str | Sequence[str] | Mapping[str, str] | None = None,
-    target: str | None = None,
-    split: str | None = None,
-    task: str | None = None,
-    columns: str | Sequence[str] | Mapping[str, str] | None = None,
-    space: str | SearchSpace = "layerwise",
-    operations: Sequence[str] | None = None,
-    dynamic: Sequence[str] | None = None,
-    strategy: str = "sampled",
-    discretization: str = "one_standard_error",
-    encoders: EncoderMode = "auto",
-    builders: Mapping[str, EncoderBuilder] | None = None,
-    baselines: Baselines = "quick",
-    prefer: Preference = "accuracy",
     preset: str = "default",
-    metric: str | None = None,
-    refit: bool | None = None,
-    ensemble: bool | None = None,
-    seed: int = 0,
-    retrain_seeds: int = 3,
-    search_seeds: int = 1,
-    budget_seconds: float = 0.0,
-    device: str = "auto",
-    training: TrainingConfig | Mapping[str, Any] | None = None,
-    search_config: SearchConfig | None = None,
-    out: str | Path | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    checkpoint_seconds: float = EVERY_SECONDS,
+    builders: Mapping[str, EncoderBuilder] | None = None,
     command: str | None = None,
     progress: Progress = lambda _line: None,
     on_data: Callable[[FusionData], None] = lambda _data: None,
+    **options: Any,
 ) -> RunResult:
     """Finds an architecture, retrains it and its baselines from scratch, and judges them on the test split.
 
+        nas.search(data, strategy="darts", epochs=20, out="results/runs/mine")
+        nas.search(data, RunConfig(search=SearchConfig(strategy="darts"), training=TrainingConfig(epochs=20)))
+
     Args:
         data: A `FusionData`, the name of an embedded data set, a file or folder, or a data frame; see `nas.load_data`.
-        modalities: Which arrays of a file, or columns of a table, are modalities; see `nas.load_data`, like the next
-            four.
-        target: Name of the target's array.
-        split: Name of the split's array.
-        task: classification, multilabel or regression.
-        columns: What the columns of a table hold.
-        space: Name of an installed search space, or one made by hand.
-        operations: Candidate operations; None for all that the space knows.
-        dynamic: Levels at which the architecture may decide per sample, names of `nas.routing.levels.LEVELS` or
-            "cascade"; None for those of the space, which `layerwise` has none of. Needs a strategy with a supernet.
-        strategy: A name of `nas.strategies.STRATEGIES`.
-        discretization: A name of `nas.discretize.DISCRETIZATIONS`; strategies without a supernet decide themselves.
-        encoders: `pretrained`, `joint`, or `auto`; see `nas.preparation.prepare`.
+        config: Options; what is not given by name is as it is here. None for the defaults.
+        preset: A name of `nas.presets.PRESETS`, which sets several options at once; those given by name win.
         builders: Encoder builders that replace the defaults, by modality.
-        baselines: `quick` trains the three best single operations of the first seed for the others too, `full` all.
-        prefer: `accuracy` or `simplicity`; by which of them the winner of the tournament is chosen, see
-            `nas.tournament.Tournament.crown`.
-        preset: A name of `nas.presets.PRESETS`, which sets several options of the training at once.
-        metric: What networks are judged by, a name of `nas.metrics.METRICS` that suits the task; None for what
-            `training` says, which is the task's own unless it is set.
-        refit: Whether what was found is also trained on both training splits, for as many epochs as the architecture
-            split chose, as a row of its own; the network that is returned and saved is then that one. What decides per
-            sample needs held-out samples and is not. None: up to the preset.
-        ensemble: Whether the mean of the found networks of all seeds has a row of its own; None: up to the preset.
-        seed: Of the search and of the first retraining; the others count up from it.
-        retrain_seeds: How many retrainings, at least 1.
-        search_seeds: How many searches, at least 1. Several have seeds that count up from `seed` and encoders of their
-            own; the summary's `stability` then tells how far they agree (see `nas.repeated.judge_searches`), and found
-            is the architecture that agrees most with all others.
-        budget_seconds: Wall time of the search proper, after which it reads out what it has; 0 for no limit. Every one
-            of several searches has it to itself.
-        device: "auto", "cpu", "cuda" or "cuda:1".
-        training: How networks are trained, and by which objective: fields of `TrainingConfig`, which win over those of
-            the preset, or a whole `TrainingConfig`, beside which the preset sets nothing of the training.
-        search_config: How the search is done; its budget is replaced by `budget_seconds` if that is given.
-        out: Run folder to write; None writes nothing.
-        overwrite: Whether an earlier run in that folder may be replaced.
-        resume: Whether to go on with a run in that folder that was stopped; if there is none, it is begun, and if it is
-            finished, what it came to is returned. Everything else has to be as it was when the run was begun.
-        checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
         command: The command line, for the record.
         progress: Called with a line for people whenever something new begins.
         on_data: Called with the data set when it has been read.
+        options: Options by name, or whole sections of `RunConfig` by theirs; None stands for one that is not given.
+            `modalities` and `columns` may also be lists or mappings, see `nas.load_data`, and `space` a space made by
+            hand.
+
+    Returns:
+        What was found. If a run that has finished is resumed, it is read back.
 
     Raises:
         UserError: If something that was given is wrong, before anything is written; or if a training diverges.
     """
     started = time.perf_counter()
     origin = provenance(command)
+    space, source = options.get("space"), data
+    named = {name: options.get(name) for name in ("modalities", "columns")}
+    as_text = {name: _as_text(value) for name, value in named.items()}
+    if isinstance(space, SearchSpace):
+        as_text["space"] = space.name
+    config = RunConfig.of(config, preset=preset, **{**options, **as_text})
     for kind, name, known in (
-        ("strategy", strategy, STRATEGIES),
-        ("discretization", discretization, DISCRETIZATIONS),
-        ("encoder mode", encoders, ENCODER_MODES),
-        ("baselines", baselines, ("quick", "full")),
-        ("preference", prefer, PREFERENCES),
+        ("strategy", config.search.strategy, STRATEGIES),
+        ("discretization", config.search.discretization, DISCRETIZATIONS),
     ):
         if name not in known:
             raise unknown_name(kind, name, known)
-    check_seeds(seed, retrain_seeds, search_seeds)
-    check_ensemble(retrain_seeds, ensemble=bool(ensemble))
-    check_resume(out, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
-    training = resolve_training(preset, training)
-    training = training if metric is None else replace(training, metric=metric)
-    ensemble = preset_of(preset).ensemble and retrain_seeds > 1 if ensemble is None else ensemble
-    refit = preset_of(preset).refit if refit is None else refit
-    config = search_config or SearchConfig()
-    config = replace(config, budget_seconds=budget_seconds or config.budget_seconds)
-    where = pick_device(device)
-    source = data
-    data = load_data(source, modalities=modalities, target=target, split=split, task=task, columns=columns, seed=seed)
+    search, training, evaluation, output = config.search, config.training, config.evaluation, config.output
+    where = pick_device(search.device)
+    data = load_data(
+        source,
+        modalities=named["modalities"] or config.source.modalities or None,
+        columns=named["columns"] or config.source.columns or None,
+        target=config.source.target or None,
+        split=config.source.split or None,
+        task=config.source.task or None,
+        seed=search.seed,
+    )
     on_data(data)
     check_judging(training, data.task)
     for name in builders or ():
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
-    found_space = make_space(space, data, builders, operations, dynamic)
+    found_space = make_space(space or search.space, data, builders, search.operations, search.dynamic)
     check_preprocessing(training.preprocessing, data, builders)
-    check_objective(training.objective, data.task, found_space.modalities, dynamic=bool(found_space.dynamic))
-    refuse_mixtures(training.objective, strategy)
-    _check_dynamic(found_space, training, strategy)
-    if strategy == "exhaustive":  # at once, and not after encoders were trained
-        check_size(found_space, config)
-    resolved = {
-        "source": {
-            "data": str(source) if isinstance(source, str | Path) else "",
-            "modalities": _plain_modalities(modalities),
-            "columns": _plain_modalities(columns),
-            "target": target or "",
-            "split": split or "",
-            "task": task or "",
-            "builders": sorted(builders or ()),
-        },
-        "search": {
-            "space": found_space.name,
-            "operations": list(operations or []),
-            "dynamic": list(found_space.dynamic),
-            "strategy": strategy,
-            "discretization": discretization,
-            "encoders": encoders,
-            "baselines": baselines,
-            "prefer": prefer,
-            "seed": seed,
-            "retrain_seeds": retrain_seeds,
-            "search_seeds": search_seeds,
-            "refit": refit,
-            "ensemble": ensemble,
-            "device": device,
-            **asdict(config),
-        },
-        "training": asdict(training),
-    }
+    check_objective(
+        training.objective,
+        data.task,
+        found_space.modalities,
+        dynamic=bool(found_space.dynamic),
+        compiled=training.compile,
+    )
+    refuse_mixtures(training.objective, search.strategy)
+    _check_dynamic(found_space, training, search.strategy)
+    if search.strategy == "exhaustive":  # at once, and not after encoders were trained
+        check_size(found_space, search)
+    config = _resolved(config, source, found_space, builders)
     with ExitStack() as stack:
         folder, checkpoints = None, NOWHERE
-        if out is not None:
-            run = {
-                "kind": "search",
-                **{part: resolved[part] for part in ("search", "training")},
-                **what_decides(data, found_space, where, builders),
-            }
-            folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
-            checkpoints = begin(folder, run, resume=resume, every_seconds=checkpoint_seconds)
+        if output.out is not None:
+            run = {"kind": "search", **config.identity(), **what_decides(data, found_space, where, builders)}
+            owned = RunFolder.created(output.out, overwrite=output.overwrite, resume=output.resume)
+            folder = stack.enter_context(owned)
+            checkpoints = begin(folder, run, resume=output.resume, every_seconds=output.checkpoint_seconds)
             if checkpoints.finished:
                 return finished_run(folder, progress)
         if checkpoints.kept():
             progress(going_on(checkpoints))
         log: Log = ignore
         if folder is not None:
-            folder.write_config(resolved)  # first, for it marks the folder as one of ours
+            folder.write_config(config.to_dict())  # first, for it marks the folder as one of ours
             stack.enter_context(checkpoints)
             stack.enter_context(folder.replacing())
             labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
@@ -307,20 +231,20 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             progress=progress,
             checkpoints=checkpoints,
         )
-        setup, preprocessing = decide_preprocessing(setup, encoders, seed)
+        setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
 
         def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
-            result = find(own, config, strategy, discretization, encoders, own_seed)
+            result = find(own, search, own_seed)
             if found_space.dynamic:
                 result = let_decide(own, result)
             return _decision(own, result), result.prepared
 
         repeated: Repeated | None = None
         prepared: Prepared | None = None
-        if search_seeds == 1:
-            decision, prepared = decide(setup, seed)
+        if search.search_seeds == 1:
+            decision, prepared = decide(setup, search.seed)
         else:
-            repeated = repeat(setup, range(seed, seed + search_seeds), decide)
+            repeated = repeat(setup, range(search.seed, search.seed + search.search_seeds), decide)
             others = [one.decision.architecture for one in repeated.repetitions]
             decision = replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others))
         judged, first = retrain_and_judge(
@@ -328,11 +252,11 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             prepared,
             decision.encoders,
             decision.rows,
-            range(seed, seed + retrain_seeds),
-            budget_seconds=config.budget_seconds,
-            tournament=Tournament(prefer, baselines, decision.candidates),
-            with_refit=refit,
-            with_ensemble=ensemble,
+            range(search.seed, search.seed + evaluation.retrain_seeds),
+            budget_seconds=search.budget_seconds,
+            tournament=Tournament(evaluation.prefer, evaluation.baselines, decision.candidates),
+            with_refit=evaluation.refit,
+            with_ensemble=evaluation.has_ensemble,
         )
         one_training = _one_training_seconds(first)
         summary = {
@@ -344,21 +268,37 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             "training_seconds": one_training,
             "search_cost": decision.told["search_seconds"] / one_training,
             **({"stability": judge_searches(setup, repeated)} if repeated is not None else {}),
-            "strategy": strategy,
+            "strategy": search.strategy,
             **origin,
             "total_seconds": checkpoints.now() - started,
         }
         summary["verdict"] = verdict(summary, found_space.operations).to_dict()
         network = first[0].network.cpu()
-        page = write_run(folder, resolved, summary, network, data) if folder is not None else None
+        page = write_run(folder, config, summary, network, data) if folder is not None else None
     return RunResult(
         architecture=first[0].architecture,
         network=network,
         summary=summary,
-        config=resolved,
+        config=config,
         folder=folder.path if folder is not None else None,
         report=page,
         recipe=data.recipe,
+    )
+
+
+def _resolved(
+    config: RunConfig, source: Any, space: SearchSpace, builders: Mapping[str, EncoderBuilder] | None
+) -> RunConfig:
+    """With what only data and space decide, as it is recorded."""
+    return replace(
+        config,
+        source=replace(
+            config.source,
+            data=str(source) if isinstance(source, str | Path) else "",
+            builders=tuple(sorted(builders or ())),
+        ),
+        search=replace(config.search, space=space.name, dynamic=tuple(space.dynamic)),
+        evaluation=replace(config.evaluation, ensemble=config.evaluation.has_ensemble),
     )
 
 
@@ -420,13 +360,13 @@ def _summary_of_guards(result: SearchResult) -> dict[str, Any] | None:
 
 
 def write_run(
-    folder: RunFolder, config: Mapping[str, Any], summary: Mapping[str, Any], network: DerivedNetwork, data: FusionData
+    folder: RunFolder, config: RunConfig, summary: Mapping[str, Any], network: DerivedNetwork, data: FusionData
 ) -> Path:
     """Writes what a run came to, and draws its report.
 
     Args:
         folder: Of the run; the caller owns it.
-        config: Resolved, for `config.toml`.
+        config: Of the run, for `config.toml`.
         summary: For `summary.json`.
         network: The found architecture, trained with the first seed.
         data: That it was trained on.
@@ -435,7 +375,7 @@ def write_run(
         The page to look at.
     """
     folder.remove("exports")  # of a network that this one replaces
-    folder.write_config(config)
+    folder.write_config(config.to_dict())
     folder.write_json("architecture.json", summary["architecture"])
     if data.recipe is not None:
         folder.write_json(RECIPE_FILE, data.recipe.to_dict())
@@ -444,33 +384,6 @@ def write_run(
     # What takes no time; networks are exported when they are wanted.
     write_exports(folder, folder.inner("exports"), ["json", "graph", "card"])
     return draw_report(folder, folder)
-
-
-def check_seeds(seed: int, retrain_seeds: int, search_seeds: int = 1) -> None:
-    """Refuses seeds that a random generator cannot take, and too few of them.
-
-    Raises:
-        UserError: If the first is negative, the last is beyond 32 bits, or there is none.
-    """
-    if not 0 <= seed < 2**32:
-        raise UserError(f"seed must be from 0 to {2**32 - 1}, got {seed}")
-    for name, count in (("retrain_seeds", retrain_seeds), ("search_seeds", search_seeds)):
-        if count < 1:
-            raise UserError(f"{name} must be at least 1, got {count}")
-        if seed + count > 2**32:
-            raise UserError(f"{count} {name} from seed {seed} on go beyond {2**32 - 1}; begin with a lower seed")
-
-
-def check_ensemble(retrain_seeds: int, *, ensemble: bool) -> None:
-    """Refuses an ensemble of one network.
-
-    Raises:
-        UserError: If it is one.
-    """
-    if ensemble and retrain_seeds < 2:
-        raise UserError(
-            f"an ensemble averages the networks of several seeds, got retrain_seeds {retrain_seeds}; ask for 2 or more"
-        )
 
 
 def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
@@ -485,7 +398,7 @@ def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
         architecture=loaded.architecture,
         network=loaded.network,
         summary=summary,
-        config=folder.read_config(),
+        config=read_config(folder),
         folder=folder.path,
         report=folder.report if folder.is_file("report.html") else None,
         recipe=recipe_of(folder),
@@ -551,11 +464,15 @@ def _make_space(
     return find_space(space)(depths, **options)
 
 
-def find(
-    setup: Setup, config: SearchConfig, strategy: str, discretization: str, encoders: EncoderMode, seed: int
-) -> SearchResult:
-    """Prepares encoders, trains the supernet and reads one static architecture out. The test split is not read."""
-    prepared, mode = prepare(setup, encoders, seed)
+def find(setup: Setup, config: SearchConfig, seed: int) -> SearchResult:
+    """Prepares encoders, trains the supernet and reads one static architecture out. The test split is not read.
+
+    Args:
+        setup: Of the run.
+        config: How to search; its own seed and space are not looked at.
+        seed: Of this search.
+    """
+    prepared, mode = prepare(setup, config.encoders, seed)
     started = setup.checkpoints.now()
     problem = Problem(
         space=setup.space,
@@ -572,9 +489,9 @@ def find(
         checkpoints=setup.checkpoints,
         started=started,
     )
-    setup.progress(f"searching {setup.space.name} by {strategy} ({setup.space.size():,} architectures)")
-    explored = STRATEGIES[strategy](problem)
-    method = discretization_after(explored.guards, discretization)
+    setup.progress(f"searching {setup.space.name} by {config.strategy} ({setup.space.size():,} architectures)")
+    explored = STRATEGIES[config.strategy](problem)
+    method = discretization_after(explored.guards, config.discretization)
     discretized = discretize(problem, explored, method) if explored.network is not None else None
     architecture = discretized.architecture if discretized else explored.architecture
     assert architecture is not None
@@ -585,7 +502,7 @@ def find(
         explored=explored,
         discretized=discretized,
         discretization=method if discretized else None,
-        fell_back=method != discretization,
+        fell_back=method != config.discretization,
         problem=problem,
         prepared=prepared,
         encoders=mode,
@@ -783,12 +700,13 @@ def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:
     }
 
 
-def _plain_modalities(modalities: str | Sequence[str] | Mapping[str, str] | None) -> str:
-    if modalities is None or isinstance(modalities, str):
-        return modalities or ""
-    if isinstance(modalities, Mapping):
-        return ",".join(f"{name}:{kind}" for name, kind in modalities.items())
-    return ",".join(modalities)
+def _as_text(names: str | Sequence[str] | Mapping[str, str] | None) -> str | None:
+    """Names and kinds as one text, for the record."""
+    if names is None or isinstance(names, str):
+        return names
+    if isinstance(names, Mapping):
+        return ",".join(f"{name}:{kind}" for name, kind in names.items())
+    return ",".join(names)
 
 
 def ignore(_record: Mapping[str, Any]) -> None:

@@ -16,21 +16,18 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
 from nas.architecture import Architecture
-from nas.baselines import PROMISING, Baselines, Contestant
+from nas.baselines import PROMISING, Contestant
 from nas.candidates import Candidates
+from nas.config import Baselines, Preference
 from nas.cost import CostTable
 from nas.evidence import Evidence
 from nas.local_search import able_to_lead, at_other_taps, local_search
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, train_all
 from nas.space import SearchSpace
-
-Preference = Literal["accuracy", "simplicity"]
-
-PREFERENCES: tuple[Preference, ...] = ("accuracy", "simplicity")
 
 PROPOSALS = 3
 """How many of the supernet's best paths are trained for the first seed."""
@@ -262,4 +259,4 @@ def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:
     )
 
 
-__all__ = ["PREFERENCES", "Crowned", "Preference", "Tournament", "entrants", "with_proposals"]
+__all__ = ["Crowned", "Tournament", "entrants", "with_proposals"]

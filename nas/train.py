@@ -12,15 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from nas.checkpoint import NOWHERE, Slot
+from nas.config import TrainingConfig
 from nas.data.batches import Batch
 from nas.encoders.map import MapEncoder
 from nas.epoch_loop import EpochLoop, steps_per_epoch
 from nas.folds import FOLDS, folds
 from nas.graph import FusionNetwork
-from nas.objectives import ForwardPass, make_objective
+from nas.objectives import ForwardPass, dropout_rate, make_objective
 from nas.regimes import Reached, Regime, StaticRegime
 from nas.tasks import Task
-from nas.training import MANY_PASSES, Log, TrainingConfig, seeded
+from nas.training import MANY_PASSES, Log, seeded
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
 AnyNetwork_co = TypeVar("AnyNetwork_co", bound=nn.Module, covariant=True)
@@ -125,7 +126,7 @@ def train(
             objective=objective,
             stages=stages,
             shifted_maps=maps if epochs_of_stage >= MANY_PASSES else (),
-            dropped=config.dropped,
+            dropped=dropout_rate(config.objective),
             slot=slot,
             parts={"course": course, **regime.parts()},
             kept=("course",),

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.architecture import Choice
+from nas.config import TrainingConfig
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData, Kind, Split
 from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder, from_blueprint
 from nas.graph import FusionNetwork
 from nas.routing.network import RoutedNetwork
 from nas.space import FusionNode, SearchSpace
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 from search_spaces.operations import OPERATIONS
 
 CPU = torch.device("cpu")

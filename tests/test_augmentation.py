@@ -6,9 +6,10 @@ import pytest
 import torch
 
 from nas.augmentation import shifted
+from nas.config import TrainingConfig
 from nas.data.batches import Batch
 from nas.train import train
-from nas.training import MANY_PASSES, TrainingConfig, build_network
+from nas.training import MANY_PASSES, build_network
 from search_spaces import layerwise
 from tests.helpers import CPU, tiny_batch, tiny_data
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from nas import UserError
 from nas.architecture import Architecture, Choice
 from nas.augmentation import drop_modalities
+from nas.config import TrainingConfig
 from nas.data.batches import Batch, in_order, shuffled
 from nas.metrics import balanced_importance, sample_losses
 from nas.objectives import make_objective
@@ -24,7 +25,6 @@ from nas.retrain import train_from_scratch
 from nas.routing.loss import gated_loss, routes_loss
 from nas.routing.network import RoutedNetwork
 from nas.strategies.sampled import losses_of_paths
-from nas.training import TrainingConfig
 from search_spaces import layerwise
 from tests.helpers import CPU
 from tests.strategies.problems import tiny_problem
@@ -139,8 +139,8 @@ def test_they_find_a_rare_class() -> None:
 
 def test_mistakes_are_told_in_one_line() -> None:
     with pytest.raises(UserError, match="unknown class_weights 'balance'; did you mean 'balanced'"):
-        TrainingConfig(class_weights="balance")
+        TrainingConfig(class_weights="balance")  # type: ignore[arg-type]  # the mistake
     arrays = tiny_arrays()
     arrays["label"] = 3 * arrays["sight"]
     with pytest.raises(UserError, match="class_weights 'balanced' need classes or labels, the task is regression"):
-        tiny_search(as_data(arrays, task="regression"), training={"class_weights": "balanced"})
+        tiny_search(as_data(arrays, task="regression"), class_weights="balanced")

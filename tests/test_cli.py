@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,11 +17,12 @@ import torch
 from rich.console import Console
 
 from nas import RunResult, UserError, load_run
-from nas.config.spelling import duration, share
+from nas.config import RunConfig
+from nas.config.spelling import read_duration, read_share
 from nas.discretize import DISCRETIZATIONS
 from nas.export import FORMATS
 from nas.metrics import METRICS
-from nas.presets import PRESETS, resolve_training
+from nas.presets import PRESETS
 from nas.report.tables import same_as_found
 from nas.report.terminal import print_objectives
 from nas.routing.levels import LEVELS
@@ -115,8 +115,8 @@ def test_search_as_json_prints_the_summary_and_nothing_else(run: Run, data: Path
     assert json.loads(printed.out)["command"].startswith(f"fusenas search {data}")
     assert "searching layerwise by sampled" in printed.err  # progress goes where it disturbs no pipe
     config = load_run(out).config
-    assert config["search"]["operations"] == ["additive", "multiplicative"]
-    assert config["training"]["epochs"] == 2
+    assert config.search.operations == ("additive", "multiplicative")
+    assert config.training.epochs == 2
 
 
 def test_flags_win_over_the_preset(run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +137,8 @@ def test_flags_win_over_the_preset(run: Run, data: Path, tmp_path: Path, monkeyp
     printed = run("search", data, *FILE, *fast, "--preset", "best", "--no-ensemble", "--out", out)
     assert printed.code == 0
     config = load_run(out).config
-    assert config["training"] == asdict(resolve_training("best", {"epochs": 2}))
-    assert config["search"]["ensemble"] is False
+    assert config.training == RunConfig.of(preset="best", epochs=2).training
+    assert config.evaluation.ensemble is False
     refused = run("search", data, *FILE, "--preset", "bset", "--out", tmp_path / "none")
     assert refused.code == 2
     assert "unknown preset 'bset'" in refused.err
@@ -169,7 +169,7 @@ def test_a_run_is_judged_by_the_metric_that_is_asked_for(
     printed = run("search", tmp_path / "tiny.npz", *given, "--out", out)
     assert printed.code == 0, printed.err
     summary = json.loads((out / "summary.json").read_text())
-    assert load_run(out).config["training"]["metric"] == summary["metric"] == metric
+    assert load_run(out).config.training.metric == summary["metric"] == metric
     assert summary["higher_is_better"] == METRICS[metric].higher_is_better
     assert f"{title} on the test split" in printed.out
     assert title in (out / "report.html").read_text()
@@ -231,8 +231,8 @@ def test_search_prints_the_leaderboard_and_the_verdict(
         assert sentence in said
     assert summary["guards"] is None
     assert f"report: {out / 'report.html'}" in printed.out
-    assert load_run(out).config["search"]["budget_seconds"] == 600
-    assert load_run(out).config["search"]["strategy"] == "random"
+    assert load_run(out).config.search.budget_seconds == 600
+    assert load_run(out).config.search.strategy == "random"
     assert compiled
 
 
@@ -262,7 +262,7 @@ def test_search_prints_the_pareto_set_where_there_is_one(
     out = tmp_path / "out"
     printed = run("search", data, *FILE, *QUICK, "--strategy", "nsga2", "--max-trials", "5", "--out", out)
     assert printed.code == 0
-    assert load_run(out).config["search"]["max_trials"] == 5
+    assert load_run(out).config.search.max_trials == 5
     rows = json.loads((out / "summary.json").read_text())["pareto"]
     assert rows
     for row in rows:
@@ -403,10 +403,10 @@ SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
     "unknown class weights": (("--class-weights", "yes"), "unknown class_weights 'yes'"),
     "metric of another task": (("--metric", "rmse"), "unknown metric of classification: 'rmse'"),
     "unknown discretization": (("--discretization", "max"), "unknown discretization 'max'"),
-    "negative seed": (("--seed", "-1"), "seed must be from 0"),
-    "no seeds": (("--retrain-seeds", "0"), "retrain_seeds must be at least 1, got 0"),
-    "negative seeds": (("--retrain-seeds", "-3"), "retrain_seeds must be at least 1, got -3"),
-    "no searches": (("--search-seeds", "0"), "search_seeds must be at least 1, got 0"),
+    "negative seed": (("--seed", "-1"), "seed must be 0 or more"),
+    "no seeds": (("--retrain-seeds", "0"), "retrain_seeds must be at least 1, .*got 0"),
+    "negative seeds": (("--retrain-seeds", "-3"), "retrain_seeds must be at least 1, .*got -3"),
+    "no searches": (("--search-seeds", "0"), "search_seeds must be at least 1, .*got 0"),
     "seeds beyond 32 bits": (
         ("--seed", "4294967295", "--search-seeds", "2"),
         "2 search_seeds from seed 4294967295 on go beyond",
@@ -460,7 +460,7 @@ def test_a_run_that_is_not_there_is_one_line(run: Run, tmp_path: Path, command: 
     ("arguments", "message"),
     [
         (("retrain", "--retrain-seeds", "-1"), "retrain_seeds must be at least 1"),
-        (("retrain", "--seed", "-1"), "seed must be from 0"),
+        (("retrain", "--seed", "-1"), "seed must be 0 or more"),
         (("retrain", "--epochs", "-1"), "epochs must be 0"),
         (("retrain", "--device", "tpu"), "unknown device"),
         (("evaluate", "--device", "tpu"), "unknown device"),
@@ -493,20 +493,20 @@ def test_a_stopped_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch, fi
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("", 0), ("90s", 90), ("90", 90), ("10m", 600), ("1h", 3600), ("1.5m", 90), (" 2 s ", 2)]
+    ("text", "seconds"), [("90s", 90), ("90", 90), ("10m", 600), ("1h", 3600), ("1.5m", 90), (" 2 s ", 2)]
 )
 def test_durations_are_read(text: str, seconds: float) -> None:
-    assert duration(text) == seconds
+    assert read_duration(text, "budget") == seconds
 
 
 def test_a_duration_may_be_nothing_where_that_means_something() -> None:
-    assert duration("0s", "checkpoint-every", zero=True) == 0
+    assert read_duration("0s", "checkpoint-every", zero=True) == 0
 
 
 @pytest.mark.parametrize("text", ["0", "0.0h", "-1s", "m", "1d", "1s2", "1e3s", "ten", "inf", "nan"])
 def test_what_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=f"budget {text!r} is no duration; expected such as 90s, 10m or 1h"):
-        duration(text)
+        read_duration(text, "budget")
 
 
 def test_threads_wait_asleep_unless_the_user_says_otherwise(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -518,28 +518,33 @@ def test_threads_wait_asleep_unless_the_user_says_otherwise(run: Run, monkeypatc
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
 
 
-@pytest.mark.parametrize(("text", "value"), [("", 0), ("40%", 0.4), ("40 %", 0.4), ("0.4", 0.4), ("1", 1), ("100%", 1)])
+@pytest.mark.parametrize(("text", "value"), [("40%", 0.4), ("40 %", 0.4), ("0.4", 0.4), ("1", 1), ("100%", 1)])
 def test_shares_are_read(text: str, value: float) -> None:
-    assert share(text) == value
+    assert read_share(text, "max-multiply-adds") == value
 
 
 @pytest.mark.parametrize("text", ["0", "0%", "40", "101%", "-0.4", "%", "half"])
 def test_what_is_no_share_is_refused(text: str) -> None:
     with pytest.raises(UserError, match=f"max-multiply-adds {text!r} is no share; expected such as 40% or 0.4"):
-        share(text)
+        read_share(text, "max-multiply-adds")
 
 
 def test_options_of_gates_reach_the_search(run: Run, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     options = ("--dynamic", "modality,operation", "--gate", "gumbel", "--gate-temperature", "linear")
-    more = ("--max-multiply-adds", "60%", "--cost-weight", "0.3", "--modality-dropout", "0.1")
+    more = ("--max-multiply-adds", "60%", "--cost-weight", "0.3", "--objective", "modality_dropout:0.1")
     printed = run("search", data, *FILE, *QUICK, *options, *more, "--device", "cpu", "--out", out)
     assert printed.code == 0, printed.err
     config = load_run(out).config
-    assert config["search"]["dynamic"] == ["modality", "operation"]
-    wanted = {"gate": "gumbel", "gate_temperature": "linear", "cost_weight": 0.3, "max_multiply_adds": 0.6}
-    assert {name: config["training"][name] for name in wanted} == wanted
-    assert config["training"]["modality_dropout_rate"] == 0.1
+    assert config.search.dynamic == ("modality", "operation")
+    wanted = {
+        "gate": "gumbel",
+        "gate_temperature": "linear",
+        "cost_weight": 0.3,
+        "max_multiply_adds": 0.6,
+        "objective": "modality_dropout:0.1",
+    }
+    assert {name: getattr(config.training, name) for name in wanted} == wanted
 
 
 def test_what_objectives_came_to_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
@@ -599,6 +604,28 @@ def test_a_stop_is_heard_whenever_it_comes(tmp_path: Path, when: str) -> None:
         [sys.executable, "-c", start + code + run, str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stderr) == (143, "fusenas: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("fusenas ret", "retrain"), ("fusenas search --retr", "--retrain-seeds"), ("fusenas search x --gate g", "gumbel")],
+)
+def test_the_shell_completes_commands_options_and_names(words: str, completed: str) -> None:
+    asked = {"_FUSENAS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    code = "import cli; cli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ, **asked}
+    )
+    assert done.stdout.split() == [completed]
+
+
+def test_the_help_of_a_search_groups_its_options(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    printed = run("search", "--help").out
+    panels = re.findall(r"^╭─ (.*?) ─+╮$", printed, re.MULTILINE)
+    assert panels[2:] == ["Data", "Search", "Deciding per sample", "Training", "Retraining and choice", "Run folder"]
+    flags = [option.flag for option in RunConfig.options().values() if option.flag is not None]
+    assert [flag for flag in flags if f"--{flag} " not in printed] == []
 
 
 def test_version_is_that_of_the_package(run: Run) -> None:

@@ -13,6 +13,7 @@ import torch
 import nas
 from nas.analysis import Advice
 from nas.baselines import Contestant
+from nas.config import TrainingConfig
 from nas.cures import try_objectives
 from nas.errors import UserError
 from nas.preparation import Setup, prepare
@@ -21,7 +22,6 @@ from nas.report.diagnosis import cures_of
 from nas.retrain import train_all
 from nas.routing.network import static_part
 from nas.search import make_space
-from nas.training import TrainingConfig
 from tests.helpers import CPU
 from tests.tiny_runs import OPERATIONS, TRAINING, as_data, no_report, tiny_arrays, tiny_search
 

@@ -23,10 +23,11 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import nas
 from nas import FusionClassifier, FusionData, FusionRegressor, RunResult, UserError
+from nas.config import RunConfig
 from nas.data.batches import split_batch
 from nas.estimators import FILE
 from nas.train import train
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 from search_spaces import layerwise
 from tests.tiny_runs import OPERATIONS, no_report, tiny_arrays
 
@@ -44,9 +45,10 @@ REAL: dict[str, Any] = {
 }
 
 
-def light_search(data: FusionData, *, seed: int, training: Any, **_options: Any) -> RunResult:
+def light_search(data: FusionData, **options: Any) -> RunResult:
     """Trains late fusion and nothing else."""
-    config = TrainingConfig(**training)
+    run_config = RunConfig.of(**options)
+    config, seed = run_config.training, run_config.search.seed
     space = layerwise(dict.fromkeys(data.modalities, 3), operations=OPERATIONS)
     architecture = next(one.architecture for one in space.references if one.kind == "late")
     cpu = torch.device("cpu")
@@ -66,7 +68,7 @@ def light_search(data: FusionData, *, seed: int, training: Any, **_options: Any)
         architecture=architecture,
         network=done.network.eval(),
         summary=summary,
-        config={"search": {"seed": seed}},
+        config=run_config,
         folder=None,
         report=None,
     )

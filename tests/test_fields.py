@@ -76,7 +76,7 @@ def test_whatever_was_given_is_told_in_short(value: Any, words: str) -> None:
         (TrainingConfig, {"patience": math.inf}, "patience must be .*got inf"),
         (TrainingConfig, {"objective": 5}, "objective must be a text"),
         (TrainingConfig, {"objective": "a" * 10**6}, "objective must be a text of at most 1000 characters"),
-        (TrainingConfig, {"gate": ["soft"]}, "gate must be a text.*got a list of 1"),
+        (TrainingConfig, {"gate": ["soft"]}, "gate must be one of soft, gumbel, reinforce, got a list of 1"),
         (TrainingConfig, {"cost_weight": math.inf}, "cost_weight must be 0 or more, and finite, got inf"),
         (TrainingConfig, {"chanels": 4}, "unknown setting 'chanels'; did you mean 'channels'"),
         (TrainingConfig, ["channels"], "settings must be a table of names and values, got a list of 1"),

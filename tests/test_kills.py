@@ -102,7 +102,7 @@ def test_a_run_of_other_options_or_data_is_not_gone_on_with(folder: Path) -> Non
     assert run(folder, *SEARCH, kill=(KILLS[0], 12), fresh=True).code == -signal.SIGKILL
     before = states(folder)
     for given, told in (
-        (("--retrain-seeds", "2"), r"begun with search\.retrain_seeds 1, now it is 2"),
+        (("--retrain-seeds", "2"), r"begun with evaluation\.retrain_seeds 1, now it is 2"),
         (("--strategy", "darts"), r"begun with search\.strategy 'sampled', now it is 'darts'"),
         (("--epochs", "5"), r"begun with training\.epochs 4, now it is 5"),
         (("--modalities", "sight,sound"), r"begun with data '[0-9a-f]+', now it is '[0-9a-f]+'"),

@@ -17,6 +17,7 @@ from nas import tournament
 from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant
 from nas.candidates import Candidates
+from nas.config import TrainingConfig
 from nas.data.fusion_data import FusionData
 from nas.data.synthetic import KnownTask
 from nas.evidence import Evidence
@@ -26,7 +27,6 @@ from nas.preparation import Prepared, Setup, raw
 from nas.retrain import Entry, train_all
 from nas.search import make_space
 from nas.space import SearchSpace
-from nas.training import TrainingConfig
 from search_spaces import layerwise
 from tests.helpers import CPU
 from tests.tiny_runs import as_data, tiny_arrays, tiny_search

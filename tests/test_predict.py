@@ -20,6 +20,7 @@ import torch
 
 import nas
 from nas import Architecture, Choice, FusionData, Predictions, RunResult, UserError
+from nas.config import RunConfig
 from nas.export.check import imported
 from nas.prediction import EVALUATION_BATCH
 from nas.tasks import TASKS
@@ -54,9 +55,8 @@ def untrained(choice: Choice, targets: Any, **options: Any) -> RunResult:
     with seeded(0):
         network = build_network(space, data, TRAINING).eval()
     summary = {"data": data.describe(), "calibration": {"temperature": 2.0}}
-    config = {"search": {"seed": 0}}
     return RunResult(
-        architecture=architecture, network=network, summary=summary, config=config, folder=None, report=None
+        architecture=architecture, network=network, summary=summary, config=RunConfig(), folder=None, report=None
     )
 
 

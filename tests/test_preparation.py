@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
+from nas.config import EncoderMode, TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
 from nas.prediction import evaluation_losses
-from nas.preparation import EncoderMode, Prepared, Setup, informative, prepare
+from nas.preparation import Prepared, Setup, informative, prepare
 from nas.retrain import train_from_scratch
 from nas.routing.network import DerivedNetwork
 from nas.search import make_space
-from nas.training import TrainingConfig
 from tests.helpers import CPU, tiny_data
 from tests.tiny_runs import OPERATIONS, as_data, tiny_arrays
 

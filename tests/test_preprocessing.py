@@ -12,9 +12,10 @@ import torch
 
 import nas
 from nas import TrainingConfig, UserError
+from nas.config import EncoderMode
 from nas.data.fusion_data import FusionData
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
-from nas.preparation import EncoderMode, Setup
+from nas.preparation import Setup
 from nas.preprocessing import MAX_COLUMNS, candidates, decide_preprocessing
 from nas.search import make_space
 from nas.training import build_network
@@ -122,7 +123,7 @@ def test_the_choice_holds_from_the_search_to_a_retraining(tmp_path: Path, monkey
     result = tiny_search(data, training=TRAINING, retrain_seeds=2, refit=True, encoders="pretrained", out=folder)
     assert result.summary["preprocessing"]["swings"]["chosen"] == "magnitudes"
     loaded = nas.load_run(folder)
-    assert loaded.config["training"]["preprocessing"] == "auto"
+    assert loaded.config.training.preprocessing == "auto"
     network: Any = loaded.network
     for name, encoder in network.encoders.items():
         inner = encoder.blueprint.get("inner", encoder.blueprint)  # a frozen encoder holds it
@@ -160,4 +161,4 @@ def test_pairs_are_read_and_written() -> None:
 )
 def test_mistakes_are_told(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        nas.search(made_data(), training={"preprocessing": text})
+        nas.search(made_data(), preprocessing=text)

@@ -10,29 +10,24 @@ import numpy as np
 import pytest
 
 import nas
-from nas import TrainingConfig, UserError
+from nas import RunConfig, TrainingConfig, UserError
 from nas.data.fusion_data import FusionData
 from nas.encoders import build_encoders
-from nas.presets import resolve_training
 from tests.helpers import tiny_data
 from tests.tiny_runs import TRAINING, as_data, no_report, tiny_arrays, tiny_search
 
-QUICK = {"epochs": 2, "channels": 8, "batch_size": 24}
-
-
-def config_of(folder: Path) -> dict[str, Any]:
-    return dict(nas.load_run(folder).config)
+QUICK: dict[str, Any] = {"epochs": 2, "channels": 8, "batch_size": 24}
 
 
 def test_the_default_preset_changes_nothing() -> None:
-    assert resolve_training("default", None) == TrainingConfig()
-    assert resolve_training("default", TRAINING) is TRAINING
-    assert resolve_training("default", QUICK) == TrainingConfig(epochs=2, channels=8, batch_size=24)
+    assert RunConfig.of() == RunConfig.of(preset="default") == RunConfig()
+    assert RunConfig.of(training=TRAINING).training is TRAINING
+    assert RunConfig.of(**QUICK).training == TrainingConfig(epochs=2, channels=8, batch_size=24)
 
 
 def test_what_recorded_results_rest_on_is_as_it_was() -> None:
     # As on the day when they were recorded; to change one of these means to record them anew.
-    assert asdict(resolve_training("quick", None)) == {
+    assert asdict(RunConfig.of(preset="quick").training) == {
         "epochs": 0,
         "max_epochs": 40,
         "batch_size": 64,
@@ -53,31 +48,31 @@ def test_what_recorded_results_rest_on_is_as_it_was() -> None:
         "gate_temperature": "exponential",
         "cost_weight": 0.1,
         "max_multiply_adds": 0.0,
-        "modality_dropout_rate": 0.0,
         "label_smoothing": 0.0,
     }
 
 
 def test_best_trains_longer() -> None:
-    assert resolve_training("best", None) == TrainingConfig(max_epochs=100)
+    assert RunConfig.of(preset="best").training == TrainingConfig(max_epochs=100)
 
 
 def test_what_is_given_wins_over_the_preset() -> None:
-    found = resolve_training("best", {"label_smoothing": 0.0, "epochs": 5})
-    assert found == TrainingConfig(label_smoothing=0.0, epochs=5, max_epochs=100)
+    found = RunConfig.of(preset="best", label_smoothing=0.0, epochs=5)
+    assert found.training == TrainingConfig(label_smoothing=0.0, epochs=5, max_epochs=100)
 
 
 @pytest.mark.parametrize(
     ("preset", "given", "message"),
     [
-        ("bset", None, "unknown preset 'bset'.*best"),
-        ("best", {"epoch": 3}, "unknown setting 'epoch'.*epochs"),
+        ("bset", {}, "unknown preset 'bset'.*best"),
+        ("best", {"epoch": 3}, "unknown option 'epoch'; did you mean 'epochs'"),
+        ("best", {"training": {"epochs": 3}}, "training must be a TrainingConfig, got .*; give single options by"),
         ("best", {"patience": -1}, "patience must be 0"),
     ],
 )
 def test_mistakes_are_told(preset: str, given: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        nas.search(as_data(tiny_arrays()), preset=preset, training=given)
+        nas.search(as_data(tiny_arrays()), preset=preset, **given)
 
 
 @pytest.mark.parametrize("peaks", [False, True])
@@ -103,11 +98,11 @@ def test_a_run_records_what_the_preset_comes_to_and_goes_on_by_that(
 ) -> None:
     no_report(monkeypatch)
     data, out = with_moves(), tmp_path / "run"
-    result = tiny_search(data, preset="best", training=QUICK, retrain_seeds=2, encoders="pretrained", out=out)
-    config = config_of(out)
-    assert config["training"] == asdict(resolve_training("best", QUICK))
-    assert config["search"]["ensemble"] is True
-    assert "preset" not in config["search"]
+    result = tiny_search(data, preset="best", training=None, **QUICK, retrain_seeds=2, encoders="pretrained", out=out)
+    config = nas.load_run(out).config
+    assert config.training == RunConfig.of(preset="best", **QUICK).training
+    assert config.evaluation.ensemble is True
+    assert "preset" not in (out / "config.toml").read_text()
     board = result.summary["leaderboard"]
     assert [row["kind"] for row in board[-3:]] == ["ensemble", "control", "control"]
     again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary["leaderboard"]
@@ -122,5 +117,5 @@ def test_the_ensemble_of_a_preset_gives_way(
     options: dict[str, Any], *, ensemble: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_report(monkeypatch)
-    tiny_search(as_data(tiny_arrays()), preset="best", training=QUICK, out=tmp_path / "run", **options)
-    assert config_of(tmp_path / "run")["search"]["ensemble"] is ensemble
+    tiny_search(as_data(tiny_arrays()), preset="best", training=None, **QUICK, out=tmp_path / "run", **options)
+    assert nas.load_run(tmp_path / "run").config.evaluation.ensemble is ensemble

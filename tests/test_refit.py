@@ -13,19 +13,19 @@ import torch
 
 import nas
 from nas.baselines import Contestant
+from nas.config import EncoderMode, TrainingConfig
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
 from nas.ensemble import average
 from nas.errors import UserError
 from nas.load import saved_row
 from nas.prediction import predict
-from nas.preparation import EncoderMode, Setup, prepare
+from nas.preparation import Setup, prepare
 from nas.refit import epochs_alone, refit
 from nas.retrain import Entry, train_all
 from nas.routing.network import static_part
 from nas.search import make_space
 from nas.tasks import Task
-from nas.training import TrainingConfig
 from tests.helpers import CPU
 from tests.tiny_runs import OPERATIONS, as_data, no_report, tiny_arrays, tiny_search, write_npz
 

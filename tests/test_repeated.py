@@ -226,7 +226,7 @@ def test_a_repeated_run_is_loaded_judged_and_drawn_like_any_other(run: RunResult
     loaded = load_run(copied)
     assert dict(loaded.summary) == plain(run.summary)
     assert loaded.architecture == run.architecture
-    assert loaded.config["search"]["searches"] == 3
+    assert loaded.config.search.search_seeds == 3
     found = evaluate(copied, data=as_data(tiny_arrays()), device="cpu")
     assert found["score"] == found["recorded"] == run.summary["leaderboard"][0]["scores"][0]
     assert "How sure" in report(copied).read_text()

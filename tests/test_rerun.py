@@ -47,7 +47,7 @@ def test_a_run_comes_back_as_it_was_written(finished: RunResult, folder: Path) -
     assert run.folder == folder
     assert run.architecture == finished.architecture
     assert dict(run.summary) == plain(finished.summary)
-    assert run.config["search"]["seed"] == 3
+    assert run.config.search.seed == 3
     assert same_tensors(run.network.state_dict(), load_file(folder / "weights.safetensors"))
     assert not run.network.training
 
@@ -147,7 +147,7 @@ def test_retraining_elsewhere_with_other_seeds(folder: Path, tmp_path: Path, mon
     assert [row["name"] for row in new.summary["leaderboard"]] == [row["name"] for row in old.summary["leaderboard"]]
     assert all(len(row["scores"]) == 3 for row in new.summary["leaderboard"])
     assert not same_tensors(old.network.state_dict(), new.network.state_dict())
-    assert new.config["training"]["epochs"] == 2
+    assert new.config.training.epochs == 2
     assert evaluate(tmp_path / "again", device="cpu")["score"] == new.summary["leaderboard"][0]["scores"][0]
     # What has once been retrained starts from its own first seed.
     assert list(retrain(tmp_path / "again", retrain_seeds=1, device="cpu").summary["seeds"]) == [7]
@@ -169,7 +169,7 @@ def test_retraining_in_place_keeps_the_course_of_the_search(copied: Path, monkey
     ("options", "message"),
     [
         ({"retrain_seeds": 0}, "retrain_seeds must be at least 1"),
-        ({"seed": -1}, "seed must be from 0"),
+        ({"seed": -1}, "seed must be 0 or more"),
         ({"seed": 2**32 - 1, "retrain_seeds": 2}, "2 retrain_seeds from seed 4294967295 on go beyond"),
         ({"epochs": -1}, "epochs must be 0"),
         ({"device": "tpu"}, "unknown device"),
@@ -222,7 +222,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no config": lambda folder: (folder / "config.toml").unlink(),
     "config garbled": lambda folder: edit_config(folder, "[search]", "[search"),
     "config without source": lambda folder: edit_config(folder, "[source]", "[sauce]"),
-    "config without seed": lambda folder: edit_config(folder, "seed = 3\n", ""),
+    "seed of the config is text": lambda folder: edit_config(folder, "seed = 3\n", 'seed = "3"\n'),
+    "option of an earlier version": lambda folder: edit_config(folder, "retrain_seeds", "seeds"),
     "unknown training option": lambda folder: edit_config(folder, "dropout_rate", "dropped"),
     "training option of another type": lambda folder: edit_config(folder, "channels = 8", 'channels = "8"'),
     "refused training option": lambda folder: edit_config(folder, "batch_size = 24", "batch_size = 1"),

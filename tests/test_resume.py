@@ -93,7 +93,7 @@ def test_a_run_that_is_not_there_is_begun(tmp_path: Path) -> None:
 def test_a_run_that_was_stopped_before_any_state_is_begun(tmp_path: Path) -> None:
     RunFolder.create(tmp_path / "run").write_config({"half": "written"})
     search(tmp_path / "run", encoders="joint", resume=True)
-    assert load_run(tmp_path / "run").config["search"]["encoders"] == "joint"
+    assert load_run(tmp_path / "run").config.search.encoders == "joint"
 
 
 def test_a_finished_run_is_told_and_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.config import TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
@@ -17,7 +18,7 @@ from nas.prediction import predict
 from nas.search import make_space
 from nas.summed import can_be_summed, cross_fitted, summed, trust
 from nas.tasks import Task
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 from tests.helpers import CPU, tiny_data
 from tests.tiny_runs import as_data, tiny_arrays
 

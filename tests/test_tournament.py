@@ -18,6 +18,7 @@ from nas import tournament
 from nas.architecture import Architecture, Choice
 from nas.baselines import Contestant, RowKind, contestants
 from nas.candidates import Candidates
+from nas.config import TrainingConfig
 from nas.cost import CostTable
 from nas.data.fusion_data import FusionData
 from nas.evidence import Evidence
@@ -27,7 +28,6 @@ from nas.preparation import Prepared, Setup
 from nas.retrain import Entry
 from nas.search import make_space
 from nas.tournament import DEPOSED, FAVOURITE, PROPOSALS, Crowned, Tournament, entrants
-from nas.training import TrainingConfig
 from search_spaces import layerwise
 from tests.helpers import CPU, tiny_batch, tiny_network
 from tests.tiny_runs import as_data, tiny_arrays, tiny_search

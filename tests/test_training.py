@@ -14,6 +14,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from nas.config import TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
 from nas.epoch_loop import make_optimizer, step, steps_per_epoch
@@ -24,7 +25,7 @@ from nas.metrics import sample_losses
 from nas.prediction import evaluation_losses, losses, predict
 from nas.regimes import Reached, StaticRegime
 from nas.train import Trained, train
-from nas.training import TrainingConfig, build_network, pick_device, seeded
+from nas.training import build_network, pick_device, seeded
 from search_spaces import layerwise
 from tests.helpers import CPU
 from tests.strategies.problems import same_tensors

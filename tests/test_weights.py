@@ -17,6 +17,7 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, Choice
+from nas.config import TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, EncoderBuilder, ModuleEncoder
@@ -29,7 +30,7 @@ from nas.routing.gates import Gate
 from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.routing.prediction import answers
 from nas.runs import RunFolder
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 from nas.weights import architecture_hash, describe_network, load_weights, save_weights, weights_hash
 from search_spaces import layerwise
 

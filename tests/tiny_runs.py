@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import nas
 from benchmarks.export import with_gate
-from nas import FusionData, RunResult, SearchConfig, TrainingConfig
+from nas import FusionData, RunResult, TrainingConfig
 from nas.architecture import Architecture, Choice
 from nas.files import Folder
 from nas.runs import RunFolder
@@ -86,7 +86,7 @@ def _finished(folder: Path) -> RunResult:
         encoders="pretrained",
         retrain_seeds=2,
         seed=3,
-        search_config=SearchConfig(length=2.0),
+        length=2.0,
         out=folder / "run",
         command="the command",
     )

@@ -48,18 +48,9 @@ WORDS = (
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "search": (
         *("--modalities", "--target", "--split", "--task", "--space", "--operations", "--dynamic", "--cost-weight"),
-        *("--max-multiply-adds", "--gate", "--gate-temperature", "--modality-dropout", "--objective", "--strategy"),
-        *(
-            "--discretization",
-            "--encoders",
-            "--baselines",
-            "--seed",
-            "--retrain-seeds",
-            "--search-seeds",
-            "--epochs",
-            "--budget",
-        ),
-        *("--max-trials", "--device", "--out", "--checkpoint-every"),
+        *("--max-multiply-adds", "--gate", "--gate-temperature", "--objective", "--strategy"),
+        *("--discretization", "--encoders", "--baselines", "--seed", "--retrain-seeds", "--search-seeds", "--epochs"),
+        *("--budget", "--max-trials", "--device", "--out", "--checkpoint-every"),
     ),
     "retrain": ("--seed", "--retrain-seeds", "--epochs", "--objective", "--device", "--out", "--checkpoint-every"),
     "evaluate": ("--data", "--recombinations", "--device"),

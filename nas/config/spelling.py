@@ -3,44 +3,93 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 from nas.errors import UserError
 
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
-def duration(text: str, name: str = "budget", *, zero: bool = False) -> float:
-    """Seconds of a duration such as 90s, 10m or 1h; 0 for an empty text.
+
+@dataclass(frozen=True)
+class Spelling:
+    """How a value is written as text and read back.
+
+    Attributes:
+        metavar: Stands for the text in the help of a command.
+        read: Takes the text and the option's name, which it tells in the error of a text that it refuses.
+        write: Takes the value.
+    """
+
+    metavar: str
+    read: Callable[[str, str], Any]
+    write: Callable[[Any], str]
+
+
+def read_duration(text: str, name: str, *, zero: bool = False) -> float:
+    """Seconds of a duration such as 90s, 10m or 1h.
 
     Args:
-        text: As it was given.
+        text: As it was given; a number alone counts seconds.
         name: Of the option, for the error.
-        zero: Whether it may be nothing, such as 0s.
+        zero: Whether the duration may be nothing, such as 0s.
 
     Raises:
         UserError: If it is not a positive number with one of these units.
     """
-    if not text:
-        return 0.0
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
     if match is None or (float(match[1]) == 0 and not zero):
         raise UserError(f"{name} {text!r} is no duration; expected such as 90s, 10m or 1h")
-    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+    return float(match[1]) * _SECONDS[match[2]]
 
 
-def share(text: str) -> float:
-    """The share that a text such as 40% or 0.4 names; 0 for an empty text.
+def read_share(text: str, name: str) -> float:
+    """The share that a text such as 40% or 0.4 names.
+
+    Args:
+        text: As it was given.
+        name: Of the option, for the error.
 
     Raises:
         UserError: If it is no share above 0 and up to 100%.
     """
-    if not text:
-        return 0.0
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(%?)", text.strip())
     found = float(match[1]) / (100 if match[2] else 1) if match else 0.0
     if not 0 < found <= 1:
-        raise UserError(f"max-multiply-adds {text!r} is no share; expected such as 40% or 0.4")
+        raise UserError(f"{name} {text!r} is no share; expected such as 40% or 0.4")
     return found
 
 
-def names(text: str) -> list[str] | None:
-    """The names of a comma-separated list; None for an empty text."""
-    return [part.strip() for part in text.split(",")] if text else None
+def read_names(text: str, _name: str) -> tuple[str, ...]:
+    """The names of a comma-separated list."""
+    return tuple(part.strip() for part in text.split(","))
+
+
+def _read_names_or_none(text: str, name: str) -> tuple[str, ...]:
+    return () if text.strip() == "none" else read_names(text, name)
+
+
+def _write_names(names: Sequence[str]) -> str:
+    return ",".join(names)
+
+
+def _write_seconds(seconds: float) -> str:
+    return f"{seconds:g}s"
+
+
+DURATION = Spelling("TIME", read_duration, _write_seconds)
+"""Such as 90s, 10m or 1h."""
+
+INTERVAL = Spelling("TIME", partial(read_duration, zero=True), _write_seconds)
+"""A duration that may be 0s."""
+
+SHARE_OF_ONE = Spelling("SHARE", read_share, lambda share: f"{100 * share:g}%")
+"""Such as 40% or 0.4."""
+
+NAMES = Spelling("NAME,NAME", read_names, _write_names)
+"""Separated by commas."""
+
+NAMES_OR_NONE = Spelling("NAME,NAME", _read_names_or_none, _write_names)
+"""Separated by commas; `none` for no name at all, where leaving the option out means something else."""

@@ -13,10 +13,10 @@ from torch import Tensor
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export.portable import Portable
-from nas.load import Run, data_of, load_run, refuse_other_form
+from nas.load import Run, data_of, load_run, read_config, refuse_other_form
+from nas.objectives import dropout_rate
 from nas.routing.network import RoutedNetwork
 from nas.runs import RunFolder
-from nas.training import TrainingConfig
 from nas.weights import describe_network
 
 SAMPLES = 64
@@ -61,7 +61,7 @@ class Subject:
     @cached_property
     def dropped(self) -> float:
         """How often samples were shown without a modality in training, 0 to 1."""
-        return TrainingConfig(**self.run_folder.read_config()["training"]).dropped
+        return dropout_rate(read_config(self.run_folder).training.objective)
 
     @cached_property
     def network(self) -> Portable:

@@ -152,7 +152,9 @@ def parse(text: str) -> tuple[Asked, ...]:
     return tuple(asked)
 
 
-def check_objective(text: str, task: Task, modalities: tuple[str, ...], *, dynamic: bool = False) -> None:
+def check_objective(
+    text: str, task: Task, modalities: tuple[str, ...], *, dynamic: bool = False, compiled: bool = False
+) -> None:
     """Refuses what cannot be applied to these data.
 
     Args:
@@ -160,10 +162,11 @@ def check_objective(text: str, task: Task, modalities: tuple[str, ...], *, dynam
         task: What the target is.
         modalities: Of the data.
         dynamic: Whether architectures may decide per sample.
+        compiled: Whether networks shall be compiled.
 
     Raises:
-        UserError: If there are fewer than two modalities, an objective is not made for the task or for gates, or an
-            argument makes no sense.
+        UserError: If there are fewer than two modalities, an objective is not made for the task, for gates or for
+            compiling, or an argument makes no sense.
     """
     for one in parse(text):
         known = OBJECTIVES[one.name]
@@ -173,6 +176,8 @@ def check_objective(text: str, task: Task, modalities: tuple[str, ...], *, dynam
             raise UserError(f"objective {one.name} is for {' and '.join(known.tasks)}, and the task is {task}")
         if dynamic and known.make is not None:
             raise UserError(f"objective {one.name} cannot train a gate; leave dynamic out, or take modality_dropout")
+        if compiled and known.make is not None:
+            raise UserError(f"objective {one.name} runs networks in parts, which are not compiled; leave one out")
         known.check(one.argument, modalities)
 
 

@@ -124,6 +124,23 @@ def _interval(values: Mapping[str, float], *, percent: bool) -> str:
     return f"{values['mean']:.4g} \\[{values['low']:.4g}, {values['high']:.4g}]"
 
 
+def print_evaluation(console: Console, found: Mapping[str, Any]) -> None:
+    """Prints what judging a run's network again came to, see `nas.evaluate`."""
+    judged = f"{found['metric']} {found['score']:.4f} on {found['samples']} test samples"
+    lines = [
+        found["in_words"],
+        f"{judged}, recorded {found['recorded']:.4f}",
+        *(f"{sentence}." for sentence in found["diagnosis"]["in_words"]),
+    ]
+    if not found["same_data"]:
+        lines.append("note: this is not the data of the search")
+    elif not found["repeated"]:
+        why = "another machine may round otherwise, or the run is damaged"
+        lines.append(f"note: the recorded score is not repeated; {why}")
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+
+
 def print_columns(console: Console, recipe: TableRecipe) -> None:
     """Prints what the columns of a table were taken for, and why."""
     modality = {column: name for name, one in recipe.modalities.items() for column in one.columns}

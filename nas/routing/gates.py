@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, tap_modality
-from nas.config.gate import Schedule
+from nas.config import Schedule
 from nas.cost import CostTable
 from nas.relaxation import one_hot_draw
 

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from nas.config.gate import GateConfig
+from nas.config import RoutingConfig
 from nas.data.batches import Batch
 from nas.metrics import losses_of_routes
 from nas.routing.gates import SCHEDULES, Gate, Router, gumbel, reinforce, soft
@@ -57,7 +57,7 @@ def gated_loss(
     network: RoutedNetwork,
     batch: Batch,
     held_out: Batch,
-    config: GateConfig,
+    config: RoutingConfig,
     progress: float,
     num_steps: int,
     generator: torch.Generator,
@@ -115,7 +115,9 @@ def _losses_of_routes(task: Task, network: RoutedNetwork, batch: Batch) -> tuple
     return losses, outputs, encoded
 
 
-def _relaxed(prices: Tensor, logits: Tensor, config: GateConfig, progress: float, generator: torch.Generator) -> Tensor:
+def _relaxed(
+    prices: Tensor, logits: Tensor, config: RoutingConfig, progress: float, generator: torch.Generator
+) -> Tensor:
     """Mean over the batch of what the gate's routes come to, ()."""
     if config.gate == "gumbel":
         temperature = SCHEDULES[config.gate_temperature](progress)
@@ -135,7 +137,7 @@ def gate_decides(progress: float) -> bool:
     return progress >= GATE_ALONE_FROM
 
 
-def priced(losses: Tensor, spent: Tensor, config: GateConfig) -> Tensor:
+def priced(losses: Tensor, spent: Tensor, config: RoutingConfig) -> Tensor:
     """Losses with the price of multiply-adds, so that networks and epochs can be compared, (n,).
 
     That of what each sample spends; with a budget, which is kept on average, of what all spend beyond it.

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, tap_depth, tap_modality
+from nas.config import TrainingConfig
 from nas.cost import CostTable
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
@@ -17,7 +18,7 @@ from nas.routing.execution import Execution, run_cascade, run_gate, taps_of_rout
 from nas.routing.gates import Gate, Router
 from nas.space import SearchSpace
 from nas.tasks import Task
-from nas.training import TrainingConfig, build_network
+from nas.training import build_network
 
 
 class RoutedNetwork(nn.Module):

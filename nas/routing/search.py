@@ -25,6 +25,7 @@ from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
 from nas.graph import FusionNetwork
 from nas.metrics import constant_losses
+from nas.objectives import dropout_rate
 from nas.prediction import EVALUATION_BATCH, autocast
 from nas.routing.explain import Routes
 from nas.routing.gates import Gate, what_is_seen
@@ -131,7 +132,9 @@ def add_gate(
         return Gated(architecture=found, static=found)
     judges = torch.arange(len(problem.architecture), device=problem.architecture.targets.device) % JUDGING == 0
     parts = problem.architecture.take(~judges), problem.architecture.take(judges)
-    judging = drop_modalities(parts[1], problem.training.dropped, torch.Generator().manual_seed(problem.seed))
+    judging = drop_modalities(
+        parts[1], dropout_rate(problem.training.objective), torch.Generator().manual_seed(problem.seed)
+    )
 
     @cache  # where all routes pay, what was trained to see that is what is compared
     def train_dynamic(one: Architecture) -> Trained[RoutedNetwork]:

@@ -16,7 +16,7 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from nas.config.gate import GateConfig
+from nas.config import RoutingConfig
 from nas.graph import Presence
 from nas.routing.cascade import Cascade
 from nas.routing.gates import allowed_routes, soft
@@ -52,7 +52,7 @@ def fitted(cascade: Cascade, outputs: Tensor, prices: Tensor, present: Presence 
 
 
 def fitted_to(
-    cascade: Cascade, outputs: Tensor, losses: Tensor, config: GateConfig, present: Presence | None = None
+    cascade: Cascade, outputs: Tensor, losses: Tensor, config: RoutingConfig, present: Presence | None = None
 ) -> Cascade:
     """Likewise at the price of a configuration, or within its budget.
 

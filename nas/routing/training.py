@@ -11,9 +11,10 @@ from torch import Tensor
 
 from nas.augmentation import drop_modalities
 from nas.checkpoint import Slot
+from nas.config import TrainingConfig
 from nas.data.batches import Batch, Endless
 from nas.metrics import losses_of_routes, score
-from nas.objectives import check_objective
+from nas.objectives import check_objective, dropout_rate
 from nas.regimes import Reached, Regime
 from nas.routing.cascade import Cascade
 from nas.routing.gates import Gate
@@ -24,7 +25,7 @@ from nas.routing.thresholds import fitted_to
 from nas.snapshot import Stateful
 from nas.tasks import Task
 from nas.train import Trained, train
-from nas.training import Log, TrainingConfig
+from nas.training import Log
 
 
 def train_routed(
@@ -106,7 +107,7 @@ class GatedRegime(RoutedRegime):
     def __post_init__(self) -> None:
         """Sets the price that it begins with, and draws the batches that it learns by."""
         # What decides meets samples that lack something, too.
-        shown = drop_modalities(self.held_out, self.config.dropped, self.generator)
+        shown = drop_modalities(self.held_out, dropout_rate(self.config.objective), self.generator)
         self._batches = Endless(shown, self.config.batch_size, self.generator, self.device)
         self._gate.price.fill_(0.0 if self.config.max_multiply_adds else self.config.cost_weight)
 

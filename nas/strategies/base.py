@@ -14,45 +14,18 @@ from torch import Tensor
 from nas.architecture import Architecture
 from nas.candidates import Candidates
 from nas.checkpoint import NOWHERE, Checkpoints, Slot
+from nas.config import SearchConfig, TrainingConfig
 from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
-from nas.fields import AMOUNT, POSITIVE, Flag, Number, Whole, check_settings, setting
 from nas.graph import FusionNetwork
 from nas.guards import Guarded
 from nas.metrics import sample_losses
 from nas.relaxation import entropy
 from nas.space import SearchSpace
 from nas.train import Trained, train
-from nas.training import Log, TrainingConfig, build_network, seeded
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchConfig:
-    """How the search is done.
-
-    Attributes:
-        length: Length of the search in epochs, as a multiple of the epochs of one fixed training; 0 for automatic: 1 on
-            cached taps and 2 where encoders train along and have to be shared first, 0.5 and 1 for `sampled`.
-        architecture_learning_rate: Of Adam on the architecture logits.
-        architecture_weight_decay: Of the same.
-        max_trials: How many architectures a strategy that trains them from scratch may train; 0 for automatic: 3 for
-            `random`, about what a search with a supernet costs; 40 for those that learn from what they tried; all for
-            `exhaustive`, which refuses a space that has more than are allowed.
-        budget_seconds: Wall time after which the search comes to its end; 0 for no limit.
-        guards: Whether a gradient search that collapses is stopped, and read out safely; see `nas.guards`.
-    """
-
-    length: float = setting(0.0, Number("0 (automatic) or positive, at most 1000000", high=1e6, below=False))
-    architecture_learning_rate: float = setting(3e-3, POSITIVE)
-    architecture_weight_decay: float = setting(1e-3, AMOUNT)
-    max_trials: int = setting(0, Whole(0, 10**12, zero="automatic"))
-    budget_seconds: float = setting(0.0, Number("0 (no limit) or more", below=False))
-    guards: bool = setting(True, Flag())
-
-    def __post_init__(self) -> None:
-        check_settings(self)
+from nas.training import Log, build_network, seeded
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -20,7 +20,7 @@ from nas.data.batches import Batch, Endless
 from nas.epoch_loop import EpochLoop, check_finite
 from nas.graph import Selection
 from nas.guards import LOOKS, Guards
-from nas.objectives import ForwardPass, make_objective
+from nas.objectives import ForwardPass, dropout_rate, make_objective
 from nas.prediction import autocast, evaluation_losses, losses
 from nas.relaxation import softmax
 from nas.snapshot import Stateful
@@ -155,7 +155,7 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
             seed=problem.seed,
             device=device,
             objective=objective,
-            dropped=config.dropped,
+            dropped=dropout_rate(config.objective),
             mixed_precision=False,  # of the losses alone, see below
             slot=slot,
             parts={**learned, "architecture_optimizer": architecture_optimizer, "held_out": held_out},

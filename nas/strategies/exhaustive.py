@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from nas.architecture import Architecture
+from nas.config import SearchConfig
 from nas.errors import UserError
 from nas.space import SearchSpace
 from nas.strategies.ask_tell import ask_tell
-from nas.strategies.base import Explored, Problem, SearchConfig
+from nas.strategies.base import Explored, Problem
 
 LARGEST_SPACE = 1_000
 """Number of architectures beyond which it takes a word of the user's: at some seconds each, an hour or more."""

@@ -23,7 +23,7 @@ from nas.data.batches import Batch
 from nas.epoch_loop import EpochLoop, steps_per_epoch
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.objectives import ForwardPass, make_objective
+from nas.objectives import ForwardPass, dropout_rate, make_objective
 from nas.relaxation import fair_paths
 from nas.scoring import PathScorer
 from nas.snapshot import Draws
@@ -74,7 +74,7 @@ def sampled(problem: Problem) -> Explored:
             seed=problem.seed,
             device=device,
             objective=objective,
-            dropped=config.dropped,
+            dropped=dropout_rate(config.objective),
             slot=slot,
             parts={"choices": Draws(choices)},
             kept=("network",),

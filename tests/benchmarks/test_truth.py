@@ -10,11 +10,12 @@ import torch
 
 from benchmarks import truth
 from benchmarks.truth import Job, Row, Truth, enumerated, signature, space_of, taps_of, trained
+from nas.config import TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask
 from nas.prediction import evaluation_losses
 from nas.train import train
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 
 CPU = torch.device("cpu")
 TWO = KnownTask(kind="additive", depth=0, samples=130, test_samples=100)

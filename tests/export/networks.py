@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture, Choice
+from nas.config import TrainingConfig
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
@@ -20,7 +21,7 @@ from nas.routing.cascade import LEVER, Cascade
 from nas.routing.gates import Gate
 from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.tasks import TASKS
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 from search_spaces import OPERATIONS, layerwise
 from tests.helpers import CPU
 

@@ -295,9 +295,9 @@ def test_a_dynamic_run_is_exported_with_a_sample_of_every_route(
 def test_a_network_that_has_met_absent_modalities_takes_masks(run: RunFolder, tmp_path: Path) -> None:
     """By modality dropout: no sample of the data lacks one."""
     config = run.path / "config.toml"
-    text = config.read_text().replace("modality_dropout_rate = 0.0", "modality_dropout_rate = 0.2")
+    text = config.read_text().replace('objective = ""', 'objective = "modality_dropout:0.2"')
     config.write_text(text)
-    assert "modality_dropout_rate = 0.2" in text
+    assert "modality_dropout:0.2" in text
     network = nas.load_run(run.path).network
     read = list(network.encoders)
     export(run.path, out=tmp_path / "out", formats=["python", "onnx", "card"])

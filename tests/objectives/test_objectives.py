@@ -19,7 +19,7 @@ from nas.objectives.base import deepest_taps
 from nas.prediction import losses
 from nas.strategies import STRATEGIES
 from nas.train import train
-from nas.training import TrainingConfig, seeded
+from nas.training import seeded
 from tests.helpers import CPU
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.objectives.networks import CONFIG, DATA, network_of
@@ -135,7 +135,7 @@ def test_a_network_that_reads_one_modality_is_trained_as_without() -> None:
 )
 def test_what_makes_no_objective_is_refused(text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        TrainingConfig(objective=text)
+        parse(text)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_what_does_not_suit_the_data_is_refused(text: str, options: dict[str, An
         check_objective(text, **{"task": "classification", "modalities": ("a", "b"), **options})
 
 
-def test_modality_dropout_is_an_option_as_well() -> None:
+def test_modality_dropout_has_a_rate_and_suits_gates() -> None:
     assert dropout_rate("align,modality_dropout") == 0.3
     assert dropout_rate("modality_dropout:0.1") == 0.1
     assert dropout_rate("align") == dropout_rate("auto") == 0
@@ -165,5 +165,6 @@ def test_modality_dropout_is_an_option_as_well() -> None:
 
 
 def test_what_runs_in_parts_is_not_compiled() -> None:
+    check_objective("modality_dropout", "classification", ("a", "b"), compiled=True)
     with pytest.raises(UserError, match="runs networks in parts"):
-        TrainingConfig(objective="align", compile=True)
+        check_objective("align", "classification", ("a", "b"), compiled=True)

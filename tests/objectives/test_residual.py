@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.architecture import Architecture, Choice
+from nas.config import TrainingConfig
 from nas.data.batches import split_batch
 from nas.epoch_loop import make_optimizer, step, steps_per_epoch
 from nas.errors import UserError
@@ -17,7 +18,7 @@ from nas.graph import FusionNetwork
 from nas.objectives.base import ForwardPass, only_choices
 from nas.objectives.residual import Residual, levels, outputs_up_to
 from nas.train import train
-from nas.training import TrainingConfig, build_network, seeded
+from nas.training import build_network, seeded
 from search_spaces import layerwise
 from tests.helpers import CPU, tiny_batch, tiny_data
 from tests.objectives.networks import CONFIG, DATA, batch_of, network_of

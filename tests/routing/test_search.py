@@ -288,7 +288,7 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
         retrain_seeds=1,
         device="cpu",
         preset="quick",
-        training={"channels": 16},
+        channels=16,
         out=tmp_path / "run",
     )
     assert result.architecture.gating is not None

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.config import TrainingConfig
 from nas.metrics import losses_of_routes
 from nas.routing.cascade import Cascade
 from nas.routing.thresholds import fitted, fitted_to
-from nas.training import TrainingConfig
 
 COUNT = 600
 SHARES = torch.tensor([0.2, 0.5, 1.0])

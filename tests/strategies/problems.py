@@ -12,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.config import SearchConfig, TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData, Modality, Split
 from nas.encoders import Encoder, EncoderBuilder
 from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
 from nas.space import SearchSpace
-from nas.strategies import Explored, Problem, SearchConfig
+from nas.strategies import Explored, Problem
 from nas.strategies.base import Evaluator
 from nas.supernet import Supernet
-from nas.training import Log, TrainingConfig
+from nas.training import Log
 from search_spaces import layerwise
 
 CPU = torch.device("cpu")

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture
+from nas.config import SearchConfig
 from nas.prediction import evaluation_losses
 from nas.space import SearchSpace
-from nas.strategies import STRATEGIES, Explored, Problem, SearchConfig
+from nas.strategies import STRATEGIES, Explored, Problem
 from nas.strategies.ask_tell import MAX_REPEATS, ask_tell, shares
 from tests.strategies.problems import SEARCH, tiny_problem, tiny_space
 from tests.strategies.tables import Table, additive, costs_of_inputs, medium_space, uneven_space

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from nas.architecture import Architecture
-from nas.strategies import STRATEGIES, SearchConfig
+from nas.config import SearchConfig
+from nas.strategies import STRATEGIES
 from nas.strategies.evolution import Ageing
 from tests.strategies.problems import tiny_problem, tiny_space
 from tests.strategies.tables import Table, additive, medium_space

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from nas.config import SearchConfig
 from nas.errors import UserError
-from nas.strategies import STRATEGIES, SearchConfig
+from nas.strategies import STRATEGIES
 from nas.strategies.exhaustive import LARGEST_SPACE
 from search_spaces import layerwise
 from tests.strategies.problems import tiny_problem, tiny_space

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from nas.architecture import Architecture
-from nas.strategies import STRATEGIES, SearchConfig
+from nas.config import SearchConfig
+from nas.strategies import STRATEGIES
 from nas.strategies.mfas import Progressive, drawn, features, predicted, temperature
 from search_spaces import layerwise
 from tests.strategies.problems import DEPTHS, tiny_problem, tiny_space

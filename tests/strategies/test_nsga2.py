@@ -9,10 +9,11 @@ import torch
 from torch import Tensor
 
 from nas.architecture import Architecture
+from nas.config import SearchConfig
 from nas.cost import CostTable, multiply_adds
 from nas.preparation import Setup, prepare
 from nas.search import find
-from nas.strategies import STRATEGIES, ParetoPoint, Problem, SearchConfig
+from nas.strategies import STRATEGIES, ParetoPoint, Problem
 from nas.strategies.ask_tell import Tried
 from nas.strategies.nsga2 import cheapest_of_the_best
 from search_spaces import layerwise
@@ -121,7 +122,7 @@ def test_the_decision_of_a_search_is_a_member_of_its_pareto_set_with_its_loss() 
 def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_too() -> None:
     data, space = tiny_data(), tiny_space()
     setup = Setup(data=data, space=space, training=TRAINING, device=CPU, builders=builders())
-    result = find(setup, SearchConfig(max_trials=6), "nsga2", "one_standard_error", "pretrained", 0)
+    result = find(setup, SearchConfig(max_trials=6, strategy="nsga2", encoders="pretrained"), 0)
     assert result.prepared.frozen
     prepared, _ = prepare(setup, "pretrained", 0)
     for point in result.explored.pareto:

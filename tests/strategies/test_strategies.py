@@ -13,14 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.config.gate import GateConfig
+from nas.config import RoutingConfig, SearchConfig, TrainingConfig
 from nas.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
 from nas.graph import FusionNetwork
 from nas.prediction import evaluation_losses
-from nas.strategies import STRATEGIES, Explored, SearchConfig
+from nas.strategies import STRATEGIES, Explored
 from nas.train import Trained
-from nas.training import TrainingConfig
 from tests.strategies.problems import (
     CPU,
     SEARCH,
@@ -243,12 +242,14 @@ _TRAINING_OPTIONS: Mapping[str, tuple[Any, tuple[str, ...]]] = {
     "gradient_clip": (1e-3, _EVERYWHERE),
     "channels": (6, _EVERYWHERE),
     "dropout_rate": (0.6, _EVERYWHERE),
+    "objective": ("modality_dropout:0.5", _EVERYWHERE),  # it acts on data; others are in tests/objectives
 }
 _TESTED_BY_THEMSELVES = {
+    *("space", "operations", "dynamic", "discretization", "encoders"),  # in test_search
+    *("strategy", "seed", "search_seeds", "device"),
     "budget_seconds",
     "patience",
     "compile",
-    "objective",  # in tests/objectives
     "label_smoothing",  # in test_training
     "max_epochs",  # in test_training, for its least is more than these trainings last
     "shift",  # in test_augmentation
@@ -256,7 +257,7 @@ _TESTED_BY_THEMSELVES = {
     "preprocessing",  # in test_preprocessing
     "class_weights",
     "metric",
-    *(field.name for field in fields(GateConfig)),  # in test_gated_training, for a gate comes after the strategy
+    *(field.name for field in fields(RoutingConfig)),  # in test_gated_training, for a gate comes after the strategy
 }
 
 

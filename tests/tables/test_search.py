@@ -142,7 +142,7 @@ def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Run
         operations=["additive"],
         preset="quick",
         encoders="joint",
-        training={"epochs": 2},
+        epochs=2,
         retrain_seeds=1,
         device="cpu",
         out=here / "run",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from nas.config import TrainingConfig
 from nas.data.synthetic import KnownTask
 from nas.preparation import Setup, raw
 from nas.retrain import train_from_scratch
 from nas.search import make_space
-from nas.training import TrainingConfig
 from tests.helpers import CPU
 
 _DATA = KnownTask(kind="alignment", depth=0, time=3, samples=600, test_samples=100).make()
