@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -85,6 +87,25 @@ class Operation(nn.Module, ABC):
     def num_parameters(self) -> int:
         """Number of trainable scalars."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+@cache
+def installed_operations() -> Mapping[str, type[Operation]]:
+    """Name to class of all operations that installed packages offer: by this table a saved architecture is built again.
+
+    Every entry of the entry-point group `fusenas.operations` is such a table. All of them are read, whatever an
+    architecture asks for, so that a file from a stranger does not choose what is imported.
+
+    Raises:
+        UserError: If two packages give one name to different operations.
+    """
+    found: dict[str, type[Operation]] = {}
+    for entry in entry_points(group="fusenas.operations"):
+        table: Mapping[str, type[Operation]] = entry.load()
+        for name, operation in table.items():
+            if found.setdefault(name, operation) is not operation:
+                raise UserError(f"two installed packages offer an operation {name!r}; uninstall one of them")
+    return found
 
 
 def _check_taps(operation: nn.Module, arguments: tuple[list[Tensor], ...]) -> None:

@@ -64,8 +64,8 @@ def separately_in_words(names: Sequence[str]) -> str:
 
 
 def _steps(architecture: Architecture, depths: Mapping[str, int], phrases: Mapping[str, str]) -> str:
-    """What one static architecture does, in order; a node adds its output to the state of the node before."""
-    active = [choice for _, choice in architecture.choices if choice.inputs]
+    """What one static architecture does, in order."""
+    active = [step.choice for step in architecture.steps]
     if not active:
         return "use nothing"
     if all(choice.operation == "carry" for choice in active):

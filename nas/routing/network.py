@@ -11,7 +11,7 @@ from nas.architecture import Architecture, tap_depth, tap_modality
 from nas.cost import CostTable
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
-from nas.graph import FusionNetwork, Head, Inputs, Presence, Selection
+from nas.graph import FusionNetwork, Head, Inputs, Presence
 from nas.routing.cascade import Cascade
 from nas.routing.execution import Execution, run_cascade, run_gate, taps_of_routes
 from nas.routing.gates import Gate, Router
@@ -28,14 +28,14 @@ class RoutedNetwork(nn.Module):
         router: A gate or a cascade over the routes of that architecture.
 
     Attributes:
-        routes: What each of them selects in the network.
+        routes: The static architectures of which each sample takes one.
     """
 
     def __init__(self, network: FusionNetwork, router: Router) -> None:
         super().__init__()
         self.network = network
         self.router = router
-        self.routes: list[Selection] = [network.space.path(route) for route in self.architecture.routes()]
+        self.routes = self.architecture.routes()
 
     @classmethod
     def of(cls, network: FusionNetwork, task: Task) -> RoutedNetwork:
@@ -45,7 +45,7 @@ class RoutedNetwork(nn.Module):
             network: Its space holds one dynamic architecture.
             task: What the outputs are; a cascade asks them how sure they are.
         """
-        architecture = network.space.sole()
+        architecture = network.architecture
         assert architecture.gating is not None
         modalities, reads = [route.modalities() for route in architecture.routes()], architecture.gating.reads
         if architecture.gating.is_cascade:
@@ -56,7 +56,7 @@ class RoutedNetwork(nn.Module):
     @property
     def architecture(self) -> Architecture:
         """The dynamic architecture that it runs."""
-        return self.network.space.sole()
+        return self.network.architecture
 
     @property
     def encoders(self) -> nn.ModuleDict:

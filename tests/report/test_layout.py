@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nas.architecture import Architecture, read_choice
 from nas.report.layout import LEFT, PITCH, TAP_OFFSET, layout
 from tests.report.fabricate import fabricate_run
 
@@ -54,7 +55,7 @@ def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
         "beliefs": [1.0],
     }
     summary: dict[str, Any] = {
-        "architecture": {"nodes": [{"node": "n", **choice}]},
+        "architecture": Architecture.chain("any", [("n", read_choice(choice))]).to_dict(),
         "depths": {"a": 3, "b": 1},
         "nodes": [node],
         "data": {"task": "regression"},
@@ -67,15 +68,15 @@ def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
 
 def test_a_node_may_read_an_earlier_one(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, chosen={0: ("additive", ["image", "words"])})
-    summary["architecture"]["nodes"][2] = {"node": "fusion2", "operation": "carry", "inputs": ["fusion0"]}
+    summary["architecture"]["steps"][-1] |= {"operation": "carry", "inputs": ["fusion0"]}
     plan = layout(summary)
-    (wire,) = plan.nodes[2].wires
+    (wire,) = plan.nodes[-1].wires
     assert wire.modality is None
-    assert plan.nodes[2].state_after == ("image", "words")
+    assert plan.nodes[-1].state_after == ("image", "words")
 
 
 def test_an_unknown_tap_is_an_error(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    summary["architecture"]["nodes"][1]["inputs"] = ["image@7"]
+    summary["architecture"]["steps"][0]["inputs"] = ["image@7"]
     with pytest.raises(IndexError):
         layout(summary)

