@@ -173,19 +173,6 @@ def _stripes(axes: Axes, left: float, right: float, modalities: Sequence[str], c
 
 
 def _node(axes: Axes, node: Node, colours: Mapping[str, str]) -> None:
-    if node.is_idle:
-        axes.text(
-            node.x,
-            NODE_Y,
-            "nothing here",
-            color="#8a90a3",
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            style="italic",
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": PALE, "linestyle": "--"},
-        )
-        return
     bottom = NODE_Y - NODE_HEIGHT / 2
     axes.plot([node.x, node.x], [STATE_Y + 0.13, bottom], color=INK, lw=2.2, zorder=4)
     axes.add_patch(

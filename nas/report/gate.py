@@ -219,14 +219,12 @@ def draw_lane(axes: Axes, lane: Lane, bottom: float, tall: float, edge: str, col
 
     for stream in plan.streams:
         _stream(axes, lane, stream.modality, colours.get(stream.modality, INK), x_of, y_of)
-    first = min((node.x for node in plan.nodes if not node.is_idle), default=plan.width)
+    first = min((node.x for node in plan.nodes), default=plan.width)
     end, y = x_of(plan.width - 0.85), y_of(STATE_Y)
     axes.plot([x_of(first), end], [y, y], color=INK, lw=2.0, zorder=6)
     axes.plot(end, y, "s", color=INK, ms=7, zorder=7)
     axes.text(end + 0.12, y, "head", fontsize=7.5, va="center", color=SOFT, zorder=9)
     for node in plan.nodes:
-        if node.is_idle:
-            continue
         x, middle = x_of(node.x), y_of(NODE_Y)
         for wire in node.wires:
             colour = INK if wire.modality is None else colours.get(wire.modality, INK)

@@ -88,11 +88,6 @@ class Node:
     state_after: tuple[str, ...]
     wires: tuple[Wire, ...]
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it reads nothing."""
-        return not self.wires
-
 
 @dataclass(frozen=True)
 class Layout:
