@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from statistics import NormalDist
 
 import numpy as np
@@ -12,15 +12,15 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import Tensor
 
 from nas.architecture import Architecture, Choice
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
-from nas.graph import Adapter, FusionNetwork, Head, Selection, StraightThrough, add_states
+from nas.graph import Adapter, FusionNetwork, Head, StraightThrough, add_states
 from nas.space import SearchSpace
 from search_spaces import OPERATIONS, layerwise
 from tests.helpers import NESTED, counted_calls, run_node, tiny_batch, tiny_data, tiny_network
+from tests.spaces import FORMS, as_index, as_mixing_vector, derive, one_hot
 
 ROUNDING = 1e-12
 """Of float64: products with 0 and 1 are exact, sums over time may be taken in another order."""
@@ -40,46 +40,6 @@ def supernet() -> FusionNetwork:
 @pytest.fixture(scope="module")
 def supernet_of_three() -> FusionNetwork:
     return tiny_network(THREE, THREE_DATA).double()
-
-
-def derive(supernet: FusionNetwork, data: FusionData, architecture: Architecture) -> FusionNetwork:
-    """The derived network with the supernet's weights; its names must all be there, of the same shapes."""
-    derived = tiny_network(supernet.space.restrict(architecture), data, seed=1).double()
-    state = supernet.weights_of(architecture)
-    derived.load_state_dict({name: state[name] for name in derived.state_dict()})
-    return derived
-
-
-def one_hot(space: SearchSpace, architecture: Architecture) -> dict[str, Tensor]:
-    """Mixing vectors (choices,) that leave one choice each."""
-    return {
-        node.name: torch.eye(len(node.choices), dtype=torch.float64)[index]
-        for node, index in zip(space.nodes, space.index(architecture), strict=True)
-    }
-
-
-def as_index(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
-    return {node.name: index for node, index in zip(space.nodes, space.index(architecture), strict=True)}
-
-
-def as_straight_through(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
-    return {name: StraightThrough(int(w.argmax()), w) for name, w in one_hot(space, architecture).items()}
-
-
-def as_mixing_vector(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
-    return one_hot(space, architecture)
-
-
-def as_sample_weights(space: SearchSpace, architecture: Architecture, batch: int) -> Selection:
-    return {name: weights.expand(batch, -1) for name, weights in one_hot(space, architecture).items()}
-
-
-FORMS: dict[str, Callable[[SearchSpace, Architecture, int], Selection]] = {
-    "index": as_index,
-    "straight through": as_straight_through,
-    "mixing vector": as_mixing_vector,
-    "sample weights": as_sample_weights,
-}
 
 
 def assert_equals_derived(
