@@ -14,6 +14,7 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.fields import told
+from nas.operation import installed_operations
 
 FORMAT_VERSION = 3
 """1 and 2, of architectures with a gate, told the choice of every node of a space whose nodes add up; both are read."""
@@ -62,11 +63,16 @@ class Choice:
         if not self.inputs:
             return "nothing"
         names = [name if with_depths else tap_modality(name) for name in self.inputs]
-        if self.operation == "carry":
+        operation = installed_operations().get(self.operation)
+        if operation is not None and operation.carries:
             return f"{names[0]} alone"
-        sign = {"additive": " + ", "multiplicative": " × "}.get(self.operation, ", ")
-        joined = sign.join(names)
-        return joined if sign != ", " else f"{self.operation}({joined})"
+        if operation is not None and operation.is_infix:
+            return f" {operation.sign} ".join(names)
+        return f"{self.operation}({', '.join(names)})"
+
+
+NOTHING = Choice("none")
+"""The choice of a node that does nothing: no step of any architecture."""
 
 
 @dataclass(frozen=True, order=True)
@@ -211,7 +217,7 @@ class Architecture:
         Args:
             choices: Name of a step to what it is to do; None for nothing.
         """
-        made = {step.name: choices.get(step.name, step.choice) or Choice("none") for step in self.steps}
+        made = {step.name: choices.get(step.name, step.choice) or NOTHING for step in self.steps}
         steps = tuple(replace(s, operation=made[s.name].operation, inputs=made[s.name].inputs) for s in self.steps)
         return replace(self, steps=steps, gating=None)
 

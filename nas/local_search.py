@@ -158,6 +158,7 @@ def without(space: SearchSpace, architecture: Architecture, modalities: Sequence
 
     An operation that the rest is too few for becomes one that carries, too.
     """
+    carrying = next((name for name, operation in space.operations.items() if operation.carries), None)
     choices: dict[str, Choice | None] = {}
     for step in architecture.steps:
         inputs = tuple(tap for tap in step.inputs if not is_tap(tap) or tap_modality(tap) not in modalities)
@@ -166,7 +167,7 @@ def without(space: SearchSpace, architecture: Architecture, modalities: Sequence
         if len(inputs) >= max(2, space.operations[step.operation].min_inputs):
             choices[step.name] = Choice(step.operation, inputs)
         else:
-            choices[step.name] = Choice("carry", inputs[:1]) if inputs else None
+            choices[step.name] = Choice(carrying, inputs[:1]) if inputs and carrying else None
     return architecture.changed(choices)
 
 

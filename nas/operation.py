@@ -27,6 +27,11 @@ class Operation(nn.Module, ABC):
         min_inputs: Fewest taps that it takes.
         max_inputs: Most taps that it takes, or None for any number.
         formula: The formula in plain text, with x1, x2, … for the inputs.
+        sign: A short sign for drawings.
+        is_infix: Whether words set the sign between the inputs, such as "image + audio"; if not, "mlp(image, audio)".
+        is_ordered: Whether the first input differs from the others, so that another order is another choice.
+        carries: Whether it hands on its only input as it is.
+        is_linear: Whether it is Σ maps[i](x_i) + bias, with these two names.
         phrase: What it does as an instruction, for people. {all} stands for its modalities; {first} and {rest} where
             the first one differs from the others. If empty, reports say "combine {all} by" and the operation's name.
     """
@@ -35,6 +40,11 @@ class Operation(nn.Module, ABC):
     min_inputs: ClassVar[int] = 2
     max_inputs: ClassVar[int | None] = None
     formula: ClassVar[str]
+    sign: ClassVar[str] = "∘"
+    is_infix: ClassVar[bool] = False
+    is_ordered: ClassVar[bool] = False
+    carries: ClassVar[bool] = False
+    is_linear: ClassVar[bool] = False
     phrase: ClassVar[str] = ""
 
     def __init__(self, num_inputs: int, channels: int) -> None:
@@ -106,6 +116,12 @@ def installed_operations() -> Mapping[str, type[Operation]]:
             if found.setdefault(name, operation) is not operation:
                 raise UserError(f"two installed packages offer an operation {name!r}; uninstall one of them")
     return found
+
+
+def carries(name: str) -> bool:
+    """Whether an installed operation hands on its only input as it is."""
+    operation = installed_operations().get(name)
+    return operation is not None and operation.carries
 
 
 def _check_taps(operation: nn.Module, arguments: tuple[list[Tensor], ...]) -> None:

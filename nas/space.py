@@ -12,7 +12,7 @@ from typing import Literal
 
 import networkx as nx
 
-from nas.architecture import Architecture, Choice, Option, Step, is_tap, natural_key
+from nas.architecture import NOTHING, Architecture, Choice, Option, Step, is_tap, natural_key
 from nas.errors import UserError, unknown_name
 from nas.node import FusionNode
 from nas.operation import Operation
@@ -159,7 +159,7 @@ class SearchSpace:
         Args:
             choices: Node to what it does; nodes that are left out do nothing.
         """
-        made = [(node, choices.get(node.name, Choice("none"))) for node in self.nodes]
+        made = [(node, choices.get(node.name, NOTHING)) for node in self.nodes]
         steps = tuple(Step(node.name, choice.operation, choice.inputs, node.residual) for node, choice in made)
         return Architecture(self.name, steps, self.nodes[-1].name if self.nodes else None, self.options)
 

@@ -23,9 +23,12 @@ def can_be_summed(space: SearchSpace) -> bool:
     """Whether the space names a network for every modality alone, and a late fusion that adds up the very same taps."""
     late = late_fusion(space)
     alone = [one.architecture.steps for one in space.references if one.kind == "modality"]
-    carried = {steps[0].inputs[0] for steps in alone if [step.operation for step in steps] == ["carry"]}
+    carried = {
+        steps[0].inputs[0] for steps in alone if [space.operations[s.operation].carries for s in steps] == [True]
+    }
     steps = late.steps if late else ()
-    return [step.operation for step in steps] == ["additive"] and set(steps[0].inputs) <= carried
+    is_linear = [space.operations[step.operation].is_linear for step in steps] == [True]
+    return is_linear and set(steps[0].inputs) <= carried
 
 
 def late_fusion(space: SearchSpace) -> Architecture | None:

@@ -106,14 +106,14 @@ def _inputs(operation: str, taps: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _orders(operation: str, subset: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The orders of one subset that differ: only modality shift tells its first input, the primary one, apart.
+    """The orders of one subset that differ: only some operations tell their first input, the primary one, apart.
 
     There are none if the operation cannot take so many inputs.
     """
     most = OPERATIONS[operation].max_inputs
     if most is not None and len(subset) > most:
         return
-    primaries = subset if operation == "modality_shift" else subset[:1]
+    primaries = subset if OPERATIONS[operation].is_ordered else subset[:1]
     for primary in primaries:
         yield (primary, *(tap for tap in subset if tap != primary))
 

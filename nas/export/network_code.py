@@ -254,7 +254,7 @@ class _NetworkWriter:
     def _wanted(self, step: Step) -> str:
         """What the member of a step is to be called: as the step, unless routes differ in what it does."""
         choices = next(node.choices for node in self.network.space.nodes if node.name == step.name)
-        active = [some for some in choices if some.operation != "carry"]
+        active = [some for some in choices if not self.network.space.operations[some.operation].carries]
         if len(active) < 2:
             return step.name
         alike = [some for some in active if some.operation == step.operation]

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
+from nas.operation import carries
 from nas.report.layout import (
     LAYER_WIDTH,
     LEFT,
@@ -194,7 +195,7 @@ def _node(axes: Axes, node: Node, colours: Mapping[str, str]) -> None:
     axes.text(
         left, NODE_Y, glyph, fontsize=size, ha="center", va="center", zorder=8, color=colours.get(only or "", INK)
     )
-    name = f"{clean(only)} alone" if node.operation == "carry" and only else clean(node.operation).replace("_", " ")
+    name = f"{clean(only)} alone" if carries(node.operation) and only else clean(node.operation).replace("_", " ")
     words = wrap(name, 14)
     style: dict[str, Any] = {"ha": "left", "va": "center", "zorder": 8, "linespacing": 1.1}
     axes.text(left + 0.3, NODE_Y, words, fontsize=8.6, **style)

@@ -16,6 +16,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
 from nas.architecture import Architecture, deepest
+from nas.operation import carries
 from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout_of
 from nas.report.numbers import clean, count_text, node_words, number
 from nas.report.routes import route_colour
@@ -34,7 +35,7 @@ LayerState = Literal["gate", "there", "run", "skipped"]
 def _done_by(node: Node) -> str:
     """What a fusion node does, in words."""
     names = ", ".join(node.modalities)
-    return f"{names} alone" if node.operation == "carry" else f"{clean(node.operation).replace('_', ' ')} of {names}"
+    return f"{names} alone" if carries(node.operation) else f"{clean(node.operation).replace('_', ' ')} of {names}"
 
 
 @dataclass(frozen=True)

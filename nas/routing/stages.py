@@ -96,7 +96,7 @@ def within(space: SearchSpace, found: Architecture, reach: Reach) -> Architectur
     there = {tap_name(name, depth) for name, last in reach.items() for depth in range(last + 1)}
     choices = {}
     for node, choice in zip(space.nodes, space.choices(found).values(), strict=True):
-        choices[node.name] = made = _without(node, choice, there)
+        choices[node.name] = made = _without(space, node, choice, there)
         if (made.inputs and there.issuperset(made.inputs)) or node.residual in there:
             there.add(node.name)
     read = set(space.compose(choices).modalities())
@@ -104,20 +104,22 @@ def within(space: SearchSpace, found: Architecture, reach: Reach) -> Architectur
         taps = [tap_name(name, last) for name, last in reach.items() if name not in read]
         taps = [tap for tap in node.sources() if tap in taps]
         if not choices[node.name].inputs:
-            choices[node.name] = _join(node, "additive", taps)
+            choices[node.name] = _join(space, node, "", taps)
             read |= set(choices[node.name].modalities)
     return space.compose(choices)
 
 
-def _without(node: FusionNode, choice: Choice, there: set[str]) -> Choice:
+def _without(space: SearchSpace, node: FusionNode, choice: Choice, there: set[str]) -> Choice:
     """What a node does with those of its inputs that are there."""
     left = [name for name in choice.inputs if name in there]
-    return choice if len(left) == len(choice.inputs) else _join(node, choice.operation, left)
+    return choice if len(left) == len(choice.inputs) else _join(space, node, choice.operation, left)
 
 
-def _join(node: FusionNode, operation: str, names: list[str]) -> Choice:
+def _join(space: SearchSpace, node: FusionNode, operation: str, names: list[str]) -> Choice:
     """An operation on some inputs, or the best that a node offers in its place: adding them, carrying one, nothing."""
-    offered = set(node.choices)
-    wanted = [Choice(name, tuple(names)) for name in (operation, "additive", "carry")]
-    fallback = [Choice("carry", (name,)) for name in reversed(names)]
-    return next((one for one in [*wanted, *fallback] if one in offered), node.choices[node.idlest()])
+    same = [choice for choice in node.choices if choice.inputs == tuple(names) != ()]
+    own = [choice for choice in same if choice.operation == operation]
+    adds = [choice for choice in same if space.operations[choice.operation].order == 1]
+    carried = {c.inputs[0]: c for c in node.choices if space.operations[c.operation].carries}
+    carries = [carried[name] for name in reversed(names) if name in carried]
+    return next(iter([*own, *adds, *carries]), node.choices[node.idlest()])
