@@ -104,8 +104,7 @@ def answers(task: KnownTask, space: SearchSpace) -> Iterator[Architecture]:
         names = [name for name in space.operations if name not in ("none", "carry")]
         for name in names if len(modalities) > 1 else ["carry"]:
             read = {depth: Choice(name, tuple(tap_name(one, depth) for one in modalities)) for depth in answer.depths}
-            choices = tuple((node.name, read.get(depth, Choice("none"))) for depth, node in enumerate(space.nodes))
-            yield Architecture(space.name, choices)
+            yield space.compose({space.nodes[depth].name: choice for depth, choice in read.items()})
 
 
 def run(task: KnownTask, search: int, seeds: int) -> Row:

@@ -127,7 +127,8 @@ def _stack(panel: Axes, one: Collapse, number: int) -> None:
     panel.stackplot(one.steps, one.weights[number].T, colors=list(COLOURS.values()), linewidth=0)
     panel.set(xlim=(one.steps[0], one.steps[-1]), ylim=(0, 1))
     panel.grid(visible=False)
-    taken = FAMILIES[family(one.argmax[one.nodes[number]])]
+    made = {step.name: step.choice for step in one.argmax.steps}
+    taken = FAMILIES[family(made.get(one.nodes[number], Choice("none")))]
     panel.text(
         0.97, 0.06, f"argmax: {taken}", transform=panel.transAxes, ha="right", fontsize=9, color=INK, weight="bold"
     )

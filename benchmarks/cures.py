@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import SOURCES
 from benchmarks.rows import read_rows, write_rows
-from nas.architecture import Architecture, Choice
+from nas.architecture import Architecture
 from nas.config import RunConfig
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
@@ -143,14 +143,9 @@ def architecture_of(space: SearchSpace, network: str) -> Architecture:
     late = next(one.architecture for one in space.references if one.kind == "late")
     if network == "late":
         return late
-    (*shallow, (before, _), last) = late.choices
-    depth = len(shallow)
-    taps = next(
-        one.architecture[before].inputs
-        for one in space.references
-        if one.name == "mlp" and one.architecture[f"fusion{depth}"].inputs
-    )
-    return Architecture(late.space, (*shallow, (before, Choice("mlp", taps)), last))
+    before = space.nodes[-2].name
+    mlp = next(one.architecture for one in space.references if one.name == "mlp" and one.architecture.output == before)
+    return space.compose({step.name: step.choice for step in (*mlp.steps, *late.steps)})
 
 
 def run(case: Case, seeds: Sequence[int], rows: dict[tuple[str, str, str, int], Row], path: Path) -> None:

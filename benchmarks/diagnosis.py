@@ -53,7 +53,7 @@ def cost(operation: str) -> dict[str, Any]:
     space = make_space("layerwise", data)
     last = Choice(operation, ("left@2", "right@2"))
     nothing = Choice("none")
-    found = Architecture("layerwise", (("fusion0", nothing), ("fusion1", nothing), ("fusion2", last)))
+    found = Architecture.chain("layerwise", (("fusion0", nothing), ("fusion1", nothing), ("fusion2", last)))
     with seeded(0):
         network = build_network(space.only(found), data, RunConfig.of(preset="quick").training).eval()
     test = split_batch(data, "test", CPU)

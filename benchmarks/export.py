@@ -140,10 +140,7 @@ def architectures(space: SearchSpace) -> Iterator[Architecture]:
     ]
     rows.append([Choice("none"), *(Choice("carry", (tap_name(modalities[depth % 2], depth),)) for depth in depths[1:])])
     for row in rows:
-        choices = [*row, *[Choice("none")] * (len(depths) - len(row))]
-        yield Architecture(
-            space.name, tuple((node.name, choice) for node, choice in zip(space.nodes, choices, strict=True))
-        )
+        yield space.compose(dict(zip((node.name for node in space.nodes), row, strict=False)))
 
 
 def dynamic(space: SearchSpace, last: Architecture) -> Architecture:
@@ -153,9 +150,7 @@ def dynamic(space: SearchSpace, last: Architecture) -> Architecture:
         (Choice("carry", (tap_name(first, 0),)), Choice("none")),
         (Choice("none"), Choice("carry", (tap_name(second, 1),))),
     ]
-    nodes = [name for name, _ in last.choices]
-    rows = [[*some, *[Choice("none")] * (len(nodes) - 2)] for some in cheap]
-    routes = [replace(last, choices=tuple(zip(nodes, row, strict=True))) for row in rows]
+    routes = [space.compose(dict(zip((node.name for node in space.nodes), some, strict=False))) for some in cheap]
     return Architecture.gated([*routes, last], [tap_name(name, 0) for name in space.depths])
 
 
@@ -227,7 +222,7 @@ def round_trips(data: FusionData, run: Path, architecture: Architecture, folder:
 
 def in_words(architecture: Architecture) -> str:
     """Its operations by depth, of every route."""
-    return " or ".join(", ".join(choice.operation for _, choice in route.choices) for route in architecture.routes())
+    return " or ".join(", ".join(step.operation for step in route.steps) for route in architecture.routes())
 
 
 def measure(data: FusionData, run: Path, folder: Path) -> list[Latency]:

@@ -106,11 +106,11 @@ def networks(
     data = FusionData.from_arrays(arrays, generator.integers(0, 10, 512), splits=splits, name="made up")
     space = make_space("experts", data)
     deepest = tuple(f"{name}@2" for name in arrays)
-    static = Architecture("experts", (("fusion2", Choice("additive", deepest)),))
+    static = Architecture.chain("experts", (("fusion2", Choice("additive", deepest)),))
     names = {1: "carry", 2: "additive", 3: "additive"}
 
     def late(*taps: str) -> Architecture:
-        return Architecture("experts", (("fusion2", Choice(names[len(taps)], taps)),))
+        return Architecture.chain("experts", (("fusion2", Choice(names[len(taps)], taps)),))
 
     gated = {
         "second on half": Architecture.gated([late(deepest[0]), static], ["a@0", "a@1", "a@2"]),

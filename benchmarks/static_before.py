@@ -86,7 +86,7 @@ def answer() -> None:
         data = FusionData.from_arrays(arrays, generator.integers(0, 10, 512), splits=splits, name="made up")
         space = make_space("layerwise", data)
         choices = (Choice("multiplicative", ("a@0", "b@0")), Choice("none"), Choice("additive", ("a@2", "b@2")))
-        static = Architecture("layerwise", tuple((f"fusion{depth}", one) for depth, one in enumerate(choices)))
+        static = Architecture.chain("layerwise", tuple((f"fusion{depth}", one) for depth, one in enumerate(choices)))
         config = RunConfig.of(preset="quick", epochs=2).training
         with seeded(0):
             network = build_network(space.restrict(static), data, config)

@@ -10,7 +10,7 @@ from typing import Literal
 
 from nas.architecture import Architecture
 from nas.scoring import PathScorer
-from nas.space import Reference, SearchSpace, choice_depth
+from nas.space import Reference, SearchSpace
 from nas.summed import can_be_summed
 
 RowKind = Literal[
@@ -117,7 +117,7 @@ def _loss(space: SearchSpace, scorer: PathScorer | None, reference: Reference) -
 
 
 def _depth(reference: Reference) -> int:
-    return max(depth for _, choice in reference.architecture.choices if (depth := choice_depth(choice)) is not None)
+    return max(reference.architecture.deepest().values())
 
 
 __all__: Sequence[str] = ["Contestant", "RowKind", "contestants", "random_architectures"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.architecture import Architecture
 from nas.scoring import PathScorer, paired_z
 from nas.space import SearchSpace
 
@@ -43,23 +43,20 @@ class Candidates:
             return self
         return Candidates(np.vstack([self.indices, index]), torch.cat([self.losses, scorer.losses([index])]))
 
-    def is_active(self, space: SearchSpace) -> NDArray[np.bool_]:
-        """Which nodes of each read something, (architectures, nodes)."""
-        reads = [np.array([bool(choice.inputs) for choice in node.choices]) for node in space.nodes]
-        return np.stack([some[column] for some, column in zip(reads, self.indices.T, strict=True)], axis=1)
-
-    def extending(
-        self, index: NDArray[np.int64], kept: NDArray[np.bool_], is_active: NDArray[np.bool_]
-    ) -> NDArray[np.int64]:
-        """Rows of those that do one thing more than an architecture, (rows,).
+    def extending(self, space: SearchSpace, architecture: Architecture) -> NDArray[np.int64]:
+        """Rows of those that do all that an architecture does and one thing more, (rows,).
 
         Args:
-            index: Its choice index of every node, (nodes,).
-            kept: Which of its nodes read something, (nodes,).
-            is_active: As `is_active` returns it.
+            space: Of the candidates.
+            architecture: Static.
         """
-        same = (self.indices[:, kept] == index[kept]).all(axis=1)
-        return np.flatnonzero(same & (is_active.sum(axis=1) == kept.sum() + 1))
+        own = {(step.name, step.choice) for step in architecture.steps}
+        found = []
+        for row, index in enumerate(self.indices.tolist()):
+            steps = {(step.name, step.choice) for step in space.at(index).steps}
+            if own < steps and len(steps) == len(own) + 1:
+                found.append(row)
+        return np.array(found, dtype=np.int64)
 
     def z(self) -> Tensor:
         """Paired standard errors above the best, (architectures,)."""
@@ -89,7 +86,7 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
     """
     sizes = [len(node.choices) for node in space.nodes]
     if space.size() <= limit:
-        indices = np.array(list(itertools.product(*(range(size) for size in sizes))), dtype=np.int64)
+        indices = np.array(list(space.indices()), dtype=np.int64)
         return Candidates(indices, scorer.losses(indices))
     start = tuple(node.idlest() for node in space.nodes)
     seen: dict[tuple[int, ...], Tensor] = {}
@@ -107,7 +104,7 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
                 for row in beam
                 for column, size in enumerate(sizes)
                 for value in range(size)
-                if (neighbour := (*row[:column], value, *row[column + 1 :])) not in seen
+                if (neighbour := space.own_spelling((*row[:column], value, *row[column + 1 :]))) not in seen
             )
         )
     return Candidates(np.array(list(seen), dtype=np.int64), torch.stack(list(seen.values())))

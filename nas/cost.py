@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,10 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.architecture import Architecture, Choice, deepest, tap_name
+from nas.architecture import Architecture, deepest, tap_name
 from nas.graph import FusionNetwork, Inputs
+from nas.node import FusionNode
+from nas.space import SearchSpace
 
 
 def multiply_adds(network: nn.Module, inputs: Inputs) -> int:
@@ -44,14 +47,16 @@ class CostTable:
         encoders: Tap name to the multiply-adds of its encoder up to that tap.
         further: Two tap names of one modality to those of its encoder that goes on from the one to the other.
         adapters: Tap name to those of its adapter.
-        choices: (node name, choice key) to those of the operation.
+        times: Tap name to its number of time steps.
+        operations: Name of an operation and the time steps of its inputs to those of the operation.
         head: Those of the head.
     """
 
     encoders: Mapping[str, int]
     further: Mapping[tuple[str, str], int]
     adapters: Mapping[str, int]
-    choices: Mapping[tuple[str, str], int]
+    times: Mapping[str, int]
+    operations: Mapping[tuple[str, tuple[int, ...]], int]
     head: int
 
     @classmethod
@@ -81,18 +86,16 @@ class CostTable:
                             encoder.further(state, depth + 1, deeper + 1)
                         further[name, tap_name(modality, deeper)] = int(counter.get_total_flops()) // 2
         network.train(training)
-        choices = {}
-        for node in space.nodes:
-            for choice in node.choices:
-                if choice.inputs:
-                    lengths = [times.get(name, 1) for name in choice.inputs]
-                    choices[node.name, choice.key] = network.operation(node.name, choice.key).multiply_adds(lengths)
-            times[node.name] = max((times[name] for name in node.sources()), default=1)
-        return cls(encoders, further, adapters, choices, network.head.linear.weight.numel())
+        return cls(encoders, further, adapters, times, _operations(network, times), network.head.linear.weight.numel())
 
-    def choice(self, node: str, choice: Choice) -> int:
-        """Multiply-adds of one node's operation."""
-        return self.choices.get((node, choice.key), 0)
+    def steps(self, architecture: Architecture) -> dict[str, int]:
+        """Multiply-adds of the operation of every step of a static architecture, by the step's name."""
+        times, found = dict(self.times), {}
+        for step in architecture.steps:
+            lengths = tuple(times[name] for name in step.inputs)
+            found[step.name] = self.operations[step.operation, lengths]
+            times[step.name] = _time_of_sum(max(lengths), times[step.add_to] if step.add_to else None)
+        return found
 
     def total(self, architecture: Architecture) -> int:
         """Multiply-adds of the whole derived network of a static architecture, encoders only as deep as they are read.
@@ -100,9 +103,8 @@ class CostTable:
         Of a dynamic one they differ from route to route: see `of_route`.
         """
         taps = architecture.taps()
-        encoders = self._encoders(taps)
         adapters = sum(self.adapters[tap] for tap in taps)
-        return encoders + adapters + sum(self.choice(node, choice) for node, choice in architecture.choices) + self.head
+        return self._encoders(taps) + adapters + sum(self.steps(architecture).values()) + self.head
 
     def of_route(self, route: Architecture, reads: Sequence[str]) -> int:
         """Multiply-adds of the whole network on one route, but for those of the gate itself.
@@ -139,7 +141,7 @@ class CostTable:
                     last = tap_name(name, depth)
                     spent += self.further[first, last] if first else self.encoders[last]
             spent += sum(self.adapters[tap] for tap in fresh) + self.head
-            spent += sum(self.choice(node, choice) for node, choice in route.choices)
+            spent += sum(self.steps(route).values())
             taps.update(dict.fromkeys(fresh))
             found.append(spent)
         return found
@@ -147,3 +149,36 @@ class CostTable:
     def _encoders(self, taps: Sequence[str]) -> int:
         """Of all encoders, each as deep as its deepest tap."""
         return sum(self.encoders[tap_name(modality, depth)] for modality, depth in deepest(taps).items())
+
+
+def _operations(network: FusionNetwork, times: Mapping[str, int]) -> dict[tuple[str, tuple[int, ...]], int]:
+    """What every choice costs, whatever the time steps that the nodes it reads come to have."""
+    space, found = network.space, {}
+    possible = {name: {time} for name, time in times.items()}
+    for node in space.nodes:
+        own = set[int]()
+        for choice in node.choices:
+            for lengths in itertools.product(*(possible[name] for name in choice.inputs)):
+                if not lengths:
+                    continue
+                own.add(max(lengths))
+                if (choice.operation, lengths) not in found:
+                    operation = network.operation(node.name, choice.key)
+                    found[choice.operation, lengths] = operation.multiply_adds(lengths)
+        for before in _residuals(space, node):
+            own |= {_time_of_sum(one, other) for one in own for other in possible[before]} | possible[before]
+        possible[node.name] = own
+    return found
+
+
+def _residuals(space: SearchSpace, node: FusionNode) -> set[str]:
+    """The nodes whose states a node's output may be added to: of a dynamic architecture they differ by route."""
+    if space.sole is None:
+        return {node.residual} if node.residual else set()
+    steps = [step for route in space.sole.routes() for step in route.steps if step.name == node.name]
+    return {step.add_to for step in steps if step.add_to}
+
+
+def _time_of_sum(time: int, other: int | None) -> int:
+    """Time steps of the sum of two states, as `nas.graph.add_states` has it."""
+    return time if other is None or other == time else 1

@@ -54,17 +54,13 @@ def one_standard_error(
     """The simplest architecture that the supernet cannot tell apart from its best.
 
     Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3: of what lies within one standard error of
-    the best, the simplest: the fewest active nodes, then the lowest interaction order, then the fewest multiply-adds.
+    the best, the simplest: the fewest steps, then the lowest interaction order, then the fewest multiply-adds.
     Departure: standard errors are *paired*, sample by sample. Nothing is trained: what the supernet knows too little of
     is up to the tournament.
     """
     near = np.flatnonzero(candidates.z().numpy() <= 1)
-    active = candidates.is_active(problem.space)[near].sum(axis=1)
-    architectures = [problem.space.at(tuple(candidates.indices[row].tolist())) for row in near]
-    return min(
-        zip(active.tolist(), architectures, strict=True),
-        key=lambda pair: (pair[0], problem.space.interaction_order(pair[1]), cost.total(pair[1])),
-    )[1]
+    architectures = [problem.space.at(candidates.indices[row].tolist()) for row in near]
+    return min(architectures, key=lambda one: (len(one.steps), problem.space.interaction_order(one), cost.total(one)))
 
 
 def argmax(

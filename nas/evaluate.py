@@ -144,5 +144,4 @@ def costs(setup: Setup, entry: Entry, batch: Batch) -> dict[str, Any]:
     """
     sample = batch.take(slice(0, 1)).to(setup.device)
     table = CostTable.measure(static_part(entry.network), sample.inputs)
-    nodes = {node: table.choice(node, choice) for node, choice in entry.architecture.choices}
-    return {"encoders": dict(table.encoders), "nodes": nodes, "head": table.head}
+    return {"encoders": dict(table.encoders), "nodes": table.steps(entry.architecture), "head": table.head}

@@ -1,22 +1,26 @@
 """The executor: one network for the supernet, a sampled path and the derived network alike.
 
 A `FusionNetwork` is built from a search space. With all choices in the space it is the supernet; built from
-`space.restrict(architecture)` it is the derived network of that architecture. The parameters of both bear the same
-names, so the weights of one load into the other, and the same `forward` runs both: they cannot drift apart.
+`SearchSpace.of(architecture, …)` it is the derived network of that architecture. Their parameters correspond, see
+`FusionNetwork.weights_of`, and the same `forward` runs both: they cannot drift apart.
+
+Where nodes read nodes, a node of the supernet that does nothing hands on nothing, so what reads it does nothing either.
+A mixture weighs that: what a choice puts out counts as much as the choice *and* as the nodes that it reads are there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import deepest, tap_depth, tap_modality
+from nas.architecture import Architecture, Choice, deepest, is_tap, tap_depth, tap_modality
 from nas.encoders import Encoder
+from nas.node import FusionNode
 from nas.operation import Operation
-from nas.space import FusionNode, SearchSpace
+from nas.space import SearchSpace
 
 Inputs = Mapping[str, Sequence[Tensor]]
 """Modality to its arrays for one batch, each (batch, …)."""
@@ -60,8 +64,31 @@ class PartialChannels:
     share: Tensor
 
 
-Selection = Mapping[str, int | Tensor | StraightThrough | PartialChannels]
-"""What each node runs: a choice by index, mixing weights (choices,), or per sample (batch, choices), or the above."""
+Chosen = int | Tensor | StraightThrough | PartialChannels
+"""What one node runs: a choice by index, mixing weights (choices,), or per sample (batch, choices), or the above."""
+
+Selection = Architecture | Mapping[str, Chosen]
+"""What a network runs: a static architecture that it is derived from, or of every node what that runs."""
+
+
+@dataclass
+class States:
+    """Fused states on the way through a network.
+
+    Attributes:
+        values: Taps and fused states by name, (batch, time, channels); None for a node that is sure to hold nothing.
+        present: Node to how far it holds something, () or (batch,), 0 to 1; nodes that surely do are left out.
+        gradients: Zeros that carry a gradient to choices of nodes that hold nothing.
+    """
+
+    values: dict[str, Tensor | None]
+    present: dict[str, Tensor] = field(default_factory=dict)
+    gradients: list[Tensor] = field(default_factory=list)
+
+    def of(self, choice: Choice) -> Tensor | None:
+        """How far the nodes that a choice reads hold something, () or (batch,); None if they surely do."""
+        uncertain = [self.present[name] for name in choice.inputs if name in self.present]
+        return torch.stack(torch.broadcast_tensors(*uncertain)).prod(dim=0) if uncertain else None
 
 
 class Adapter(nn.Module):
@@ -119,14 +146,14 @@ class FusionNetwork(nn.Module):
     """Encoders, adapters, fusion nodes and a head, wired as a search space says.
 
     Args:
-        space: Its nodes' choices are all built; its name and operations are those of the whole space.
+        space: Its nodes' choices are all built.
         encoders: One per modality that some choice reads; others are dropped.
         head: Maps the fused state of the last node to outputs.
         channels: Channels of adapters, nodes and head.
         dropout_rate: In the adapters, 0 to 1.
 
     Attributes:
-        selection: What runs where nothing is selected: the only choice of every node of a derived network.
+        selection: What runs where nothing is selected: the architecture of a derived network.
     """
 
     def __init__(
@@ -141,7 +168,7 @@ class FusionNetwork(nn.Module):
         super().__init__()
         self.space = space
         taps = space.taps()
-        used = dict.fromkeys(tap_modality(tap) for tap in [*taps, *(space.gated.taps() if space.gated else ())])
+        used = dict.fromkeys(tap_modality(tap) for tap in [*taps, *(space.sole.taps() if space.sole else ())])
         self.encoders = nn.ModuleDict({name: encoders[name] for name in used})
         self.adapters = nn.ModuleDict(
             {
@@ -165,7 +192,16 @@ class FusionNetwork(nn.Module):
         )
         self.head = head
         self.channels = channels
+        self._read = {name for node in space.nodes for name in node.sources() if not is_tap(name)}
         self.selection: Selection = {node.name: 0 for node in space.nodes}
+        if space.sole is not None:
+            self.selection = space.sole.routes()[-1]
+
+    @property
+    def architecture(self) -> Architecture:
+        """What a derived network is derived from."""
+        assert self.space.sole is not None
+        return self.space.sole
 
     def forward(
         self,
@@ -179,7 +215,7 @@ class FusionNetwork(nn.Module):
             inputs: The batch; modalities that the selection does not read may be left out. Where a modality has one
                 array, it may stand for itself: `network({"image": image, "audio": audio})`.
             present: Which samples have which modality; an absent one's taps are zero.
-            selection: What each node runs; None runs the only choice of every node.
+            selection: What is run; None runs the architecture of a derived network.
 
         Returns:
             (batch, num_outputs).
@@ -190,12 +226,7 @@ class FusionNetwork(nn.Module):
         return self.fuse(taps, chosen, batch_size=next(iter(arrays.values()))[0].shape[0])
 
     def fuse(
-        self,
-        taps: Mapping[str, Tensor],
-        selection: Selection,
-        *,
-        batch_size: int,
-        silent: Collection[str] = (),
+        self, taps: Mapping[str, Tensor], selection: Selection, *, batch_size: int, silent: Collection[str] = ()
     ) -> Tensor:
         """What comes after the taps: the fusion nodes and the head.
 
@@ -203,33 +234,42 @@ class FusionNetwork(nn.Module):
 
         Args:
             taps: Those that the selection reads, as `taps` returns them.
-            selection: What each node runs.
+            selection: What is run.
             batch_size: Of the taps; a selection that reads none answers as often.
-            silent: Names of nodes that put out nothing, whatever is selected.
+            silent: Names of nodes that do nothing, whatever is selected.
 
         Returns:
             Logits or predictions, (batch, num_outputs).
         """
-        values: dict[str, Tensor | None] = dict(taps)
+        if isinstance(selection, Architecture):
+            steps = selection.changed(dict.fromkeys(silent)) if silent else selection
+            return self.answer(self._run_steps(taps, steps), batch_size)
+        states = States(dict(taps))
         for node in self.space.nodes:
-            output = None if node.name in silent else self.run_node(node, values, selection[node.name])
-            residual = values[node.residual] if node.residual else None
-            values[node.name] = add_states(residual, output)
-        state = values[self.space.nodes[-1].name]
-        if state is None:  # nothing is read anywhere: the head's bias answers
+            self.run_node(node, states, None if node.name in silent else selection[node.name])
+        state = states.values[self.space.nodes[-1].name]
+        for zero in states.gradients:
+            state = (self.head.linear.weight.new_zeros(1, 1, self.channels) if state is None else state) + zero
+        return self.answer(state, batch_size)
+
+    def answer(self, state: Tensor | None, batch_size: int) -> Tensor:
+        """What the head makes of the last state, (batch, num_outputs); its bias if there is none."""
+        if state is None:
             state = self.head.linear.weight.new_zeros(1, 1, self.channels)
         logits: Tensor = self.head(state)
         return logits.expand(batch_size, -1)
 
     def needed_taps(self, selection: Selection) -> list[str]:
         """Names of the taps that a selection reads, each once."""
+        if isinstance(selection, Architecture):
+            return list(selection.taps())
         needed: dict[str, None] = {}
         for node in self.space.nodes:
             chosen = selection[node.name]
             if isinstance(chosen, StraightThrough):
                 chosen = chosen.index
             choices = (node.choices[chosen],) if isinstance(chosen, int) else node.choices
-            needed.update(dict.fromkeys(name for choice in choices for name in choice.inputs if "@" in name))
+            needed.update(dict.fromkeys(name for choice in choices for name in choice.inputs if is_tap(name)))
         return list(needed)
 
     def taps(self, inputs: Inputs, names: Sequence[str], present: Presence | None = None) -> dict[str, Tensor]:
@@ -254,58 +294,142 @@ class FusionNetwork(nn.Module):
             taps[name] = tap
         return taps
 
-    def run_node(
-        self,
-        node: FusionNode,
-        values: Mapping[str, Tensor | None],
-        selection: int | Tensor | StraightThrough | PartialChannels,
-    ) -> Tensor | None:
-        """The output of one node, (batch, time, channels), or None if it reads nothing.
+    def _run_steps(self, taps: Mapping[str, Tensor], architecture: Architecture) -> Tensor | None:
+        """The last state of a static architecture, (batch, time, channels), or None if it has no step."""
+        values: dict[str, Tensor | None] = dict(taps)
+        for step in architecture.steps:
+            output = self.operation(step.name, step.choice.key)([values[name] for name in step.inputs])
+            values[step.name] = add_states(values[step.add_to] if step.add_to else None, output)
+        return values[architecture.output] if architecture.output else None
+
+    def states(
+        self, taps: Mapping[str, Tensor], index: Sequence[int], begun: Sequence[Tensor | None] = ()
+    ) -> list[Tensor | None]:
+        """The state of every node on one path of a supernet, (batch, time, channels), or None.
+
+        Args:
+            taps: Those that the path reads.
+            index: Choice of every node, by index.
+            begun: States of the first nodes, where they are known.
+        """
+        nodes, found = self.space.nodes, list(begun)
+        values = {**taps, **{node.name: state for node, state in zip(nodes, begun, strict=False)}}
+        for node, chosen in list(zip(nodes, index, strict=True))[len(found) :]:
+            output = self.run_choice(node, chosen, values)
+            values[node.name] = add_states(values[node.residual] if node.residual else None, output)
+            found.append(values[node.name])
+        return found
+
+    def run_choice(self, node: FusionNode, index: int, values: Mapping[str, Tensor | None]) -> Tensor | None:
+        """The output of one choice of a node, (batch, time, channels), or None if it reads nothing.
 
         Args:
             node: One of the space's nodes.
-            values: Taps and fused states by name.
-            selection: One choice, mixing weights (choices,), per-sample weights (batch, choices), or one of the above.
+            index: Of the choice.
+            values: Taps and fused states by name; None for a node that holds nothing.
         """
-        if isinstance(selection, int):
-            return self._run_choice(node, selection, values)
-        if isinstance(selection, StraightThrough):
-            output = self._run_choice(node, selection.index, values)
-            others = selection.weights.sum() - selection.weights[selection.index]
-            if output is None:  # zero, yet with a gradient; one sample broadcasts over the batch
-                return self.head.linear.weight.new_zeros(1, 1, self.channels) + others
-            return output * selection.weights[selection.index] + others
-        if isinstance(selection, PartialChannels):
-            mixed = self._mix(node, values, selection.weights)
-            past: Tensor | None = None
-            for name, weight in selection.carried.items():
-                if (value := values[name]) is not None:
-                    past = add_states(past, weight * value)
-            return add_states(
-                None if mixed is None else selection.share * mixed,
-                None if past is None else (1 - selection.share) * past,
-            )
-        return self._mix(node, values, selection)
-
-    def _mix(self, node: FusionNode, values: Mapping[str, Tensor | None], weights: Tensor) -> Tensor | None:
-        mixed: Tensor | None = None
-        for index in range(len(node.choices)):
-            output = self._run_choice(node, index, values)
-            if output is not None:
-                weight = weights[..., index]
-                mixed = add_states(mixed, output * (weight if weight.dim() == 0 else weight[:, None, None]))
-        return mixed
-
-    def _run_choice(self, node: FusionNode, index: int, values: Mapping[str, Tensor | None]) -> Tensor | None:
         choice = node.choices[index]
         read = [values[name] for name in choice.inputs]
         sources = [value for value in read if value is not None]
         if not choice.inputs or len(sources) < len(choice.inputs):
             return None
-        operations = self.nodes[node.name]
-        assert isinstance(operations, nn.ModuleDict)
-        output: Tensor = operations[choice.key](sources)
+        output: Tensor = self.operation(node.name, choice.key)(sources)
         return output
+
+    def run_node(self, node: FusionNode, states: States, chosen: Chosen | None) -> None:
+        """Adds the state of a node: its output upon the state of its residual.
+
+        Args:
+            node: One of the space's nodes.
+            states: Of what the node may read; its own is added.
+            chosen: What it runs; None for nothing.
+        """
+        output: Tensor | None = None
+        present: Tensor | None = None
+        if chosen is None:
+            pass
+        elif isinstance(chosen, int):
+            output, present = self._run_index(node, chosen, states)
+        elif isinstance(chosen, StraightThrough):
+            output, present = self._straight_through(node, chosen, states)
+        elif isinstance(chosen, PartialChannels):
+            output, present = self._partial_channels(node, chosen, states)
+        else:
+            output, present = self._mix(node, chosen, states)
+        before = states.values[node.residual] if node.residual else None
+        states.values[node.name] = add_states(before, output)
+        if before is not None:  # a sum holds something if one of its terms does
+            there = states.present.get(node.residual or "")
+            present = there if output is None or there is None or present is None else 1 - (1 - there) * (1 - present)
+        if present is not None and node.name in self._read:
+            states.present[node.name] = present
+
+    def _run_index(self, node: FusionNode, index: int, states: States) -> tuple[Tensor | None, Tensor | None]:
+        """The output of one choice, as far as it is there, and how far that is; None where it surely is."""
+        output, present = self.run_choice(node, index, states.values), states.of(node.choices[index])
+        if output is None or present is None:
+            return output, None
+        return output * _per_sample(present), present
+
+    def _straight_through(
+        self, node: FusionNode, chosen: StraightThrough, states: States
+    ) -> tuple[Tensor | None, Tensor | None]:
+        output, present = self._run_index(node, chosen.index, states)
+        others = chosen.weights.sum() - chosen.weights[chosen.index]
+        if output is not None:
+            return output * chosen.weights[chosen.index] + others, present
+        if node.name in self._read:  # who reads it must see that there is nothing: the last state takes the gradient
+            states.gradients.append(others)
+            return None, None
+        # Zero, yet with a gradient; one sample broadcasts over the batch.
+        return self.head.linear.weight.new_zeros(1, 1, self.channels) + others, None
+
+    def _partial_channels(
+        self, node: FusionNode, chosen: PartialChannels, states: States
+    ) -> tuple[Tensor | None, Tensor | None]:
+        mixed, present = self._mix(node, chosen.weights, states)
+        past: Tensor | None = None
+        for name, weight in chosen.carried.items():
+            if (value := states.values[name]) is not None:
+                past = add_states(past, weight * value)
+        output = add_states(
+            None if mixed is None else chosen.share * mixed,
+            None if past is None else (1 - chosen.share) * past,
+        )
+        return output, present
+
+    def _mix(self, node: FusionNode, weights: Tensor, states: States) -> tuple[Tensor | None, Tensor | None]:
+        mixed: Tensor | None = None
+        counted: list[Tensor] = []
+        surely = True
+        for index, choice in enumerate(node.choices):
+            output, there = self.run_choice(node, index, states.values), states.of(choice)
+            surely = surely and output is not None and there is None
+            if output is not None:
+                counted.append(weights[..., index] if there is None else weights[..., index] * there)
+                mixed = add_states(mixed, output * _per_sample(counted[-1]))
+        if surely or node.name not in self._read or not counted:
+            return mixed, None
+        return mixed, torch.stack(counted).sum(dim=0).clamp(max=1)  # weights need not sum to one
+
+    def weights_of(self, architecture: Architecture) -> dict[str, Tensor]:
+        """What a supernet has learned for an architecture, under the names of the derived network's parameters.
+
+        A gate, which a supernet does not have, is left out.
+        """
+        state = self.state_dict()
+        names = {}
+        for route in architecture.routes():
+            choices = self.space.choices(route)
+            for step in route.steps:  # whose choice may have been spelled by the name of an idle node
+                names[f"nodes.{step.name}.{step.choice.key}."] = f"nodes.{step.name}.{choices[step.name].key}."
+        shared = {name: value for name, value in state.items() if not name.startswith("nodes.")}
+        return shared | {
+            own + name.removeprefix(spelled): value
+            for own, spelled in names.items()
+            for name, value in state.items()
+            if name.startswith(spelled)
+        }
 
     def adapter(self, tap: str) -> nn.Module:
         """The adapter of a tap, by its name."""
@@ -324,6 +448,11 @@ class FusionNetwork(nn.Module):
         operation = operations[key]
         assert isinstance(operation, Operation)
         return operation
+
+
+def _per_sample(weight: Tensor) -> Tensor:
+    """A weight () or (batch,), so that it multiplies (batch, time, channels)."""
+    return weight if weight.dim() == 0 else weight[:, None, None]
 
 
 def add_states(state: Tensor | None, output: Tensor | None) -> Tensor | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import Architecture
+from nas.architecture import MAX_STEPS, Architecture, read_choice
 from nas.baselines import Contestant
 from nas.calibration import recorded_temperature
 from nas.config import RunConfig
@@ -15,11 +15,14 @@ from nas.data import FusionData, load_data
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.fields import Whole, check
+from nas.node import FusionNode
+from nas.operation import installed_operations
 from nas.routing.network import DerivedNetwork
 from nas.runs import RunFolder
+from nas.space import Reference, SearchSpace
 from nas.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.tasks import TASKS
-from nas.weights import load_weights
+from nas.weights import MAX_TAPS, load_weights
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
@@ -158,6 +161,32 @@ def recorded_preprocessing(summary: Mapping[str, Any]) -> str:
     """What every modality's preprocessing was decided to be, as a setting; earlier runs standardize."""
     chosen = {str(name): str(told["chosen"]) for name, told in (summary.get("preprocessing") or {}).items()}
     return write_preprocessing(chosen)
+
+
+def recorded_space(summary: Mapping[str, Any]) -> SearchSpace:
+    """The space that a run was searched in, as its summary tells it; the operations are the installed ones.
+
+    Raises:
+        UserError: If the summary lacks or garbles it, or an operation is not installed.
+    """
+    try:
+        if not isinstance(summary["nodes"], list) or len(summary["nodes"]) > MAX_STEPS:
+            raise TypeError(f"nodes, a list of at most {MAX_STEPS}")
+        nodes = tuple(
+            FusionNode(str(node["name"]), tuple(read_choice(choice) for choice in node["choices"]), node["residual"])
+            for node in summary["nodes"]
+        )
+        references = tuple(
+            Reference(str(one["name"]), one["kind"], Architecture.from_dict(one["architecture"]))
+            for one in summary["references"]
+        )
+        for name, count in summary["depths"].items():
+            check(f"depths of {name[:60]!r}", count, Whole(1, MAX_TAPS))
+        return SearchSpace(
+            str(summary["space"]), dict(summary["depths"]), nodes, installed_operations(), references=references
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UserError(f"summary.json lacks or garbles {error}; run the search again") from error
 
 
 def contestants_of(summary: Mapping[str, Any]) -> list[Contestant]:

@@ -13,22 +13,21 @@ none is better. Departures: of the neighbours only those are trained that someth
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
-import numpy as np
 import torch
 
 from nas.analysis import Recombined
-from nas.architecture import Architecture, Choice, tap_modality
+from nas.architecture import Architecture, Choice, Step, is_tap, tap_modality
 from nas.baselines import Contestant
 from nas.candidates import Candidates
 from nas.data.batches import split_batch
 from nas.evidence import Evidence
 from nas.metrics import sample_losses
+from nas.node import FusionNode
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, train_all
 from nas.scoring import scored_samples, standard_errors
-from nas.space import FusionNode, SearchSpace
+from nas.space import SearchSpace
 
 ROUNDS = 3
 """How often what leads is varied at most; it ends as soon as no variation is better."""
@@ -91,7 +90,7 @@ def variations(
     yield from (one for _, one in at_other_taps(space, architecture))
     if len(architecture.modalities()) > 2:
         yield without(space, architecture, unused(setup, leader))
-    own = {choice.operation for _, choice in architecture.choices}
+    own = {step.operation for step in architecture.steps}
     others = [name for name in operations if name not in own][:OPERATIONS]
     yield from (_fused_by(space, architecture, name) for name in others)
     if candidates is not None and (more := _with_one_more_node(space, architecture, candidates)) is not None:
@@ -123,20 +122,18 @@ def at_other_taps(space: SearchSpace, architecture: Architecture) -> list[tuple[
 
     Of an architecture with several active nodes there are none.
     """
-    active = [(name, one) for name, one in architecture.choices if one.inputs]
-    if len(active) != 1:
+    if len(architecture.steps) != 1:
         return []
-    ((own, choice),) = active
-    found: dict[Choice, tuple[int, Architecture]] = {}
+    (step,) = architecture.steps
+    choice, found = step.choice, dict[Choice, tuple[int, Architecture]]()
     for number, node in enumerate(space.nodes):
-        taps = {tap_modality(tap): tap for tap in node.sources() if "@" in tap}
+        taps = {tap_modality(tap): tap for tap in node.sources() if is_tap(tap)}
         inputs = tuple(taps.get(modality, "") for modality in choice.modalities)
-        if node.name != own and all(inputs) and inputs != choice.inputs:
+        if node.name != step.name and all(inputs) and inputs != choice.inputs:
             moved = Choice(choice.operation, inputs)
-            choices = tuple((name, moved if name == node.name else Choice("none")) for name, _ in architecture.choices)
             # A modality of few taps is read at the same one by several nodes.
-            found.setdefault(moved, (number, replace(architecture, choices=choices)))
-    return list(found.values())
+            found.setdefault(moved, (number, space.compose({node.name: moved})))
+    return [(number, one) for number, one in found.values() if one.steps]  # the output need not depend on any node
 
 
 def unused(setup: Setup, entry: Entry) -> list[str]:
@@ -161,41 +158,40 @@ def without(space: SearchSpace, architecture: Architecture, modalities: Sequence
 
     An operation that the rest is too few for becomes one that carries, too.
     """
-    choices = []
-    for node, choice in architecture.choices:
-        inputs = tuple(tap for tap in choice.inputs if "@" not in tap or tap_modality(tap) not in modalities)
-        if inputs == choice.inputs:
-            choices.append((node, choice))
-        elif len(inputs) >= max(2, space.operations[choice.operation].min_inputs):
-            choices.append((node, Choice(choice.operation, inputs)))
+    carrying = next((name for name, operation in space.operations.items() if operation.carries), None)
+    choices: dict[str, Choice | None] = {}
+    for step in architecture.steps:
+        inputs = tuple(tap for tap in step.inputs if not is_tap(tap) or tap_modality(tap) not in modalities)
+        if inputs == step.inputs:
+            continue
+        if len(inputs) >= max(2, space.operations[step.operation].min_inputs):
+            choices[step.name] = Choice(step.operation, inputs)
         else:
-            choices.append((node, Choice("carry", inputs[:1]) if inputs else Choice("none")))
-    return replace(architecture, choices=tuple(choices))
+            choices[step.name] = Choice(carrying, inputs[:1]) if inputs and carrying else None
+    return architecture.changed(choices)
 
 
 def _fused_by(space: SearchSpace, architecture: Architecture, operation: str) -> Architecture:
     """The same with another operation wherever several inputs meet, in the order in which the node offers them."""
 
-    def replaced(node: FusionNode, choice: Choice) -> Choice:
-        if len(choice.inputs) < 2:
-            return choice
-        same = (one for one in node.choices if one.operation == operation and set(one.inputs) == set(choice.inputs))
-        return next(same, Choice(operation, choice.inputs))
+    def replaced(node: FusionNode, step: Step) -> Choice:
+        same = (one for one in node.choices if one.operation == operation and set(one.inputs) == set(step.inputs))
+        return next(same, Choice(operation, step.inputs))
 
-    choices = tuple((node.name, replaced(node, architecture[node.name])) for node in space.nodes)
-    return replace(architecture, choices=choices)
+    nodes = {node.name: node for node in space.nodes}
+    joins = [step for step in architecture.steps if len(step.inputs) > 1]
+    return architecture.changed({step.name: replaced(nodes[step.name], step) for step in joins})
 
 
 def _with_one_more_node(space: SearchSpace, architecture: Architecture, candidates: Candidates) -> Architecture | None:
     """Of the candidates that do one thing more than an architecture the supernet's best; None if there is none."""
-    if not all(architecture[node.name] in node.choices for node in space.nodes):
-        return None  # the supernet does not hold it
-    kept = np.array([bool(choice.inputs) for _, choice in architecture.choices])
-    rows = candidates.extending(np.array(space.index(architecture)), kept, candidates.is_active(space))
+    if not space.holds(architecture):
+        return None
+    rows = candidates.extending(space, architecture)
     if not rows.size:
         return None
     best = rows[int(candidates.take(rows).losses.mean(dim=1).argmin())]
-    return space.at(tuple(candidates.indices[best].tolist()))
+    return space.at(candidates.indices[best].tolist())
 
 
 __all__ = ["able_to_lead", "at_other_taps", "local_search", "unused", "variations", "without"]

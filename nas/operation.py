@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -25,6 +27,11 @@ class Operation(nn.Module, ABC):
         min_inputs: Fewest taps that it takes.
         max_inputs: Most taps that it takes, or None for any number.
         formula: The formula in plain text, with x1, x2, … for the inputs.
+        sign: A short sign for drawings.
+        is_infix: Whether words set the sign between the inputs, such as "image + audio"; if not, "mlp(image, audio)".
+        is_ordered: Whether the first input differs from the others, so that another order is another choice.
+        carries: Whether it hands on its only input as it is.
+        is_linear: Whether it is Σ maps[i](x_i) + bias, with these two names.
         phrase: What it does as an instruction, for people. {all} stands for its modalities; {first} and {rest} where
             the first one differs from the others. If empty, reports say "combine {all} by" and the operation's name.
     """
@@ -33,6 +40,11 @@ class Operation(nn.Module, ABC):
     min_inputs: ClassVar[int] = 2
     max_inputs: ClassVar[int | None] = None
     formula: ClassVar[str]
+    sign: ClassVar[str] = "∘"
+    is_infix: ClassVar[bool] = False
+    is_ordered: ClassVar[bool] = False
+    carries: ClassVar[bool] = False
+    is_linear: ClassVar[bool] = False
     phrase: ClassVar[str] = ""
 
     def __init__(self, num_inputs: int, channels: int) -> None:
@@ -85,6 +97,31 @@ class Operation(nn.Module, ABC):
     def num_parameters(self) -> int:
         """Number of trainable scalars."""
         return sum(parameter.numel() for parameter in self.parameters())
+
+
+@cache
+def installed_operations() -> Mapping[str, type[Operation]]:
+    """Name to class of all operations that installed packages offer: by this table a saved architecture is built again.
+
+    Every entry of the entry-point group `fusenas.operations` is such a table. All of them are read, whatever an
+    architecture asks for, so that a file from a stranger does not choose what is imported.
+
+    Raises:
+        UserError: If two packages give one name to different operations.
+    """
+    found: dict[str, type[Operation]] = {}
+    for entry in entry_points(group="fusenas.operations"):
+        table: Mapping[str, type[Operation]] = entry.load()
+        for name, operation in table.items():
+            if found.setdefault(name, operation) is not operation:
+                raise UserError(f"two installed packages offer an operation {name!r}; uninstall one of them")
+    return found
+
+
+def carries(name: str) -> bool:
+    """Whether an installed operation hands on its only input as it is."""
+    operation = installed_operations().get(name)
+    return operation is not None and operation.carries
 
 
 def _check_taps(operation: nn.Module, arguments: tuple[list[Tensor], ...]) -> None:

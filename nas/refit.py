@@ -74,7 +74,7 @@ def _refit_parts(setup: Setup, found: Entry, prepared: Prepared) -> Entry:
     if found.contestant.separate:
         with seeded(found.seed):
             weights = [part.weight for part in found.parts.values()]
-            network = summed(setup.data.task, networks, constant_of(setup), weights)
+            network = summed(setup.data.task, found.architecture, networks, constant_of(setup), weights)
     else:
         (network,) = networks.values()
     return replace(

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas.graph import PartialChannels, StraightThrough
-from nas.space import FusionNode, SearchSpace
+from nas.node import FusionNode
+from nas.space import SearchSpace
 from nas.training import seeded
 
 

@@ -188,10 +188,10 @@ def _choices(space: SearchSpace, found: Stability) -> list[dict[str, Any]]:
     """Per node the choices that were made, the most frequent first, those of equal count as the node offers them."""
     told = []
     for node in space.nodes:
-        made = [pair for pair in zip(node.choices, found.choices[node.name], strict=True) if pair[1]]
+        made = [one for one in zip(node.choices, node.labels(), found.choices[node.name], strict=True) if one[2]]
         choices = [
-            {"label": choice.in_words(), "operation": choice.operation, "inputs": list(choice.inputs), "count": count}
-            for choice, count in sorted(made, key=lambda pair: -pair[1])
+            {"label": label, "operation": choice.operation, "inputs": list(choice.inputs), "count": count}
+            for choice, label, count in sorted(made, key=lambda one: -one[2])
         ]
         told.append({"node": node.name, "choices": choices})
     return told

@@ -16,7 +16,15 @@ from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.load import contestants_of, data_of, load_run, recorded_preprocessing, refuse_other_form, saved_row
+from nas.load import (
+    contestants_of,
+    data_of,
+    load_run,
+    recorded_preprocessing,
+    recorded_space,
+    refuse_other_form,
+    saved_row,
+)
 from nas.metrics import metric_of, score, shown_beside
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
@@ -26,7 +34,7 @@ from nas.report.verdict import verdict
 from nas.resume import begin, going_on, what_decides
 from nas.routing.prediction import answers
 from nas.runs import RunFolder
-from nas.search import RunResult, finished_run, ignore, make_space, retrain_and_judge, write_run
+from nas.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, write_run
 from nas.training import Log, pick_device
 
 
@@ -165,9 +173,9 @@ def retrain(
         }
         changed = {name: value for name, value in asked.items() if value is not None}
         training = replace(loaded.config.training, **changed)
-        space = make_space(old["space"], found, builders, operations=loaded.config.search.operations)
-        if dict(space.depths) != dict(old["depths"]):
-            raise UserError(f"the data has modalities {list(space.depths)}, the run has {list(old['depths'])}")
+        space, depths = recorded_space(old), tap_counts(found, builders)
+        if dict(space.depths) != depths:
+            raise UserError(f"the encoders of the data offer taps {depths}, those of the run {dict(space.depths)}")
         dynamic = loaded.architecture.gating is not None
         check_judging(training, found.task)
         check_objective(training.objective, found.task, space.modalities, dynamic=dynamic, compiled=training.compile)

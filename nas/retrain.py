@@ -161,7 +161,7 @@ def _summed(
     outputs = cross_fitted(setup.data.task, told, targets, constant)
     weights = trust(setup.data.task, told, targets, constant)
     with seeded(seed):
-        network = summed(setup.data.task, networks, constant, weights)
+        network = summed(setup.data.task, architecture, networks, constant, weights)
     seconds = sum(done.train_seconds for done in alone.values())
     return Entry(
         contestant=row,

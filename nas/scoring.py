@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,24 +14,13 @@ from nas.architecture import Architecture
 from nas.data.batches import Batch, in_order
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.prediction import EVALUATION_BATCH, autocast, predict
-from nas.space import SearchSpace
+from nas.prediction import EVALUATION_BATCH, autocast
 from nas.tasks import Task
 
 MAX_SAMPLES = 2048
 """At most so many samples of the architecture split are read: a standard error needs no more."""
 
 _CHUNK_ELEMENTS = 4_000_000
-
-
-def is_flat(space: SearchSpace) -> bool:
-    """Whether every node reads taps alone and the fused state is the sum of all outputs."""
-    previous: str | None = None
-    for node in space.nodes:
-        if node.residual != previous or any("@" not in name for name in node.sources()):
-            return False
-        previous = node.name
-    return True
 
 
 def scored_samples(batch: Batch, max_samples: int = MAX_SAMPLES) -> Batch:
@@ -44,9 +34,9 @@ def scored_samples(batch: Batch, max_samples: int = MAX_SAMPLES) -> Batch:
 class PathScorer:
     """Losses of one-hot selections of a supernet.
 
-    In a flat space the head is linear in the sum of the nodes' outputs, so the logits of any architecture are the sum
-    of what each choice contributes: every choice runs once, and an architecture costs a few additions. Other spaces
-    run the network.
+    Taps are computed once, and architectures that begin alike share the states of the nodes up to where they differ.
+    Where every node reads taps alone and adds to the node before, nothing but sums differs: the head is linear in the
+    sum of the nodes' outputs, so every choice runs once, and an architecture costs a few additions.
 
     Args:
         network: The supernet; put into evaluation mode.
@@ -63,7 +53,7 @@ class PathScorer:
         self.task: Task = task
         self.batch = scored_samples(batch, max_samples).to(device)
         self.device = device
-        self._table = self._contributions() if is_flat(network.space) else None
+        self._table = self._contributions() if network.space.is_sum() else None
 
     @torch.no_grad()
     def _contributions(self) -> list[Tensor]:
@@ -76,7 +66,7 @@ class PathScorer:
                 taps = network.taps(part.inputs, network.needed_taps(every), part.present)
                 for node, found in zip(space.nodes, rows, strict=True):
                     for index in range(len(node.choices)):
-                        output = network.run_node(node, dict(taps), index)
+                        output = network.run_choice(node, index, taps)
                         if output is None:
                             found[index].append(torch.zeros(len(part), network.head.scale.numel(), device=self.device))
                         else:
@@ -110,7 +100,7 @@ class PathScorer:
     def _outputs(self, rows: NDArray[np.int64]) -> Tensor:
         """(architectures, samples, outputs), from the table if there is one."""
         if self._table is None:
-            return torch.stack([self._run(tuple(row)) for row in rows.tolist()])
+            return self.run(rows)
         head = self.network.head
         chosen = torch.from_numpy(rows).to(self.device)
         outputs = head.linear.bias * head.scale + head.shift
@@ -118,9 +108,26 @@ class PathScorer:
             outputs = outputs + table[chosen[:, column]]
         return outputs
 
-    def _run(self, row: tuple[int, ...]) -> Tensor:
-        selection = {node.name: index for node, index in zip(self.network.space.nodes, row, strict=True)}
-        return predict(self.network, self.batch, self.device, selection)[0].to(self.device)
+    @torch.no_grad()
+    def run(self, rows: NDArray[np.int64]) -> Tensor:
+        """What the network puts out under each architecture, (architectures, samples, outputs), in any space."""
+        network = self.network
+        # An architecture before the one that it shares most nodes with; of the order nothing else depends.
+        order = sorted(range(len(rows)), key=lambda row: tuple(rows[row]))
+        every = {node.name: torch.ones(len(node.choices)) for node in network.space.nodes}
+        found: list[list[Tensor]] = [[] for _ in rows]
+        for part in in_order(self.batch, EVALUATION_BATCH, self.device):
+            with autocast(self.device):
+                states: list[Tensor | None] = []
+                before: tuple[int, ...] = ()
+                taps = network.taps(part.inputs, network.needed_taps(every), part.present)
+                for row in order:
+                    index = tuple(rows[row].tolist())
+                    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(index, before, strict=False))
+                    states = network.states(taps, index, states[: len(list(same))])
+                    found[row].append(network.answer(states[-1], len(part)).float())
+                    before = index
+        return torch.stack([torch.cat(parts) for parts in found])
 
     def loss(self, architecture: Architecture) -> float:
         """Mean loss of one architecture."""

@@ -31,6 +31,7 @@ from nas.guards import discretization_after
 from nas.load import read_config, recipe_of
 from nas.metrics import higher_is_better
 from nas.metrics_log import MetricsLog
+from nas.node import FusionNode
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import Prepared, Progress, Setup, check_judging, prepare
 from nas.preprocessing import decide_preprocessing
@@ -48,7 +49,7 @@ from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
 from nas.routing.search import Gated, add_gate
 from nas.runs import RunFolder
 from nas.scoring import PathScorer
-from nas.space import FusionNode, SearchSpace, find_space
+from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem
 from nas.strategies.exhaustive import check_size
 from nas.tables import RECIPE_FILE, TableRecipe
@@ -218,7 +219,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             folder.write_config(config.to_dict())  # first, for it marks the folder as one of ours
             stack.enter_context(checkpoints)
             stack.enter_context(folder.replacing())
-            labels = {node.name: [choice.in_words() for choice in node.choices] for node in found_space.nodes}
+            labels = {node.name: node.labels() for node in found_space.nodes}
             log = stack.enter_context(MetricsLog(folder, labels))
             log({"phase": "space", "nodes": [_choices(node, found_space) for node in found_space.nodes]})
         setup = Setup(
@@ -322,6 +323,10 @@ def _decision(setup: Setup, result: SearchResult) -> Decision:
         "space": setup.space.name,
         "depths": dict(setup.space.depths),
         "nodes": _nodes(setup.space, result),
+        "references": [
+            {"name": one.name, "kind": one.kind, "architecture": one.architecture.to_dict()}
+            for one in setup.space.references
+        ],
         "search_seconds": result.seconds,
         "encoder_seconds": result.prepared.seconds,
         "discretization": result.discretization,
@@ -448,8 +453,7 @@ def _make_space(
     operations: Sequence[str] | None,
     dynamic: Sequence[str] | None,
 ) -> SearchSpace:
-    with seeded(0):
-        depths = {name: encoder.num_taps for name, encoder in build_encoders(data, builders).items()}
+    depths = tap_counts(data, builders)
     if isinstance(space, SearchSpace):
         if dict(space.depths) != depths:
             raise UserError(
@@ -462,6 +466,12 @@ def _make_space(
     if dynamic is not None:
         options["dynamic"] = list(check_levels(dynamic))
     return find_space(space)(depths, **options)
+
+
+def tap_counts(data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None) -> dict[str, int]:
+    """How many taps each modality's encoder offers."""
+    with seeded(0):
+        return {name: encoder.num_taps for name, encoder in build_encoders(data, builders).items()}
 
 
 def find(setup: Setup, config: SearchConfig, seed: int) -> SearchResult:
@@ -675,10 +685,13 @@ def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
 
 def _with_choices(nodes: Sequence[Mapping[str, Any]], found: Architecture, space: SearchSpace) -> list[dict[str, Any]]:
     """The nodes as they are told, with the index of what was found in the end; None of what no supernet holds."""
-    made = [found[node.name] for node in space.nodes]
-    chosen = [
-        node.choices.index(one) if one in node.choices else None for node, one in zip(space.nodes, made, strict=True)
-    ]
+    made = {step.name: step.choice for step in found.steps}
+    chosen: list[int | None] = []
+    for node in space.nodes:
+        if node.name in made:
+            chosen.append(node.choices.index(made[node.name]) if made[node.name] in node.choices else None)
+        else:
+            chosen.append(next(iter(node.idle()), None))
     return [{**node, "chosen": index} for node, index in zip(nodes, chosen, strict=True)]
 
 
@@ -691,11 +704,11 @@ def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:
             {
                 "operation": choice.operation,
                 "inputs": list(choice.inputs),
-                "label": choice.in_words(),
+                "label": label,
                 "order": space.operations[choice.operation].order,
                 "formula": space.operations[choice.operation].formula,
             }
-            for choice in node.choices
+            for choice, label in zip(node.choices, node.labels(), strict=True)
         ],
     }
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from nas.architecture import Architecture
-from nas.space import SearchSpace, choice_depth
+from nas.architecture import Architecture, is_tap, tap_depth
+from nas.space import SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +111,7 @@ def stability(space: SearchSpace, architectures: Sequence[Architecture]) -> Stab
         shared[j] += same
     pairs = num_nodes * num_searches * (num_searches - 1)
     agreement = sum(shared) / pairs if pairs else math.nan
-    everywhere = Counter(choice for architecture in architectures for _, choice in architecture.choices)
+    everywhere = Counter(choice for architecture in architectures for choice in space.choices(architecture).values())
     chance = sum(count**2 for count in everywhere.values()) / (num_nodes * num_searches) ** 2
     is_defined = num_searches > 1 and num_nodes > 1 and len(everywhere) > 1
     orders = [space.operations[choice.operation].order for node in space.nodes for choice in node.choices]
@@ -135,5 +135,5 @@ def stability(space: SearchSpace, architectures: Sequence[Architecture]) -> Stab
 
 
 def _depths(architecture: Architecture) -> set[int]:
-    found = (choice_depth(choice) for _, choice in architecture.choices)
-    return {depth for depth in found if depth is not None}
+    read = ([tap_depth(name) for name in step.inputs if is_tap(name)] for step in architecture.steps)
+    return {max(depths) for depths in read if depths}

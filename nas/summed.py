@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
-from nas.architecture import Architecture, Choice, tap_modality
+from nas.architecture import Architecture, tap_modality
 from nas.folds import folds
 from nas.graph import FusionNetwork, Head
 from nas.space import SearchSpace
@@ -21,16 +21,19 @@ PULL = 1e-3
 
 def can_be_summed(space: SearchSpace) -> bool:
     """Whether the space names a network for every modality alone, and a late fusion that adds up the very same taps."""
-    late = next((_active(one.architecture) for one in space.references if one.kind == "late"), [])
-    alone = [_active(one.architecture) for one in space.references if one.kind == "modality"]
+    late = late_fusion(space)
+    alone = [one.architecture.steps for one in space.references if one.kind == "modality"]
     carried = {
-        choice.inputs[0] for some in alone for choice in some if [choice.operation for choice in some] == ["carry"]
+        steps[0].inputs[0] for steps in alone if [space.operations[s.operation].carries for s in steps] == [True]
     }
-    return [choice.operation for choice in late] == ["additive"] and set(late[0].inputs) <= carried
+    steps = late.steps if late else ()
+    is_linear = [space.operations[step.operation].is_linear for step in steps] == [True]
+    return is_linear and set(steps[0].inputs) <= carried
 
 
-def _active(architecture: Architecture) -> list[Choice]:
-    return [choice for _, choice in architecture.choices if choice.inputs]
+def late_fusion(space: SearchSpace) -> Architecture | None:
+    """The space's late fusion; None if it names none."""
+    return next((one.architecture for one in space.references if one.kind == "late"), None)
 
 
 def trust(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor, *, pull: float = PULL) -> list[float]:
@@ -90,7 +93,11 @@ def cross_fitted(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor)
 
 
 def summed(
-    task: Task, alone: Mapping[str, FusionNetwork], constant: Tensor, weights: Sequence[float] | None = None
+    task: Task,
+    late: Architecture,
+    alone: Mapping[str, FusionNetwork],
+    constant: Tensor,
+    weights: Sequence[float] | None = None,
 ) -> FusionNetwork:
     """One network that puts out what independent evidence comes to.
 
@@ -102,6 +109,7 @@ def summed(
 
     Args:
         task: What the target is.
+        late: The space's late fusion, see `can_be_summed`.
         alone: Modality to the trained network that carries its tap to the head, for all of a space's modalities.
         constant: The best constant answer, log p(y), (outputs,).
         weights: Of every network, see `trust`; None for ones, or for equal shares in regression.
@@ -112,8 +120,7 @@ def summed(
     """
     networks = list(alone.values())
     first = networks[0]
-    late = next(one.architecture for one in first.space.references if one.kind == "late")
-    (node, choice) = next((node, choice) for node, choice in late.choices if choice.inputs)
+    (step,) = late.steps
     outputs = first.head.linear.out_features
     channels = max(first.channels, outputs)
     head = Head(channels, outputs, first.head.shift, first.head.scale)
@@ -121,8 +128,8 @@ def summed(
     whole = FusionNetwork(first.space.only(late), encoders, head, channels=channels, dropout_rate=0.0)
     whole.to(first.head.shift.device)
     shares = weights or [1.0 if TASKS[task].has_probabilities else 1 / len(networks)] * len(networks)
-    operation = whole.operation(node, choice.key)
-    maps = dict(zip(choice.inputs, operation.get_submodule("maps").children(), strict=True))
+    operation = whole.operation(step.name, step.choice.key)
+    maps = dict(zip(step.inputs, operation.get_submodule("maps").children(), strict=True))
     bias = operation.get_parameter("bias")
     with torch.no_grad():
         for parameter in [*whole.adapters.parameters(), *operation.parameters(), *head.parameters()]:
@@ -130,7 +137,7 @@ def summed(
         head.linear.weight.fill_diagonal_(1)
         for network, share in zip(networks, shares, strict=True):
             (tap,) = network.needed_taps(network.selection)
-            (source,) = (one for one in choice.inputs if tap_modality(one) == tap_modality(tap))
+            (source,) = (one for one in step.inputs if tap_modality(one) == tap_modality(tap))
             _linear(whole, source).weight[: network.channels] = _linear(network, tap).weight
             _linear(whole, source).bias[: network.channels] = _linear(network, tap).bias
             adapted = maps[source].get_parameter("weight")
@@ -147,4 +154,4 @@ def _linear(network: FusionNetwork, tap: str) -> torch.nn.Linear:
     return linear
 
 
-__all__ = ["can_be_summed", "cross_fitted", "summed", "trust"]
+__all__ = ["can_be_summed", "cross_fitted", "late_fusion", "summed", "trust"]

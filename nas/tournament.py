@@ -84,7 +84,7 @@ def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candida
     if candidates is None:
         return pool
     order = candidates.losses.mean(dim=1).argsort(stable=True).tolist()
-    best = (space.at(tuple(candidates.indices[row].tolist())) for row in order)
+    best = (space.at(candidates.indices[row].tolist()) for row in order)
     return with_proposals(pool, itertools.islice(best, PROPOSALS + len(pool)), PROPOSALS)
 
 
@@ -141,9 +141,8 @@ class Tournament:
         """
         read_out = rows[0].architecture
         assert read_out is not None
-        nodes = setup.space.nodes
         able = able_to_lead(setup, self._trained(setup, prepared, rows))
-        held = [one for one in able if all(one.architecture[node.name] in node.choices for node in nodes)]
+        held = [one for one in able if setup.space.holds(one.architecture)]
         if not held:
             return read_out
         evidence = Evidence(setup, [[one] for one in held])
@@ -203,7 +202,7 @@ class Tournament:
 
         `accuracy` takes the row with the best evidence. `simplicity` takes, of all rows within one standard error of
         that one, the simplest (Breiman et al. 1984, "Classification and Regression Trees", section 3.4.3): the fewest
-        modalities, then active nodes, then the lowest interaction order, then the fewest parameters.
+        modalities, then steps, then the lowest interaction order, then the fewest parameters.
         Where nothing was read out of the supernet, a row has to be measurably better than a constant to win.
 
         What decides per sample is left as it is.
@@ -253,7 +252,7 @@ def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:
     architecture = entry.architecture
     return (
         len(architecture.modalities()),
-        sum(bool(choice.inputs) for _, choice in architecture.choices),
+        len(architecture.steps),
         space.interaction_order(architecture),
         sum(parameter.numel() for parameter in entry.network.parameters()),
     )

@@ -20,9 +20,10 @@ from nas.encoders import Encoder, from_blueprint
 from nas.errors import UserError, unknown_name
 from nas.fields import MAX_CHANNELS, Whole, check, told
 from nas.graph import FusionNetwork, Head
+from nas.operation import installed_operations
 from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
 from nas.runs import RunFolder
-from nas.space import find_space
+from nas.space import SearchSpace
 from nas.tasks import Task
 
 FORMAT_VERSION = 2
@@ -60,7 +61,12 @@ class LoadedNetwork:
 
 def architecture_hash(architecture: Architecture) -> str:
     """Sixteen hexadecimal digits that two architectures share only if they are equal."""
-    return hashlib.sha256(architecture.to_json().encode()).hexdigest()[:16]
+    return _hash_of(architecture.to_dict())
+
+
+def _hash_of(values: Mapping[str, Any]) -> str:
+    """Of an architecture as plain values, in whichever format version."""
+    return hashlib.sha256((json.dumps(values, indent=2) + "\n").encode()).hexdigest()[:16]
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
@@ -97,9 +103,7 @@ def describe_network(network: DerivedNetwork, data: FusionData) -> dict[str, Any
 
     An encoder that only its own code can build is None there.
     """
-    space = static_part(network).space
-    architecture = space.sole()
-    encoders = {}
+    architecture, encoders = network.architecture, {}
     for name, encoder in network.encoders.items():
         assert isinstance(encoder, Encoder)
         encoders[name] = dict(encoder.blueprint) if encoder.blueprint is not None else None
@@ -107,7 +111,6 @@ def describe_network(network: DerivedNetwork, data: FusionData) -> dict[str, Any
         "format_version": FORMAT_VERSION,
         "architecture": architecture.to_dict(),
         "architecture_hash": architecture_hash(architecture),
-        "depths": dict(space.depths),
         "encoders": encoders,
         "channels": static_part(network).channels,
         "task": data.task,
@@ -123,7 +126,7 @@ def save_weights(
 
     Args:
         folder: Of the run.
-        network: Takes raw arrays; its space holds one choice per node.
+        network: Derived, takes raw arrays.
         data: For the task and the names of classes.
         name: Of the file.
     """
@@ -150,7 +153,7 @@ def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> Loaded
     if type(version) is not int or version != FORMAT_VERSION:
         raise UserError(f"{where} has format version {told(version)}, expected {FORMAT_VERSION}; run the search again")
     architecture = Architecture.from_dict(metadata.get("architecture"))
-    if architecture_hash(architecture) != metadata.get("architecture_hash"):
+    if _hash_of(metadata["architecture"]) != metadata.get("architecture_hash"):
         raise UserError(f"{where} holds weights of another architecture than it says; run the search again")
     _refuse_misfit(where, metadata, shapes, size)
     try:
@@ -202,32 +205,29 @@ def _refuse_misfit(where: str, metadata: Mapping[str, Any], shapes: Mapping[str,
 
 
 def build_from(metadata: Mapping[str, Any]) -> DerivedNetwork:
-    """A network without weights from what `describe_network` gave.
+    """A network without weights from what `describe_network` gave, and the installed operations.
 
     Raises:
-        UserError: If a field is missing or garbled, or an encoder cannot be built without its own code.
+        UserError: If a field is missing or garbled, an operation is not installed, or an encoder cannot be built
+            without its own code.
     """
     architecture = Architecture.from_dict(metadata["architecture"])
     try:
         for name, blueprint in metadata["encoders"].items():
             if blueprint is None:
                 raise UserError(f"the encoder of {name!r} is a module of its own; build the network in Python instead")
-        depths = dict(metadata["depths"])
-        for name, value in depths.items():
-            check(f"depths of {name[:60]!r}", value, Whole(1, MAX_TAPS))
-        if sum(depths.values()) > MAX_TAPS or len(metadata["encoders"]) > len(depths):
-            raise UserError(f"the network is said to have {sum(depths.values())} taps, more than {MAX_TAPS}")
+        if max(len(architecture.taps()), len(metadata["encoders"])) > MAX_TAPS:
+            raise UserError(f"the network is said to read {len(architecture.taps())} taps, more than {MAX_TAPS}")
         encoders = {name: from_blueprint(blueprint) for name, blueprint in metadata["encoders"].items()}
-        whole = find_space(architecture.space)(depths)
-        if [name for name, _ in architecture.choices] != [node.name for node in whole.nodes]:
-            raise UserError(f"the architecture decides other nodes than {[node.name for node in whole.nodes]}")
+        depths = {name: encoder.num_taps for name, encoder in encoders.items()}
+        space = SearchSpace.of(architecture, depths, installed_operations())
         channels, num_outputs = metadata["channels"], metadata["num_outputs"]
         check("channels", channels, Whole(1, MAX_CHANNELS))
         check("num_outputs", num_outputs, Whole(1, MAX_OUTPUTS))
         if metadata["task"] not in get_args(Task):
             raise unknown_name("task", told(metadata["task"]), get_args(Task))
         head = Head(channels, num_outputs)
-        network = FusionNetwork(whole.only(architecture), encoders, head, channels=channels, dropout_rate=0.0)
+        network = FusionNetwork(space, encoders, head, channels=channels, dropout_rate=0.0)
         return network if architecture.gating is None else RoutedNetwork.of(network, metadata["task"])
     except UserError:
         raise

@@ -33,9 +33,9 @@ def experts(
     last = replace(whole.nodes[-1], residual=None)
 
     def single(architecture: Architecture) -> Architecture:
-        """What its only active node does, at the one node that there is."""
-        active = next(choice for _, choice in architecture.choices if choice.inputs)
-        return replace(architecture, space=NAME, choices=((last.name, active),))
+        """What its only step does, at the one node that there is."""
+        (step,) = architecture.steps
+        return Architecture.chain(NAME, [(last.name, step.choice)])
 
     return replace(
         whole,
@@ -44,7 +44,7 @@ def experts(
         references=tuple(
             replace(reference, architecture=single(reference.architecture))
             for reference in whole.references
-            if reference.kind != "operation" or reference.architecture[last.name].inputs
+            if reference.kind != "operation" or reference.architecture.output == last.name
         ),
         warm_up=single(whole.warm_up) if whole.warm_up else None,
         dynamic=check_levels(dynamic),

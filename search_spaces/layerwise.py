@@ -7,8 +7,9 @@ from itertools import combinations, islice
 
 from nas.architecture import Architecture, Choice, tap_name
 from nas.errors import UserError, unknown_name
+from nas.node import FusionNode
 from nas.routing.levels import check_levels
-from nas.space import FusionNode, Reference, SearchSpace
+from nas.space import Reference, SearchSpace
 from search_spaces.operations import OPERATIONS
 
 NAME = "layerwise"
@@ -84,8 +85,8 @@ def layerwise(
         tuple(nodes),
         OPERATIONS,
         references,
-        _warm_up(references, num_nodes - 1, names),
-        check_levels(dynamic),
+        warm_up=_warm_up(references, num_nodes - 1, names),
+        dynamic=check_levels(dynamic),
     )
 
 
@@ -105,14 +106,14 @@ def _inputs(operation: str, taps: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _orders(operation: str, subset: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The orders of one subset that differ: only modality shift tells its first input, the primary one, apart.
+    """The orders of one subset that differ: only some operations tell their first input, the primary one, apart.
 
     There are none if the operation cannot take so many inputs.
     """
     most = OPERATIONS[operation].max_inputs
     if most is not None and len(subset) > most:
         return
-    primaries = subset if operation == "modality_shift" else subset[:1]
+    primaries = subset if OPERATIONS[operation].is_ordered else subset[:1]
     for primary in primaries:
         yield (primary, *(tap for tap in subset if tap != primary))
 
@@ -125,9 +126,7 @@ def _references(depths: Mapping[str, int], num_nodes: int, operations: Sequence[
     last = num_nodes - 1
 
     def single(node: int, choice: Choice) -> Architecture:
-        return Architecture(
-            NAME, tuple((f"fusion{i}", choice if i == node else Choice("none")) for i in range(num_nodes))
-        )
+        return Architecture.chain(NAME, [(f"fusion{node}", choice)])
 
     deepest = tuple(_taps_at(depths, last, num_nodes))
     for tap, modality in zip(deepest, depths, strict=True):
@@ -147,6 +146,7 @@ def _warm_up(references: Sequence[Reference], last: int, operations: Sequence[st
 
     None if no operation joins them all.
     """
-    joins = [r.architecture for r in references if r.kind == "operation" and r.architecture[f"fusion{last}"].inputs]
+    architectures = [reference.architecture for reference in references if reference.kind == "operation"]
+    joins = [one for one in architectures if one.output == f"fusion{last}"]
     rank = {name: (name == "mlp", OPERATIONS[name].order) for name in operations}
-    return max(joins, key=lambda architecture: rank[architecture[f"fusion{last}"].operation], default=None)
+    return max(joins, key=lambda one: rank[one.steps[0].operation], default=None)

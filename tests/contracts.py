@@ -2,27 +2,49 @@
 
 `OPERATION_CHECKS` take an operation's class and a number of inputs, and run over the whole registry in
 `tests/search_spaces/operations/test_contract.py`. `ENCODER_CHECKS` take an encoder and a batch for it, and run over
-the table in `tests/encoders/test_contract.py`.
+the table in `tests/encoders/test_contract.py`. `SPACE_CHECKS` take a small space, and run over every registered space
+and some that were made by hand in `tests/search_spaces/test_contract.py`.
 """
 
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+import random
 from collections.abc import Callable, Sequence
 from itertools import combinations, pairwise
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
+from nas.architecture import Architecture
+from nas.cost import CostTable, multiply_adds
+from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, ModuleEncoder, from_blueprint
 from nas.encoders.base import MAX_TIME
+from nas.metrics import sample_losses
 from nas.operation import Operation
+from nas.relaxation import softmax
+from nas.scoring import PathScorer
+from nas.space import SearchSpace
+from nas.supernet import Supernet
 from nas.training import seeded
-from tests.helpers import assert_finite_and_nonzero, assert_learns, counted_calls, random_taps
+from tests.helpers import (
+    CPU,
+    assert_finite_and_nonzero,
+    assert_learns,
+    counted_calls,
+    random_taps,
+    tiny_batch,
+    tiny_data,
+    tiny_network,
+)
+from tests.spaces import FORMS, derive
 
 CHANNELS = 4
 
@@ -297,4 +319,108 @@ ENCODER_CHECKS: Sequence[Callable[[Encoder, Sequence[Tensor]], None]] = (
     check_narrow_number_types_give_the_same_taps,
     check_blueprint_and_state_make_another_one_equal,
     check_a_copy_stands_alone,
+)
+
+
+def data_for(space: SearchSpace) -> FusionData:
+    """Vectors, whose taps all have one time step."""
+    return tiny_data(dict.fromkeys(space.depths, "vector"))
+
+
+def check_the_count_is_that_of_the_enumeration(space: SearchSpace) -> None:
+    architectures = list(space.enumerate())
+    assert len(set(architectures)) == len(architectures) == space.size()
+    for architecture in architectures:
+        space.validate(architecture)
+        assert space.at(space.index(architecture)) == architecture
+        assert Architecture.from_json(architecture.to_json()) == architecture
+
+
+def check_every_spelling_is_an_architecture_of_the_enumeration(space: SearchSpace) -> None:
+    every = set(space.enumerate())
+    for index in itertools.product(*(range(len(node.choices)) for node in space.nodes)):
+        assert space.at(index) in every
+        assert space.at(space.own_spelling(index)) == space.at(index)
+
+
+def check_words_and_tags_are_unique(space: SearchSpace) -> None:
+    architectures = list(space.enumerate())
+    assert len({one.in_words() for one in architectures}) == len(architectures)
+    assert len({one.in_short() for one in architectures}) == len(architectures)
+    for node in space.nodes:
+        assert len(set(node.labels())) == len(node.choices)
+
+
+def check_samples_and_mutations_are_valid(space: SearchSpace) -> None:
+    generator = random.Random(0)
+    for _ in range(30):
+        architecture = space.sample(generator)
+        mutated = space.mutate(architecture, generator)
+        assert mutated != architecture
+        for one in (architecture, mutated):
+            space.validate(one)
+            assert space.at(space.index(one)) == one
+
+
+def check_a_one_hot_supernet_is_the_derived_network(space: SearchSpace) -> None:
+    data = data_for(space)
+    supernet, batch = tiny_network(space, data).double(), tiny_batch(data)
+    answers = {}
+    for architecture in space.enumerate():
+        answers[architecture] = derive(supernet, data, architecture)(batch.inputs)
+        for form, selection in FORMS.items():
+            found = supernet(batch.inputs, None, selection(space, architecture, len(batch)))
+            message = f"{form}: {architecture.in_words()}"
+            torch.testing.assert_close(found, answers[architecture], rtol=0, atol=ROUNDING, msg=message)
+    assert len({answer.sum().item() for answer in answers.values()}) == len(answers)  # no two are one network
+
+
+def check_costs_are_as_counted(space: SearchSpace) -> None:
+    for kinds in ("vector", "sequence"):
+        data = tiny_data({name: kinds if number else "vector" for number, name in enumerate(space.depths)})
+        sample = tiny_batch(data).take(slice(0, 1))
+        table = CostTable.measure(tiny_network(space, data), sample.inputs)
+        for architecture in space.enumerate():
+            network = tiny_network(space.restrict(architecture), data)
+            assert table.total(architecture) == multiply_adds(network, sample.inputs), architecture.in_words()
+            assert CostTable.measure(network, sample.inputs).total(architecture) == table.total(architecture)
+
+
+def check_paths_are_scored_as_the_derived_networks_are(space: SearchSpace) -> None:
+    """Also by the general way where there is a faster one."""
+    data = tiny_data(dict(zip(space.depths, ("vector", "sequence"), strict=False)))
+    network, batch = tiny_network(space, data), tiny_batch(data, "architecture")
+    scorer, rows = PathScorer(network, "classification", batch, CPU), np.array(list(space.indices()))
+    scale, targets = network.head.scale, batch.targets
+    found = scorer.losses(rows)
+    for row, outputs, losses in zip(rows, scorer.run(rows), found, strict=True):
+        with torch.no_grad():
+            expected = derive(network, data, space.at(row.tolist())).float()(batch.inputs)
+        # The same float32 numbers, summed in another order.
+        torch.testing.assert_close(outputs, expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            losses, sample_losses("classification", expected, targets, scale), rtol=1e-4, atol=1e-5
+        )
+
+
+def check_every_choice_learns_in_a_mixture(space: SearchSpace) -> None:
+    data = data_for(space)
+    supernet, batch = Supernet(tiny_network(space, data).double()).train(), tiny_batch(data)
+    sample_losses(
+        "classification", supernet.network(batch.inputs, None, softmax(supernet.logits())), batch.targets
+    ).sum().backward()
+    assert_finite_and_nonzero((name, logits.grad) for name, logits in supernet.arch_logits.items())
+    nodes = supernet.network.nodes.named_parameters()
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for _, parameter in nodes)
+
+
+SPACE_CHECKS: Sequence[Callable[[SearchSpace], None]] = (
+    check_the_count_is_that_of_the_enumeration,
+    check_every_spelling_is_an_architecture_of_the_enumeration,
+    check_words_and_tags_are_unique,
+    check_samples_and_mutations_are_valid,
+    check_a_one_hot_supernet_is_the_derived_network,
+    check_costs_are_as_counted,
+    check_paths_are_scored_as_the_derived_networks_are,
+    check_every_choice_learns_in_a_mixture,
 )

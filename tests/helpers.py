@@ -18,9 +18,10 @@ from nas.config import TrainingConfig
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData, Kind, Split
 from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder, from_blueprint
-from nas.graph import FusionNetwork
+from nas.graph import Chosen, FusionNetwork, States
+from nas.node import FusionNode
 from nas.routing.network import RoutedNetwork
-from nas.space import FusionNode, SearchSpace
+from nas.space import SearchSpace
 from nas.training import build_network, seeded
 from search_spaces.operations import OPERATIONS
 
@@ -110,6 +111,15 @@ def tiny_routed(space: SearchSpace, data: FusionData, *, seed: int = 0) -> Route
 def tiny_batch(data: FusionData, split: Split = "weights") -> Batch:
     """One split as a batch on the CPU."""
     return split_batch(data, split, CPU)
+
+
+def run_node(
+    network: FusionNetwork, node: FusionNode, values: Mapping[str, Tensor | None], chosen: Chosen
+) -> Tensor | None:
+    """The state of one node of a network, from those of what it may read."""
+    states = States(dict(values))
+    network.run_node(node, states, chosen)
+    return states.values[node.name]
 
 
 def random_taps(

@@ -26,8 +26,9 @@ class _Opinion:
         self.losses = losses
 
     def loss(self, architecture: Architecture) -> float:
-        ((depth, choice),) = ((i, choice) for i, (_, choice) in enumerate(architecture.choices) if choice.inputs)
-        return self.losses[choice.operation, depth] - (0.01 if choice.inputs[0].startswith("sound") else 0)
+        (step,) = architecture.steps
+        depth = int(step.name.removeprefix("fusion"))
+        return self.losses[step.operation, depth] - (0.01 if step.inputs[0].startswith("sound") else 0)
 
 
 # Depth by depth; the lowest of all is mlp at depth 1, where bilinear is at its worst.
@@ -49,7 +50,7 @@ def _of(rows: list[Contestant], kind: str) -> dict[str, Architecture | None]:
 
 
 def _alone(depth: int, choice: Choice) -> Architecture:
-    return Architecture("layerwise", tuple((f"fusion{i}", choice if i == depth else Choice("none")) for i in range(3)))
+    return Architecture.chain("layerwise", [(f"fusion{depth}", choice)])
 
 
 def _pair(operation: str, depth: int, *, turned: bool = False) -> Architecture:
@@ -144,4 +145,4 @@ def test_random_architectures_come_from_the_seed_and_the_space() -> None:
             _SPACE.validate(architecture)
     # Every row of choices is drawn from its own node: 120 draws miss one of 9 choices with probability 7e-7 each.
     for node in _SPACE.nodes:
-        assert {architecture[node.name] for some in drawn for architecture in some} == set(node.choices)
+        assert {_SPACE.choices(one)[node.name] for some in drawn for one in some} == set(node.choices)

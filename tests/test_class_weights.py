@@ -31,10 +31,10 @@ from tests.strategies.problems import tiny_problem
 from tests.tiny_runs import TRAINING, as_data, tiny_arrays, tiny_search
 
 PROBLEM = tiny_problem()
-BOTH = Architecture(
+BOTH = Architecture.chain(
     "layerwise", (("fusion0", Choice("none")), ("fusion1", Choice("multiplicative", ("sound@1", "sight@1"))))
 )
-SOUND = Architecture("layerwise", (("fusion0", Choice("none")), ("fusion1", Choice("carry", ("sound@1",)))))
+SOUND = Architecture.chain("layerwise", (("fusion0", Choice("none")), ("fusion1", Choice("carry", ("sound@1",)))))
 
 
 def test_weights_by_hand() -> None:

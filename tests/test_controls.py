@@ -30,7 +30,7 @@ KINDS: dict[str, Kind] = {
     "picture": "map",
     "ready": "features",
 }
-_NOBODY = Architecture("layerwise", ())
+_NOBODY = Architecture.chain("layerwise", ())
 LIKE = Entry(
     contestant=Contestant("found", "found", _NOBODY),
     seed=0,

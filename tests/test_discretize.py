@@ -33,7 +33,7 @@ def deeper(choice: Choice) -> Choice:
 
 
 def architecture(first: Choice, second: Choice) -> Architecture:
-    return Architecture("layerwise", (("fusion0", first), ("fusion1", second)))
+    return Architecture.chain("layerwise", (("fusion0", first), ("fusion1", second)))
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +191,7 @@ def test_perturbation_keeps_the_choice_whose_removal_hurts() -> None:
     cost = CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
     candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4))
     found = perturbation(problem, network, explored, candidates, cost)
-    assert found["fusion1"] == wanted["fusion1"]
+    assert found["fusion1"].choice == wanted["fusion1"].choice
     for name, value in network.state_dict().items():
         if name in before and value.is_floating_point():
             torch.testing.assert_close(value, before[name], rtol=0, atol=1e-4)

@@ -20,7 +20,7 @@ _SPACE = layerwise({"image": 2, "sound": 2})
 
 
 def _architecture(shallow: Choice, deep: Choice) -> Architecture:
-    return Architecture("layerwise", (("fusion0", shallow), ("fusion1", deep)))
+    return Architecture.chain("layerwise", (("fusion0", shallow), ("fusion1", deep)))
 
 
 _NONE = Choice("none")

@@ -36,11 +36,7 @@ _SPACE = layerwise({"image": 3, "sound": 3}, operations=["additive", "multiplica
 
 def _single(space: SearchSpace, node: int, operation: str, *modalities: str) -> Architecture:
     inputs = tuple(f"{modality}@{node}" for modality in modalities)
-    nothing = next(iter(space.enumerate()))
-    choices = tuple(
-        (name, Choice(operation, inputs) if i == node else one) for i, (name, one) in enumerate(nothing.choices)
-    )
-    return replace(nothing, choices=choices)
+    return space.compose({space.nodes[node].name: Choice(operation, inputs)})
 
 
 def _data() -> FusionData:
@@ -98,7 +94,8 @@ def test_what_leads_is_tried_at_other_depths_and_with_what_did_well_elsewhere(mo
 
     def right(one: Architecture) -> float:
         """Depth and operation count one by one, so that two moves lead to the answer."""
-        return 0.55 + 0.2 * bool(one["fusion1"].inputs) + 0.15 * (one["fusion1"] == truth["fusion1"])
+        made = _SPACE.choices(one)["fusion1"]
+        return 0.55 + 0.2 * bool(made.inputs) + 0.15 * (made == truth["fusion1"].choice)
 
     rows = [
         ("found", _single(_SPACE, 0, "additive", "image", "sound")),
@@ -132,9 +129,7 @@ def test_it_ends_when_no_variation_is_better(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_supernets_best_node_beside_what_leads_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     first = _single(_SPACE, 0, "multiplicative", "image", "sound")
     second = _single(_SPACE, 2, "multiplicative", "image", "sound")
-    both = replace(
-        first, choices=tuple(a if a[1].inputs else b for a, b in zip(first.choices, second.choices, strict=True))
-    )
+    both = _SPACE.compose({step.name: step.choice for step in (*first.steps, *second.steps)})
     others = [one for one in _SPACE.enumerate() if len(one.taps()) >= 4 and one != both][:5]
     indices = np.array([_SPACE.index(one) for one in [*others, both, first]])
     losses = torch.tensor([1.0] * len(others) + [0.4, 0.5])[:, None].expand(-1, 10)
@@ -174,7 +169,7 @@ def test_modalities_that_a_network_does_not_use_are_left_out_however_many_there_
     left = unused(setup, entry)
     assert {"m0", "m1"}.isdisjoint(left)
     assert len(left) >= 3
-    (fewer,) = [one for one in variations(setup, entry, [], None) if one["fusion1"].inputs and one != every]
+    (fewer,) = [one for one in variations(setup, entry, [], None) if one.output == "fusion1" and one != every]
     assert fewer == without(space, every, left)
     assert space.offers(fewer)
 
@@ -197,7 +192,7 @@ def test_a_found_subset_of_five_modalities_lives_like_any_other(
     data = as_data({**tiny_arrays(), **{name: tiny_arrays(seed=7)["sight"] for name in ("haze", "hum", "noise")}})
     space = make_space("layerwise", data, operations=["additive", "multiplicative"])
     three = _single(space, 1, "additive", "sound", "sight", "hum")
-    assert three["fusion1"] not in space.nodes[1].choices
+    assert three["fusion1"].choice not in space.nodes[1].choices
 
     def only_three(
         setup: Setup, prepared: Prepared, entries: Sequence[Entry], _candidates: Candidates | None, name: str

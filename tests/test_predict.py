@@ -50,7 +50,7 @@ def untrained(choice: Choice, targets: Any, **options: Any) -> RunResult:
     """A run, made by hand, of a network with fresh weights that does one thing at the last depth."""
     data = FusionData.from_arrays({name: tiny_arrays()[name] for name in NEW}, targets, **options)
     nothing = Choice("none")
-    architecture = Architecture("layerwise", (("fusion0", nothing), ("fusion1", nothing), ("fusion2", choice)))
+    architecture = Architecture.chain("layerwise", (("fusion0", nothing), ("fusion1", nothing), ("fusion2", choice)))
     space = layerwise(dict.fromkeys(data.modalities, 3), operations=OPERATIONS).only(architecture)
     with seeded(0):
         network = build_network(space, data, TRAINING).eval()

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from nas.architecture import Choice
+from nas.node import FusionNode
 from nas.relaxation import entropy, fair_paths, gumbel, softmax
-from nas.space import FusionNode, SearchSpace
+from nas.space import SearchSpace
 from search_spaces import OPERATIONS, layerwise
 
 _logits = st.lists(st.floats(-30, 30), min_size=1, max_size=6)

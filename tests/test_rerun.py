@@ -191,7 +191,7 @@ def test_mistakes_in_retraining_leave_everything_as_it_is(
 def test_retraining_on_other_modalities_is_refused(copied: Path) -> None:
     arrays = tiny_arrays()
     arrays["touch"] = arrays.pop("sound")
-    with pytest.raises(UserError, match=r"the data has modalities \['sight', 'touch'\], the run has"):
+    with pytest.raises(UserError, match=r"the encoders of the data offer taps .*touch.*, those of the run"):
         retrain(copied, data=as_data(arrays), out=copied.parent / "out")
     assert not (copied.parent / "out").exists()
 
@@ -237,7 +237,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "no depths": lambda folder: edit_summary(folder, lambda s: s.pop("depths")),
     "architecture is text": lambda folder: edit_summary(folder, lambda s: s.update(architecture="late fusion")),
     "another architecture": lambda folder: edit_summary(
-        folder, lambda s: s["architecture"]["nodes"][0].update(operation="mlp", inputs=["sound@0", "sight@0"])
+        folder, lambda s: s["architecture"]["steps"][0].update(operation="soft_gate", inputs=["sound@0", "sight@0"])
     ),
 }
 
@@ -300,8 +300,8 @@ def test_a_dynamic_run_is_loaded_judged_and_trained_again(tmp_path: Path, monkey
 def test_a_row_of_which_an_input_was_taken_away_is_told_in_one_line(copied: Path) -> None:
     summary = json.loads((copied / "summary.json").read_text())
     row = next(row for row in summary["leaderboard"] if row["kind"] == "operation")
-    node = next(node for node in row["architecture"]["nodes"] if len(node["inputs"]) > 1)
-    del node["inputs"][1:]
+    step = next(step for step in row["architecture"]["steps"] if len(step["inputs"]) > 1)
+    del step["inputs"][1:]
     (copied / "summary.json").write_text(json.dumps(summary))
     before = (copied / "weights.safetensors").read_bytes()
     with pytest.raises(UserError, match=r"takes 2 to .* inputs, got 1"):

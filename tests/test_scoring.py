@@ -10,7 +10,7 @@ from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.scoring import PathScorer, is_flat, paired_z
+from nas.scoring import PathScorer, paired_z
 from nas.space import SearchSpace
 from nas.tasks import TASKS, Task
 from search_spaces import layerwise
@@ -55,8 +55,8 @@ def test_every_architecture_is_scored_as_if_the_network_was_run(space: SearchSpa
 
 
 def test_only_nodes_that_read_taps_alone_and_add_up_make_a_flat_space() -> None:
-    assert is_flat(_SPACE)
-    assert not is_flat(NESTED)
+    assert _SPACE.is_sum()
+    assert not NESTED.is_sum()
 
 
 def test_with_a_table_no_architecture_runs_the_network_again() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import nas
 from nas import RunResult, SearchConfig, UserError, load_run
-from nas.architecture import Architecture
+from nas.architecture import Architecture, Choice, read_choice
 from nas.candidates import score_candidates
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
@@ -134,10 +134,10 @@ def test_a_search_leaves_the_callers_random_states_alone() -> None:
 
 def test_the_summary_tells_what_each_part_costs(finished: RunResult) -> None:
     """Eight channels at one time: a matrix of 8 × 8 for each of two inputs, none to carry one, three classes."""
-    costs, nodes = finished.summary["costs"], finished.summary["architecture"]["nodes"]
-    assert costs["nodes"] == {node["node"]: 64 * len(node["inputs"]) * (len(node["inputs"]) > 1) for node in nodes}
+    costs, steps = finished.summary["costs"], finished.architecture.steps
+    assert costs["nodes"] == {step.name: 64 * len(step.inputs) * (len(step.inputs) > 1) for step in steps}
     assert costs["head"] == 24
-    for tap in (tap for node in nodes for tap in node["inputs"]):
+    for tap in (tap for step in steps for tap in step.inputs):
         assert 0 < costs["encoders"][tap] < finished.summary["leaderboard"][0]["multiply_adds"]
 
 
@@ -330,10 +330,11 @@ def test_a_search_that_no_guard_stopped_is_read_out_as_was_asked(
     assert guards["epoch"] == 3
     assert set(guards["values"]) == {"none_share", "nothing_nodes", "eigenvalue", "discretization"}
     assert guards["in_words"] == "No guard tripped: the search showed no sign of collapse up to epoch 3."
-    for node, proposed in zip(summary["nodes"], summary["tournament"]["proposed"]["nodes"], strict=True):
+    proposed = {step.name: step.choice for step in Architecture.from_dict(summary["tournament"]["proposed"]).steps}
+    for node in summary["nodes"]:
         by_belief = dict(zip(node["beliefs"], node["choices"], strict=True))
-        best = by_belief[max(by_belief)]
-        assert (best["operation"], best["inputs"]) == (proposed["operation"], proposed["inputs"])
+        best = read_choice(by_belief[max(by_belief)])
+        assert best == proposed.get(node["name"], Choice("none"))
 
 
 def test_a_search_that_a_guard_stopped_is_read_out_by_what_was_validated(

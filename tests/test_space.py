@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.architecture import Architecture, Choice
+from nas.architecture import Architecture, Choice, Step
 from nas.errors import UserError
-from nas.space import OUTPUT, FusionNode, SearchSpace, find_space, space_names
+from nas.node import FusionNode
+from nas.space import OUTPUT, SearchSpace, find_space, space_names
 from search_spaces import OPERATIONS, layerwise
 from tests.helpers import NESTED
 
@@ -68,7 +69,7 @@ def test_a_mutation_changes_one_node(drawn: tuple[SearchSpace, int]) -> None:
     before = space.sample(generator)
     after = space.mutate(before, generator)
     space.validate(after)
-    assert sum(one != other for one, other in zip(before.choices, after.choices, strict=True)) == 1
+    assert sum(one != other for one, other in zip(space.index(before), space.index(after), strict=True)) == 1
 
 
 def test_mutations_reach_every_neighbour() -> None:
@@ -92,13 +93,22 @@ def test_restricting_leaves_one_architecture(drawn: tuple[SearchSpace, int]) -> 
 
 
 def test_another_spaces_architectures_are_refused() -> None:
-    architecture = next(SMALL.enumerate())
-    mlp = Choice("mlp", ("audio@0", "image@0"))  # its inputs are the other way round
+    first, last = Choice("mlp", ("image@0", "audio@0")), Choice("mlp", ("image@1", "audio@0"))
+    turned = Choice("mlp", ("audio@0", "image@0"))
+    apart = (Step("fusion0", "mlp", first.inputs), Step("fusion1", "mlp", ("fusion0", "image@1")))
     for wrong, message in (
-        (replace(architecture, space="other"), "is of space 'other', expected 'layerwise'"),
-        (replace(architecture, choices=architecture.choices[:1]), "must decide"),
-        (replace(architecture, choices=architecture.choices[::-1]), "in this order"),
-        (replace(architecture, choices=(("fusion0", mlp), architecture.choices[1])), "'fusion0' does not offer 'mlp__"),
+        (Architecture.chain("other", [("fusion0", first)]), "is of space 'other', expected 'layerwise'"),
+        (
+            Architecture.chain("layerwise", [("fusion7", first)]),
+            r"has steps \['fusion7'\], expected some of \['fusion0'",
+        ),
+        (Architecture.chain("layerwise", [("fusion1", last), ("fusion0", first)]), "has no architecture"),
+        (Architecture.chain("layerwise", [("fusion0", turned)]), "'fusion0' does not offer 'mlp__"),
+        (Architecture("layerwise", apart, "fusion1"), "'fusion1' does not offer 'mlp__fusion0__image_1'"),
+        (
+            Architecture("layerwise", (replace(apart[0], add_to=None),), "fusion0", (("cells", 2),)),
+            "has no architecture",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             SMALL.validate(wrong)
@@ -168,7 +178,7 @@ def test_an_unsound_space_is_refused(nodes: tuple[FusionNode, ...], message: str
 )
 def test_interaction_order_is_that_of_the_strongest_choice(first: Choice, second: Choice, order: int) -> None:
     space = layerwise({"image": 2, "audio": 1})
-    architecture = Architecture("layerwise", (("fusion0", first), ("fusion1", second)))
+    architecture = Architecture.chain("layerwise", (("fusion0", first), ("fusion1", second)))
     space.validate(architecture)
     assert space.interaction_order(architecture) == order
 

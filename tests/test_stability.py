@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from nas.architecture import Architecture, Choice
 from nas.errors import UserError
-from nas.space import FusionNode, SearchSpace
+from nas.node import FusionNode
+from nas.space import SearchSpace
 from nas.stability import stability
 from search_spaces import OPERATIONS, layerwise
 
@@ -26,7 +28,7 @@ def at(operation: str, depth: int) -> Choice:
 
 
 def of(*choices: Choice) -> Architecture:
-    return Architecture("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(choices)))
+    return Architecture.chain("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(choices)))
 
 
 LATE = of(NONE, at("additive", 1))
@@ -114,10 +116,11 @@ def test_kappa_is_that_of_the_known_example() -> None:
     # which gives 0.378 for the agreement, 0.213 by chance, and 0.210. Here the subjects are nodes that all offer the
     # same five choices.
     choices = tuple(Choice("carry", (f"image@{depth}",)) for depth in range(5))
-    space = SearchSpace("raters", {"image": 5}, tuple(FusionNode(f"n{i}", choices) for i in range(10)), OPERATIONS)
+    nodes = tuple(FusionNode(f"n{i}", choices, f"n{i - 1}" if i else None) for i in range(10))
+    space = SearchSpace("raters", {"image": 5}, nodes, OPERATIONS)
     columns = [[choice for choice, count in zip(choices, row, strict=True) for _ in range(count)] for row in RATINGS]
     searches = [
-        Architecture("raters", tuple((f"n{i}", column[rater]) for i, column in enumerate(columns)))
+        Architecture.chain("raters", tuple((f"n{i}", column[rater]) for i, column in enumerate(columns)))
         for rater in range(14)
     ]
     found = stability(space, searches)
@@ -169,12 +172,12 @@ def test_no_architecture_and_one_of_another_space_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one search"):
         stability(SPACE, [])
     with pytest.raises(UserError, match="of space 'elsewhere', expected 'layerwise'"):
-        stability(SPACE, [LATE, Architecture("elsewhere", LATE.choices)])
+        stability(SPACE, [LATE, replace(LATE, space="elsewhere")])
 
 
 def _nodes_shared(one: Architecture, other: Architecture) -> float:
-    pairs = zip(one.choices, other.choices, strict=True)
-    return sum(a == b for a, b in pairs) / len(one.choices)
+    pairs = zip(SPACE.index(one), SPACE.index(other), strict=True)
+    return sum(a == b for a, b in pairs) / len(SPACE.nodes)
 
 
 @given(st.lists(st.sampled_from(list(SPACE.enumerate())), min_size=2, max_size=6))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from nas.architecture import Architecture
 from nas.config import TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.fusion_data import FusionData
@@ -37,13 +38,20 @@ def networks_of(data: FusionData) -> dict[str, FusionNetwork]:
     return found
 
 
+def late_of(data: FusionData) -> Architecture:
+    """Late fusion of the default space."""
+    return next(one.architecture for one in make_space("layerwise", data).references if one.kind == "late")
+
+
 def outputs_of(
     networks: dict[str, FusionNetwork], data: FusionData, weights: list[float] | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
     """What every network puts out for the test split, stacked; what their sum does; targets of the weights split."""
     batch = split_batch(data, "test", CPU)
     fitted_on = torch.from_numpy(data.targets[data.splits["weights"]])
-    whole = summed(data.task, networks, constant_outputs(data.task, fitted_on[:1], fitted_on)[0], weights)
+    whole = summed(
+        data.task, late_of(data), networks, constant_outputs(data.task, fitted_on[:1], fitted_on)[0], weights
+    )
     assert not whole.training
     every = [predict(network, batch, CPU)[0] for network in networks.values()]
     return torch.stack(every), predict(whole, batch, CPU)[0], fitted_on
@@ -144,7 +152,7 @@ def test_an_absent_modality_says_what_its_own_network_says_without_it() -> None:
 def test_the_networks_that_it_is_made_of_stay_as_they_are() -> None:
     data = as_data(tiny_arrays())
     networks = networks_of(data)
-    whole = summed(data.task, networks, torch.zeros(3))
+    whole = summed(data.task, late_of(data), networks, torch.zeros(3))
     before = {name: value.clone() for name, value in networks["sound"].state_dict().items()}
     with torch.no_grad():
         for parameter in whole.parameters():

@@ -245,7 +245,7 @@ def test_single_modalities_and_late_fusion_enter_at_every_tap() -> None:
     pool = entrants(_SPACE, contestants(_SPACE, _LATE, None), None)
     image = [row for row in pool if "image" in (row.name, row.instead_of)]
     assert [row.name for row in image] == ["image", "image at depth 0", "image at depth 1"]
-    assert {row.architecture["fusion1"] for row in image if row.architecture} == {
+    assert {_SPACE.choices(row.architecture)["fusion1"] for row in image if row.architecture} == {
         Choice("none"),
         Choice("carry", ("image@1",)),
     }
@@ -303,7 +303,7 @@ def test_a_search_finds_what_won_and_all_its_parts_agree(prefer: str) -> None:
         assert row["difference"]["mean"] == 0
     space = make_space("layerwise", as_data(tiny_arrays()))
     for node, summary in zip(space.nodes, result.summary["nodes"], strict=True):
-        assert node.choices[summary["chosen"]] == result.architecture[node.name]
+        assert node.choices[summary["chosen"]] == space.choices(result.architecture)[node.name]
 
 
 def test_a_found_sum_of_single_networks_lives_like_any_other_network(

@@ -102,14 +102,12 @@ def _dynamic(folder: Path, finished: Path) -> Path:
     shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("exports", "figures", "tensorboard", "report.html"))
     found = nas.load_run(folder).architecture
     data = nas.load_data(write_npz(folder.parent), modalities="sound,sight", target="label", split="split")
-    cheap = [(name, Choice("none")) for name, _ in found.choices]
-    cheap[0] = (cheap[0][0], Choice("carry", ("sight@0",)))
-    both = Architecture(found.space, (*cheap[:-1], (cheap[-1][0], Choice("additive", ("sound@2", "sight@2")))))
-    routes = [Architecture(found.space, tuple(cheap)), both]
+    cheap = Architecture.chain(found.space, [("fusion0", Choice("carry", ("sight@0",)))])
+    both = Architecture.chain(found.space, [("fusion2", Choice("additive", ("sound@2", "sight@2")))])
     with pytest.MonkeyPatch.context() as patch:
         no_report(patch)
         space = layerwise(dict.fromkeys(data.modalities, 3), operations=OPERATIONS)
-        with_gate(folder, space, Architecture.gated(routes, ["sight@0"]), data)
+        with_gate(folder, space, Architecture.gated([cheap, both], ["sight@0"]), data)
         nas.retrain(folder, data=data, retrain_seeds=1, device="cpu")
     return folder
 

@@ -181,10 +181,8 @@ def _make_dynamic(run: Path, *, is_cascade: bool) -> Any:
 
         found = nas.load_run(run).architecture
         data = nas.load_data(run.parent / DATA, modalities="sound,sight", target="label", split="split")
-        nodes = [name for name, _ in found.choices]
-        nothing = [(name, Choice("none")) for name in nodes]
-        cheap = Architecture(found.space, ((nodes[0], Choice("carry", ("sight@0",))), *nothing[1:]))
-        both = Architecture(found.space, (*nothing[:-1], (nodes[-1], Choice("additive", ("sound@2", "sight@2")))))
+        cheap = Architecture.chain(found.space, [("fusion0", Choice("carry", ("sight@0",)))])
+        both = Architecture.chain(found.space, [("fusion2", Choice("additive", ("sound@2", "sight@2")))])
         space = layerwise(dict.fromkeys(data.modalities, 3), operations=("additive", "multiplicative"))
         with_gate(run, space, Architecture.gated([cheap, both], [] if is_cascade else ["sight@0"]), data)
         nas.retrain(run, data=data, retrain_seeds=1, device="cpu")

@@ -108,12 +108,12 @@ def _of_contributions(contributions: Sequence[Contribution]) -> list[Advice]:
 
 
 def _of_interactions(space: SearchSpace, architecture: Architecture) -> list[Advice]:
-    orders = {space.operations[choice.operation].order for _, choice in architecture.choices if choice.inputs}
+    orders = {space.operations[step.operation].order for step in architecture.steps}
     found = []
     if min(orders) < 2 <= max(orders):
         because = "it both adds modalities and lets them interact"
         found.append(Advice(objective="residual", because=because))
-    joined = [choice for _, choice in architecture.choices if space.operations[choice.operation].order > 1]
+    joined = [step.choice for step in architecture.steps if space.operations[step.operation].order > 1]
     pairs = {choice.modalities[:2] for choice in joined if len(choice.modalities) > 1}
     for one, other in sorted(pairs):
         because = f"{one} and {other} interact, and need not lie in the same space"

@@ -105,7 +105,7 @@ def _steps(architecture: Architecture, summary: Mapping[str, Any]) -> list[str]:
     """What it does, a line each; of a route also how many samples take it, and what that costs."""
     if architecture.gating is None:
         return str(summary["in_words"]).split("; ")
-    gate, *routes = architecture.steps()
+    gate, *routes = architecture.in_lines()
     known = (summary.get("dynamic") or {}).get("routes") or []
     if len(known) != len(routes):
         return [gate, *routes]

@@ -109,7 +109,7 @@ def _about(subject: Subject) -> str:
             f"Reads {' and '.join(subject.run.architecture.modalities())}.",
             "",
             f"Found by fusenas on {summary['data']['name']}:",
-            *(f"    {step}" for step in subject.run.architecture.steps()),
+            *(f"    {step}" for step in subject.run.architecture.in_lines()),
             *(
                 ["Every modality's network was trained alone; their answers are added."]
                 if found.get("separate")

@@ -26,13 +26,13 @@ SURE = "sure"
 
 
 def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
-    """What the derived network computes: encoder layers as deep as they are read, active fusion nodes, the output.
+    """What the derived network computes: encoder layers as deep as they are read, its steps, the output.
 
     Of a dynamic architecture that is what all routes compute together, with the gate; in a cascade a question stands
-    behind every route but the last. What a node does on one route and not on another is a node of its own.
+    behind every route but the last. What a step does on one route and not on another is a node of its own.
 
     Args:
-        summary: Of the run; its `architecture` and the `residual` of its `nodes` are read.
+        summary: Of the run; its `architecture` is read.
 
     Returns:
         Nodes have `kind` (tap, fusion, gate or output) and `label`, edges have `kind` (encoder, tap, residual, head,
@@ -40,7 +40,6 @@ def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
         of kind gate lead from one question to the next.
     """
     architecture = Architecture.from_dict(summary["architecture"])
-    residual = {node["name"]: node["residual"] for node in summary["nodes"]}
     graph = nx.DiGraph(space=architecture.space, in_words=architecture.in_words())
     for modality, deepest in architecture.deepest().items():
         for depth in range(deepest + 1):
@@ -58,7 +57,7 @@ def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
             graph.add_edge(answer, OUTPUT, kind="head", routes=str(number))
             if number:
                 graph.add_edge(f"{SURE}{number - 1}", answer, kind="gate")
-        _add_route(graph, route, residual, _names(routes), str(number) if len(routes) > 1 else None, answer)
+        _add_route(graph, route, _names(routes), str(number) if len(routes) > 1 else None, answer)
     if architecture.gating is not None and not is_cascade:
         graph.add_node(GATE, kind="gate", label=f"gate: one of {len(routes)} routes")
         graph.add_edges_from([(tap, GATE) for tap in architecture.gating.reads], kind="gate")
@@ -66,43 +65,34 @@ def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
 
 
 def _names(routes: Sequence[Architecture]) -> dict[tuple[str, Choice], str]:
-    """What each active node is called: by its own name, and by what it does where routes differ in that."""
-    active = dict.fromkeys((name, choice) for route in routes for name, choice in route.choices if choice.inputs)
-    counts = Counter(name for name, _ in active)
-    return {(name, choice): name if counts[name] == 1 else f"{name}:{choice.key}" for name, choice in active}
+    """What each step is called: by its own name, and by what it does where routes differ in that."""
+    made = dict.fromkeys((step.name, step.choice) for route in routes for step in route.steps)
+    counts = Counter(name for name, _ in made)
+    return {(name, choice): name if counts[name] == 1 else f"{name}:{choice.key}" for name, choice in made}
 
 
 def _add_route(
     graph: nx.DiGraph,
     route: Architecture,
-    residual: Mapping[str, str | None],
     names: Mapping[tuple[str, Choice], str],
     number: str | None,
     answer: str,
 ) -> None:
-    """Adds the fusion nodes of a route, and what goes into them and into its answer, marked with its number if any."""
-    state: dict[str, str | None] = {}
-    for name, choice in route.choices:
-        before = residual[name]
-        before = state.get(before) if before else None
-        sources = [source if "@" in source else state[source] for source in choice.inputs]
-        if not sources or None in sources:  # what reads an idle node is idle too
-            state[name] = before
-            continue
-        own = names[name, choice]
-        graph.add_node(own, kind="fusion", label=choice.in_words(), operation=choice.operation)
-        _mark(graph.nodes[own], number)
-        for source in sources:
-            graph.add_edge(source, own, kind="tap")
-            _mark(graph.edges[source, own], number)
-        if before:
-            graph.add_edge(before, own, kind="residual")
-            _mark(graph.edges[before, own], number)
-        state[name] = own
-    last = state[route.choices[-1][0]]
-    if last:
-        graph.add_edge(last, answer, kind="head")
-        _mark(graph.edges[last, answer], number)
+    """Adds the steps of a route, and what goes into them and into its answer, marked with its number if any."""
+    own = {step.name: names[step.name, step.choice] for step in route.steps}
+    for step in route.steps:
+        name = own[step.name]
+        graph.add_node(name, kind="fusion", label=step.choice.in_words(with_depths=False), operation=step.operation)
+        _mark(graph.nodes[name], number)
+        edges = [(own.get(source, source), "tap") for source in step.inputs]
+        if step.add_to is not None:
+            edges.append((own[step.add_to], "residual"))
+        for source, kind in edges:
+            graph.add_edge(source, name, kind=kind)
+            _mark(graph.edges[source, name], number)
+    if route.output is not None:
+        graph.add_edge(own[route.output], answer, kind="head")
+        _mark(graph.edges[own[route.output], answer], number)
 
 
 def _mark(values: dict[str, Any], number: str | None) -> None:

@@ -13,16 +13,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nas.architecture import Choice, deepest, tap_depth, tap_modality, tap_name
+from nas.architecture import Architecture, Step, deepest, tap_depth, tap_modality, tap_name
 from nas.export.names import Names, assigned, camel, used
 from nas.export.portable import Portable
 from nas.export.router_code import cascade_source, gate_source
-from nas.graph import Selection
 from nas.routing.cascade import Cascade
 from nas.routing.gates import Gate, Router
 from nas.routing.network import RoutedNetwork, static_part, taps_of_router
 from nas.source import Method, Source, TapsSource, Term
-from nas.space import FusionNode
 
 Parts = dict[str, tuple[str, Source]]
 """Path of a submodule to the name wanted for its class and how that is written."""
@@ -45,9 +43,8 @@ def network_source(portable: Portable, inputs: Sequence[Tensor], *, regression: 
     kind = "predictions" if regression else "logits"
     doc, methods = f"Maps {', '.join(arguments)} to {kind}.", list[Method]()
     if router is None:
-        (selection,) = writer.routes
-        needed = writer.network.needed_taps(selection)
-        forward = writer.path(selection, needed, needed)
+        (architecture,) = writer.routes
+        forward = writer.path(architecture, architecture.taps(), architecture.taps())
     elif isinstance(router, Cascade):
         doc += (
             f" A cascade tries {len(writer.routes)} routes in turn; a sample stops at the first whose answer is sure "
@@ -69,10 +66,9 @@ class _NetworkWriter:
     def __init__(self, portable: Portable, inputs: Sequence[Tensor], *, regression: bool) -> None:
         self.portable, self.network = portable, static_part(portable.network)
         self.router: Router | None = None
-        self.routes: list[Selection] = [self.network.selection]
         self.within = ""  # path of the static network
         if isinstance(portable.network, RoutedNetwork):
-            self.router, self.routes, self.within = portable.network.router, portable.network.routes, "network."
+            self.router, self.within = portable.network.router, "network."
         self.names = Names()
         for name in portable.names:  # they have the first say
             self.names[name]
@@ -82,6 +78,7 @@ class _NetworkWriter:
         with torch.no_grad():
             taps = zip(portable.tap_names, portable.taps(*inputs), strict=False)
             self.times = {name: tap.shape[1] for name, tap in taps}
+        self.routes = self.network.architecture.routes()
         self.answer = "return self.head({}.mean(dim=1))"
         self.last = {"head": f"{self.within}head.linear"}
         if regression:
@@ -92,7 +89,7 @@ class _NetworkWriter:
 
     def _readings(self) -> dict[str, list[Depths]]:
         """For every modality the sets of taps that are read together: by the gate, and by a route beyond those."""
-        needed = [self.network.needed_taps(one) for one in self.routes]
+        needed = [route.taps() for route in self.routes]
         if isinstance(self.router, Cascade):
             groups = read_in_turn(needed)
         else:
@@ -116,11 +113,11 @@ class _NetworkWriter:
                 found[modality] = first
         return found
 
-    def path(self, selection: Selection, read: Iterable[str], adapted: Iterable[str]) -> list[str]:
+    def path(self, architecture: Architecture, read: Iterable[str], adapted: Iterable[str]) -> list[str]:
         """Statements from the inputs to the answer.
 
         Args:
-            selection: The choice of every node, by index.
+            architecture: The static one that is run.
             read: Taps that are read from their encoders; of others that are needed variables hold something.
             adapted: Taps that are brought to the channels of the nodes; of others that are needed variables are.
         """
@@ -128,7 +125,7 @@ class _NetworkWriter:
         fresh, wanted = by_modality(read), by_modality(adapted)
         for modality in self.portable.depths:
             self._taps(modality, fresh.get(modality, ()), wanted.get(modality, ()), body)
-        state = self._nodes(selection, body)
+        state = self._steps(architecture, body)
         return [*body, self.answer.format(state)]
 
     def _taps(self, modality: str, fresh: Depths, wanted: Depths, body: list[str]) -> None:
@@ -221,44 +218,48 @@ class _NetworkWriter:
         layers = self._encoder_source(modality, depths).layers[len(self._before(modality, depths)) :]
         return [name for name in assigned(layers) if name in needed]
 
-    def _nodes(self, selection: Selection, body: list[str]) -> str:
-        """Adds what the fusion nodes do.
+    def _steps(self, architecture: Architecture, body: list[str]) -> str:
+        """Adds what the steps of a static architecture do.
 
         Returns:
-            The variable that holds the state of the last node.
+            The variable that holds the state of the last one.
         """
         names = self.names
-        states = {name: Term(names[name], self.times[name]) for name in self.network.needed_taps(selection)}
-        for node in self.network.space.nodes:
-            number = selection[node.name]
-            assert isinstance(number, int)
-            choice = node.choices[number]
-            before = states.get(node.residual or "")
-            sources = [states[name] for name in choice.inputs if name in states]
-            if not sources or len(sources) < len(choice.inputs):  # what reads an idle node is idle too
-                if before:
-                    states[node.name] = before
-                continue
-            operation = self.network.operation(node.name, choice.key)
+        states = {name: Term(names[name], self.times[name]) for name in architecture.taps()}
+        for step in architecture.steps:
+            sources = [states[name] for name in step.inputs]
+            operation = self.network.operation(step.name, step.choice.key)
             output = operation.source(sources).forward[-1].removeprefix("return ")
             if operation.source(sources).members:  # else an expression, such as that of `carry`, not worth a class
-                path, attribute = f"{self.within}nodes.{node.name}.{choice.key}", names[_wanted(node, choice)]
-                arguments = [names[name] for name in _short(choice.inputs)]
+                path, attribute = f"{self.within}nodes.{step.name}.{step.choice.key}", names[self._wanted(step)]
+                arguments = [names[name] for name in _short(step.inputs)]
                 terms = [Term(text, source.time) for text, source in zip(arguments, sources, strict=True)]
                 self.members[attribute] = path
                 self.parts[path] = (type(operation).__name__, operation.source(terms))
                 output = f"self.{attribute}({', '.join(source.text for source in sources)})"
             time = max(source.time for source in sources)
+            before = states[step.add_to] if step.add_to else None
             if not before and output == sources[0].text:  # nothing is done to it
-                states[node.name] = sources[0]
+                states[step.name] = sources[0]
                 continue
             if before and before.time == time:
                 output = f"{before.text} + {output}"
             elif before:  # as `nas.graph.add_states` has it
                 output, time = f"{before.text}.mean(dim=1, keepdim=True) + {output}.mean(dim=1, keepdim=True)", 1
-            body.append(f"{names[node.name]} = {output}")
-            states[node.name] = Term(names[node.name], time)
-        return states[self.network.space.nodes[-1].name].text
+            body.append(f"{names[step.name]} = {output}")
+            states[step.name] = Term(names[step.name], time)
+        assert architecture.output is not None  # what reads nothing is not exported
+        return states[architecture.output].text
+
+    def _wanted(self, step: Step) -> str:
+        """What the member of a step is to be called: as the step, unless routes differ in what it does."""
+        choices = next(node.choices for node in self.network.space.nodes if node.name == step.name)
+        active = [some for some in choices if not self.network.space.operations[some.operation].carries]
+        if len(active) < 2:
+            return step.name
+        alike = [some for some in active if some.operation == step.operation]
+        name = f"{step.name}_{step.operation}"
+        return name if len(alike) == 1 else f"{name}_{alike.index(step.choice)}"
 
     def routed(self, gate: Gate, arguments: Sequence[str]) -> tuple[list[str], list[Method]]:
         """Statements that send every sample to the route that the gate picks, and a method for each route."""
@@ -278,9 +279,9 @@ class _NetworkWriter:
             f"outputs = {taps[0]}.new_empty(route.shape[0], {self.network.head.scale.numel()})",
         ]
         methods = []
-        for number, architecture in enumerate(self.network.space.sole().routes()):
-            needed = self.network.needed_taps(self.routes[number])
-            body = self.path(self.routes[number], [name for name in needed if name not in gate.reads], needed)
+        for number, architecture in enumerate(self.routes):
+            needed = architecture.taps()
+            body = self.path(architecture, [name for name in needed if name not in gate.reads], needed)
             takes = used([*taps, *begun, *arguments], body)
             methods.append(Method(name=f"route{number}", doc=architecture.in_short(), arguments=takes, body=body))
             forward += [
@@ -298,16 +299,16 @@ class _NetworkWriter:
         source, mask_names = cascade_source(cascade, masks)
         self.members["cascade"] = "router"
         self.parts["router"] = ("Cascade", source)
-        needed = [self.network.needed_taps(selection) for selection in self.routes]
+        needed = [route.taps() for route in self.routes]
         known, bodies, there = set[str](), [], [[*arguments]]
-        for names, read, selection in zip(needed, read_in_turn(needed), self.routes, strict=True):
-            bodies.append(self.path(selection, read, [name for name in names if name not in known]))
+        for names, read, route in zip(needed, read_in_turn(needed), self.routes, strict=True):
+            bodies.append(self.path(route, read, [name for name in names if name not in known]))
             known |= set(names)
             outputs = [name for pair in by_modality(read).items() for name in self._outputs(*pair)]
             there.append([*outputs, *there[-1]])
         allowed = ["allowed"] if mask_names else []
         methods: list[Method] = []
-        for number, route in reversed(list(enumerate(self.network.space.sole().routes()))):
+        for number, route in reversed(list(enumerate(self.routes))):
             body = bodies[number]
             if methods:
                 passed = ", ".join(f"{name}[going_on]" for name in methods[0].arguments)
@@ -346,16 +347,6 @@ def by_modality(taps: Iterable[str]) -> dict[str, Depths]:
     for name in taps:
         found.setdefault(tap_modality(name), set()).add(tap_depth(name))
     return {modality: tuple(sorted(depths)) for modality, depths in found.items()}
-
-
-def _wanted(node: FusionNode, choice: Choice) -> str:
-    """What the member of a node is to be called: as the node, unless routes differ in what it does."""
-    active = [some for some in node.choices if some.inputs and some.operation != "carry"]
-    if len(active) < 2:
-        return node.name
-    alike = [some for some in active if some.operation == choice.operation]
-    name = f"{node.name}_{choice.operation}"
-    return name if len(alike) == 1 else f"{name}_{alike.index(choice)}"
 
 
 def _short(inputs: Sequence[str]) -> Sequence[str]:

@@ -14,7 +14,7 @@ from nas.encoders import Encoder
 from nas.encoders.features import FeaturesEncoder
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Inputs, Presence
-from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
+from nas.routing.network import DerivedNetwork, RoutedNetwork
 
 
 class Portable(nn.Module):
@@ -42,7 +42,7 @@ class Portable(nn.Module):
     def __init__(self, network: DerivedNetwork, masked: Collection[str] = (), *, encoders: bool = True) -> None:
         super().__init__()
         found: dict[str, set[int]] = {}
-        for tap in static_part(network).space.sole().taps():
+        for tap in network.architecture.taps():
             found.setdefault(tap_modality(tap), set()).add(tap_depth(tap))
         if not found:
             raise UserError(

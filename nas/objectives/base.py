@@ -187,6 +187,8 @@ class Combined(Objective):
 def only_choices(network: FusionNetwork) -> Selection:
     """What a derived network runs; of a supernet the space's warm-up path, through which all modalities can learn."""
     space = network.space
+    if space.sole is not None:
+        return network.selection
     if space.warm_up is not None:
         return space.path(space.warm_up)
     return {node.name: len(node.choices) - 1 for node in space.nodes}

@@ -26,6 +26,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from nas.architecture import Architecture, is_tap, tap_modality
 from nas.errors import UserError
 from nas.graph import FusionNetwork, Selection
 from nas.objectives.base import ForwardPass, Objective, only_choices
@@ -44,7 +45,7 @@ class Residual(Objective):
 
     def __init__(self, network: FusionNetwork, *, sequential: bool) -> None:
         super().__init__()
-        self.sequential = sequential and all(len(node.choices) == 1 for node in network.space.nodes)
+        self.sequential = sequential and network.space.sole is not None
         self.stages = max(1, len(levels(network, only_choices(network)))) if self.sequential else 1
         self._fixed: list[nn.Parameter] = []
         self._stage = 0
@@ -84,24 +85,40 @@ def _on_residual(now: Tensor, below: Tensor | None) -> Tensor:
 
 def levels(network: FusionNetwork, path: Selection) -> list[int]:
     """Levels of the choices that a path makes, each once, the simplest first."""
-    return sorted({level for level in _level_of(network, path).values() if level})
+    return sorted(set(_level_of(network, path).values()))
 
 
 def _level_of(network: FusionNetwork, path: Selection) -> Mapping[str, int]:
-    """Node to the level of its choice; 0 for one that reads nothing.
+    """Step of a path to its level.
+
+    A step that reads earlier steps joins what they join, and is of no lower level than they, without which it is idle.
+    """
+    joined: dict[str, set[str]] = {}
+    found: dict[str, int] = {}
+    for step in _architecture(network, path).steps:
+        joined[step.name] = {tap_modality(name) for name in step.inputs if is_tap(name)}
+        read = [name for name in step.inputs if not is_tap(name)]
+        for name in read:
+            joined[step.name] |= joined[name]
+        interacts = network.space.operations[step.operation].order > 1
+        found[step.name] = max(len(joined[step.name]) if interacts else 1, *(found[name] for name in read), 1)
+        if step.add_to is not None:
+            joined[step.name] = joined[step.name] | joined[step.add_to]
+    return found
+
+
+def _architecture(network: FusionNetwork, path: Selection) -> Architecture:
+    """What a path computes.
 
     Raises:
         UserError: If the path is a mixture of choices.
     """
-    found = {}
-    for node in network.space.nodes:
-        index = path[node.name]
-        if not isinstance(index, int):
-            raise UserError("residual trains single paths: search with the strategy sampled, or retrain with it")
-        choice = node.choices[index]
-        interacts = network.space.operations[choice.operation].order > 1
-        found[node.name] = len(choice.inputs) if interacts and choice.inputs else min(1, len(choice.inputs))
-    return found
+    if isinstance(path, Architecture):
+        return path
+    index = [chosen for chosen in path.values() if isinstance(chosen, int)]
+    if len(index) < len(path):
+        raise UserError("residual trains single paths: search with the strategy sampled, or retrain with it")
+    return network.space.at(index)
 
 
 def outputs_up_to(forward: ForwardPass, path: Selection, level: int) -> Tensor:

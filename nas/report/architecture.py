@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
+from nas.operation import carries
 from nas.report.layout import (
     LAYER_WIDTH,
     LEFT,
@@ -173,19 +174,6 @@ def _stripes(axes: Axes, left: float, right: float, modalities: Sequence[str], c
 
 
 def _node(axes: Axes, node: Node, colours: Mapping[str, str]) -> None:
-    if node.is_idle:
-        axes.text(
-            node.x,
-            NODE_Y,
-            "nothing here",
-            color="#8a90a3",
-            ha="center",
-            va="center",
-            fontsize=8.5,
-            style="italic",
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": PALE, "linestyle": "--"},
-        )
-        return
     bottom = NODE_Y - NODE_HEIGHT / 2
     axes.plot([node.x, node.x], [STATE_Y + 0.13, bottom], color=INK, lw=2.2, zorder=4)
     axes.add_patch(
@@ -207,7 +195,7 @@ def _node(axes: Axes, node: Node, colours: Mapping[str, str]) -> None:
     axes.text(
         left, NODE_Y, glyph, fontsize=size, ha="center", va="center", zorder=8, color=colours.get(only or "", INK)
     )
-    name = f"{clean(only)} alone" if node.operation == "carry" and only else clean(node.operation).replace("_", " ")
+    name = f"{clean(only)} alone" if carries(node.operation) and only else clean(node.operation).replace("_", " ")
     words = wrap(name, 14)
     style: dict[str, Any] = {"ha": "left", "va": "center", "zorder": 8, "linespacing": 1.1}
     axes.text(left + 0.3, NODE_Y, words, fontsize=8.6, **style)

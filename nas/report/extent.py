@@ -7,10 +7,12 @@ no figure needs a limit of its own.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from nas.architecture import Architecture
 from nas.report.numbers import clean
 from nas.report.tables import own_records
 
@@ -126,8 +128,7 @@ def _rows(values: Values, key: str, words: str, told: list[str], *, first: str =
 
 def _depths(found: Values, depths: Mapping[str, int], told: list[str]) -> dict[str, int]:
     """The modalities that are drawn, those that the architecture reads before others, and how many taps of each."""
-    entries = _every_choice(found)
-    read = {tap.rsplit("@", 1)[0] for entry in entries for tap in map(str, entry["inputs"]) if "@" in tap}
+    read = {name for one in _architectures(found) for name in one.modalities()}
     ahead = sorted(depths, key=lambda name: name not in read)[:MAX_MODALITIES]
     kept = {name: depth for name, depth in depths.items() if name in set(ahead)}
     if len(kept) < len(depths):
@@ -138,12 +139,10 @@ def _depths(found: Values, depths: Mapping[str, int], told: list[str]) -> dict[s
     return {name: depth if depth >= DAMAGED_DEPTHS else min(depth, most) for name, depth in kept.items()}
 
 
-def _every_choice(found: Values) -> Iterator[Values]:
-    architecture = found["architecture"]
-    yield from architecture["nodes"]
-    for route in (architecture.get("gate") or {}).get("routes") or []:
-        yield from route
-    yield from ((found.get("tournament") or {}).get("proposed") or {}).get("nodes") or []
+def _architectures(found: Values) -> Iterator[Architecture]:
+    yield Architecture.from_dict(found["architecture"])
+    if proposed := (found.get("tournament") or {}).get("proposed"):
+        yield Architecture.from_dict(proposed)
 
 
 def _is_drawn(tap: str, depths: Mapping[str, int], nodes: Iterable[str]) -> bool:
@@ -155,26 +154,43 @@ def _is_drawn(tap: str, depths: Mapping[str, int], nodes: Iterable[str]) -> bool
 
 
 def _nodes(found: Values, depths: Mapping[str, int], told: list[str]) -> None:
-    """Cuts the fusion nodes, and what they read of modalities, layers and nodes that are not drawn."""
-    architecture = found["architecture"]
-    count = len(architecture["nodes"])
+    """Cuts the fusion nodes and steps, and what they read of modalities, layers and nodes that are not drawn."""
+    architecture, *others = _architectures(found)
+    searched = found.get("nodes") or []
+    count = max(len(searched), *(len(route.steps) for route in architecture.routes()))
     if count > MAX_NODES:
         told.append(f"the first {MAX_NODES} of {count:,} fusion nodes")
-    architecture["nodes"] = architecture["nodes"][:MAX_NODES]
-    found["nodes"] = (found.get("nodes") or [])[:MAX_NODES]
-    gate = architecture.get("gate") or {}
-    for place, route in enumerate(gate.get("routes") or []):
-        gate["routes"][place] = route[:MAX_NODES]
-    if not told:
-        return
-    names = {str(entry["node"]) for entry in architecture["nodes"]} | {str(node["name"]) for node in found["nodes"]}
-    for choice in [*_every_choice(found), *(choice for node in found["nodes"] for choice in node["choices"])]:
-        choice["inputs"] = [tap for tap in choice["inputs"] if _is_drawn(str(tap), depths, names)]
-    if gate.get("reads"):
-        gate["reads"] = [tap for tap in gate["reads"] if _is_drawn(str(tap), depths, names)] or gate["reads"][:1]
+    found["nodes"] = searched[:MAX_NODES]
+    if told:
+        found["architecture"] = _cut(architecture, depths).to_dict()
+        for other in others:
+            found["tournament"]["proposed"] = _cut(other, depths).to_dict()
+        names = {str(node["name"]) for node in found["nodes"]}
+        for choice in (choice for node in found["nodes"] for choice in node["choices"]):
+            choice["inputs"] = [tap for tap in choice["inputs"] if _is_drawn(str(tap), depths, names)]
     wires = sum(len({str(tap) for choice in node["choices"] for tap in choice["inputs"]}) for node in found["nodes"])
     if wires > MAX_WIRES:
         told.append(f"the first {MAX_WIRES} of {wires:,} wires of the search space")
+
+
+def _cut(architecture: Architecture, depths: Mapping[str, int]) -> Architecture:
+    """The first steps of every route, without what they read that is not drawn.
+
+    If that leaves routes alike, what decides on them is left out.
+    """
+    routes = [_cut_route(route, depths) for route in architecture.routes()]
+    gating = architecture.gating
+    if gating is None or len(set(routes)) < len(routes):
+        return routes[-1]
+    return Architecture.gated(routes, [tap for tap in gating.reads if _is_drawn(tap, depths, ())] or gating.reads[:1])
+
+
+def _cut_route(route: Architecture, depths: Mapping[str, int]) -> Architecture:
+    names, steps = {step.name for step in route.steps[:MAX_NODES]}, []
+    for step in route.steps[:MAX_NODES]:
+        inputs = tuple(name for name in step.inputs if _is_drawn(name, depths, names))
+        steps.append(replace(step, inputs=inputs))
+    return replace(route, steps=tuple(steps), output=steps[-1].name if steps else None)
 
 
 def _data(data: Values, depths: Mapping[str, int]) -> None:
@@ -231,7 +247,7 @@ def _stability(found: Values, told: list[str]) -> None:
         return
     searches, seeds = stability["searches"], stability["seeds"]
     place = seeds.index(stability["consensus_seed"])
-    nodes = {str(one["node"]) for one in found["architecture"]["nodes"]}
+    nodes = {str(node["name"]) for node in found["nodes"]}
     stability["choices"] = [node for node in stability["choices"] if str(node["node"]) in nodes][:MAX_NODES]
     for key in ("modalities", "depths", "interaction_orders"):
         stability[key] = dict(list(stability[key].items())[:MAX_ROWS])
@@ -253,10 +269,11 @@ def _routes(found: Values, depths: Mapping[str, int], told: list[str]) -> None:
         count = len(gate["routes"])
         most = max(2, min(MAX_ROUTES, MAX_DRAWN_LAYERS // max(1, sum(depths.values()))))
         if count > most:
-            told.append(f"the first {most} of {count:,} routes")
-        gate["routes"] = gate["routes"][:most]
-        if dynamic.get("routes"):
-            dynamic["routes"] = dynamic["routes"][:most]
+            told.append(f"{most} of {count:,} routes")
+            kept = [*range(most - 1), count - 1]  # the last one is what was found
+            gate["routes"] = [gate["routes"][place] for place in kept]
+            if dynamic.get("routes"):
+                dynamic["routes"] = [dynamic["routes"][place] for place in kept]
     if not dynamic:
         return
     for route in dynamic.get("routes") or []:

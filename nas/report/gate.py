@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
-from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout
+from nas.architecture import Architecture, deepest
+from nas.operation import carries
+from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout_of
 from nas.report.numbers import clean, count_text, node_words, number
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
@@ -33,7 +35,7 @@ LayerState = Literal["gate", "there", "run", "skipped"]
 def _done_by(node: Node) -> str:
     """What a fusion node does, in words."""
     names = ", ".join(node.modalities)
-    return f"{names} alone" if node.operation == "carry" else f"{clean(node.operation).replace('_', ' ')} of {names}"
+    return f"{names} alone" if carries(node.operation) else f"{clean(node.operation).replace('_', ' ')} of {names}"
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,7 @@ class Lane:
     @property
     def nodes(self) -> str:
         """What it fuses, in words."""
-        active = [node for node in self.plan.nodes if not node.is_idle]
-        return "; ".join(f"{node_words(node.name)}: {_done_by(node)}" for node in active)
+        return "; ".join(f"{node_words(node.name)}: {_done_by(node)}" for node in self.plan.nodes)
 
     @property
     def in_words(self) -> str:
@@ -89,26 +90,17 @@ def lanes(summary: Mapping[str, Any]) -> list[Lane]:
     Args:
         summary: Of the run; `dynamic` may be missing.
     """
-    nodes, gate = summary["architecture"]["nodes"], summary["architecture"]["gate"]
+    architecture = Architecture.from_dict(summary["architecture"])
+    routes, reads = architecture.routes(), architecture.gating.reads if architecture.gating else ()
     told = summary.get("dynamic") or {}
     static = number(told.get("static_multiply_adds"))
-    found: Sequence[Mapping[str, Any]] = told.get("routes") or [{}] * len(gate["routes"])
-    before = [gate["reads"] or _read_by(gate["routes"][:number]) for number in range(len(gate["routes"]))]
-    plans = [
-        layout(
-            {
-                **summary,
-                "architecture": {
-                    "nodes": [{**choice, "node": node["node"]} for node, choice in zip(nodes, route, strict=True)]
-                },
-            }
-        )
-        for route in gate["routes"]
-    ]
+    found: Sequence[Mapping[str, Any]] = told.get("routes") or [{}] * len(routes)
+    before = [reads or [tap for one in routes[:number] for tap in one.taps()] for number in range(len(routes))]
+    plans = [layout_of(summary, route) for route in routes]
     states = [
         {
             stream.modality: tuple(
-                _state(depth < _reached(stream.modality, taps), runs=layer.runs, is_tried=not gate["reads"])
+                _state(depth < _reached(stream.modality, taps), runs=layer.runs, is_tried=not reads)
                 for depth, layer in enumerate(stream.layers)
             )
             for stream in plan.streams
@@ -123,21 +115,14 @@ def lanes(summary: Mapping[str, Any]) -> list[Lane]:
             for name, layers in own.items()
             if (words := _skipped(name, layers, [other[name] for other in states]))
         ]
-        share, is_tried = number(route.get("share")), not gate["reads"]
+        share, is_tried = number(route.get("share")), not reads
         lanes_of.append(Lane(plan, own, share, cost, cost / static, ", ".join(skips), is_tried))
     return lanes_of
 
 
-def _read_by(routes: Sequence[Sequence[Mapping[str, Any]]]) -> list[str]:
-    """Names of the taps that some routes read."""
-    return [str(name) for route in routes for choice in route for name in choice["inputs"] if "@" in str(name)]
-
-
-def _reached(modality: str, taps: Sequence[Any]) -> int:
+def _reached(modality: str, taps: Sequence[str]) -> int:
     """How many layers of a modality run for these taps."""
-    return max(
-        (int(depth) + 1 for name, depth in (str(tap).rsplit("@", 1) for tap in taps) if name == modality), default=0
-    )
+    return deepest(taps).get(modality, -1) + 1
 
 
 def _state(has_run: bool, *, runs: bool, is_tried: bool) -> LayerState:
@@ -235,14 +220,12 @@ def draw_lane(axes: Axes, lane: Lane, bottom: float, tall: float, edge: str, col
 
     for stream in plan.streams:
         _stream(axes, lane, stream.modality, colours.get(stream.modality, INK), x_of, y_of)
-    first = min((node.x for node in plan.nodes if not node.is_idle), default=plan.width)
+    first = min((node.x for node in plan.nodes), default=plan.width)
     end, y = x_of(plan.width - 0.85), y_of(STATE_Y)
     axes.plot([x_of(first), end], [y, y], color=INK, lw=2.0, zorder=6)
     axes.plot(end, y, "s", color=INK, ms=7, zorder=7)
     axes.text(end + 0.12, y, "head", fontsize=7.5, va="center", color=SOFT, zorder=9)
     for node in plan.nodes:
-        if node.is_idle:
-            continue
         x, middle = x_of(node.x), y_of(NODE_Y)
         for wire in node.wires:
             colour = INK if wire.modality is None else colours.get(wire.modality, INK)

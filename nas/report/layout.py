@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.architecture import Architecture, is_tap, tap_depth, tap_modality
 from nas.report.numbers import clean, number
-from nas.report.tables import choice_modalities
 
 LEFT = 2.0
 PITCH = 2.15
@@ -88,11 +88,6 @@ class Node:
     state_after: tuple[str, ...]
     wires: tuple[Wire, ...]
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether it reads nothing."""
-        return not self.wires
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -107,32 +102,34 @@ class Layout:
 
 
 def layout(summary: Mapping[str, Any]) -> Layout:
-    """Places streams from top to bottom, fusion nodes below them from left to right, the fused state at the bottom."""
-    chosen = {str(entry["node"]): entry for entry in summary["architecture"]["nodes"]}
-    beliefs = {str(node["name"]): _belief(node) for node in summary.get("nodes") or []}
-    residuals = {str(node["name"]): node.get("residual") for node in summary.get("nodes") or []}
-    depths = {str(name): int(depth) for name, depth in summary["depths"].items()}
-    if not depths or not chosen or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
-        raise ValueError(f"no nodes, or not 1 to {MAX_TAPS} taps for every modality")
-    read = {str(tap) for entry in chosen.values() for tap in entry["inputs"]}
+    """Places streams from top to bottom, the steps below them from left to right, the fused state at the bottom."""
+    return layout_of(summary, Architecture.from_dict(summary["architecture"]))
 
-    tap_columns, node_columns = _columns(summary, depths, list(chosen))
+
+def layout_of(summary: Mapping[str, Any], architecture: Architecture) -> Layout:
+    """The layout of one static architecture, such as a route of that of the summary."""
+    beliefs = {str(node["name"]): _belief(node) for node in summary.get("nodes") or []}
+    depths = {str(name): int(depth) for name, depth in summary["depths"].items()}
+    if not depths or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
+        raise ValueError(f"not 1 to {MAX_TAPS} taps for every modality")
+    read = set(architecture.taps())
+
+    tap_columns, node_columns = _columns(summary, depths, architecture)
     tops = {name: FIRST_STREAM_Y + STREAM_PITCH * i for i, name in enumerate(reversed(depths))}
     streams = tuple(_stream(name, tap_columns[name], tops[name], read, summary["data"]) for name in depths)
     taps = {f"{s.modality}@{i}": (layer.tap_x, layer.y) for s in streams for i, layer in enumerate(s.layers)}
 
     nodes: list[Node] = []
-    for column, (name, entry) in zip(node_columns, chosen.items(), strict=True):
+    for column, step in zip(node_columns, architecture.steps, strict=True):
         earlier = {node.name: node for node in nodes}
-        residual = residuals.get(name)
-        before = earlier[residual].state_after if residual in earlier else ()
+        before = earlier[step.add_to].state_after if step.add_to else ()
         x = LEFT + PITCH * column + NODE_OFFSET
-        wires = _wires([str(tap) for tap in entry["inputs"]], taps, earlier, x)
-        own = choice_modalities(entry)
-        passed = [m for tap in entry["inputs"] if str(tap) in earlier for m in earlier[str(tap)].state_after]
+        wires = _wires(step.inputs, taps, earlier, x)
+        own = step.choice.modalities
+        passed = [m for name in step.inputs if name in earlier for m in earlier[name].state_after]
         after = tuple(m for m in depths if m in {*before, *own, *passed})
-        belief = beliefs.get(name, float("nan"))
-        nodes.append(Node(name, str(entry["operation"]), own, belief, x, before, after, wires))
+        belief = beliefs.get(step.name, float("nan"))
+        nodes.append(Node(step.name, step.operation, own, belief, x, before, after, wires))
     num_columns = 1 + max(*node_columns, *(columns[-1] for columns in tap_columns.values() if columns), 0)
     height = FIRST_STREAM_Y + STREAM_PITCH * (len(depths) - 1) + 0.85
     width = LEFT + PITCH * num_columns + RIGHT
@@ -140,9 +137,9 @@ def layout(summary: Mapping[str, Any]) -> Layout:
 
 
 def _columns(
-    summary: Mapping[str, Any], depths: Mapping[str, int], names: list[str]
+    summary: Mapping[str, Any], depths: Mapping[str, int], architecture: Architecture
 ) -> tuple[dict[str, list[int]], list[int]]:
-    """Columns of every modality's taps and of the nodes.
+    """Columns of every modality's taps and of the steps.
 
     A tap stands over the first node that may read it, so that a shallower encoder spreads out. Where that puts two taps
     in one column, they stand side by side from the left, and the nodes move right until every wire leads forward.
@@ -156,11 +153,9 @@ def _columns(
         is_orderly = all(one < other for one, other in zip([-1, *first], first, strict=False))
         taps[modality] = first if is_orderly else list(range(depth))
     columns: list[int] = []
-    for i, name in enumerate(names):
-        entry = next(entry for entry in summary["architecture"]["nodes"] if str(entry["node"]) == name)
-        sources = [str(tap).rsplit("@", 1) for tap in entry["inputs"] if "@" in str(tap)]
-        needed = [taps[modality][int(depth)] for modality, depth in sources]
-        columns.append(max(i, columns[-1] + 1 if columns else 0, *needed))
+    for step in architecture.steps:
+        needed = [taps[tap_modality(tap)][tap_depth(tap)] for tap in step.inputs if is_tap(tap)]
+        columns.append(max(columns[-1] + 1 if columns else 0, 0, *needed))
     return taps, columns
 
 
@@ -188,7 +183,7 @@ def _detail(info: Mapping[str, Any]) -> str:
 
 
 def _wires(
-    inputs: list[str], taps: Mapping[str, tuple[float, float]], earlier: Mapping[str, Node], x: float
+    inputs: Sequence[str], taps: Mapping[str, tuple[float, float]], earlier: Mapping[str, Node], x: float
 ) -> tuple[Wire, ...]:
     """Wires reach the top of the node side by side, the farther stream to the right, so that they do not cross."""
     unknown = [name for name in inputs if name not in taps and name not in earlier]

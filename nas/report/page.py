@@ -87,7 +87,7 @@ def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film
 def _steps(summary: Mapping[str, Any], words: str) -> list[str]:
     """The architecture in words, a step each."""
     if summary["architecture"].get("gate"):
-        return Architecture.from_dict(summary["architecture"]).steps()
+        return Architecture.from_dict(summary["architecture"]).in_lines()
     return words.split("; ") if words else []
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.architecture import Architecture, Choice
 from nas.report.numbers import clean, node_words, number
 from nas.report.tables import Row, choice_label, choice_modalities, difference_of, row_of
 from nas.statistics import Interval
@@ -108,7 +109,7 @@ def sureness(summary: Mapping[str, Any], *, max_rows: int = MAX_ROWS) -> Surenes
     if told is None:
         return None
     consensus = told["searches"][told["seeds"].index(told["consensus_seed"])]
-    chosen = {str(entry["node"]): entry for entry in consensus["architecture"]["nodes"]}
+    chosen = {step.name: step.choice for step in Architecture.from_dict(consensus["architecture"]).steps}
     names = {"found": "proposed by each search", "late": "late fusion"}
     return Sureness(
         metric=str(told["metric"]),
@@ -118,7 +119,7 @@ def sureness(summary: Mapping[str, Any], *, max_rows: int = MAX_ROWS) -> Surenes
         kappa=number(told["kappa"]),
         consensus_seed=clean(told["consensus_seed"], 20),
         searches=tuple(_search(one, is_consensus=one is consensus) for one in told["searches"]),
-        nodes=tuple(_node(node, chosen[str(node["node"])], max_rows) for node in told["choices"]),
+        nodes=tuple(_node(node, chosen.get(str(node["node"])), max_rows) for node in told["choices"]),
         usage={
             "modalities": _counts(told["modalities"]),
             "depths": tuple((f"depth {d}", c) for d, c in _counts(told["depths"])),
@@ -152,7 +153,7 @@ def _search(values: Mapping[str, Any], *, is_consensus: bool) -> OneSearch:
     )
 
 
-def _node(node: Mapping[str, Any], chosen: Mapping[str, Any], max_rows: int) -> NodeCounts:
+def _node(node: Mapping[str, Any], chosen: Choice | None, max_rows: int) -> NodeCounts:
     counts = [
         ChoiceCount(choice_label(choice), choice_modalities(choice), int(choice["count"]), _is_same(choice, chosen))
         for choice in node["choices"]
@@ -165,8 +166,10 @@ def _node(node: Mapping[str, Any], chosen: Mapping[str, Any], max_rows: int) -> 
     return NodeCounts(node_words(node["node"]), tuple(counts))
 
 
-def _is_same(choice: Mapping[str, Any], chosen: Mapping[str, Any]) -> bool:
-    return bool(choice["operation"] == chosen["operation"] and list(choice["inputs"]) == list(chosen["inputs"]))
+def _is_same(choice: Mapping[str, Any], chosen: Choice | None) -> bool:
+    if chosen is None:  # the node is no step of what was found
+        return not choice["inputs"]
+    return Choice(str(choice["operation"]), tuple(map(str, choice["inputs"]))) == chosen
 
 
 def stability_table(sure: Sureness) -> Iterator[Sequence[Any]]:

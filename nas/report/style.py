@@ -12,6 +12,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from nas.operation import installed_operations
+
 INK = "#22283a"
 SOFT = "#5d6478"
 PALE = "#c9cdd8"
@@ -55,24 +57,6 @@ GROUPS: Mapping[str, str] = {
     "random": "random architectures",
 }
 
-SIGNS: Mapping[str, str] = {
-    "none": "∅",
-    "carry": "→",
-    "additive": "+",
-    "multiplicative": "×",
-    "additive_multiplicative": "+×",
-    "bilinear": "xᵀWy",
-    "tensor": "⊗",
-    "low_rank": "⊙",
-    "soft_gate": "σ",
-    "hard_gate": "⇄",
-    "modality_shift": "Δ",
-    "mlp": "ƒ",
-    "cross_attention": "⋈",
-    "bottleneck": "⧓",
-    "single_stream": "≋",
-}
-
 
 def look(kind: str, name: str, colours: Mapping[str, str]) -> tuple[str, str]:
     """Colour and marker of a row: by its kind, or by its name where it is a modality or of a kind that is not ours."""
@@ -87,7 +71,8 @@ def modality_colours(modalities: Sequence[str]) -> dict[str, str]:
 
 def sign(operation: str) -> str:
     """A short sign for an operation; one that we do not know gets ∘, the sign of an unnamed operation."""
-    return SIGNS.get(operation, "∘")
+    found = installed_operations().get(operation)
+    return "∘" if found is None else found.sign
 
 
 def wrap(text: str, width: int, *, lines: int = 2) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from nas.architecture import Choice
+from nas.architecture import Architecture, Choice
 from nas.pareto import pareto_front
 from nas.report.numbers import clean, node_words, number
 from nas.statistics import Interval
@@ -203,12 +203,10 @@ def _discretized(summary: Mapping[str, Any], node: Mapping[str, Any]) -> int | N
     proposed = (summary.get("tournament") or {}).get("proposed")
     if not proposed:
         return node.get("chosen")
-    made = next((one for one in proposed["nodes"] if one["node"] == node["name"]), None)
-    if made is None:
-        return None
-    same = (made["operation"], list(made["inputs"]))
-    choices = [(choice["operation"], list(choice["inputs"])) for choice in node["choices"]]
-    return choices.index(same) if same in choices else None
+    made = [step.choice for step in Architecture.from_dict(proposed).steps if step.name == node["name"]]
+    choices = [Choice(str(one["operation"]), tuple(map(str, one["inputs"]))) for one in node["choices"]]
+    same = (place for place, one in enumerate(choices) if (one == made[0] if made else not one.inputs))
+    return next(same, None)
 
 
 def _heat_map(

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from nas.architecture import Architecture
 from nas.report.layout import Layout
 from nas.report.numbers import clean, count_text, node_words, number
 from nas.report.tables import choice_label
@@ -42,8 +43,8 @@ def node_facts(summary: Mapping[str, Any]) -> tuple[NodeFacts, ...]:
     searched = {str(node["name"]): node for node in summary.get("nodes") or []}
     costs = (summary.get("costs") or {}).get("nodes") or {}
     facts = []
-    for entry in summary["architecture"]["nodes"]:
-        name = str(entry["node"])
+    for step in Architecture.from_dict(summary["architecture"]).steps:
+        name, entry = step.name, {"operation": step.operation, "inputs": step.inputs}
         choices: Sequence[Mapping[str, Any]] = searched.get(name, {}).get("choices") or []
         beliefs = [number(belief) for belief in searched.get(name, {}).get("beliefs") or []]
         chosen = searched.get(name, {}).get("chosen")
@@ -55,7 +56,7 @@ def node_facts(summary: Mapping[str, Any]) -> tuple[NodeFacts, ...]:
                 name=clean(name),
                 label=choice_label(choice),
                 formula=clean(choice.get("formula") or "", 200),
-                inputs=tuple(clean(tap) for tap in entry["inputs"]),
+                inputs=tuple(clean(tap) for tap in step.inputs),
                 multiply_adds=number(costs.get(name)),
                 belief=beliefs[chosen] if choice is not entry and len(beliefs) == len(choices) else math.nan,
                 rival="" if rival is None else choice_label(choices[rival]),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from nas.architecture import Architecture, Choice, tap_depth, tap_modality
+from nas.operation import carries
 from nas.report.numbers import clean
 
 MOST_NAMED = 6
@@ -64,11 +65,11 @@ def separately_in_words(names: Sequence[str]) -> str:
 
 
 def _steps(architecture: Architecture, depths: Mapping[str, int], phrases: Mapping[str, str]) -> str:
-    """What one static architecture does, in order; a node adds its output to the state of the node before."""
-    active = [choice for _, choice in architecture.choices if choice.inputs]
+    """What one static architecture does, in order."""
+    active = [step.choice for step in architecture.steps]
     if not active:
         return "use nothing"
-    if all(choice.operation == "carry" for choice in active):
+    if all(carries(choice.operation) for choice in active):
         return _carried(active, depths)
     told = [_step(choice, depths, phrases, is_first=number == 0) for number, choice in enumerate(active)]
     if len(told) > MOST_STEPS:
@@ -88,7 +89,7 @@ def _carried(active: Sequence[Choice], depths: Mapping[str, int]) -> str:
 
 def _step(choice: Choice, depths: Mapping[str, int], phrases: Mapping[str, str], *, is_first: bool) -> str:
     names = [_name(tap) for tap in choice.inputs]
-    if choice.operation == "carry":
+    if carries(choice.operation):
         verb = "take" if is_first else "add"
         return f"{verb} {names[0]} {_where(choice.inputs, depths)}"
     phrase = phrases.get(choice.operation) or f"combine {{all}} by {clean(choice.operation).replace('_', ' ')}"

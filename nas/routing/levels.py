@@ -46,7 +46,7 @@ def operation_level(space: SearchSpace, found: Architecture) -> list[IsOfKind]:
 
 
 def _operates(space: SearchSpace, order: int, found: Architecture, one: Architecture) -> bool:
-    reads = [[choice.inputs for _, choice in some.choices] for some in (one, found)]
+    reads = [[(step.name, step.inputs) for step in some.steps] for some in (one, found)]
     return reads[0] == reads[1] and space.interaction_order(one) == order
 
 

@@ -12,7 +12,7 @@ from nas.config import TrainingConfig
 from nas.cost import CostTable
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
-from nas.graph import FusionNetwork, Head, Inputs, Presence, Selection
+from nas.graph import FusionNetwork, Head, Inputs, Presence
 from nas.routing.cascade import Cascade
 from nas.routing.execution import Execution, run_cascade, run_gate, taps_of_routes
 from nas.routing.gates import Gate, Router
@@ -29,14 +29,14 @@ class RoutedNetwork(nn.Module):
         router: A gate or a cascade over the routes of that architecture.
 
     Attributes:
-        routes: What each of them selects in the network.
+        routes: The static architectures of which each sample takes one.
     """
 
     def __init__(self, network: FusionNetwork, router: Router) -> None:
         super().__init__()
         self.network = network
         self.router = router
-        self.routes: list[Selection] = [network.space.path(route) for route in self.architecture.routes()]
+        self.routes = self.architecture.routes()
 
     @classmethod
     def of(cls, network: FusionNetwork, task: Task) -> RoutedNetwork:
@@ -46,7 +46,7 @@ class RoutedNetwork(nn.Module):
             network: Its space holds one dynamic architecture.
             task: What the outputs are; a cascade asks them how sure they are.
         """
-        architecture = network.space.sole()
+        architecture = network.architecture
         assert architecture.gating is not None
         modalities, reads = [route.modalities() for route in architecture.routes()], architecture.gating.reads
         if architecture.gating.is_cascade:
@@ -57,7 +57,7 @@ class RoutedNetwork(nn.Module):
     @property
     def architecture(self) -> Architecture:
         """The dynamic architecture that it runs."""
-        return self.network.space.sole()
+        return self.network.architecture
 
     @property
     def encoders(self) -> nn.ModuleDict:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from nas.architecture import MAX_ROUTES, Architecture, Choice, tap_name
 from nas.cost import CostTable
+from nas.node import FusionNode
 from nas.scoring import standard_errors
-from nas.space import FusionNode, SearchSpace
+from nas.space import SearchSpace
 
 Reach = Mapping[str, int]
 """Modality to its deepest layer that has been run, −1 for none."""
@@ -93,26 +94,32 @@ def within(space: SearchSpace, found: Architecture, reach: Reach) -> Architectur
         reach: How far its encoders run.
     """
     there = {tap_name(name, depth) for name, last in reach.items() for depth in range(last + 1)}
-    choices = {node.name: _without(node, found[node.name], there) for node in space.nodes}
-    read = {name for choice in choices.values() for name in choice.modalities}
+    choices = {}
+    for node, choice in zip(space.nodes, space.choices(found).values(), strict=True):
+        choices[node.name] = made = _without(space, node, choice, there)
+        if (made.inputs and there.issuperset(made.inputs)) or node.residual in there:
+            there.add(node.name)
+    read = set(space.compose(choices).modalities())
     for node in space.nodes:
         taps = [tap_name(name, last) for name, last in reach.items() if name not in read]
         taps = [tap for tap in node.sources() if tap in taps]
         if not choices[node.name].inputs:
-            choices[node.name] = _join(node, "additive", taps)
+            choices[node.name] = _join(space, node, "", taps)
             read |= set(choices[node.name].modalities)
-    return Architecture(space.name, tuple(choices.items()))
+    return space.compose(choices)
 
 
-def _without(node: FusionNode, choice: Choice, there: set[str]) -> Choice:
-    """What a node does with those of its inputs that are there; earlier nodes are."""
-    left = [name for name in choice.inputs if name in there or "@" not in name]
-    return choice if len(left) == len(choice.inputs) else _join(node, choice.operation, left)
+def _without(space: SearchSpace, node: FusionNode, choice: Choice, there: set[str]) -> Choice:
+    """What a node does with those of its inputs that are there."""
+    left = [name for name in choice.inputs if name in there]
+    return choice if len(left) == len(choice.inputs) else _join(space, node, choice.operation, left)
 
 
-def _join(node: FusionNode, operation: str, names: list[str]) -> Choice:
+def _join(space: SearchSpace, node: FusionNode, operation: str, names: list[str]) -> Choice:
     """An operation on some inputs, or the best that a node offers in its place: adding them, carrying one, nothing."""
-    offered = set(node.choices)
-    wanted = [Choice(name, tuple(names)) for name in (operation, "additive", "carry")]
-    fallback = [Choice("carry", (name,)) for name in reversed(names)]
-    return next((one for one in [*wanted, *fallback] if one in offered), node.choices[node.idlest()])
+    same = [choice for choice in node.choices if choice.inputs == tuple(names) != ()]
+    own = [choice for choice in same if choice.operation == operation]
+    adds = [choice for choice in same if space.operations[choice.operation].order == 1]
+    carried = {c.inputs[0]: c for c in node.choices if space.operations[c.operation].carries}
+    carries = [carried[name] for name in reversed(names) if name in carried]
+    return next(iter([*own, *adds, *carries]), node.choices[node.idlest()])

@@ -251,7 +251,7 @@ Strategy = Callable[[Problem], Explored]
 
 def inherit(derived: FusionNetwork, supernet: FusionNetwork) -> None:
     """Gives a derived network what a supernet of its space has learned."""
-    learned = supernet.state_dict()
+    learned = supernet.weights_of(derived.architecture)
     derived.load_state_dict({name: learned[name] for name in derived.state_dict()})
 
 

@@ -14,8 +14,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nas.node import FusionNode
 from nas.relaxation import sigmoid
-from nas.space import FusionNode
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order
 from nas.supernet import Supernet

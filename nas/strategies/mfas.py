@@ -32,7 +32,6 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 from sklearn.feature_extraction import DictVectorizer
@@ -94,7 +93,7 @@ class Progressive:
             return []
         if not self.losses:
             return self.generator.sample(candidates, min(self._first_size, len(candidates)))
-        scores = predicted(self.losses, candidates)
+        scores = predicted(self.space, self.losses, candidates)
         return drawn(candidates, scores, self._size, temperature(self.step), self.generator)
 
     def _candidates(self, level: int) -> list[Architecture]:
@@ -111,16 +110,18 @@ class Progressive:
         return [child for child in extended if child not in self.losses]
 
     def _extensions(self, parent: Architecture) -> list[Architecture]:
+        made, base = self.space.choices(parent), self.space.choices(self._base)
         return [
-            replace(parent, choices=(*parent.choices[:column], (node.name, choice), *parent.choices[column + 1 :]))
-            for column, node in enumerate(self.space.nodes)
-            if parent[node.name] == self._base[node.name]
+            self.space.compose({**made, node.name: choice})
+            for node in self.space.nodes
+            if made[node.name] == base[node.name]
             for choice in node.choices
-            if choice != self._base[node.name]
+            if choice != base[node.name]
         ]
 
     def _active(self, architecture: Architecture) -> int:
-        return sum(one != other for one, other in zip(architecture.choices, self._base.choices, strict=True))
+        made, base = (self.space.choices(one) for one in (architecture, self._base))
+        return sum(made[name] != base[name] for name in made)
 
 
 def temperature(step: int) -> float:
@@ -128,26 +129,27 @@ def temperature(step: int) -> float:
     return (FIRST_TEMPERATURE - LAST_TEMPERATURE) * math.exp(-(((step + 1) / DECAY) ** 2)) + LAST_TEMPERATURE
 
 
-def predicted(losses: dict[Architecture, float], candidates: Sequence[Architecture]) -> list[float]:
+def predicted(space: SearchSpace, losses: dict[Architecture, float], candidates: Sequence[Architecture]) -> list[float]:
     """What the surrogate makes of candidates, in standard deviations of the known losses above their mean.
 
     Args:
+        space: Of all of them.
         losses: What is known, at least one.
         candidates: To be predicted.
     """
     known = np.array(list(losses.values()))
     standardized = (known - known.mean()) / (known.std() or 1.0)
-    rows = DictVectorizer(sparse=False).fit_transform([features(one) for one in (*losses, *candidates)])
+    rows = DictVectorizer(sparse=False).fit_transform([features(space, one) for one in (*losses, *candidates)])
     model = BayesianRidge().fit(rows[: len(known)], standardized)
     found: list[float] = model.predict(rows[len(known) :]).tolist()
     return found
 
 
-def features(architecture: Architecture) -> Counter[str]:
+def features(space: SearchSpace, architecture: Architecture) -> Counter[str]:
     """What the surrogate sees: each node's operation, each node's inputs, and how often an operation is applied."""
     return Counter(
         feature
-        for node, choice in architecture.choices
+        for node, choice in space.choices(architecture).items()
         for feature in (choice.operation, f"{node} {choice.operation}", *(f"{node} {name}" for name in choice.inputs))
     )
 

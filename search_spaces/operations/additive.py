@@ -19,6 +19,9 @@ class Additive(Operation):
 
     order = 1
     formula = "W1 x1 + … + Wn xn + b"
+    sign = "+"
+    is_infix = True
+    is_linear = True
     phrase = "add {all}"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

@@ -92,6 +92,7 @@ class CrossAttention(Operation):
 
     order = 3
     formula = "W Σ_i (xi + Attention(xi; all xj, j ≠ i, and a learned rest)) + b"
+    sign = "⋈"
     phrase = "let {all} attend to one another (cross-attention)"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

@@ -23,6 +23,7 @@ class Bottleneck(Operation):
 
     order = 3
     formula = "W Σ_i (xi + Attention(xi; Z)) + b, Z = z + mean_i Attention(z; [xi; z])"
+    sign = "⧓"
     phrase = "let {all} exchange through a few tokens (bottleneck)"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

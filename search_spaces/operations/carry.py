@@ -17,6 +17,7 @@ class Nothing(Operation):
     order = 0
     min_inputs = 0
     formula = "0"
+    sign = "∅"
 
     def forward(self, taps: list[Tensor]) -> Tensor:
         """Zeros of the shape of the longest tap, (batch, max time_i, channels).
@@ -40,6 +41,8 @@ class Carry(Operation):
     min_inputs = 1
     max_inputs = 1
     formula = "x1"
+    sign = "→"
+    carries = True
 
     def forward(self, taps: list[Tensor]) -> Tensor:
         """The tap itself, (batch, time, channels)."""

@@ -65,6 +65,7 @@ class SoftGate(_Gate):
     """
 
     formula = "Σ_i σ(Gi [x1; …; xn] + ci) ⊙ (Wi xi + bi)"
+    sign = "σ"
     phrase = "weigh {all} by learned gates"
 
     def __init__(self, num_inputs: int, channels: int) -> None:
@@ -95,6 +96,7 @@ class HardGate(_Gate):
     """
 
     formula = "Wj xj + bj, j = argmax_i gi [x1; …; xn]"
+    sign = "⇄"
     phrase = "pick one of {all} by a learned switch"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

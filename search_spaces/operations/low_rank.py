@@ -23,6 +23,7 @@ class LowRank(Operation):
 
     order = 2
     formula = "Σ_r w_r (F1r [1; x1] ⊙ … ⊙ Fnr [1; xn]) + b"
+    sign = "⊙"
     phrase = "multiply {all} at low rank"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

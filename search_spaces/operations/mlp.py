@@ -19,6 +19,7 @@ class MLP(Operation):
 
     order = 3
     formula = "V GELU(W [x1; …; xn] + b) + c"
+    sign = "ƒ"
     phrase = "join {all} in a small network (MLP)"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

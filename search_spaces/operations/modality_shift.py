@@ -21,6 +21,8 @@ class ModalityShift(Operation):
 
     order = 3
     formula = "LN(x1 + s Σ_{i>1} ReLU(Gi [xi; x1]) ⊙ Wi xi), s = min(‖x1‖ / ‖H‖, 1)"
+    sign = "Δ"
+    is_ordered = True
     phrase = "shift {first} by {rest}"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

@@ -36,6 +36,8 @@ class Multiplicative(Operation):
 
     order = 2
     formula = "W1 x1 ⊙ … ⊙ Wn xn"
+    sign = "×"
+    is_infix = True
     phrase = "multiply {all}"
 
     def __init__(self, num_inputs: int, channels: int) -> None:
@@ -69,6 +71,7 @@ class AdditiveMultiplicative(Operation):
 
     order = 2
     formula = "U1 x1 + … + Un xn + b + W1 x1 ⊙ … ⊙ Wn xn"
+    sign = "+×"
     phrase = "add and multiply {all}"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

@@ -27,6 +27,7 @@ class SingleStream(Operation):
 
     order = 3
     formula = "mean_i LN(zi), z = Transformer([x1 + e1; …; xn + en])"
+    sign = "≋"
     phrase = "let the tokens of {all} pass through one transformer layer side by side (single stream)"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

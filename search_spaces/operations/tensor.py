@@ -33,6 +33,7 @@ class Bilinear(Operation):
 
     order = 2
     formula = "Σ_{i<j} B_ij (Pi xi ⊗ Pj xj) + Σ_i Ui xi + b"
+    sign = "xᵀWy"
     phrase = "multiply pairs of features of {all} (bilinear fusion)"
 
     def __init__(self, num_inputs: int, channels: int) -> None:
@@ -90,6 +91,7 @@ class TensorFusion(Operation):
     order = 2
     max_inputs = 10
     formula = "W ([1; P1 x1] ⊗ … ⊗ [1; Pn xn]) + b"
+    sign = "⊗"
     phrase = "multiply all features of {all} with one another (tensor fusion)"
 
     def __init__(self, num_inputs: int, channels: int) -> None:

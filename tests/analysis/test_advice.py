@@ -32,7 +32,7 @@ def contribution(modality: str, unchanged: float) -> Contribution:
 
 
 def advice(choices: tuple[Choice, ...] = LATE, *, task: Any = "classification", **found: Any) -> tuple[Advice, ...]:
-    architecture = Architecture("layerwise", tuple((f"fusion{i}", choice) for i, choice in enumerate(choices)))
+    architecture = Architecture.chain("layerwise", tuple((f"fusion{i}", choice) for i, choice in enumerate(choices)))
     courses = {"audio": overfitting(1.0), "image": overfitting(1.0)}
     shares = [contribution("audio", 0.5), contribution("image", 0.5)]
     given = {"overfitting": courses, "contributions": shares, **found}

@@ -91,7 +91,7 @@ def test_shapley_weights_of_all_subsets_add_up_to_one() -> None:
 def test_an_error_that_rises_is_a_contribution() -> None:
     data = tiny_data({"image": "map", "words": "tokens"}, count=33, task="regression")
     space = layerwise({"image": 2, "words": 2})
-    found = Architecture(
+    found = Architecture.chain(
         "layerwise", (("fusion0", Choice("none")), ("fusion1", Choice("additive", ("image@1", "words@1"))))
     )
     batch = tiny_batch(data)

@@ -31,7 +31,7 @@ def network_of(choices: Sequence[Choice], modalities: int) -> tuple[FusionNetwor
     kinds = dict(list(KINDS.items())[:modalities])
     data = tiny_data(kinds, count=33)
     space = layerwise(dict.fromkeys(kinds, 2))
-    found = Architecture("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(choices)))
+    found = Architecture.chain("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(choices)))
     return tiny_network(space.restrict(found), data), tiny_batch(data), space
 
 
@@ -163,7 +163,7 @@ def test_of_many_samples_a_stated_part_is_taken_always_the_same() -> None:
 def test_a_modality_that_a_sample_lacks_is_lacking_wherever_it_goes() -> None:
     data = tiny_data({"image": "map", "words": "tokens"}, count=33, present={"words": np.arange(33) % 2 == 0})
     space = layerwise({"image": 2, "words": 2})
-    found = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("mlp", TWO))))
+    found = Architecture.chain("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("mlp", TWO))))
     network, batch = tiny_network(space.restrict(found), data), tiny_batch(data)
     samples = Recombined.of(network, batch, CPU)
     lacking = int(torch.nonzero(~batch.present["words"])[0])

@@ -72,7 +72,7 @@ def derived(
     nodes = tuple((node.name, choice) for node, choice in zip(space.nodes, choices, strict=True))
     with seeded(0):
         config = TrainingConfig(channels=8, peaks=peaks, preprocessing=preprocessing)
-        network = build_network(space.only(Architecture("layerwise", nodes)), data, config, builders)
+        network = build_network(space.only(Architecture.chain("layerwise", nodes)), data, config, builders)
         batch = split_batch(data, "weights", CPU)
         for _ in range(5):
             network.train()(batch.inputs)
@@ -128,7 +128,7 @@ def _with_routes(
 ) -> RoutedNetwork:
     space = layerwise(dict.fromkeys(data.modalities, 3))
     names = [node.name for node in space.nodes]
-    static = [Architecture("layerwise", tuple(zip(names, route, strict=True))) for route in routes]
+    static = [Architecture.chain("layerwise", tuple(zip(names, route, strict=True))) for route in routes]
     with seeded(0):
         space = space.only(Architecture.gated(static, reads))
         network = build_routed(space, data, TrainingConfig(channels=8), builders)

@@ -30,7 +30,7 @@ def network_of(name: str, *, dropout_rate: float = 0.2) -> FusionNetwork:
     choices = tuple((f"fusion{i}", choice or Choice("none")) for i, choice in enumerate(_NODES[name]))
     config = TrainingConfig(channels=CONFIG.channels, dropout_rate=dropout_rate)
     with seeded(0):
-        return build_network(_SPACE.only(Architecture("layerwise", choices)), DATA, config)
+        return build_network(_SPACE.only(Architecture.chain("layerwise", choices)), DATA, config)
 
 
 def batch_of(count: int = 6) -> Batch:

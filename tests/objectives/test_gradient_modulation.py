@@ -35,7 +35,7 @@ def test_where_fusion_adds_a_modality_says_its_slice_of_the_joint_head_and_half_
     network, batch = network_of("late").eval(), batch_of()
     forward = ForwardPass.run(DATA.task, network, batch)
     found = unimodal_scores(forward, ["sound", "sight"])
-    operation = network.operation("fusion2", network.space.nodes[2].choices[0].key)
+    operation = network.operation("fusion2", network.architecture.steps[0].choice.key)
     zeros = torch.zeros(1, 1, 8)
     bias = network.head(operation([zeros, zeros]))  # of the sum and of the head
     taps = [forward.taps["sound@2"], forward.taps["sight@2"]]

@@ -31,10 +31,10 @@ def forward_of(network: FusionNetwork) -> ForwardPass:
 def parts(network: FusionNetwork) -> tuple[Tensor, Tensor]:
     """y_1 and y_2 of `both`, written out: the head is linear in the sum of what both nodes put out."""
     batch = batch_of()
-    taps = network.taps(batch.inputs, network.needed_taps({node.name: 0 for node in network.space.nodes}))
-    nodes = network.space.nodes
-    adds = network.operation("fusion0", nodes[0].choices[0].key)([taps["sound@0"], taps["sight@0"]]).mean(dim=1)
-    multiplies = network.operation("fusion2", nodes[2].choices[0].key)([taps["sound@2"], taps["sight@2"]]).mean(dim=1)
+    first, last = network.architecture.steps
+    taps = network.taps(batch.inputs, network.architecture.taps())
+    adds = network.operation("fusion0", first.choice.key)([taps["sound@0"], taps["sight@0"]]).mean(dim=1)
+    multiplies = network.operation("fusion2", last.choice.key)([taps["sound@2"], taps["sight@2"]]).mean(dim=1)
     linear = network.head.linear
     return linear(adds), nn.functional.linear(multiplies, linear.weight)
 
@@ -128,7 +128,7 @@ def test_levels_are_what_is_added_then_pairs_then_triples() -> None:
         Choice("additive", ("a@1", "b@1", "c@1")),
         Choice("bilinear", ("b@2", "c@2")),
     )
-    found = Architecture("layerwise", tuple((f"fusion{i}", choice) for i, choice in enumerate(choices)))
+    found = Architecture.chain("layerwise", tuple((f"fusion{i}", choice) for i, choice in enumerate(choices)))
     with seeded(0):
         network = build_network(space.only(found), data, TrainingConfig(channels=4)).eval()
     assert levels(network, only_choices(network)) == [1, 2, 3]

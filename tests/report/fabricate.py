@@ -10,6 +10,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+from nas.architecture import Architecture, Choice, read_choice
 from nas.report.verdict import verdict
 from nas.tournament import DEPOSED
 
@@ -336,8 +337,23 @@ def _stability(summary: Mapping[str, Any], num_searches: int) -> dict[str, Any]:
 
 
 def _architecture(picked: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    nodes = [{"node": name, "operation": c["operation"], "inputs": c["inputs"]} for name, c in picked]
-    return {"format_version": 1, "space": "layerwise", "nodes": nodes}
+    return _chain([read_choice(choice) for _, choice in picked]).to_dict()
+
+
+def _chain(choices: Sequence[Choice]) -> Architecture:
+    """One choice per depth."""
+    return Architecture.chain("layerwise", [(f"fusion{depth}", choice) for depth, choice in enumerate(choices)])
+
+
+def add_routes(summary: dict[str, Any], reads: Sequence[str], *routes: Sequence[Choice]) -> None:
+    """Makes a summary's architecture dynamic: cheaper routes, of one choice per depth, before its own."""
+    found = Architecture.from_dict(summary["architecture"])
+    summary["architecture"] = Architecture.gated([*map(_chain, routes), found], reads).to_dict()
+
+
+def gated(reads: Sequence[str], *routes: Sequence[Choice]) -> dict[str, Any]:
+    """A dynamic architecture of routes of one choice per depth."""
+    return Architecture.gated([*map(_chain, routes)], reads).to_dict()
 
 
 def _spread(scores: Sequence[float]) -> dict[str, Any]:

@@ -20,8 +20,9 @@ from typing import Any
 
 import pytest
 
+from nas.architecture import Choice
 from nas.report import report
-from tests.report.fabricate import fabricate_run
+from tests.report.fabricate import add_routes, fabricate_run
 from tests.report.test_serve import served
 
 playwright = pytest.importorskip("playwright.sync_api")
@@ -163,13 +164,7 @@ def test_the_page_is_small_and_there_at_once(browser: Any, usual: Path) -> None:
 
 def test_a_page_of_routes_is_as_quiet(browser: Any, tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    nodes = summary["architecture"]["nodes"]
-    routes = [
-        [{"operation": "carry", "inputs": ["image@0"]}, *[{"operation": "none", "inputs": []}] * (len(nodes) - 1)],
-        [{"operation": node["operation"], "inputs": node["inputs"]} for node in nodes],
-    ]
-    gate = {"reads": ["image@0"], "routes": routes}
-    summary["architecture"] = {**summary["architecture"], "format_version": 2, "gate": gate}
+    add_routes(summary, ["image@0"], [Choice("carry", ("image@0",))])
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     (tmp_path / "metrics.jsonl").unlink()  # what is drawn of it takes time and is the same
     opened = Opened(browser, report(tmp_path))

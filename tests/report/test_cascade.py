@@ -8,25 +8,25 @@ from typing import Any
 import pytest
 from matplotlib.patches import Polygon
 
+from nas.architecture import Choice
 from nas.report.cascade import draw_cascade
 from nas.report.figures import draw_all
 from nas.report.gate import lanes
-from tests.report.fabricate import fabricate_run
-from tests.report.test_gate import EARLY, IMAGE, NOTHING
+from tests.report.fabricate import add_routes, fabricate_run, gated
+from tests.report.test_gate import EARLY, IMAGE
 
 ROUTES: dict[str, Any] = {
     "static_multiply_adds": 4e6,
     "routes": [{"share": share, "multiply_adds": cost} for share, cost in ((0.6, 1e6), (0.3, 3e6), (0.1, 4.4e6))],
 }
-SHALLOW = [{"operation": "carry", "inputs": ["image@0"]}, NOTHING, NOTHING]
+SHALLOW = [Choice("carry", ("image@0",))]
 
 
 @pytest.fixture
 def summary(tmp_path: Path) -> dict[str, Any]:
     """A shallow look at the image, then image and words at depth 1, then all."""
     told = fabricate_run(tmp_path)
-    last = [{key: node[key] for key in ("operation", "inputs")} for node in told["architecture"]["nodes"]]
-    told["architecture"]["gate"] = {"reads": [], "routes": [SHALLOW, EARLY, last]}
+    add_routes(told, [], SHALLOW, EARLY)
     return told
 
 
@@ -39,8 +39,7 @@ def test_a_lane_knows_what_earlier_routes_have_run(summary: dict[str, Any]) -> N
 
 
 def test_what_an_earlier_route_has_run_is_there_even_if_nobody_reads_it_again(summary: dict[str, Any]) -> None:
-    words = [{"operation": "carry", "inputs": ["words@0"]}, NOTHING, NOTHING]
-    summary["architecture"]["gate"]["routes"] = [IMAGE, words]
+    summary["architecture"] = gated([], IMAGE, [Choice("carry", ("words@0",))])
     assert lanes(summary)[1].states["image"] == ("there",) * 3
     assert lanes(summary)[1].skips == ""
 

@@ -8,22 +8,22 @@ from typing import Any
 import pytest
 from matplotlib.patches import Polygon
 
+from nas.architecture import Choice
 from nas.report.figures import draw_all
 from nas.report.gate import draw_gate, lanes
 from nas.report.page import _missing
-from tests.report.fabricate import fabricate_run
+from tests.report.fabricate import add_routes, fabricate_run, gated
 
-NOTHING = {"operation": "none", "inputs": []}
-IMAGE = [NOTHING, NOTHING, {"operation": "carry", "inputs": ["image@2"]}]
-EARLY = [NOTHING, {"operation": "mlp", "inputs": ["image@1", "words@1"]}, NOTHING]
+NOTHING = Choice("none")
+IMAGE = [NOTHING, NOTHING, Choice("carry", ("image@2",))]
+EARLY = [NOTHING, Choice("mlp", ("image@1", "words@1"))]
 
 
 @pytest.fixture
 def summary(tmp_path: Path) -> dict[str, Any]:
     """The gate reads the first two taps of the image; one route is the image alone, one stops at depth 1."""
     told = fabricate_run(tmp_path)
-    last = [{key: node[key] for key in ("operation", "inputs")} for node in told["architecture"]["nodes"]]
-    told["architecture"]["gate"] = {"reads": ["image@0", "image@1"], "routes": [IMAGE, EARLY, last]}
+    add_routes(told, ["image@0", "image@1"], IMAGE, EARLY)
     return told
 
 
@@ -43,10 +43,7 @@ def test_a_lane_knows_what_ran_for_the_gate_and_what_its_route_skips(summary: di
         "image from layer 2 on, words from layer 2 on",
         "",
     ]
-    assert [[node.is_idle for node in lane.plan.nodes] for lane in (image, early)] == [
-        [True, True, False],
-        [True, False, True],
-    ]
+    assert [[node.name for node in lane.plan.nodes] for lane in (image, early)] == [["fusion2"], ["fusion1"]]
     assert image.in_words == "depth 2: image alone; skips words."
 
 
@@ -57,10 +54,8 @@ def test_shares_and_costs_are_told_where_they_are_known(summary: dict[str, Any])
 
 
 def test_what_no_route_runs_is_not_skipped(summary: dict[str, Any]) -> None:
-    summary["architecture"]["gate"]["routes"] = [
-        IMAGE,
-        [NOTHING, NOTHING, {"operation": "carry", "inputs": ["image@1"]}],
-    ]
+    other = [NOTHING, NOTHING, Choice("carry", ("image@1",))]
+    summary["architecture"] = gated(["image@0", "image@1"], IMAGE, other)
     assert [lane.skips for lane in lanes(summary)] == ["", "image from layer 2 on"]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from nas.architecture import Architecture, read_choice
 from nas.report.layout import LEFT, PITCH, TAP_OFFSET, layout
 from tests.report.fabricate import fabricate_run
 
@@ -23,9 +24,9 @@ def test_layers_behind_the_deepest_tap_read_do_not_run(tmp_path: Path) -> None:
 
 def test_the_fused_state_gathers_the_modalities(tmp_path: Path) -> None:
     plan = layout(fabricate_run(tmp_path, chosen={0: ("carry", ["words"]), 2: ("additive", ["image", "words"])}))
-    assert [node.state_before for node in plan.nodes] == [(), ("words",), ("words",)]
-    assert [node.state_after for node in plan.nodes] == [("words",), ("words",), ("image", "words")]
-    assert [node.is_idle for node in plan.nodes] == [False, True, False]
+    assert [node.state_before for node in plan.nodes] == [(), ("words",)]
+    assert [node.state_after for node in plan.nodes] == [("words",), ("image", "words")]
+    assert [node.name for node in plan.nodes] == ["fusion0", "fusion2"]
     assert plan.output == "8 classes"
 
 
@@ -38,7 +39,7 @@ def test_a_shallow_encoder_stands_over_the_nodes_that_read_it(tmp_path: Path) ->
 def test_every_wire_leads_forward_and_the_farther_stream_ends_to_the_right(tmp_path: Path) -> None:
     names = {"a": 3, "b": 3, "c": 3, "d": 3, "e": 3}
     plan = layout(fabricate_run(tmp_path, names, chosen={1: ("mlp", list(names))}))
-    wires = plan.nodes[1].wires
+    wires = plan.nodes[0].wires
     assert [wire.modality for wire in wires] == ["e", "d", "c", "b", "a"]
     assert sorted(wires, key=lambda wire: wire.end[0]) == list(wires)
     assert all(wire.start[0] < wire.end[0] for wire in wires)
@@ -54,7 +55,7 @@ def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
         "beliefs": [1.0],
     }
     summary: dict[str, Any] = {
-        "architecture": {"nodes": [{"node": "n", **choice}]},
+        "architecture": Architecture.chain("any", [("n", read_choice(choice))]).to_dict(),
         "depths": {"a": 3, "b": 1},
         "nodes": [node],
         "data": {"task": "regression"},
@@ -66,16 +67,16 @@ def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
 
 
 def test_a_node_may_read_an_earlier_one(tmp_path: Path) -> None:
-    summary = fabricate_run(tmp_path, chosen={0: ("additive", ["image", "words"])})
-    summary["architecture"]["nodes"][2] = {"node": "fusion2", "operation": "carry", "inputs": ["fusion0"]}
+    summary = fabricate_run(tmp_path, chosen={0: ("additive", ["image", "words"]), 2: ("carry", ["image"])})
+    summary["architecture"]["steps"][-1] |= {"operation": "carry", "inputs": ["fusion0"]}
     plan = layout(summary)
-    (wire,) = plan.nodes[2].wires
+    (wire,) = plan.nodes[-1].wires
     assert wire.modality is None
-    assert plan.nodes[2].state_after == ("image", "words")
+    assert plan.nodes[-1].state_after == ("image", "words")
 
 
 def test_an_unknown_tap_is_an_error(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    summary["architecture"]["nodes"][1]["inputs"] = ["image@7"]
+    summary["architecture"]["steps"][0]["inputs"] = ["image@7"]
     with pytest.raises(IndexError):
         layout(summary)

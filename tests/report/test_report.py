@@ -269,7 +269,7 @@ def test_a_run_with_little_in_it_still_gets_a_report(tmp_path: Path) -> None:
     summary |= {"leaderboard": [], "verdict": [], "search_cost": None, "discretization_loss": None}
     (tmp_path / "summary.json").write_text(json.dumps(summary))
     page = report(tmp_path).read_text()
-    assert "<h1>depth 0: nothing" in page
+    assert "<h1>depth 1: " in page
     assert "What fusion bought" not in page
 
 
@@ -307,8 +307,8 @@ def _set(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         _set("depths", {"image": 10**9}),
         _set("depths", []),
         _set("depths", {}),
-        _set("architecture", {"nodes": [{"node": "fusion0", "operation": "additive", "inputs": ["image"]}]}),
-        _set("architecture", {"nodes": []}),
+        _set("architecture", {"steps": [{"name": "fusion0", "operation": "additive", "inputs": ["image"]}]}),
+        _set("architecture", {"steps": []}),
         _set("versions", 3),
     ],
 )

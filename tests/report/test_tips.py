@@ -35,7 +35,7 @@ def _summary(folder: Path, belief: float) -> dict[str, Any]:
 
 def test_a_node_tells_formula_cost_and_runner_up(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.6)
-    assert tips(summary, layout(summary))["node-1"].splitlines() == [
+    assert tips(summary, layout(summary))["node-0"].splitlines() == [
         "depth 1: image × words",
         "W1 x1 ⊙ … ⊙ Wn xn",
         "where x1 is image@1, x2 is words@1",
@@ -47,12 +47,12 @@ def test_a_node_tells_formula_cost_and_runner_up(tmp_path: Path) -> None:
 
 def test_a_choice_that_is_not_the_heaviest_says_so(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.2)
-    assert tips(summary, layout(summary))["node-1"].endswith("\noutweighed by image + words, weight 40.0 %")
+    assert tips(summary, layout(summary))["node-0"].endswith("\noutweighed by image + words, weight 40.0 %")
 
 
 def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.6)
-    summary["architecture"]["nodes"][2] |= {"operation": "none", "inputs": []}
+    summary["architecture"]["steps"][-1] |= {"operation": "none", "inputs": []}
     found = tips(summary, layout(summary))
     assert found["layer-0-0"] == "image, layer 0: run for a deeper tap\n1.5 k multiply-adds for one sample up to here"
     assert found["layer-0-1"] == "image, layer 1: its tap is read\n44 k multiply-adds for one sample up to here"
@@ -63,8 +63,8 @@ def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None
 def test_what_an_older_run_does_not_know_is_left_out(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     del summary["nodes"]
-    assert tips(summary, layout(summary))["node-0"] == "depth 0: nothing"
-    assert [facts.rival for facts in node_facts(summary)] == ["", "", ""]
+    assert tips(summary, layout(summary))["node-0"].startswith("depth 1: ")
+    assert [facts.rival for facts in node_facts(summary)] == ["", ""]
 
 
 def test_a_tip_is_text_and_can_be_reached_by_keyboard() -> None:
@@ -103,4 +103,4 @@ def test_the_numbers_of_the_drawing_lie_beside_it(tmp_path: Path) -> None:
     report(tmp_path)
     table = (tmp_path / "figures" / "architecture.csv").read_text().splitlines()
     assert table[0] == "node,operation,inputs,formula,multiply_adds,belief,rival,rival_belief"
-    assert table[2] == "fusion1,multiplicative,image@1 words@1,W1 x1 ⊙ … ⊙ Wn xn,1234.0,0.6,image + words,0.2"
+    assert table[1] == "fusion1,multiplicative,image@1 words@1,W1 x1 ⊙ … ⊙ Wn xn,1234.0,0.6,image + words,0.2"

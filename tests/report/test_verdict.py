@@ -33,7 +33,7 @@ CONTROLS = {"random", "control"}
 
 def _architecture(*choices: Choice) -> Architecture:
     padded = [*choices, *[NONE] * (3 - len(choices))]
-    return Architecture("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(padded)))
+    return Architecture.chain("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(padded)))
 
 
 def _single(modality: str) -> Architecture:
@@ -1014,10 +1014,10 @@ def test_many_modalities_routes_and_steps_are_summed_up() -> None:
     names = [f"m{i}" for i in range(9)]
     assert modalities_in_words(names) == "9 modalities"
     assert modalities_in_words(names[:3]) == "m0, m1 and m2"
-    steps = Architecture("x", tuple((f"fusion{i}", Choice("additive", ("a@0", "b@0"))) for i in range(9)))
+    steps = Architecture.chain("x", tuple((f"fusion{i}", Choice("additive", ("a@0", "b@0"))) for i in range(9)))
     told = how_in_words(steps, {"a": 1, "b": 1}, PHRASES)
     assert told == "add a and b, then add a and b, then add a and b, then add a and b, then 5 more steps"
     layers = [Choice("carry", (f"a@{depth}",)) for depth in range(6)]
-    routes = [Architecture("x", (("fusion0", layer),)) for layer in layers]
+    routes = [Architecture.chain("x", (("fusion0", layer),)) for layer in layers]
     gated = Architecture.gated(routes, ["a@0"])
     assert how_in_words(gated, {"a": 6}, PHRASES).endswith("(layer 3 of 0 to 5) or one of 2 more routes")

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from nas.architecture import Architecture
 from tests.report.fabricate import fabricate_run
 
 Summary = dict[str, Any]
@@ -20,11 +21,12 @@ def _rows(summary: Summary) -> None:
 
 
 def _nodes(summary: Summary) -> None:
-    node, entry = summary["nodes"][-1], summary["architecture"]["nodes"][-1]
+    node, step = summary["nodes"][-1], Architecture.from_dict(summary["architecture"]).steps[-1]
     summary["nodes"] = [
         {**node, "name": f"fusion{i}", "residual": f"fusion{i - 1}" if i else None} for i in range(1000)
     ]
-    summary["architecture"]["nodes"] = [{**entry, "node": f"fusion{i}"} for i in range(1000)]
+    every = [(f"fusion{i}", step.choice) for i in range(1000)]
+    summary["architecture"] = Architecture.chain("layerwise", every).to_dict()
 
 
 def _matrix(summary: Summary) -> None:

@@ -38,7 +38,7 @@ DEEP_MLP = Choice("mlp", ("image@1", "audio@1"))
 
 
 def architecture(first: Choice, last: Choice, space: str = "layerwise") -> Architecture:
-    return Architecture(space, (("fusion0", first), ("fusion1", last)))
+    return Architecture.chain(space, (("fusion0", first), ("fusion1", last)))
 
 
 def kinds(level: str, found: Architecture) -> list[set[Architecture]]:
@@ -52,7 +52,7 @@ def test_the_modality_level_has_a_kind_for_every_subset() -> None:
     assert {one.modalities() for one in audio} == {("audio",)}
     assert len(image) == len(audio) == 3  # at either depth or at both
     three = layerwise({"a": 1, "b": 1, "c": 1})
-    joined = Architecture("layerwise", (("fusion0", Choice("mlp", ("a@0", "b@0", "c@0"))),))
+    joined = Architecture.chain("layerwise", (("fusion0", Choice("mlp", ("a@0", "b@0", "c@0"))),))
     assert len(LEVELS["modality"](three, joined)) == 6
     assert kinds("modality", architecture(NOTHING, Choice("carry", ("image@1",)))) == []
 
@@ -253,7 +253,7 @@ def test_experts_have_one_node_and_every_reference() -> None:
         "early",
         "operation",
     }
-    assert all(len(reference.architecture.choices) == 1 for reference in space.references)
+    assert all(len(reference.architecture.steps) == 1 for reference in space.references)
     assert SPACES["experts"] is experts
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import pytest
 import torch
 
@@ -15,7 +17,7 @@ NOTHING = Choice("none")
 
 
 def architecture(*choices: Choice) -> Architecture:
-    return Architecture("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(choices)))
+    return Architecture.chain("layerwise", tuple((f"fusion{depth}", choice) for depth, choice in enumerate(choices)))
 
 
 def carry(tap: str) -> Choice:
@@ -34,7 +36,7 @@ def table(space: Architecture = LATE) -> CostTable:
     taps = [f"{name}@{depth}" for name in ("image", "audio") for depth in range(3)]
     each = {"image": 100, "audio": 10}
     encoders = {tap: each[tap[:5]] * (1 + int(tap[-1])) for tap in taps}
-    return CostTable(encoders, {}, dict.fromkeys(taps, 0), {}, 0)
+    return CostTable(encoders, {}, dict.fromkeys(taps, 0), dict.fromkeys(taps, 1), defaultdict(int), 0)
 
 
 def test_an_architecture_within_reach_keeps_what_is_there() -> None:
@@ -66,7 +68,7 @@ def test_every_stage_is_cheaper_than_what_was_found_and_there_once() -> None:
     assert len(stages) == 4 * 4 - 2  # without nothing, and the found architecture itself
     assert LATE not in stages
     experts_space = experts({"image": 3, "audio": 3})
-    found = Architecture("experts", ((experts_space.nodes[0].name, join("additive", 2)),))
+    found = Architecture.chain("experts", ((experts_space.nodes[0].name, join("additive", 2)),))
     reads = [one.modalities() for one in every_stage(experts_space, found, table())]
     assert sorted(reads) == [("audio",), ("image",)]
 
@@ -76,9 +78,10 @@ def test_with_many_modalities_encoders_stop_in_fewer_places(count: int, stages: 
     names = "abcdefgh"[:count]
     space = layerwise(dict.fromkeys(names, 3), operations=["additive"])
     taps = [f"{name}@{depth}" for name in names for depth in range(3)]
-    cost = CostTable({tap: 1 + int(tap[-1]) for tap in taps}, {}, dict.fromkeys(taps, 0), {}, 0)
+    encoders, nothing = {tap: 1 + int(tap[-1]) for tap in taps}, dict.fromkeys(taps, 0)
+    cost = CostTable(encoders, {}, nothing, dict.fromkeys(taps, 1), defaultdict(int), 0)
     last = Choice("additive", tuple(f"{name}@2" for name in names))
-    found = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", NOTHING), ("fusion2", last)))
+    found = Architecture.chain("layerwise", (("fusion0", NOTHING), ("fusion1", NOTHING), ("fusion2", last)))
     every = every_stage(space, found, cost)
     assert all(one.taps() for one in every)
     if count == 4:  # every subset can be added, so that each is a stage of its own

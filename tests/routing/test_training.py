@@ -29,8 +29,10 @@ from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 
 PROBLEM = tiny_problem(training=replace(TRAINING, epochs=10))
 NOTHING = Choice("none")
-SOUND = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("carry", ("sound@1",)))))
-BOTH = Architecture("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("multiplicative", ("sound@1", "sight@1")))))
+SOUND = Architecture.chain("layerwise", (("fusion0", NOTHING), ("fusion1", Choice("carry", ("sound@1",)))))
+BOTH = Architecture.chain(
+    "layerwise", (("fusion0", NOTHING), ("fusion1", Choice("multiplicative", ("sound@1", "sight@1"))))
+)
 GATED = Architecture.gated([SOUND, BOTH], ["sound@0"])
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.architecture import Architecture, Choice
+from nas.architecture import Architecture, Choice, Step
 from nas.errors import UserError
 from nas.space import SearchSpace, SpaceBuilder
 from search_spaces import OPERATIONS, SPACES, experts, layerwise
@@ -31,36 +31,21 @@ def test_it_is_registered_by_name() -> None:
 def test_late_fusion_is_additive_at_the_last_depth_and_nothing_before() -> None:
     space = layerwise(TWO)
     (late,) = references(space, "late")
-    assert late == Architecture(
-        "layerwise",
-        (
-            ("fusion0", Choice("none")),
-            ("fusion1", Choice("none")),
-            ("fusion2", Choice("additive", ("image@2", "audio@2"))),
-        ),
-    )
+    assert late == Architecture.chain("layerwise", [("fusion2", Choice("additive", ("image@2", "audio@2")))])
     space.validate(late)
 
 
 def test_early_fusion_is_mlp_at_depth_0_and_nothing_after() -> None:
     space = layerwise(TWO)
     (early,) = references(space, "early")
-    assert [choice for _, choice in early.choices] == [
-        Choice("mlp", ("image@0", "audio@0")),
-        Choice("none"),
-        Choice("none"),
-    ]
+    assert early.steps == (Step("fusion0", "mlp", ("image@0", "audio@0")),)
     space.validate(early)
 
 
 def test_the_late_fusion_transformer_is_single_stream_at_the_last_depth_where_that_is_offered() -> None:
     space = layerwise({"image": 3, "audio": 2, "words": 1})
     (transformer,) = references(space, "transformer")
-    assert [choice for _, choice in transformer.choices] == [
-        Choice("none"),
-        Choice("none"),
-        Choice("single_stream", ("image@2", "audio@1", "words@0")),
-    ]
+    assert transformer.steps == (Step("fusion2", "single_stream", ("image@2", "audio@1", "words@0")),)
     space.validate(transformer)
     assert not references(layerwise(TWO, operations=["mlp", "bottleneck"]), "transformer")
 
@@ -156,11 +141,7 @@ def test_proportions_round_a_half_up_and_reach_both_ends(taps: int, deepest: int
 def test_a_supernet_warms_up_on_the_richest_join_at_the_last_depth(operations: list[str] | None, expected: str) -> None:
     space = layerwise({"image": 3, "audio": 2}, operations=operations)
     assert space.warm_up is not None
-    assert [choice for _, choice in space.warm_up.choices] == [
-        Choice("none"),
-        Choice("none"),
-        Choice(expected, ("image@2", "audio@1")),
-    ]
+    assert space.warm_up.steps == (Step("fusion2", expected, ("image@2", "audio@1")),)
 
 
 def test_there_is_no_warm_up_where_nothing_joins_all() -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nas.architecture import Architecture, Choice
 from nas.cost import CostTable
-from nas.space import FusionNode, SearchSpace
+from nas.node import FusionNode
+from nas.space import SearchSpace
 from nas.strategies import Problem
 from search_spaces import OPERATIONS, layerwise
 
@@ -52,9 +53,12 @@ def uneven_space() -> SearchSpace:
                 tuple(
                     Choice(name, ("sound@0", "sight@1")) for name in ("additive", "multiplicative", "mlp", "low_rank")
                 ),
+                "first",
             ),
             FusionNode(
-                "third", (Choice("none"), *(Choice(name, ("first", "sight@1")) for name in ("additive", "mlp")))
+                "third",
+                (Choice("none"), *(Choice(name, ("first", "sight@1")) for name in ("additive", "mlp"))),
+                "second",
             ),
         ),
         OPERATIONS,
@@ -71,5 +75,6 @@ def additive(space: SearchSpace, seed: int = 0) -> Callable[[Architecture], floa
 def costs_of_inputs(space: SearchSpace) -> CostTable:
     """A table in which every choice costs as many multiply-adds as it has inputs, and nothing else costs any."""
     taps = {f"{modality}@{depth}": 0 for modality, depths in space.depths.items() for depth in range(depths)}
-    choices = {(node.name, choice.key): len(choice.inputs) for node in space.nodes for choice in node.choices}
-    return CostTable(taps, {}, taps, choices, head=0)
+    choices = [choice for node in space.nodes for choice in node.choices if choice.inputs]
+    operations = {(choice.operation, (1,) * len(choice.inputs)): len(choice.inputs) for choice in choices}
+    return CostTable(taps, {}, taps, dict.fromkeys(taps, 1), operations, head=0)

@@ -128,7 +128,7 @@ def test_every_node_draws_on_its_own_choices_and_on_all_of_them(name: str) -> No
     for architecture in table.asked:
         space.validate(architecture)
     for node in space.nodes:
-        seen = {architecture[node.name] for architecture in table.asked}
+        seen = {space.choices(architecture)[node.name] for architecture in table.asked}
         assert seen == set(node.choices)
         assert len(explored.beliefs[node.name]) == len(node.choices)
 

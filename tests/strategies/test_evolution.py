@@ -6,14 +6,15 @@ import random
 
 from nas.architecture import Architecture
 from nas.config import SearchConfig
+from nas.space import SearchSpace
 from nas.strategies import STRATEGIES
 from nas.strategies.evolution import Ageing
 from tests.strategies.problems import tiny_problem, tiny_space
 from tests.strategies.tables import Table, additive, medium_space
 
 
-def _distance(one: Architecture, other: Architecture) -> int:
-    return sum(a != b for a, b in zip(one.choices, other.choices, strict=True))
+def _distance(space: SearchSpace, one: Architecture, other: Architecture) -> int:
+    return sum(a != b for a, b in zip(space.index(one), space.index(other), strict=True))
 
 
 def test_the_oldest_dies_and_not_the_worst() -> None:
@@ -35,7 +36,7 @@ def test_the_best_of_the_drawn_members_becomes_the_parent() -> None:
     for index, loss in enumerate((0.5, 0.1, 0.3)):
         sampler.tell(space.at((index, index)), loss)
     children = [sampler.ask() for _ in range(30)]
-    assert all(_distance(child, space.at((1, 1))) == 1 for child in children)
+    assert all(_distance(space, child, space.at((1, 1))) == 1 for child in children)
     assert len(set(children)) == 8  # two nodes with four other choices each
 
 
@@ -45,7 +46,7 @@ def test_of_a_sample_of_one_any_member_becomes_the_parent() -> None:
     sampler.tell(space.at((0, 0)), 0.1)
     sampler.tell(space.at((4, 4)), 0.9)
     children = [sampler.ask() for _ in range(60)]
-    near = [tuple(_distance(child, space.at((i, i))) for i in (0, 4)) for child in children]
+    near = [tuple(_distance(space, child, space.at((i, i))) for i in (0, 4)) for child in children]
     assert set(near) == {(1, 2), (2, 1), (1, 1)}  # of the one, of the other, and of either
 
 
@@ -58,9 +59,9 @@ def test_what_comes_after_the_start_is_a_member_with_one_node_changed() -> None:
         asked = sampler.ask()
         if number >= 10:
             assert len(members) == 10
-            assert min(_distance(asked, member) for member in members) <= 1
+            assert min(_distance(space, asked, member) for member in members) <= 1
         sampler.tell(asked, landscape(asked))
-    assert all(_distance(space.mutate(asked, random.Random(seed)), asked) == 1 for seed in range(20))
+    assert all(_distance(space, space.mutate(asked, random.Random(seed)), asked) == 1 for seed in range(20))
 
 
 def test_beliefs_are_those_of_the_living() -> None:

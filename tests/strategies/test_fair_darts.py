@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from nas.architecture import Choice
-from nas.space import FusionNode
+from nas.node import FusionNode
 from nas.strategies import STRATEGIES
 from nas.strategies.bilevel import Penalty, bilevel
 from nas.strategies.fair_darts import beliefs, read_out, sparse, zero_one_loss

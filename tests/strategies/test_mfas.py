@@ -24,7 +24,7 @@ _TEMPERATURES = (9.40625, 7.83225, 5.78387, 3.80522, 2.25419, 1.23291)
 
 
 def _active(architecture: Architecture) -> int:
-    return sum(bool(choice.inputs) for _, choice in architecture.choices)
+    return len(architecture.steps)
 
 
 def _next(sampler: Progressive, count: int) -> set[tuple[int, ...]]:
@@ -120,8 +120,8 @@ def test_it_ends_when_no_level_has_anything_left() -> None:
 def test_the_surrogate_sees_operations_and_inputs_node_by_node() -> None:
     space = tiny_space()
     carried = space.at((1, 3))
-    assert [choice.in_words() for _, choice in carried.choices] == ["sound alone", "sound + sight"]
-    assert features(carried) == Counter(
+    assert [step.choice.in_words() for step in carried.steps] == ["sound@0 alone", "sound@1 + sight@1"]
+    assert features(space, carried) == Counter(
         {
             "carry": 1,
             "fusion0 carry": 1,
@@ -132,7 +132,7 @@ def test_the_surrogate_sees_operations_and_inputs_node_by_node() -> None:
             "fusion1 sight@1": 1,
         }
     )
-    assert features(space.at((3, 3)))["additive"] == 2
+    assert features(space, space.at((3, 3)))["additive"] == 2
 
 
 def test_the_surrogate_learns_a_landscape_without_interactions() -> None:
@@ -141,7 +141,7 @@ def test_the_surrogate_learns_a_landscape_without_interactions() -> None:
     architectures = list(space.enumerate())
     random.Random(0).shuffle(architectures)
     known, others = architectures[:60], architectures[60:]
-    found = predicted({one: landscape(one) for one in known}, others)
+    found = predicted(space, {one: landscape(one) for one in known}, others)
     true = [landscape(one) for one in others]
     mean = math.fsum(map(landscape, known)) / len(known)
     deviation = math.sqrt(math.fsum((landscape(one) - mean) ** 2 for one in known) / len(known))
@@ -153,7 +153,7 @@ def test_the_surrogate_learns_a_landscape_without_interactions() -> None:
 def test_the_surrogate_copes_with_one_loss_and_with_equal_losses() -> None:
     space = tiny_space()
     for losses in ({space.at((1, 0)): 0.5}, {space.at((1, 0)): 0.5, space.at((2, 0)): 0.5}):
-        assert predicted(losses, [space.at((1, 1)), space.at((3, 3))]) == pytest.approx([0, 0])
+        assert predicted(space, losses, [space.at((1, 1)), space.at((3, 3))]) == pytest.approx([0, 0])
 
 
 def test_draws_are_proportional_to_the_exponential_of_the_score_over_the_temperature() -> None:

@@ -66,7 +66,7 @@ def test_what_it_tries_depends_on_multiply_adds_too() -> None:
     space = layerwise(DEPTHS)
     cheap_where_idle = costs_of_inputs(space)
     cheap_where_busy = replace(
-        cheap_where_idle, choices={key: 9 - cost for key, cost in cheap_where_idle.choices.items()}
+        cheap_where_idle, operations={key: 9 - cost for key, cost in cheap_where_idle.operations.items()}
     )
 
     def asked(cost: CostTable) -> list[Architecture]:
@@ -143,7 +143,8 @@ def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_t
 
 
 def test_costs_may_come_from_elsewhere() -> None:
-    elsewhere = CostTable({"sound@0": 7, "sound@1": 9, "sight@0": 7, "sight@1": 9}, {}, dict.fromkeys(_TAPS, 1), {}, 5)
+    encoders, ones = {"sound@0": 7, "sound@1": 9, "sight@0": 7, "sight@1": 9}, dict.fromkeys(_TAPS, 1)
+    elsewhere = CostTable(encoders, {}, ones, ones, {}, 5)
     problem = replace(tiny_problem(), measure_cost=lambda _problem: elsewhere)
     assert problem.cost() is elsewhere
     assert tiny_problem().cost().head == 8 * 2  # channels times classes

@@ -9,14 +9,15 @@ import torch
 
 from nas.architecture import Choice
 from nas.graph import PartialChannels
+from nas.node import FusionNode
 from nas.prediction import losses
 from nas.relaxation import edge_normalised, partial_channels
-from nas.space import FusionNode, SearchSpace
+from nas.space import SearchSpace
 from nas.strategies.pc_darts import beliefs, mixture, sampled_channels, select
 from nas.supernet import Supernet
 from nas.training import seeded
 from search_spaces import OPERATIONS
-from tests.helpers import tiny_data, tiny_network
+from tests.helpers import run_node, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem, tiny_supernet
 
 _NODE = FusionNode(
@@ -80,7 +81,7 @@ def test_the_bypass_in_value_and_gradient() -> None:
     past_a, past_b = (torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (0.7, 0.2))
     share = torch.tensor([1.0, 0.0, 0.5, 0.0], dtype=torch.float64)
     partial = PartialChannels(weights, {"a@0": past_a, "b@0": past_b}, share)
-    output = network.run_node(_NODE, values, partial)
+    output = run_node(network, _NODE, values, partial)
     assert output is not None
     assert output.flatten().tolist() == pytest.approx([3.5, 5.4, 9.3, 0])
     of_weights, of_a, of_b = torch.autograd.grad(output.sum(), [weights, past_a, past_b])
@@ -94,13 +95,13 @@ def test_all_channels_are_the_plain_mixture_and_what_is_not_read_is_not_carried(
         values = {"a@0": torch.randn(3, 1, 4), "b@0": torch.randn(3, 5, 4)}
     weights = torch.tensor([0.2, 0.1, 0.3, 0.1, 0.3])
     carried = {"a@0": torch.tensor(0.7), "b@0": torch.tensor(0.2)}
-    whole = network.run_node(_NODE, values, PartialChannels(weights, carried, torch.ones(4)))
-    mixed = network.run_node(_NODE, values, weights)
+    whole = run_node(network, _NODE, values, PartialChannels(weights, carried, torch.ones(4)))
+    mixed = run_node(network, _NODE, values, weights)
     assert whole is not None
     assert mixed is not None
     torch.testing.assert_close(whole.mean(dim=1), mixed.mean(dim=1))
     nothing = dict.fromkeys(values)
-    assert network.run_node(_NODE, nothing, PartialChannels(weights, carried, torch.full((4,), 0.5))) is None
+    assert run_node(network, _NODE, nothing, PartialChannels(weights, carried, torch.full((4,), 0.5))) is None
 
 
 def test_an_input_is_carried_by_every_edge_that_reads_it() -> None:

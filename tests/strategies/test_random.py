@@ -30,5 +30,5 @@ def test_beliefs_are_how_often_each_choice_was_drawn() -> None:
     generator, space = random.Random(0), tiny_space()
     drawn = [space.sample(generator) for _ in range(4)]
     for node in space.nodes:
-        counts = Counter(architecture[node.name] for architecture in drawn)
+        counts = Counter(space.choices(architecture)[node.name] for architecture in drawn)
         assert explored.beliefs[node.name] == pytest.approx([counts[choice] / 4 for choice in node.choices])

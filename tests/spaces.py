@@ -1,0 +1,106 @@
+"""Spaces for the battery of `tests.contracts`: registered ones, and ones by hand whose nodes read nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from nas.architecture import Architecture, Choice
+from nas.data.fusion_data import FusionData
+from nas.graph import FusionNetwork, Selection, StraightThrough
+from nas.node import FusionNode
+from nas.space import SearchSpace
+from search_spaces import OPERATIONS, SPACES
+from tests.helpers import NESTED, tiny_network
+
+DEPTHS = {"image": 2, "audio": 2}
+
+_NOTHING = Choice("none")
+
+CELLS = SearchSpace(
+    "cells",
+    DEPTHS,
+    (
+        FusionNode(
+            "first", (_NOTHING, Choice("additive", ("image@0", "audio@1")), Choice("mlp", ("image@1", "audio@0")))
+        ),
+        FusionNode("second", (_NOTHING, Choice("carry", ("first",)), Choice("multiplicative", ("first", "image@1")))),
+        FusionNode(
+            "third",
+            (
+                _NOTHING,
+                Choice("carry", ("second",)),
+                Choice("low_rank", ("first", "second")),
+                Choice("modality_shift", ("audio@1", "second")),
+                Choice("additive", ("image@0", "image@1")),
+            ),
+        ),
+    ),
+    OPERATIONS,
+    options=(("cells", 3),),
+)
+"""Nodes that add to nothing: what none reads is no part of the network."""
+
+BRANCHES = SearchSpace(
+    "branches",
+    DEPTHS,
+    (
+        FusionNode("a", (_NOTHING, Choice("carry", ("image@1",)), Choice("additive", ("image@0", "audio@1")))),
+        FusionNode("b", (_NOTHING, Choice("mlp", ("a", "audio@0")), Choice("carry", ("audio@1",))), residual="a"),
+        FusionNode("c", (_NOTHING, Choice("multiplicative", ("image@0", "audio@0")), Choice("carry", ("b",)))),
+        FusionNode("d", (_NOTHING, Choice("bilinear", ("c", "b")), Choice("carry", ("a",))), residual="b"),
+    ),
+    OPERATIONS,
+)
+"""Two branches, of which the last node joins one and adds to the other: idle nodes hand on what they add to."""
+
+HAND_MADE: Mapping[str, SearchSpace] = {"nested": NESTED, "cells": CELLS, "branches": BRANCHES}
+
+EVERY: Mapping[str, SearchSpace] = {
+    **{name: build(DEPTHS, operations=["additive", "modality_shift", "mlp"]) for name, build in SPACES.items()},
+    **HAND_MADE,
+}
+"""A small space of every kind."""
+
+
+def derive(supernet: FusionNetwork, data: FusionData, architecture: Architecture) -> FusionNetwork:
+    """The derived network with the supernet's weights; its names must all be there, of the same shapes."""
+    derived = tiny_network(supernet.space.restrict(architecture), data, seed=1).double()
+    state = supernet.weights_of(architecture)
+    derived.load_state_dict({name: state[name] for name in derived.state_dict()})
+    return derived
+
+
+def one_hot(space: SearchSpace, architecture: Architecture) -> dict[str, Tensor]:
+    """Mixing vectors (choices,) that leave one choice each."""
+    return {
+        node.name: torch.eye(len(node.choices), dtype=torch.float64)[index]
+        for node, index in zip(space.nodes, space.index(architecture), strict=True)
+    }
+
+
+def as_index(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
+    return space.path(architecture)
+
+
+def as_straight_through(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
+    return {name: StraightThrough(int(w.argmax()), w) for name, w in one_hot(space, architecture).items()}
+
+
+def as_mixing_vector(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
+    return one_hot(space, architecture)
+
+
+def as_sample_weights(space: SearchSpace, architecture: Architecture, batch: int) -> Selection:
+    return {name: weights.expand(batch, -1) for name, weights in one_hot(space, architecture).items()}
+
+
+FORMS: dict[str, Callable[[SearchSpace, Architecture, int], Selection]] = {
+    "index": as_index,
+    "straight through": as_straight_through,
+    "mixing vector": as_mixing_vector,
+    "sample weights": as_sample_weights,
+}
+"""How a supernet may be told to be one architecture."""
