@@ -63,6 +63,12 @@ def test_data_knows_nothing_of_networks(name: str) -> None:
     assert all(module.startswith(("nas.data", "nas.errors", "nas.runs", "nas.tables", "nas.tasks")) for module in known)
 
 
+@pytest.mark.parametrize("name", [name for name in _NAMES if name.startswith("nas/config/")])
+def test_options_are_declared_apart_from_what_they_configure(name: str) -> None:
+    known = {module for module in _imports_of(_ROOT / name) if module.startswith("nas")}
+    assert all(module.startswith(("nas.config", "nas.errors", "nas.fields", "nas.presets")) for module in known)
+
+
 @pytest.mark.parametrize("name", [name for name in _NAMES if name.startswith("nas/tables/")])
 def test_tables_know_nothing_of_networks(name: str) -> None:
     known = {module for module in _imports_of(_ROOT / name) if module.startswith("nas")}
@@ -198,10 +204,11 @@ def _in_a_fresh_process(code: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True, cwd=_ROOT).stdout
 
 
-def test_help_does_not_wait_for_torch() -> None:
-    code = """
+@pytest.mark.parametrize("words", [["--help"], ["search", "--help"]])
+def test_help_does_not_wait_for_torch(words: list[str]) -> None:
+    code = f"""
 import cli, sys
-sys.argv = ["fusenas", "--help"]
+sys.argv = ["fusenas", *{words}]
 try:
     cli.main()
 finally:
