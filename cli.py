@@ -136,8 +136,8 @@ def evaluate(
     Example: fusenas evaluate results/runs/demo
     """
     nas = _nas()
+    from nas.records import plain  # noqa: PLC0415
     from nas.report.terminal import print_evaluation  # noqa: PLC0415
-    from nas.runs import plain  # noqa: PLC0415
 
     with show_bar("recombining modalities", as_json=as_json) as progress:
         found = nas.evaluate(run, data=data or None, recombinations=recombinations, progress=progress, **options)
@@ -168,7 +168,7 @@ def predict(
     Example: fusenas predict results/runs/demo new.npz --out predictions.csv
     """
     nas = _nas()
-    from nas.runs import plain  # noqa: PLC0415
+    from nas.records import plain  # noqa: PLC0415
 
     with show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
         progress(f"predicting {data} with {run}")
@@ -309,8 +309,8 @@ def _nas() -> Any:
 
 def _print_result(result: Any, *, as_json: bool) -> None:
     """Prints what a search or a retraining found."""
+    from nas.records import plain  # noqa: PLC0415
     from nas.report.terminal import print_result  # noqa: PLC0415  # it needs torch
-    from nas.runs import plain  # noqa: PLC0415
 
     if as_json:
         print_json(plain(result.summary))

@@ -33,6 +33,7 @@ from nas.data.synthetic import KnownTask, wide_tasks
 from nas.metrics import score
 from nas.preparation import Setup, raw
 from nas.provenance import provenance
+from nas.records import plain
 from nas.retrain import judge, train_all
 from nas.runs import write_atomically
 from nas.search import make_space
@@ -115,7 +116,7 @@ def run(task: KnownTask, search: int, seeds: int) -> Row:
         data, seed=search, retrain_seeds=seeds, refit=False, ensemble=False, metric=metric, device="cpu"
     )
     seconds = time.process_time() - started
-    board = result.summary["leaderboard"]
+    board = result.summary.leaderboard
     training = RunConfig.of(metric=metric).training
     setup = Setup(data=data, space=make_space("layerwise", data), training=training, device=CPU)
     rows = [Contestant(one.in_words(), "operation", one) for one in answers(task, setup.space)]
@@ -125,22 +126,20 @@ def run(task: KnownTask, search: int, seeds: int) -> Row:
         for row, one in zip(rows, judged, strict=True):
             scores[row.name].append(score(setup.metric, one.outputs, targets))
     known = {name: float(np.mean(some)) for name, some in scores.items()}
-    for row in board:
-        if row["kind"] not in ("control", "random"):
-            known[row["name"]] = row["mean"]
+    known |= {one.name: one.score.mean for one in board if one.kind not in ("control", "random")}
     best = max(known, key=known.__getitem__)
-    random = next(row["mean"] for row in board if row["kind"] == "random")
+    random = next(row.score.mean for row in board if row.kind == "random")
     return Row(
         task=task.name,
         group=group_of(task),
         search=search,
-        score=POINTS * board[0]["mean"],
+        score=POINTS * board[0].score.mean,
         best=POINTS * known[best],
         random=POINTS * random,
-        cost=cost_of(result.summary),
+        cost=cost_of(plain(result.summary)),
         seconds=seconds,
-        won=result.summary["tournament"].get("winner", ""),
-        found=result.summary["in_words"],
+        won=result.summary.tournament.winner if result.summary.tournament else "",
+        found=result.summary.in_words,
         answer=best,
         reads=len(result.architecture.modalities()),
     )

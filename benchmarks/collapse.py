@@ -147,7 +147,11 @@ def page(found: Sequence[Collapse], command: str) -> str:
     ]
     origin = provenance(command)
     return _TEXT.format(
-        table="\n".join(lines), command=command, **{k: origin[k] for k in ("commit", "started_at", "hardware")}
+        table="\n".join(lines),
+        command=command,
+        commit=origin.commit,
+        started_at=origin.started_at,
+        hardware=origin.hardware,
     )
 
 

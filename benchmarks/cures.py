@@ -262,9 +262,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run(case, range(given.seeds), rows, path)
     origin = provenance("python -m benchmarks.cures")
     told = (
-        f"`python -m benchmarks.cures` and `python -m benchmarks.cures FOLDER`, commit {origin['commit']}, "
-        f"{origin['started_at']}, {origin['hardware']}, load {os.getloadavg()[0]:.1f}; torch "
-        f"{origin['versions']['torch']}.\n"
+        f"`python -m benchmarks.cures` and `python -m benchmarks.cures FOLDER`, commit {origin.commit}, "
+        f"{origin.started_at}, {origin.hardware}, load {os.getloadavg()[0]:.1f}; torch "
+        f"{origin.versions['torch']}.\n"
     )
     text = page(given.out) + "\n" + told
     write_atomically(given.out / "README.md", text.encode())

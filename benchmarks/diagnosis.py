@@ -33,7 +33,8 @@ from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.data.synthetic import known_tasks
 from nas.provenance import provenance
-from nas.runs import plain, write_atomically
+from nas.records import plain
+from nas.runs import write_atomically
 from nas.search import make_space
 from nas.training import build_network, seeded
 
@@ -102,7 +103,7 @@ def verdicts(searches: Path) -> list[dict[str, Any]]:
                     "task": name,
                     "seed": seed,
                     "in_words": architecture.in_words(),
-                    "gain": diagnosis.additivity.gain.to_dict(),
+                    "gain": plain(diagnosis.additivity.gain),
                     "said": diagnosis.in_words[0],
                     "is_right": interacts == (task.kind == "multiplicative"),
                 }
@@ -165,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "cost": [cost(operation) for operation in OPERATIONS],
         "verdicts": verdicts(given.searches),
         "load": os.getloadavg()[0],
-        **origin,
+        **plain(origin),
     }
     write_atomically(given.out / "records.json", (json.dumps(plain(result), indent=1) + "\n").encode())
     text = report(result)

@@ -31,6 +31,7 @@ from nas.routing.network import RoutedNetwork
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
 from nas.statistics import Interval, amount
+from nas.summary import Provenance
 from nas.training import pick_device
 
 SPACES: dict[DynamicKind, str] = {"half": "layerwise", "corrupted": "experts", "one_of_three": "experts"}
@@ -99,7 +100,7 @@ def measure(kind: DynamicKind, seed: int, config: TrainingConfig) -> Row:
     )
 
 
-def readme(rows: Sequence[Row], origin: dict[str, object]) -> str:
+def readme(rows: Sequence[Row], origin: Provenance) -> str:
     """The table over searches."""
     lines = [
         "| task | searches | agreement, lowest | dynamic, % | static, % | dynamic is better by | multiply-adds / known "

@@ -21,7 +21,7 @@ first samples of the weights split are taken, as the table says. Rows that are t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -51,6 +51,7 @@ from nas.routing.prediction import answers
 from nas.routing.thresholds import fitted
 from nas.runs import write_atomically
 from nas.search import find, let_decide, make_space
+from nas.summary import Provenance
 from nas.tasks import TASKS
 from nas.training import pick_device
 
@@ -327,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write(given.out, rows, origin)
 
 
-def write(out: Path, rows: Sequence[Row], origin: Mapping[str, object]) -> None:
+def write(out: Path, rows: Sequence[Row], origin: Provenance) -> None:
     """Draws every data set and writes the tables."""
     text = "# curves: score against multiply-adds of cascades on real data\n\n"
     text += about(__doc__)

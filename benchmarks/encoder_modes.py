@@ -15,7 +15,6 @@ import os
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -25,9 +24,11 @@ from nas.config import EncoderMode, RunConfig, SearchConfig
 from nas.data import EMBEDDED, load_data
 from nas.preparation import Setup
 from nas.provenance import provenance
+from nas.records import plain
 from nas.retrain import train_from_scratch
 from nas.runs import write_atomically
 from nas.search import find, make_space
+from nas.summary import Provenance
 from nas.tasks import TASKS
 from nas.training import pick_device
 
@@ -56,16 +57,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             write(given.out, records, origin)
 
 
-def write(folder: Path, records: Sequence[Mapping[str, object]], origin: Mapping[str, Any]) -> None:
+def write(folder: Path, records: Sequence[Mapping[str, object]], origin: Provenance) -> None:
     """Writes the records as JSON, and their table as README."""
-    result = {"records": records, "load": os.getloadavg()[0], **origin}
+    result = {"records": records, "load": os.getloadavg()[0], **plain(origin)}
     write_atomically(folder / "records.json", (json.dumps(result, indent=1) + "\n").encode())
     text = (
         "# encoder_modes: pretrained against joint encoders\n\n"
         "Accuracy on the architecture split, mean over searches with 95 % interval; the test split is not read.\n\n"
     )
     text += table(records) + (
-        f"\n`{origin['command']}`, commit {origin['commit']}, {origin['started_at']}, {origin['hardware']}.\n"
+        f"\n`{origin.command}`, commit {origin.commit}, {origin.started_at}, {origin.hardware}.\n"
     )
     write_atomically(folder / "README.md", text.encode())
 

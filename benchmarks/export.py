@@ -41,12 +41,14 @@ from nas.export.formats import FORMATS
 from nas.export.portable import Portable
 from nas.export.verify import TOLERANCE
 from nas.provenance import provenance
+from nas.records import plain
 from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork, build_routed
 from nas.routing.training import train_routed
 from nas.runs import RunFolder, write_atomically
 from nas.search import make_space
 from nas.space import SearchSpace
+from nas.summary import Provenance
 from nas.training import seeded
 from nas.weights import save_weights
 from search_spaces import OPERATIONS
@@ -103,14 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 continue
             with TemporaryDirectory() as folder:
                 run = train(data, space, architecture, Path(folder))
-                tried = round_trips(data, run, architecture, Path(folder), str(origin["commit"]))
+                tried = round_trips(data, run, architecture, Path(folder), str(origin.commit))
                 trips = [trip for trip in trips if (trip.data, trip.network) != (name, tried[0].network)] + tried
                 print(name, tried[0].network, {trip.format: f"{trip.difference:.1e}" for trip in tried}, flush=True)
                 if is_timed:
                     latencies += measure(data, run, Path(folder))
         write_atomically(given.out / "README.md", page(trips, latencies, origin).encode())
         rows = {"round_trips": [asdict(trip) for trip in trips], "latencies": [asdict(one) for one in latencies]}
-        write_atomically(given.out / "records.json", (json.dumps({**rows, **origin}, indent=1) + "\n").encode())
+        write_atomically(given.out / "records.json", (json.dumps({**rows, **plain(origin)}, indent=1) + "\n").encode())
 
 
 def recorded(file: Path) -> tuple[list[RoundTrip], list[Latency]]:
@@ -190,9 +192,10 @@ def with_gate(run: Path, space: SearchSpace, architecture: Architecture, data: F
     folder = RunFolder(run)
     save_weights(folder, trained.network, data)
     summary = folder.read_summary()
-    summary["leaderboard"][0]["architecture"] = summary["architecture"] = architecture.to_dict()
-    folder.write_json("summary.json", summary)
-    folder.write_json("architecture.json", summary["architecture"])
+    found, *others = summary.leaderboard
+    board = (replace(found, architecture=architecture), *others)
+    folder.write_json("summary.json", replace(summary, architecture=architecture, leaderboard=board))
+    folder.write_json("architecture.json", architecture)
 
 
 @torch.no_grad()
@@ -258,7 +261,7 @@ def _milliseconds(run: Callable[..., Any], inputs: Sequence[Tensor]) -> float:
     return 1000 * statistics.median(taken[3:])  # the first ones warm up
 
 
-def page(trips: Sequence[RoundTrip], latencies: Sequence[Latency], origin: Mapping[str, Any]) -> str:
+def page(trips: Sequence[RoundTrip], latencies: Sequence[Latency], origin: Provenance) -> str:
     """The tables as Markdown."""
     by_network: dict[tuple[str, str], dict[str, float]] = {}
     trips = sorted(
@@ -294,8 +297,8 @@ a third of the samples take every route; median of {CALLS} calls in one process,
 
 {timing}
 
-`{origin["command"]}`, commit {origin["commit"]}, {origin["started_at"]}, {origin["hardware"]}, load
-{os.getloadavg()[0]:.1f}, torch {origin["versions"]["torch"]}, onnxruntime {onnxruntime.__version__}.
+`{origin.command}`, commit {origin.commit}, {origin.started_at}, {origin.hardware}, load
+{os.getloadavg()[0]:.1f}, torch {origin.versions["torch"]}, onnxruntime {onnxruntime.__version__}.
 """
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+
+from nas.summary import Provenance
 
 
 def about(doc: str | None) -> str:
@@ -11,11 +12,11 @@ def about(doc: str | None) -> str:
     return (doc or "").split("\n\n", 2)[2].strip()
 
 
-def origin_told(origin: Mapping[str, object]) -> str:
+def origin_told(origin: Provenance) -> str:
     """Command, commit, date, hardware and load, with no full stop.
 
     Args:
         origin: As `nas.provenance.provenance` returns it.
     """
-    facts = f"{origin['started_at']}, {origin['hardware']}, load {os.getloadavg()[0]:.1f}"
-    return f"`{origin['command']}`, commit {origin['commit']}, {facts}"
+    facts = f"{origin.started_at}, {origin.hardware}, load {os.getloadavg()[0]:.1f}"
+    return f"`{origin.command}`, commit {origin.commit}, {facts}"

@@ -30,6 +30,7 @@ from nas.data.batches import split_batch
 from nas.epoch_loop import make_optimizer, step
 from nas.prediction import losses
 from nas.provenance import provenance
+from nas.records import plain
 from nas.relaxation import fair_paths, softmax
 from nas.runs import write_atomically
 from nas.search import make_space
@@ -109,7 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         {"relaxation": relaxation, "operations": SETS[count][number], "seconds_per_step": values}
         for (relaxation, count, number), values in seconds.items()
     ]
-    write_atomically(given.out / "records.json", (json.dumps({"rows": rows, **origin}, indent=1) + "\n").encode())
+    write_atomically(
+        given.out / "records.json", (json.dumps({"rows": rows, **plain(origin)}, indent=1) + "\n").encode()
+    )
 
 
 def _paths(count: int) -> str:

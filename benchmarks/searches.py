@@ -29,7 +29,8 @@ from scipy.stats import t
 import nas
 from nas.data import FusionData, load_data
 from nas.metrics import METRICS
-from nas.runs import plain, write_atomically
+from nas.records import plain
+from nas.runs import write_atomically
 from nas.statistics import Interval, amount
 
 _SUMMARY = (
@@ -71,7 +72,8 @@ def measure(
             run = nas.search(
                 data, seed=3 * number, device=device, out=Path(temporary) / "run", command=command, **options
             )
-        record = {key: run.summary[key] for key in _SUMMARY if key in run.summary}
+        told = plain(run.summary)
+        record = {key: told[key] for key in _SUMMARY}
         records.append({**record, "processor_seconds": time.process_time() - used, "load": os.getloadavg()[0]})
         write_atomically(file, (json.dumps(plain(records), indent=1, ensure_ascii=False) + "\n").encode())
         write_tables(folder)
@@ -153,7 +155,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
 
 def cost_of(record: Mapping[str, Any]) -> float:
     """The search and the trainings of what it proposed besides, in trainings of late fusion."""
-    seconds = record["tournament"].get("seconds", 0.0)
+    seconds = (record["tournament"] or {}).get("seconds", 0.0)
     return float(record["search_cost"] + seconds / record["training_seconds"])
 
 

@@ -19,8 +19,9 @@ def main() -> nas.RunResult:
     data = nas.FusionData.from_arrays({"left": left, "right": right}, (left[:, 0] * right[:, 0] > 0).astype(int))
     result = nas.search(data, operations=["additive", "multiplicative", "mlp"], retrain_seeds=2)
     print(result.architecture.in_words())
-    for row in result.summary["leaderboard"]:
-        print(f"{row['name']:16}{100 * row['mean']:6.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]")
+    for row in result.summary.leaderboard:
+        score = row.score
+        print(f"{row.name:16}{100 * score.mean:6.1f} [{100 * score.low:.1f}, {100 * score.high:.1f}]")
     print(result.verdict)
     return result
 

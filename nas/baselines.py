@@ -6,28 +6,12 @@ import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from nas.architecture import Architecture
 from nas.scoring import PathScorer
 from nas.space import Reference, SearchSpace
+from nas.summary import RowKind
 from nas.summed import can_be_summed
-
-RowKind = Literal[
-    "found",
-    "refit",
-    "ensemble",
-    "static",
-    "proposal",
-    "modality",
-    "sum",
-    "late",
-    "transformer",
-    "early",
-    "operation",
-    "control",
-    "random",
-]
 
 PROMISING = 3
 """How many single operations `quick` trains for every seed: the best of the first one."""
@@ -120,4 +104,4 @@ def _depth(reference: Reference) -> int:
     return max(reference.architecture.deepest().values())
 
 
-__all__: Sequence[str] = ["Contestant", "RowKind", "contestants", "random_architectures"]
+__all__: Sequence[str] = ["Contestant", "contestants", "random_architectures"]

@@ -9,17 +9,17 @@ for certainty.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.fields import Number, check
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged, answers_held_out
+from nas.summary import Calibration
+from nas.summary.diagnosis import TEMPERATURE
 from nas.summed import PULL, trust
 from nas.tasks import TASKS, Task
 
@@ -28,9 +28,6 @@ BINS = 15
 
 PRIOR = 0.5
 """With it a network that answers n held-out samples right is as sure as the rule of succession, up to a factor of 2."""
-
-TEMPERATURE = Number("from 0.001 to 1000", low=1e-3, high=1e3, below=False)
-"""What a temperature may be."""
 
 
 def fit_temperature(task: Task, outputs: Tensor, targets: Tensor) -> float:
@@ -72,8 +69,10 @@ def expected_calibration_error(
 
 def calibration(
     setup: Setup, entries: Sequence[Sequence[Entry]], judged: Sequence[Judged], targets: NDArray[np.generic]
-) -> dict[str, Any] | None:
+) -> Calibration | None:
     """The temperature of the network that is kept, and how far it may be believed on the test split.
+
+    None for regression.
 
     It is fitted on the architecture split. A network that was trained on both splits has no held-out samples: it takes
     the geometric mean of the temperatures of the same architecture trained on the weights split, over the seeds.
@@ -83,9 +82,6 @@ def calibration(
         entries: Per seed the contestants, the found one first.
         judged: Those of the first seed on the test split, with what was refitted, if that was done.
         targets: Of the test split.
-
-    Returns:
-        `temperature`; `error_before` and `error_after`, the expected calibration error; `bins`. None for regression.
     """
     task = setup.data.task
     if not TASKS[task].has_probabilities:
@@ -96,26 +92,12 @@ def calibration(
     held_out = torch.from_numpy(setup.data.targets[setup.data.splits["architecture"]])
     temperatures = [fit_temperature(task, answers_held_out(setup, entry), held_out) for entry in fitted_on]
     temperature = math.exp(float(np.mean(np.log(temperatures))))
-    return {
-        "temperature": temperature,
-        "error_before": expected_calibration_error(task, kept.outputs, targets),
-        "error_after": expected_calibration_error(task, kept.outputs, targets, temperature),
-        "bins": BINS,
-    }
+    return Calibration(
+        temperature=temperature,
+        error_before=expected_calibration_error(task, kept.outputs, targets),
+        error_after=expected_calibration_error(task, kept.outputs, targets, temperature),
+        bins=BINS,
+    )
 
 
-def recorded_temperature(summary: Mapping[str, Any]) -> float:
-    """The temperature that a summary records; 1 for a run that was not calibrated.
-
-    Raises:
-        ValueError: If it is no temperature.
-        TypeError, LookupError: If the record is garbled.
-    """
-    told = summary.get("calibration")
-    if told is None:
-        return 1.0
-    check("calibration.temperature", told["temperature"], TEMPERATURE)
-    return float(told["temperature"])
-
-
-__all__ = ["calibration", "expected_calibration_error", "fit_temperature", "recorded_temperature"]
+__all__ = ["calibration", "expected_calibration_error", "fit_temperature"]

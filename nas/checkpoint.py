@@ -21,7 +21,7 @@ from nas.config import OutputConfig
 from nas.errors import UserError
 from nas.files import Folder
 from nas.packing import pack, unpack
-from nas.runs import plain
+from nas.records import plain
 
 FORMAT_VERSION = 1
 EVERY_SECONDS: float = OutputConfig.checkpoint_seconds

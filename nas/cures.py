@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from nas.analysis import Advice, Overfitting, Recombined, advise, contributions, overfitting_ratio
+from nas.analysis import Recombined, advise, contributions, overfitting_ratio
 from nas.analysis.contribution import MOST_MODALITIES
 from nas.data.batches import split_batch
 from nas.metrics import higher_is_better
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, Judged, train_from_scratch
 from nas.statistics import interval, paired_interval, sample_statistics
+from nas.summary import Advice, Objectives, Overfitting, TriedObjective
 
 
 def courses_alone(entries: Sequence[Sequence[Entry]]) -> dict[str, list[Overfitting]]:
@@ -145,7 +146,7 @@ def told_of_tried(
     *,
     chosen: int,
     left_out: Sequence[str],
-) -> dict[str, Any]:
+) -> Objectives:
     """What came of everything that was tried, for the summary.
 
     Args:
@@ -158,14 +159,14 @@ def told_of_tried(
     """
     metric = setup.metric
     statistics = [[sample_statistics(metric, one.outputs, targets) for one in some] for some in judged]
-    rows = [
-        {
-            "objective": one.objective,
-            "architecture_score": one.architecture_score,
-            **interval(metric, own).to_dict(),
-            "difference": paired_interval(metric, own, statistics[0]).to_dict() if one.objective else None,
-            "train_seconds": float(np.mean([entry.train_seconds for entry in one.entries])),
-        }
+    rows = tuple(
+        TriedObjective(
+            objective=one.objective,
+            architecture_score=one.architecture_score,
+            score=interval(metric, own),
+            difference=paired_interval(metric, own, statistics[0]) if one.objective else None,
+            train_seconds=float(np.mean([entry.train_seconds for entry in one.entries])),
+        )
         for one, own in zip(tried, statistics, strict=True)
-    ]
-    return {"chosen": tried[chosen].objective, "tried": rows, "left_out": list(left_out)}
+    )
+    return Objectives(chosen=tried[chosen].objective, tried=rows, left_out=tuple(left_out))

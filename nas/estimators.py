@@ -158,7 +158,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
     def _take_over(self) -> None:
         """What people want to see of the run."""
         told = recorded_verdict(self.run_.summary)
-        self.leaderboard_ = list(self.run_.summary["leaderboard"])
+        self.leaderboard_ = list(self.run_.summary.leaderboard)
         self.verdict_ = "\n".join(told.lines()) if told else ""
 
     def _seed(self) -> int:
@@ -223,7 +223,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             UserError: If a parameter is no plain value, or the folder cannot be written to.
         """
         check_is_fitted(self)
-        described = self.run_.summary["data"]
+        described = self.run_.summary.data
         names = getattr(self, "feature_names_in_", None)
         told = {
             "format_version": FORMAT_VERSION,
@@ -235,14 +235,14 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             **self._fitted(),
         }
         # As much of the data as a network's description is made of.
-        blank = np.zeros((0, described["classes"]))
+        blank = np.zeros((0, described.classes))
         data = FusionData(
-            name=described["name"],
+            name=described.name,
             modalities={},
             targets=blank,
-            task=described["task"],
+            task=described.task,
             splits={},
-            class_names=tuple(described["class_names"]),
+            class_names=described.class_names,
         )
         with RunFolder.created(folder, overwrite=overwrite) as run, run.replacing():
             page = write_run(run, self.run_.config, self.run_.summary, self.run_.network, data)
@@ -352,7 +352,7 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         if not re.fullmatch(r"[<>|=][biufU]\d{1,4}|O", told["dtype"]):
             raise ValueError(f"dtype {told['dtype']!r}")
         self.classes_ = np.array(told["classes"], dtype=np.dtype(told["dtype"]))
-        if self.classes_.shape != (self.run_.summary["data"]["classes"],):
+        if self.classes_.shape != (self.run_.summary.data.classes,):
             raise ValueError(f"{len(self.classes_)} classes, where the network has others")
 
 

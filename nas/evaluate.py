@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.analysis import Diagnosis, Recombined, diagnose
-from nas.architecture import Architecture
-from nas.baselines import RowKind
+from nas.analysis import Recombined, diagnose
 from nas.cost import CostTable
 from nas.cures import courses_alone
 from nas.data.batches import Batch
@@ -19,59 +15,9 @@ from nas.metrics import metric_of, score, shown_beside
 from nas.preparation import Setup
 from nas.retrain import Entry, Judged
 from nas.routing.network import static_part
-from nas.statistics import Interval, interval, paired_interval, sample_statistics
+from nas.statistics import interval, paired_interval, sample_statistics
+from nas.summary import Costs, Diagnosis, Row
 from nas.tasks import Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of the leaderboard.
-
-    Attributes:
-        name: For people.
-        kind: What it stands for.
-        architecture: What was trained; for random search that of the first seed; None if it is no network.
-        score: Mean of the metric over seeds on the test split, with its 95 % interval.
-        scores: One per seed.
-        metrics: The metric and the one that is told beside it, one value per seed.
-        difference: How much better the found architecture is, paired; None for the found one itself.
-        architecture_score: Mean of the metric on the architecture split, by which rows are chosen.
-        parameters: Of the whole network, mean over seeds; None if it is no network.
-        multiply_adds: Per sample, likewise.
-        train_seconds: Mean over seeds.
-        separate: Whether its weights come from networks that were trained on one modality each.
-    """
-
-    name: str
-    kind: RowKind
-    architecture: Architecture | None
-    score: Interval
-    scores: tuple[float, ...]
-    metrics: Mapping[str, tuple[float, ...]]
-    difference: Interval | None
-    architecture_score: float
-    parameters: int | None
-    multiply_adds: int | None
-    train_seconds: float
-    separate: bool = False
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {
-            "name": self.name,
-            "kind": self.kind,
-            "in_words": self.architecture.in_words() if self.architecture else "all inputs, no network",
-            **self.score.to_dict(),
-            "scores": list(self.scores),
-            "metrics": {metric: list(values) for metric, values in self.metrics.items()},
-            "difference": self.difference.to_dict() if self.difference else None,
-            "architecture_score": self.architecture_score,
-            "parameters": self.parameters,
-            "multiply_adds": self.multiply_adds,
-            "train_seconds": self.train_seconds,
-            "architecture": self.architecture.to_dict() if self.architecture else None,
-            "separate": self.separate,
-        }
 
 
 def leaderboard(
@@ -92,11 +38,13 @@ def leaderboard(
     for number, row in enumerate(zip(*judged, strict=True)):
         metrics = {name: tuple(score(name, one.outputs, targets) for one in row) for name in names}
         first = row[0].entry
+        is_control = first.contestant.kind == "control"
         rows.append(
             Row(
                 name=first.contestant.name,
                 kind=first.contestant.kind,
-                architecture=None if first.contestant.kind == "control" else first.architecture,
+                in_words="all inputs, no network" if is_control else first.architecture.in_words(),
+                architecture=None if is_control else first.architecture,
                 separate=first.contestant.separate,
                 score=interval(metric, statistics[number]),
                 scores=metrics[metric],
@@ -134,7 +82,7 @@ def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], batch: Batch) ->
     )
 
 
-def costs(setup: Setup, entry: Entry, batch: Batch) -> dict[str, Any]:
+def costs(setup: Setup, entry: Entry, batch: Batch) -> Costs:
     """Multiply-adds for one sample of each encoder that is run up to each of its taps, each fusion node and the head.
 
     Args:
@@ -144,4 +92,4 @@ def costs(setup: Setup, entry: Entry, batch: Batch) -> dict[str, Any]:
     """
     sample = batch.take(slice(0, 1)).to(setup.device)
     table = CostTable.measure(static_part(entry.network), sample.inputs)
-    return {"encoders": dict(table.encoders), "nodes": table.steps(entry.architecture), "head": table.head}
+    return Costs(encoders=dict(table.encoders), nodes=table.steps(entry.architecture), head=table.head)

@@ -148,6 +148,26 @@ class OneOf:
 
 
 @dataclass(frozen=True)
+class Registered:
+    """A name in a registry, as it is when a value is checked: entries may be added.
+
+    Attributes:
+        registry: Name to whatever it stands for.
+    """
+
+    registry: Mapping[Any, Any]
+
+    @property
+    def words(self) -> str:
+        """After "must be"."""
+        return f"one of {', '.join(self.registry)}"
+
+    def allows(self, value: Any) -> bool:
+        """Whether it is so."""
+        return isinstance(value, str) and value in self.registry
+
+
+@dataclass(frozen=True)
 class FolderPath:
     """A folder, as a text or a path."""
 

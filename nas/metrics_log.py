@@ -11,7 +11,8 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import IO, Any
 
-from nas.runs import RunFolder, plain
+from nas.records import plain
+from nas.runs import RunFolder
 
 
 class MetricsLog:

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from nas.architecture import Architecture
-from nas.calibration import recorded_temperature
 from nas.data import FusionData, Modality
 from nas.data.batches import batch_of
 from nas.data.inputs import make_inputs
@@ -27,6 +26,7 @@ from nas.routing.network import DerivedNetwork, RoutedNetwork
 from nas.routing.prediction import predict_routed
 from nas.runs import write_atomically
 from nas.search import RunResult
+from nas.summary import ModalityDescription
 from nas.tables import TableRecipe, is_table, open_table
 from nas.tasks import TASKS, Task
 from nas.training import pick_device
@@ -148,13 +148,13 @@ def predict(
     where = pick_device(device)
     modalities = modalities_of(finished, data, present)
     outputs, picked = _run(finished.network, modalities, where)
-    described = finished.summary["data"]
+    described = finished.summary.data
     return _told(
-        described["task"],
+        described.task,
         outputs,
         picked,
-        class_names=tuple(described["class_names"]),
-        temperature=recorded_temperature(finished.summary),
+        class_names=described.class_names,
+        temperature=finished.summary.temperature,
         architecture=finished.architecture,
     )
 
@@ -169,8 +169,8 @@ def modalities_of(
     Raises:
         UserError: See `predict`.
     """
-    known: Mapping[str, Any] = run.summary["data"]["modalities"]
-    kinds = {name: str(known[name]["kind"]) for name in list(run.network.encoders) or list(known)[:1]}
+    known = run.summary.data.modalities
+    kinds: dict[str, str] = {name: known[name].kind for name in list(run.network.encoders) or list(known)[:1]}
     if present is not None and not isinstance(data, Mapping):
         raise UserError("present belongs to a mapping of arrays; files and data sets have masks of their own: drop it")
     if isinstance(data, str | Path) and is_embedded(data):
@@ -216,14 +216,14 @@ def _chosen(given: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any
     return {name: given[name] for name in kinds}
 
 
-def _refuse_other_form(name: str, modality: Modality, recorded: Mapping[str, Any]) -> None:
+def _refuse_other_form(name: str, modality: Modality, recorded: ModalityDescription) -> None:
     """Compares a modality with the one of that name that the run was searched on."""
-    if modality.kind != recorded["kind"]:
+    if modality.kind != recorded.kind:
         raise UserError(
-            f"modality {name!r} of the data is of kind {modality.kind}, but the run was searched on {recorded['kind']}"
+            f"modality {name!r} of the data is of kind {modality.kind}, but the run was searched on {recorded.kind}"
         )
     given = fixed_shapes(modality.kind, [array.shape[1:] for array in modality.arrays])
-    wanted = fixed_shapes(modality.kind, recorded["shapes"])
+    wanted = fixed_shapes(modality.kind, recorded.shapes)
     if given != wanted:
         what = "samples of shape" if modality.kind != "sequence" else "time steps of shape"
         raise UserError(

@@ -9,36 +9,31 @@ import sys
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from nas.isolation import run
+from nas.summary import Provenance
 
 _PACKAGES = ("fusenas", "torch", "numpy", "scikit-learn", "networkx", "optuna")
 
 
-def provenance(command: str | None = None) -> dict[str, Any]:
+def provenance(command: str | None = None) -> Provenance:
     """What has to be known to repeat a result.
 
     Args:
         command: The command line; None takes that of this process.
-
-    Returns:
-        command, commit (None outside a git checkout), versions, hardware and started_at (UTC, ISO 8601).
     """
     if command is None:
         command = shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
-    return {
-        "command": command,
-        "commit": _commit(),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: found for name in _PACKAGES if (found := _version(name))},
-        },
-        "hardware": hardware(),
-        "started_at": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    versions = {name: found for name in _PACKAGES if (found := _version(name))}
+    return Provenance(
+        command=command,
+        commit=_commit(),
+        versions={"python": platform.python_version(), **versions},
+        hardware=hardware(),
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def hardware() -> str:

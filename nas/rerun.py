@@ -16,25 +16,19 @@ from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.load import (
-    contestants_of,
-    data_of,
-    load_run,
-    recorded_preprocessing,
-    recorded_space,
-    refuse_other_form,
-    saved_row,
-)
+from nas.load import contestants_of, data_of, load_run, recorded_preprocessing, recorded_space, refuse_other_form
 from nas.metrics import metric_of, score, shown_beside
 from nas.metrics_log import MetricsLog
 from nas.objectives import check_objective
 from nas.preparation import Progress, Setup, check_judging, prepare
 from nas.provenance import provenance
+from nas.records import from_plain
 from nas.report.verdict import verdict
 from nas.resume import begin, going_on, what_decides
 from nas.routing.prediction import answers
 from nas.runs import RunFolder
 from nas.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, write_run
+from nas.summary import DataDescription
 from nas.training import Log, pick_device
 
 
@@ -86,17 +80,17 @@ def evaluate(
         progress=progress,
     )
     metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (metric, shown_beside(task, metric))}
-    now, recorded = metrics[metric], saved_row(loaded.summary)["scores"][0]
-    same_data = found.fingerprint() == loaded.summary["data"]["fingerprint"]
+    now, recorded = metrics[metric], loaded.summary.saved.scores[0]
+    same_data = found.fingerprint() == loaded.summary.data.fingerprint
     return {
         "run": str(loaded.folder),
-        "in_words": loaded.summary["in_words"],
+        "in_words": loaded.summary.in_words,
         "metric": metric,
         "score": now,
         "recorded": recorded,
         "metrics": metrics,
         "samples": len(targets),
-        "diagnosis": diagnosis.to_dict(),
+        "diagnosis": diagnosis,
         "same_data": same_data,
         "repeated": same_data and now == recorded,
     }
@@ -157,8 +151,8 @@ def retrain(
                 "over the same"
             )
         where = pick_device(device)
-        first_seed = old["seeds"][0] if seed is None else seed
-        count = len(old["seeds"]) if retrain_seeds is None else retrain_seeds
+        first_seed = old.seeds[0] if seed is None else seed
+        count = len(old.seeds) if retrain_seeds is None else retrain_seeds
         RunConfig(  # which refuses what makes no sense
             search=SearchConfig(seed=first_seed),
             evaluation=EvaluationConfig(retrain_seeds=count),
@@ -185,7 +179,7 @@ def retrain(
             "kind": "retrain",
             "training": config.to_dict()["training"],
             "seeds": list(seeds_of_all),
-            "encoders": old["encoders"],
+            "encoders": old.encoders,
             "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
             **what_decides(found, space, where, builders),
         }
@@ -213,8 +207,8 @@ def retrain(
             progress=progress,
             checkpoints=checkpoints,
         )
-        prepared, mode = prepare(setup, old["encoders"], first_seed)
-        fresh, entries = retrain_and_judge(
+        prepared, mode = prepare(setup, old.encoders, first_seed)
+        results, entries = retrain_and_judge(
             setup,
             prepared,
             mode,
@@ -223,15 +217,15 @@ def retrain(
             with_refit=config.evaluation.refit,
             with_ensemble=config.evaluation.has_ensemble and count > 1,
         )
-        summary = {
-            **old,
-            **fresh,
-            "data": found.describe(),
-            "device": str(where),
-            **origin,
-            "total_seconds": checkpoints.now() - started,
-        }
-        summary["verdict"] = verdict(summary, space.operations).to_dict()
+        summary = replace(
+            old,
+            **{name: value for name, value in results.values().items() if value is not None},
+            data=from_plain(DataDescription, found.describe()),
+            device=str(where),
+            provenance=origin,
+            total_seconds=checkpoints.now() - started,
+        )
+        summary = replace(summary, verdict=verdict(summary, space.operations))
         network = entries[0].network.cpu()
         page = write_run(folder, config, summary, network, found)
         return RunResult(

@@ -13,7 +13,8 @@ from nas.checkpoint import Checkpoints, read_run
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
-from nas.runs import RunFolder, plain
+from nas.records import plain
+from nas.runs import RunFolder
 from nas.space import SearchSpace
 
 

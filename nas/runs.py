@@ -7,7 +7,6 @@ cannot leave the folder, so that a folder from a stranger is safe to open.
 from __future__ import annotations
 
 import json
-import math
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -34,8 +33,9 @@ from nas.errors import UserError
 from nas.fields import told
 from nas.files import Folder, refuse_vast, shallow
 from nas.locking import LOCK, owned, refuse_owned
+from nas.records import from_plain, plain
+from nas.summary import FORMAT_VERSION, Summary
 
-FORMAT_VERSION = 1
 CONFIG_MARK = "# fusenas run, format 1"
 
 
@@ -235,20 +235,28 @@ class RunFolder(Folder):
         except (ValueError, RecursionError) as error:
             raise UserError(f"{str(self.config)!r} is not TOML: {error}; was the file cut off?") from error
 
-    def read_summary(self) -> dict[str, Any]:
+    def read_summary(self) -> Summary:
         """The results.
 
         Raises:
             UserError: If the file is missing, damaged or of another format version.
         """
-        summary = self.read_json("summary.json")
-        version = summary.get("format_version") if isinstance(summary, dict) else None
-        if not isinstance(summary, dict) or type(version) is not int or version != FORMAT_VERSION:
+        values = self._summary_values()
+        try:
+            return from_plain(Summary, values)
+        except UserError as error:
+            raise UserError(f"{str(self.summary)!r} is damaged: {error}; run the search again") from error
+
+    def _summary_values(self) -> dict[str, Any]:
+        """What is in `summary.json`, unchecked but for its format version."""
+        values = self.read_json("summary.json")
+        version = values.get("format_version") if isinstance(values, dict) else None
+        if not isinstance(values, dict) or type(version) is not int or version != FORMAT_VERSION:
             raise UserError(
                 f"{str(self.summary)!r} has format version {told(version)}, expected {FORMAT_VERSION}; "
                 "run evaluate again"
             )
-        return summary
+        return values
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """The records of metrics.jsonl in order.
@@ -284,7 +292,7 @@ class RunFolder(Folder):
         try:
             if self.is_file("config.toml") and self.read_bytes("config.toml").startswith(CONFIG_MARK.encode()):
                 return True
-            if self.is_file("summary.json") and {"architecture", "leaderboard"} <= self.read_summary().keys():
+            if self.is_file("summary.json") and {"architecture", "leaderboard"} <= self._summary_values().keys():
                 return True
             return self.is_file("metrics.jsonl") and any("phase" in record for record in self.read_metrics()[:1])
         except UserError:
@@ -323,24 +331,3 @@ def write_atomically(path: Path, content: bytes) -> Path:
     """
     Folder(path.parent).write_bytes(path.name, content)
     return path
-
-
-def plain(values: Any) -> Any:
-    """A copy that strict JSON can hold: tuples as lists, paths as text, numpy scalars as numbers, NaN and ∞ as None.
-
-    Raises:
-        TypeError: If something in it is none of these.
-    """
-    if values is None or isinstance(values, str | bool | int):
-        return values
-    if isinstance(values, float):
-        return float(values) if math.isfinite(values) else None
-    if isinstance(values, Mapping):
-        return {str(key): plain(value) for key, value in values.items()}
-    if isinstance(values, list | tuple):
-        return [plain(value) for value in values]
-    if isinstance(values, Path):
-        return str(values)
-    if hasattr(values, "tolist"):  # numpy and torch
-        return plain(values.tolist())
-    raise TypeError(f"{type(values).__name__} cannot be written as JSON: {values!r}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -29,13 +30,13 @@ from nas.evaluate import costs, diagnosis, leaderboard
 from nas.export import write_exports
 from nas.guards import discretization_after
 from nas.load import read_config, recipe_of
-from nas.metrics import higher_is_better
 from nas.metrics_log import MetricsLog
 from nas.node import FusionNode
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.preparation import Prepared, Progress, Setup, check_judging, prepare
 from nas.preprocessing import decide_preprocessing
 from nas.provenance import provenance
+from nas.records import from_plain
 from nas.refit import epochs_alone, refit
 from nas.repeated import Decision, Repeated, judge_searches, repeat
 from nas.report import draw_report
@@ -52,9 +53,23 @@ from nas.scoring import PathScorer
 from nas.space import SearchSpace, find_space
 from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem
 from nas.strategies.exhaustive import check_size
+from nas.summary import (
+    Compromise,
+    DataDescription,
+    Decisions,
+    Guards,
+    Objectives,
+    Results,
+    Search,
+    SearchedChoice,
+    SearchedNode,
+    SearchedReference,
+    Standings,
+    Summary,
+)
 from nas.tables import RECIPE_FILE, TableRecipe
 from nas.tasks import TASKS
-from nas.tournament import Crowned, Tournament, entrants, with_proposals
+from nas.tournament import Tournament, entrants, with_proposals
 from nas.training import Log, pick_device, seeded
 from nas.weights import load_weights, save_weights
 
@@ -96,7 +111,7 @@ class RunResult:
         architecture: What was found.
         network: It, as it was trained with the first seed, in evaluation mode; maps {modality: arrays} to logits or
             predictions.
-        summary: The contents of `summary.json`.
+        summary: All that it came to, as in `summary.json`.
         config: The options that the run came to, as in `config.toml`.
         folder: Where everything was written; None if nothing was.
         report: The page to look at; None if nothing was written.
@@ -105,7 +120,7 @@ class RunResult:
 
     architecture: Architecture
     network: DerivedNetwork
-    summary: Mapping[str, Any]
+    summary: Summary
     config: RunConfig
     folder: Path | None
     report: Path | None
@@ -248,7 +263,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             repeated = repeat(setup, range(search.seed, search.seed + search.search_seeds), decide)
             others = [one.decision.architecture for one in repeated.repetitions]
             decision = replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others))
-        judged, first = retrain_and_judge(
+        results, first = retrain_and_judge(
             setup,
             prepared,
             decision.encoders,
@@ -260,20 +275,21 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             with_ensemble=evaluation.has_ensemble,
         )
         one_training = _one_training_seconds(first)
-        summary = {
-            "format_version": 1,
-            **judged,
-            **decision.told,
-            "preprocessing": preprocessing,
-            "nodes": _with_choices(decision.told["nodes"], first[0].architecture, found_space),
-            "training_seconds": one_training,
-            "search_cost": decision.told["search_seconds"] / one_training,
-            **({"stability": judge_searches(setup, repeated)} if repeated is not None else {}),
-            "strategy": search.strategy,
-            **origin,
-            "total_seconds": checkpoints.now() - started,
-        }
-        summary["verdict"] = verdict(summary, found_space.operations).to_dict()
+        nodes = _with_choices(decision.search.nodes, first[0].architecture, found_space)
+        summary = Summary(
+            **results.values(),
+            data=from_plain(DataDescription, data.describe()),
+            search=replace(decision.search, nodes=nodes),
+            device=str(where),
+            preprocessing=preprocessing,
+            training_seconds=one_training,
+            search_cost=decision.search.search_seconds / one_training,
+            stability=judge_searches(setup, repeated) if repeated is not None else None,
+            strategy=search.strategy,
+            provenance=origin,
+            total_seconds=checkpoints.now() - started,
+        )
+        summary = replace(summary, verdict=verdict(summary, found_space.operations))
         network = first[0].network.cpu()
         page = write_run(folder, config, summary, network, data) if folder is not None else None
     return RunResult(
@@ -318,54 +334,52 @@ def _decision(setup: Setup, result: SearchResult) -> Decision:
     """What the rest of a run needs of a search, so that its supernet and cached taps can go."""
     discretized = result.discretized
     candidates = discretized.candidates if discretized else None
-    told = {
-        "data": setup.data.describe(),
-        "space": setup.space.name,
-        "depths": dict(setup.space.depths),
-        "nodes": _nodes(setup.space, result),
-        "references": [
-            {"name": one.name, "kind": one.kind, "architecture": one.architecture.to_dict()}
+    search = Search(
+        space=setup.space.name,
+        depths=dict(setup.space.depths),
+        nodes=_nodes(setup.space, result),
+        references=tuple(
+            SearchedReference(name=one.name, kind=one.kind, architecture=one.architecture)
             for one in setup.space.references
-        ],
-        "search_seconds": result.seconds,
-        "encoder_seconds": result.prepared.seconds,
-        "discretization": result.discretization,
-        "discretization_loss": discretized.loss if discretized else None,
-        "guards": _summary_of_guards(result),
-        "gated": result.gated.to_dict() if result.gated else None,
-        "candidates": len(candidates.indices) if candidates else None,
-        "pareto": [
-            {
-                "architecture": point.architecture.to_dict(),
-                "in_words": point.architecture.in_words(),
-                "loss": point.loss,
-                "multiply_adds": point.multiply_adds,
-            }
+        ),
+        search_seconds=result.seconds,
+        encoder_seconds=result.prepared.seconds,
+        discretization=result.discretization,
+        discretization_loss=discretized.loss if discretized else math.nan,
+        guards=_guards(result),
+        gated=result.gated.told() if result.gated else None,
+        candidates=len(candidates.indices) if candidates else None,
+        pareto=tuple(
+            Compromise(
+                architecture=point.architecture,
+                in_words=point.architecture.in_words(),
+                loss=point.loss,
+                multiply_adds=point.multiply_adds,
+            )
             for point in result.explored.pareto
-        ],
-        "seed": result.prepared.seed,
-        "device": str(setup.device),
-    }
+        ),
+        seed=result.prepared.seed,
+    )
     return Decision(
         architecture=result.architecture,
         encoders=result.encoders,
         rows=rows_of(setup.space, result),
         candidates=candidates,
-        told=told,
+        search=search,
     )
 
 
-def _summary_of_guards(result: SearchResult) -> dict[str, Any] | None:
+def _guards(result: SearchResult) -> Guards | None:
     """How a guarded search ended, also in words; None for a search without guards."""
     guarded = result.explored.guards
     if guarded is None:
         return None
     in_words = guarded.in_words(fell_back=result.fell_back)
-    return {**asdict(guarded), "fell_back": result.fell_back, "in_words": in_words}
+    return Guards(**asdict(guarded), fell_back=result.fell_back, in_words=in_words)
 
 
 def write_run(
-    folder: RunFolder, config: RunConfig, summary: Mapping[str, Any], network: DerivedNetwork, data: FusionData
+    folder: RunFolder, config: RunConfig, summary: Summary, network: DerivedNetwork, data: FusionData
 ) -> Path:
     """Writes what a run came to, and draws its report.
 
@@ -381,7 +395,7 @@ def write_run(
     """
     folder.remove("exports")  # of a network that this one replaces
     folder.write_config(config.to_dict())
-    folder.write_json("architecture.json", summary["architecture"])
+    folder.write_json("architecture.json", summary.architecture)
     if data.recipe is not None:
         folder.write_json(RECIPE_FILE, data.recipe.to_dict())
     save_weights(folder, network, data)
@@ -567,7 +581,7 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
     tournament: Tournament | None = None,
     with_refit: bool = False,
     with_ensemble: bool = False,
-) -> tuple[dict[str, Any], list[Entry]]:
+) -> tuple[Results, list[Entry]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
     Args:
@@ -582,19 +596,18 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
         with_ensemble: Likewise.
 
     Returns:
-        The part of the summary that tells about it, and the entries of the first seed, of which the first has the
-        network that is to be kept.
+        What it came to, and the entries of the first seed, of which the first has the network that is to be kept.
     """
     entries: list[list[Entry]] = []
     every: list[Prepared] = []
     epochs: list[dict[str, int]] = []
-    spent: Mapping[str, Any] = {}
+    trainings, seconds = 0, 0.0
     for seed in seeds:
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
         if tournament and not entries:
             first = tournament.first_seed(setup, prepared, rows)
-            trained, spent = first.entries, first.told
+            trained, trainings, seconds = first.entries, first.trainings, first.seconds
         else:
             trained = train_all(setup, prepared, rows)
         rows = [one.contestant for one in trained]
@@ -602,8 +615,10 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
         epochs.append(epochs_alone(prepared))
         if setup.training.objective == AUTO:  # else its cached taps can go
             every.append(prepared)
-    crowned = tournament.crown(setup, entries) if tournament else Crowned(entries=entries, told={})
-    entries = crowned.entries
+    standings: Standings | None = None  # a retraining leaves what the search wrote
+    if tournament:
+        crowned = tournament.crown(setup, entries, trainings=trainings, seconds=seconds)
+        entries, standings = crowned.entries, crowned.standings
     advice = advice_on(setup, entries) if not setup.training.objective or every else ()
     tried: list[Tried] = []
     if every:
@@ -628,42 +643,40 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
     metric = setup.metric
     found = entries[0][0].architecture
     batch = split_batch(setup.data, "test", setup.device)
-    dynamic = {}
+    dynamic: Decisions | None = None
     network = entries[0][0].network
     if isinstance(network, RoutedNetwork):
         alone = {
             one.contestant.name: static_part(one.network) for one in entries[0] if one.contestant.kind == "modality"
         }
-        told = explain(network, alone, batch, setup.data, setup.device, metric)
-        dynamic = {"dynamic": {**told, "budget": setup.training.max_multiply_adds}}
-    cures = {}
+        budget = setup.training.max_multiply_adds
+        dynamic = explain(network, alone, batch, setup.data, setup.device, metric, budget=budget)
+    objectives: Objectives | None = None
     if tried:
         outputs = [[judge_one(setup, entry, batch) for entry in one.entries] for one in tried]
-        cures = {"objectives": told_of_tried(setup, tried, outputs, judged[0][1], chosen=chosen, left_out=left_out)}
+        objectives = told_of_tried(setup, tried, outputs, judged[0][1], chosen=chosen, left_out=left_out)
     setup.progress("diagnosing what fusion does")
-    return {
-        "architecture": found.to_dict(),
-        "in_words": found.in_words() + (", each trained alone" if board[0].separate else ""),
-        "interaction_order": setup.space.interaction_order(found),
-        "encoders": encoders,
-        "metric": metric,
-        "higher_is_better": higher_is_better(metric),
-        "leaderboard": [row.to_dict() for row in board],
-        "costs": costs(setup, entries[0][0], batch),
-        "diagnosis": diagnosis(setup, [some for some, _ in judged], batch).to_dict(),
-        "calibration": calibration(setup, entries, judged[0][0], judged[0][1]),
-        "mistakes": mistakes(
+    results = Results(
+        architecture=found,
+        in_words=found.in_words() + (", each trained alone" if board[0].separate else ""),
+        interaction_order=setup.space.interaction_order(found),
+        encoders=encoders,
+        metric=metric,
+        leaderboard=tuple(board),
+        costs=costs(setup, entries[0][0], batch),
+        diagnosis=diagnosis(setup, [some for some, _ in judged], batch),
+        calibration=calibration(setup, entries, judged[0][0], judged[0][1]),
+        mistakes=mistakes(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
         ),
-        "seeds": list(seeds),
-        "objective": setup.training.objective,
-        "advice": [one.to_dict() for one in advice],
-        **(
-            {"tournament": {**crowned.told, **spent}} if crowned.told else {}
-        ),  # a retraining leaves what the search wrote
-        **cures,
-        **dynamic,
-    }, kept
+        seeds=tuple(seeds),
+        objective=setup.training.objective,
+        advice=tuple(advice),
+        tournament=standings,
+        objectives=objectives,
+        dynamic=dynamic,
+    )
+    return results, kept
 
 
 def _one_training_seconds(entries: Sequence[Entry]) -> float:
@@ -672,18 +685,14 @@ def _one_training_seconds(entries: Sequence[Entry]) -> float:
     return late.full_length_seconds
 
 
-def _nodes(space: SearchSpace, result: SearchResult) -> list[dict[str, Any]]:
+def _nodes(space: SearchSpace, result: SearchResult) -> tuple[SearchedNode, ...]:
     """Every node's choices with the search's belief in each."""
-    return [
-        {
-            **_choices(node, space),
-            "beliefs": list(result.explored.beliefs[node.name]),
-        }
-        for node in space.nodes
-    ]
+    return tuple(
+        replace(_choices(node, space), beliefs=tuple(result.explored.beliefs[node.name])) for node in space.nodes
+    )
 
 
-def _with_choices(nodes: Sequence[Mapping[str, Any]], found: Architecture, space: SearchSpace) -> list[dict[str, Any]]:
+def _with_choices(nodes: Sequence[SearchedNode], found: Architecture, space: SearchSpace) -> tuple[SearchedNode, ...]:
     """The nodes as they are told, with the index of what was found in the end; None of what no supernet holds."""
     made = {step.name: step.choice for step in found.steps}
     chosen: list[int | None] = []
@@ -692,25 +701,25 @@ def _with_choices(nodes: Sequence[Mapping[str, Any]], found: Architecture, space
             chosen.append(node.choices.index(made[node.name]) if made[node.name] in node.choices else None)
         else:
             chosen.append(next(iter(node.idle()), None))
-    return [{**node, "chosen": index} for node, index in zip(nodes, chosen, strict=True)]
+    return tuple(replace(node, chosen=index) for node, index in zip(nodes, chosen, strict=True))
 
 
-def _choices(node: FusionNode, space: SearchSpace) -> dict[str, Any]:
+def _choices(node: FusionNode, space: SearchSpace) -> SearchedNode:
     """A node with all that it may do: also the first record of a run, so that its course can be told before it ends."""
-    return {
-        "name": node.name,
-        "residual": node.residual,
-        "choices": [
-            {
-                "operation": choice.operation,
-                "inputs": list(choice.inputs),
-                "label": label,
-                "order": space.operations[choice.operation].order,
-                "formula": space.operations[choice.operation].formula,
-            }
+    return SearchedNode(
+        name=node.name,
+        residual=node.residual,
+        choices=tuple(
+            SearchedChoice(
+                operation=choice.operation,
+                inputs=choice.inputs,
+                label=label,
+                order=space.operations[choice.operation].order,
+                formula=space.operations[choice.operation].formula,
+            )
             for choice, label in zip(node.choices, node.labels(), strict=True)
-        ],
-    }
+        ),
+    )
 
 
 def _as_text(names: str | Sequence[str] | Mapping[str, str] | None) -> str | None:

@@ -8,6 +8,7 @@ sums over samples is made a mean of what each sample adds to it, see `nas.influe
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,13 +37,14 @@ class Interval:
         return (self.high - self.low) / 2
 
     @property
+    def is_known(self) -> bool:
+        """Whether none of it is NaN."""
+        return not math.isnan(self.mean + self.low + self.high)
+
+    @property
     def excludes_zero(self) -> bool:
         """Whether zero lies outside."""
         return self.low > 0 or self.high < 0
-
-    def to_dict(self) -> dict[str, float]:
-        """As plain values for JSON."""
-        return {"mean": self.mean, "low": self.low, "high": self.high}
 
 
 def amount(metric: str, difference: Interval) -> str:

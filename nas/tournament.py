@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from nas.architecture import Architecture
 from nas.baselines import PROMISING, Contestant
@@ -28,6 +27,7 @@ from nas.local_search import able_to_lead, at_other_taps, local_search
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry, train_all
 from nas.space import SearchSpace
+from nas.summary import Standings
 
 PROPOSALS = 3
 """How many of the supernet's best paths are trained for the first seed."""
@@ -45,11 +45,13 @@ class FirstSeed:
 
     Attributes:
         entries: Those that go on to the other seeds.
-        told: How many trainings no baseline needed, of proposals and variations, and the seconds that these took.
+        trainings: How many no baseline needed: of proposals and variations.
+        seconds: That these took.
     """
 
     entries: list[Entry]
-    told: Mapping[str, Any]
+    trainings: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,11 +60,11 @@ class Crowned:
 
     Attributes:
         entries: Per seed the leaderboard's rows, the winner first as the one that was found.
-        told: The part of the summary that tells about it.
+        standings: How the winner was chosen; None of what decides per sample.
     """
 
     entries: list[list[Entry]]
-    told: Mapping[str, Any]
+    standings: Standings | None
 
 
 def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candidates | None) -> list[Contestant]:
@@ -166,7 +168,7 @@ class Tournament:
         entries = self._trained(setup, prepared, rows)
         extra = [one.train_seconds for one in entries if one.contestant.kind == "proposal"]
         return FirstSeed(
-            entries=self.after_the_first_seed(setup, entries), told={"trainings": len(extra), "seconds": sum(extra)}
+            entries=self.after_the_first_seed(setup, entries), trainings=len(extra), seconds=float(sum(extra))
         )
 
     def _trained(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
@@ -197,7 +199,9 @@ class Tournament:
             for name, number in best.items()
         ]
 
-    def crown(self, setup: Setup, entries: Sequence[Sequence[Entry]]) -> Crowned:
+    def crown(
+        self, setup: Setup, entries: Sequence[Sequence[Entry]], *, trainings: int = 0, seconds: float = 0.0
+    ) -> Crowned:
         """Chooses what is found among all rows that the space offers, by the architecture split.
 
         `accuracy` takes the row with the best evidence. `simplicity` takes, of all rows within one standard error of
@@ -210,11 +214,13 @@ class Tournament:
         Args:
             setup: Of the run.
             entries: Per seed the rows in the same order, what was read out first.
+            trainings: Of the first seed that no baseline needed, for the record.
+            seconds: That these took, likewise.
         """
         first = entries[0]
         rows = list(zip(*entries, strict=True))
         if first[0].architecture.gating is not None:
-            return Crowned(entries=[list(some) for some in entries], told={})
+            return Crowned(entries=[list(some) for some in entries], standings=None)
         eligible = [
             number
             for number, entry in enumerate(first)
@@ -229,14 +235,16 @@ class Tournament:
         if self.prefer == "simplicity":
             near = [number for number in eligible if evidence.behind(number, winner) <= 1]
             winner = min(near, key=lambda number: _complexity(setup.space, first[number]))
-        told = {
-            "prefer": self.prefer,
-            "proposed": first[0].architecture.to_dict(),
-            "winner": first[winner].contestant.name,
-            "behind": {first[number].contestant.name: evidence.behind(number, winner) for number in eligible},
-        }
+        standings = Standings(
+            prefer=self.prefer,
+            proposed=first[0].architecture,
+            winner=first[winner].contestant.name,
+            behind={first[number].contestant.name: evidence.behind(number, winner) for number in eligible},
+            trainings=trainings,
+            seconds=seconds,
+        )
         if winner == 0:
-            return Crowned(entries=[list(some) for some in entries], told=told)
+            return Crowned(entries=[list(some) for some in entries], standings=standings)
         found = replace(first[winner].contestant, name="found", kind="found")
         deposed = replace(first[0].contestant, name=DEPOSED, kind="proposal")
         named = [
@@ -245,7 +253,7 @@ class Tournament:
         ]
         if first[winner].contestant.kind == "proposal":  # it is what was found, and no row to compare that with
             named = [[*some[: winner + 1], *some[winner + 2 :]] for some in named]
-        return Crowned(entries=named, told=told)
+        return Crowned(entries=named, standings=standings)
 
 
 def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas import RunResult
-from nas.calibration import TEMPERATURE, expected_calibration_error, fit_temperature, recorded_temperature
+from nas.calibration import expected_calibration_error, fit_temperature
 from nas.report.page import calibrated
+from nas.summary.diagnosis import TEMPERATURE
 from nas.tasks import TASKS
+from tests.summaries import known
 from tests.tiny_runs import finished_run
 
 
@@ -92,16 +94,14 @@ def test_a_temperature_leaves_every_answer_as_it_is(logits: list[list[float]], t
 
 def test_a_run_records_its_temperature_and_the_page_tells_it(tmp_path_factory: pytest.TempPathFactory) -> None:
     result: RunResult = finished_run(tmp_path_factory)
-    told = result.summary["calibration"]
-    assert set(told) == {"temperature", "error_before", "error_after", "bins"}
-    assert recorded_temperature(result.summary) == told["temperature"]
-    assert 0 <= told["error_after"] <= 1
+    told = known(result.summary.calibration)
+    assert result.summary.temperature == told.temperature
+    assert 0 <= told.error_after <= 1
     assert result.report is not None
     sentence = calibrated(result.summary)
-    assert f"a temperature of {told['temperature']:.2f}" in sentence
+    assert f"a temperature of {told.temperature:.2f}" in sentence
     assert sentence in result.report.read_text()
 
 
-def test_a_page_of_a_run_without_probabilities_says_nothing_of_them() -> None:
-    assert calibrated({"calibration": None}) == calibrated({}) == ""
-    assert calibrated(json.loads('{"calibration": {"temperature": "x"}}')) == ""
+def test_a_page_of_a_run_without_probabilities_says_nothing_of_them(tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert calibrated(replace(finished_run(tmp_path_factory).summary, calibration=None)) == ""

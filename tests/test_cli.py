@@ -23,14 +23,17 @@ from nas.discretize import DISCRETIZATIONS
 from nas.export import FORMATS
 from nas.metrics import METRICS
 from nas.presets import PRESETS
-from nas.report.tables import same_as_found
 from nas.report.terminal import print_objectives
 from nas.routing.levels import LEVELS
+from nas.runs import RunFolder
+from nas.statistics import Interval
 from nas.strategies import STRATEGIES
+from nas.summary import Objectives, TriedObjective
 from nas.tasks import TASKS
 from nas.tournament import FAVOURITE
 from search_spaces import OPERATIONS
 from tests.command import Printed, Run, runner
+from tests.summaries import known
 from tests.tiny_runs import finished_run, no_report, tiny_arrays, write_npz
 
 COMMANDS = ("search", "retrain", "evaluate", "predict", "export", "report", "compare", "list")
@@ -222,8 +225,9 @@ def test_search_prints_the_leaderboard_and_the_verdict(
     summary = json.loads((out / "summary.json").read_text())
     for row in summary["leaderboard"]:
         assert re.search(rf"{re.escape(row['name'])}\s.*{100 * row['mean']:.1f} \[", printed.out)
-    copies = [row for row in summary["leaderboard"] if same_as_found(row, summary)]
-    assert {summary["tournament"]["winner"]} <= {"found", FAVOURITE, *(row["name"] for row in copies)}
+    read = RunFolder(out).read_summary()
+    copies = [row.name for row in read.leaderboard if read.is_found_again(row)]
+    assert {known(read.tournament).winner} <= {"found", FAVOURITE, *copies}
     assert printed.out.count("same network") == len(copies)
     said = " ".join(printed.out.split())
     assert said.index(summary["verdict"]["headline"]) < said.index("found is better by")
@@ -366,7 +370,7 @@ def test_retrain_takes_other_seeds(run: Run, finished: Path, tmp_path: Path, mon
 def test_overwrite_replaces_an_earlier_run(run: Run, copied: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     no_report(monkeypatch)
     assert run("search", data, *FILE, *QUICK, "--out", copied, "--overwrite").code == 0
-    assert load_run(copied).summary["seeds"] == [0]
+    assert load_run(copied).summary.seeds == (0,)
 
 
 SEARCH_MISTAKES: dict[str, tuple[tuple[str, ...], str]] = {
@@ -548,12 +552,16 @@ def test_options_of_gates_reach_the_search(run: Run, data: Path, tmp_path: Path)
 
 
 def test_what_objectives_came_to_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
-    gap = {"mean": 0.02, "low": 0.01, "high": 0.03}
-    tried = [
-        {"objective": "", "mean": 0.7, "low": 0.6, "high": 0.8, "difference": None},
-        {"objective": "rubi:sound", "mean": 0.72, "low": 0.62, "high": 0.82, "difference": gap},
-    ]
-    objectives = {"chosen": "rubi:sound", "tried": tried, "left_out": ["align:[a]+b"]}
+    def tried(objective: str, score: Interval, difference: Interval | None) -> TriedObjective:
+        return TriedObjective(
+            objective=objective, architecture_score=0.7, score=score, difference=difference, train_seconds=1.0
+        )
+
+    rows = (
+        tried("", Interval(0.7, 0.6, 0.8), None),
+        tried("rubi:sound", Interval(0.72, 0.62, 0.82), Interval(0.02, 0.01, 0.03)),
+    )
+    objectives = Objectives(chosen="rubi:sound", tried=rows, left_out=("align:[a]+b",))
     print_objectives(Console(width=100), objectives, percent=True)
     printed = capsys.readouterr().out
     assert re.search(r"plain training +│ 70.0 \[60.0, 80.0\] +│ +│", printed)

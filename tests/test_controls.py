@@ -18,9 +18,11 @@ from nas.data.fusion_data import Kind
 from nas.graph import FusionNetwork
 from nas.load import contestants_of
 from nas.preparation import Setup
+from nas.records import plain
 from nas.retrain import Entry, Judged
 from nas.search import RunResult, make_space
 from tests.helpers import CPU, tiny_data
+from tests.summaries import known
 from tests.tiny_runs import finished_run
 
 KINDS: dict[str, Kind] = {
@@ -202,20 +204,21 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
 
 
 def test_a_run_shows_both_and_never_finds_them(finished: RunResult) -> None:
-    board = [row for row in finished.summary["leaderboard"] if row["kind"] == "control"]
-    assert [row["name"] for row in board] == ["logistic regression", "gradient boosting"]
+    board = [row for row in finished.summary.leaderboard if row.kind == "control"]
+    assert [row.name for row in board] == ["logistic regression", "gradient boosting"]
     for row in board:
-        assert row["scores"][0] == row["scores"][1]  # one fit stands for both seeds
-        assert row["name"] not in finished.summary["tournament"]["behind"]
-        assert row["in_words"] == "all inputs, no network"
-        assert row["difference"]["low"] <= row["difference"]["mean"] <= row["difference"]["high"]
+        assert row.scores[0] == row.scores[1]  # one fit stands for both seeds
+        assert row.name not in known(finished.summary.tournament).behind
+        assert row.in_words == "all inputs, no network"
+        gap = known(row.difference)
+        assert gap.low <= gap.mean <= gap.high
     assert "control" not in {one.kind for one in contestants_of(finished.summary)}
     assert finished.report is not None
     assert finished.folder is not None
     page = finished.report.read_text()
     for row in board:
-        assert row["name"] in page
-        assert f"{row['name']},control," in (finished.folder / "figures" / "leaderboard.csv").read_text()
-    assert nas.load_run(finished.folder).summary["leaderboard"] == finished.summary["leaderboard"]
+        assert row.name in page
+        assert f"{row.name},control," in (finished.folder / "figures" / "leaderboard.csv").read_text()
+    assert plain(nas.load_run(finished.folder).summary.leaderboard) == plain(finished.summary.leaderboard)
     cost = (finished.folder / "figures" / "cost.csv").read_text()
     assert "gradient boosting,control,,," in cost  # it has no place on an axis of multiply-adds

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 import nas
-from nas.analysis import Advice
 from nas.baselines import Contestant
 from nas.config import TrainingConfig
 from nas.cures import try_objectives
@@ -22,7 +21,9 @@ from nas.report.diagnosis import cures_of
 from nas.retrain import train_all
 from nas.routing.network import static_part
 from nas.search import make_space
+from nas.summary import Advice
 from tests.helpers import CPU
+from tests.summaries import known
 from tests.tiny_runs import OPERATIONS, TRAINING, as_data, no_report, tiny_arrays, tiny_search
 
 AUTO = TrainingConfig(epochs=5, channels=8, batch_size=24, learning_rate=2e-2, objective="auto")
@@ -51,15 +52,15 @@ def advised(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("advised")
 def test_what_scores_best_on_the_architecture_split_is_taken_and_all_is_told(tmp_path: Path) -> None:
     run = tiny_search(as_data(tiny_arrays()), out=tmp_path / "run", **SAME)
-    tried = run.summary["objectives"]["tried"]
-    assert [row["objective"] for row in tried] == ["", "align", "modality_dropout"]
-    scores = [row["architecture_score"] for row in tried]
-    assert run.summary["objectives"]["chosen"] == tried[int(np.argmax(scores))]["objective"]
-    found = run.summary["leaderboard"][0]
-    taken = next(row for row in tried if row["objective"] == run.summary["objectives"]["chosen"])
-    assert (found["mean"], found["architecture_score"]) == (taken["mean"], taken["architecture_score"])
-    assert tried[0]["difference"] is None
-    assert tried[1]["difference"]["mean"] == pytest.approx(tried[1]["mean"] - tried[0]["mean"])
+    tried = known(run.summary.objectives).tried
+    assert [row.objective for row in tried] == ["", "align", "modality_dropout"]
+    scores = [row.architecture_score for row in tried]
+    assert known(run.summary.objectives).chosen == tried[int(np.argmax(scores))].objective
+    found = run.summary.leaderboard[0]
+    taken = next(row for row in tried if row.objective == known(run.summary.objectives).chosen)
+    assert (found.score.mean, found.architecture_score) == (taken.score.mean, taken.architecture_score)
+    assert tried[0].difference is None
+    assert known(tried[1].difference).mean == pytest.approx(tried[1].score.mean - tried[0].score.mean)
     # The network that is saved is the one that was taken.
     assert nas.evaluate(tmp_path / "run", data=as_data(tiny_arrays()))["repeated"]
     told = cures_of(run.summary)
@@ -75,17 +76,17 @@ def test_the_test_split_has_no_say_in_what_is_taken() -> None:
     shuffled = {**arrays, "label": arrays["label"].copy()}
     rows = np.flatnonzero(arrays["split"] == 2)
     shuffled["label"][rows] = (arrays["label"][rows] + 1) % 3
-    one, other = (tiny_search(as_data(some), **SAME).summary["objectives"] for some in (arrays, shuffled))
-    assert one["chosen"] == other["chosen"]
-    assert [row["architecture_score"] for row in one["tried"]] == [row["architecture_score"] for row in other["tried"]]
-    assert [row["mean"] for row in one["tried"]] != [row["mean"] for row in other["tried"]]
+    one, other = (known(tiny_search(as_data(some), **SAME).summary.objectives) for some in (arrays, shuffled))
+    assert one.chosen == other.chosen
+    assert [row.architecture_score for row in one.tried] == [row.architecture_score for row in other.tried]
+    assert [row.score.mean for row in one.tried] != [row.score.mean for row in other.tried]
 
 
 @pytest.mark.usefixtures("advised")
 def test_what_there_is_no_time_for_is_said() -> None:
     run = tiny_search(as_data(tiny_arrays()), budget_seconds=1e-9, **SAME)
-    assert run.summary["objectives"]["left_out"] == ["align", "modality_dropout"]
-    assert run.summary["objectives"]["chosen"] == ""
+    assert known(run.summary.objectives).left_out == ("align", "modality_dropout")
+    assert known(run.summary.objectives).chosen == ""
 
 
 def test_what_does_not_suit_is_refused_before_anything_is_written(tmp_path: Path) -> None:

@@ -26,9 +26,12 @@ from nas import FusionClassifier, FusionData, FusionRegressor, RunResult, UserEr
 from nas.config import RunConfig
 from nas.data.batches import split_batch
 from nas.estimators import FILE
+from nas.records import from_plain
+from nas.summary import DataDescription
 from nas.train import train
 from nas.training import build_network, seeded
 from search_spaces import layerwise
+from tests.summaries import make_summary
 from tests.tiny_runs import OPERATIONS, no_report, tiny_arrays
 
 HALVES = {"even": slice(0, None, 2), "odd": slice(1, None, 2)}
@@ -49,7 +52,8 @@ def light_search(data: FusionData, **options: Any) -> RunResult:
     """Trains late fusion and nothing else."""
     run_config = RunConfig.of(**options)
     config, seed = run_config.training, run_config.search.seed
-    space = layerwise(dict.fromkeys(data.modalities, 3), operations=OPERATIONS)
+    depths = dict.fromkeys(data.modalities, 3)
+    space = layerwise(depths, operations=OPERATIONS)
     architecture = next(one.architecture for one in space.references if one.kind == "late")
     cpu = torch.device("cpu")
     with seeded(seed):
@@ -63,7 +67,7 @@ def light_search(data: FusionData, **options: Any) -> RunResult:
         seed=seed,
         device=cpu,
     )
-    summary = {"data": data.describe(), "calibration": None, "leaderboard": [{"name": "found"}], "verdict": None}
+    summary = make_summary(architecture, depths, data=from_plain(DataDescription, data.describe()))
     return RunResult(
         architecture=architecture,
         network=done.network.eval(),
@@ -171,7 +175,7 @@ def test_a_dict_marks_what_samples_lack() -> None:
 def test_seven_tenths_train_and_a_tenth_is_held_out_for_the_leaderboard() -> None:
     frame, y = sums(100)
     model = FusionClassifier(modalities=NAMED, training=LIGHT).fit(frame, y)
-    assert model.run_.summary["data"]["splits"] == {"weights": 70, "architecture": 20, "test": 10}
+    assert model.run_.summary.data.splits == {"weights": 70, "architecture": 20, "test": 10}
 
 
 @pytest.mark.usefixtures("light")
@@ -242,10 +246,10 @@ def test_a_real_search_is_saved_and_loaded_without_pickling(tmp_path: Path, monk
     X = {name: arrays[name] for name in ("sound", "sight")}  # noqa: N806
     y = np.array(["none", "some", "much"])[arrays["label"]]
     model = FusionClassifier(**{**REAL, "random_state": 7}).fit(X, y)
-    assert model.leaderboard_[0]["kind"] == "found"
-    assert {"sound", "sight", "late fusion"} <= {row["name"] for row in model.leaderboard_}
+    assert model.leaderboard_[0].kind == "found"
+    assert {"sound", "sight", "late fusion"} <= {row.name for row in model.leaderboard_}
     assert model.verdict_.startswith("Can't tell yet")  # of one seed, on a tenth of 120 samples
-    assert model.run_.summary["seeds"] == [7]
+    assert model.run_.summary.seeds == (7,)
 
     def never(*_arguments: object, **_options: object) -> None:
         raise AssertionError("something was unpickled")

@@ -9,11 +9,13 @@ import pytest
 from numpy.typing import NDArray
 
 from nas.architecture import Architecture, Choice
-from nas.baselines import Contestant, RowKind
+from nas.baselines import Contestant
 from nas.evaluate import leaderboard
 from nas.graph import FusionNetwork
+from nas.records import plain
 from nas.retrain import Entry, Judged
 from nas.statistics import Interval, amount
+from nas.summary import RowKind
 from search_spaces import layerwise
 
 _SPACE = layerwise({"image": 2, "sound": 2})
@@ -87,9 +89,9 @@ def test_a_row_tells_scores_differences_and_costs() -> None:
     assert image.difference.mean == pytest.approx(1 / 8)  # how much better the found one is
     # 4 of 8 right and wrong in both classes: every class has precision and recall of one half.
     assert image.metrics["macro_f1"] == pytest.approx((1 / 2, 1 / 2))
-    assert image.to_dict()["difference"] == image.difference.to_dict()
-    assert found.to_dict()["difference"] is None
-    assert Architecture.from_dict(found.to_dict()["architecture"]) == _TIMES
+    assert plain(image)["difference"] == plain(image.difference)
+    assert plain(found)["difference"] is None
+    assert Architecture.from_dict(plain(found)["architecture"]) == _TIMES
 
 
 def test_an_error_is_better_when_it_is_lower() -> None:

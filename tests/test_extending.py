@@ -66,7 +66,7 @@ class Midrange(Operation):
 def test_an_operation_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     add(monkeypatch, OPERATIONS, "midrange", Midrange)
     found = tiny_search(as_data(tiny_arrays()), operations=["midrange"], out=tmp_path / "run")
-    rows = [row["name"] for row in found.summary["leaderboard"]]
+    rows = [row.name for row in found.summary.leaderboard]
     assert "midrange" in rows
     again = nas.load_run(tmp_path / "run")
     assert again.architecture == found.architecture
@@ -116,7 +116,7 @@ def first_drawn(problem: Problem) -> Explored:
 def test_a_strategy_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     add(monkeypatch, STRATEGIES, "first_drawn", first_drawn)
     found = tiny_search(as_data(tiny_arrays()), strategy="first_drawn")
-    assert found.summary["strategy"] == "first_drawn"
+    assert found.summary.strategy == "first_drawn"
 
 
 class Halved(Objective):
@@ -142,12 +142,12 @@ def test_an_objective_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch
 
 def test_an_export_format_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def write(subject: Subject, folder: Path) -> None:
-        (folder / "words.txt").write_text(subject.summary["in_words"])
+        (folder / "words.txt").write_text(subject.summary.in_words)
 
     add(monkeypatch, FORMATS, "words", Format(words="its words", write=write))
     found = tiny_search(as_data(tiny_arrays()), out=tmp_path / "run")
     (file,) = nas.export(tmp_path / "run", ["words"])
-    assert file.path.read_text() == found.summary["in_words"]
+    assert file.path.read_text() == found.summary.in_words
 
 
 class Counts(Regression):
@@ -168,5 +168,5 @@ def test_a_task_is_one_class_and_one_entry_and_the_metrics_that_suit_it(monkeypa
     task: Any = "counts"
     data = FusionData(name="events", modalities=plain.modalities, targets=counts, task=task, splits=plain.splits)
     found = tiny_search(data, training=TrainingConfig(epochs=3, channels=8, batch_size=24, preprocessing="standardize"))
-    assert found.summary["metric"] == "rmse"
-    assert all(np.isfinite(row["mean"]) for row in found.summary["leaderboard"])
+    assert found.summary.metric == "rmse"
+    assert all(np.isfinite(row.score.mean) for row in found.summary.leaderboard)

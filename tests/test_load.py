@@ -141,7 +141,7 @@ def assert_whole_or_refused(run: Path, original: nas.Run, out: Path) -> bool:
         try:
             found = step()
             if isinstance(found, Mapping) and found["same_data"]:
-                assert found["score"] == original.summary["leaderboard"][0]["scores"][0]
+                assert found["score"] == original.summary.leaderboard[0].scores[0]
                 assert found["repeated"] == (found["recorded"] == found["score"])
         except UserError as error:
             assert_one_line(error)

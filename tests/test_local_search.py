@@ -29,6 +29,7 @@ from nas.search import make_space
 from nas.space import SearchSpace
 from search_spaces import layerwise
 from tests.helpers import CPU
+from tests.summaries import known
 from tests.tiny_runs import as_data, tiny_arrays, tiny_search
 
 _SPACE = layerwise({"image": 3, "sound": 3}, operations=["additive", "multiplicative", "mlp"])
@@ -213,8 +214,8 @@ def test_a_found_subset_of_five_modalities_lives_like_any_other(
     out = tmp_path / "run"
     result = tiny_search(data, out=out)
     assert result.architecture == three
-    assert result.summary["tournament"]["winner"] == "best variation"
-    assert [node["chosen"] is None for node in result.summary["nodes"]] == [False, True, False]
+    assert known(result.summary.tournament).winner == "best variation"
+    assert [node.chosen is None for node in result.summary.search.nodes] == [False, True, False]
     assert (out / "report.html").stat().st_size > 1000
     assert "broken" not in (out / "report.html").read_text()
     assert nas.load_run(out).architecture == three

@@ -23,11 +23,14 @@ from nas import Architecture, Choice, FusionData, Predictions, RunResult, UserEr
 from nas.config import RunConfig
 from nas.export.check import imported
 from nas.prediction import EVALUATION_BATCH
+from nas.records import from_plain
+from nas.summary import Calibration, DataDescription
 from nas.tasks import TASKS
 from nas.training import build_network, seeded
 from search_spaces import layerwise
 from tests.command import Run, runner
 from tests.helpers import tiny_array
+from tests.summaries import known, make_summary
 from tests.tiny_runs import OPERATIONS, TRAINING, Arrays, dynamic_run, finished_run, tiny_arrays
 
 NEW: Arrays = {name: array for name, array in tiny_arrays(seed=5).items() if name in ("sound", "sight")}
@@ -54,7 +57,9 @@ def untrained(choice: Choice, targets: Any, **options: Any) -> RunResult:
     space = layerwise(dict.fromkeys(data.modalities, 3), operations=OPERATIONS).only(architecture)
     with seeded(0):
         network = build_network(space, data, TRAINING).eval()
-    summary = {"data": data.describe(), "calibration": {"temperature": 2.0}}
+    calibration = Calibration(temperature=2.0, error_before=0.1, error_after=0.1, bins=15)
+    described = from_plain(DataDescription, data.describe())
+    summary = make_summary(architecture, dict(space.depths), data=described, calibration=calibration)
     return RunResult(
         architecture=architecture, network=network, summary=summary, config=RunConfig(), folder=None, report=None
     )
@@ -91,7 +96,7 @@ def test_the_test_split_is_predicted_as_it_was_judged(finished: RunResult) -> No
     found = nas.predict(finished, {name: arrays[name][is_test] for name in NEW})
     assert found.labels is not None
     right = found.labels == arrays["label"][is_test].astype(str)
-    assert right.mean() == finished.summary["leaderboard"][0]["scores"][0]
+    assert right.mean() == finished.summary.leaderboard[0].scores[0]
 
 
 def test_a_moved_run_predicts_the_same_in_a_fresh_process(finished: RunResult, tmp_path: Path) -> None:
@@ -118,7 +123,7 @@ def test_exported_networks_predict_the_same(finished: RunResult, tmp_path: Path)
     for outputs in (of_python, of_onnx):  # of order one; other kernels sum in another order
         np.testing.assert_allclose(outputs, found.outputs, atol=1e-5)
     assert found.probabilities is not None
-    temperature = finished.summary["calibration"]["temperature"]
+    temperature = known(finished.summary.calibration).temperature
     np.testing.assert_array_equal(
         found.probabilities, TASKS["classification"].probabilities(found.outputs, temperature)
     )
@@ -301,7 +306,7 @@ def test_a_garbled_temperature_is_refused(finished: RunResult, tmp_path: Path, t
     shutil.copytree(folder_of(finished), run)
     summary = {**json.loads((run / "summary.json").read_text()), "calibration": told}
     (run / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match=r"lacks or garbles|temperature must be from 0.001 to 1000"):
+    with pytest.raises(UserError, match=r"is damaged: calibration"):
         nas.predict(run, NEW)
 
 

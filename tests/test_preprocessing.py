@@ -57,15 +57,15 @@ def setup_of(data: FusionData, training: TrainingConfig = TRAINING, **options: A
 def test_what_tells_more_is_chosen_and_said_in_a_line() -> None:
     lines: list[str] = []
     setup, told = decide_preprocessing(setup_of(made_data(), progress=lines.append), "auto", seed=0)
-    assert {name: one["chosen"] for name, one in told.items()} == {
+    assert {name: one.chosen for name, one in told.items()} == {
         "swings": "magnitudes",
         "counts": "piecewise",
         "plain": "standardize",
         "switches": "standardize",
     }
     assert setup.training.preprocessing == "swings:magnitudes,counts:piecewise"
-    assert not told["switches"]["scores"]  # of two values bins tell nothing
-    scores = told["swings"]["scores"]
+    assert not told["switches"].scores  # of two values bins tell nothing
+    scores = told["swings"].scores
     assert scores["magnitudes"] > scores["standardize"] + 0.1
     plain, reached = 100 * scores["standardize"], 100 * scores["magnitudes"]
     assert (
@@ -95,7 +95,7 @@ def test_nothing_is_tried_where_it_is_decided_or_encoders_are_joint(
     training = replace(TRAINING, preprocessing=preprocessing)
     setup, told = decide_preprocessing(setup_of(made_data(), training, progress=lines.append), mode, seed=0)
     assert setup.training.preprocessing == expected
-    assert write_preprocessing({name: one["chosen"] for name, one in told.items()}) == expected
+    assert write_preprocessing({name: one.chosen for name, one in told.items()}) == expected
     assert not lines
 
 
@@ -121,7 +121,7 @@ def test_the_choice_holds_from_the_search_to_a_retraining(tmp_path: Path, monkey
     no_report(monkeypatch)
     data, folder = made_data("swings", "plain"), tmp_path / "run"
     result = tiny_search(data, training=TRAINING, retrain_seeds=2, refit=True, encoders="pretrained", out=folder)
-    assert result.summary["preprocessing"]["swings"]["chosen"] == "magnitudes"
+    assert result.summary.preprocessing["swings"].chosen == "magnitudes"
     loaded = nas.load_run(folder)
     assert loaded.config.training.preprocessing == "auto"
     network: Any = loaded.network
@@ -130,9 +130,9 @@ def test_the_choice_holds_from_the_search_to_a_retraining(tmp_path: Path, monkey
         assert inner.get("magnitudes", False) is (name == "swings")
     assert nas.evaluate(folder, data=data, device="cpu")["repeated"]
     again = nas.retrain(folder, data=data, device="cpu", out=tmp_path / "again")
-    board = [[(row["name"], row["scores"]) for row in run.summary["leaderboard"]] for run in (result, again)]
+    board = [[(row.name, row.scores) for row in run.summary.leaderboard] for run in (result, again)]
     assert board[0] == board[1]
-    assert again.summary["preprocessing"] == result.summary["preprocessing"]
+    assert again.summary.preprocessing == result.summary.preprocessing
     state = result.network.state_dict()
     assert all(torch.equal(tensor, state[key]) for key, tensor in again.network.state_dict().items())
 

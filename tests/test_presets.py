@@ -103,10 +103,10 @@ def test_a_run_records_what_the_preset_comes_to_and_goes_on_by_that(
     assert config.training == RunConfig.of(preset="best", **QUICK).training
     assert config.evaluation.ensemble is True
     assert "preset" not in (out / "config.toml").read_text()
-    board = result.summary["leaderboard"]
-    assert [row["kind"] for row in board[-3:]] == ["ensemble", "control", "control"]
-    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary["leaderboard"]
-    assert [(row["kind"], row["scores"]) for row in again] == [(row["kind"], row["scores"]) for row in board]
+    board = result.summary.leaderboard
+    assert [row.kind for row in board[-3:]] == ["ensemble", "control", "control"]
+    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary.leaderboard
+    assert [(row.kind, row.scores) for row in again] == [(row.kind, row.scores) for row in board]
     assert nas.evaluate(out, data=data, device="cpu")["repeated"]
 
 

@@ -15,27 +15,29 @@ import torch
 
 from nas import provenance as module
 from nas.provenance import hardware, provenance
+from nas.records import from_plain, plain
+from nas.summary import Provenance
 
 
 def test_it_tells_all_that_is_needed_to_repeat_a_result() -> None:
     origin = provenance("fusenas search emoji --seed 3")
-    assert list(origin) == ["command", "commit", "versions", "hardware", "started_at"]
-    assert origin["command"] == "fusenas search emoji --seed 3"
-    assert origin["versions"]["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert origin["versions"]["numpy"] == np.__version__
-    assert origin["versions"]["torch"].split("+")[0] == torch.__version__.split("+", maxsplit=1)[0]
-    assert json.loads(json.dumps(origin)) == origin
+    assert list(plain(origin)) == ["command", "commit", "versions", "hardware", "started_at"]
+    assert origin.command == "fusenas search emoji --seed 3"
+    assert origin.versions["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert origin.versions["numpy"] == np.__version__
+    assert origin.versions["torch"].split("+")[0] == torch.__version__.split("+", maxsplit=1)[0]
+    assert from_plain(Provenance, json.loads(json.dumps(plain(origin)))) == origin
 
 
 def test_the_time_is_now_in_utc() -> None:
-    started_at = datetime.fromisoformat(provenance("")["started_at"])
+    started_at = datetime.fromisoformat(provenance("").started_at)
     assert started_at.utcoffset() == timedelta(0)
     assert abs(datetime.now(UTC) - started_at) < timedelta(minutes=1)
 
 
 def test_the_command_of_this_process_is_quoted_so_that_a_shell_takes_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["/usr/local/bin/fusenas", "search", "my data.npz", "--task", "x;y"])
-    command = provenance()["command"]
+    command = provenance().command
     assert shlex.split(command) == ["fusenas", "search", "my data.npz", "--task", "x;y"]
 
 
@@ -46,7 +48,7 @@ def test_the_hardware_names_cores_and_threads() -> None:
 
 def test_a_package_that_is_not_installed_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PACKAGES", ("numpy", "surely-not-installed"))
-    assert set(provenance("")["versions"]) == {"python", "numpy"}
+    assert set(provenance("").versions) == {"python", "numpy"}
 
 
 def _git(folder: Path, *arguments: str) -> str:
@@ -66,20 +68,20 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_commit_is_that_of_the_checkout_and_changes_are_told(checkout: Path) -> None:
-    assert provenance("")["commit"] is None  # no checkout at all
+    assert provenance("").commit is None  # no checkout at all
     _git(checkout, "init", "--quiet")
-    assert provenance("")["commit"] is None  # nothing committed yet
+    assert provenance("").commit is None  # nothing committed yet
     _git(checkout, "add", "nas")
     _git(checkout, "commit", "--quiet", "--message", "Begin")
     commit = _git(checkout, "rev-parse", "HEAD")[:12]
-    assert provenance("")["commit"] == commit
+    assert provenance("").commit == commit
     (checkout / "results.csv").write_text("a,b\n")
-    assert provenance("")["commit"] == commit  # files that are no part of the project change no result
+    assert provenance("").commit == commit  # files that are no part of the project change no result
     (checkout / "nas" / "provenance.py").write_text("# other code\n")
-    assert provenance("")["commit"] == f"{commit}, changed"
+    assert provenance("").commit == f"{commit}, changed"
 
 
 def test_without_git_there_is_no_commit(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _git(checkout, "init", "--quiet")
     monkeypatch.setenv("PATH", str(checkout))
-    assert provenance("")["commit"] is None
+    assert provenance("").commit is None

@@ -18,7 +18,6 @@ from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
 from nas.ensemble import average
 from nas.errors import UserError
-from nas.load import saved_row
 from nas.prediction import predict
 from nas.preparation import Setup, prepare
 from nas.refit import epochs_alone, refit
@@ -27,6 +26,7 @@ from nas.routing.network import static_part
 from nas.search import make_space
 from nas.tasks import Task
 from tests.helpers import CPU
+from tests.summaries import known
 from tests.tiny_runs import OPERATIONS, as_data, no_report, tiny_arrays, tiny_search, write_npz
 
 CONFIG = TrainingConfig(epochs=5, channels=8, batch_size=16, learning_rate=1e-2)
@@ -88,19 +88,19 @@ def test_a_run_keeps_the_network_of_both_splits_and_says_so(tmp_path: Path, monk
     result = tiny_search(
         write_npz(tmp_path), **options, retrain_seeds=2, refit=True, ensemble=True, out=tmp_path / "run"
     )
-    *board, _, last = result.summary["leaderboard"]
-    assert last["kind"] == "control"
-    assert [row["kind"] for row in board[-2:]] == ["refit", "ensemble"]
-    assert saved_row(result.summary) == board[-2]
-    assert board[-1]["multiply_adds"] == 2 * board[0]["multiply_adds"]
+    *board, _, last = result.summary.leaderboard
+    assert last.kind == "control"
+    assert [row.kind for row in board[-2:]] == ["refit", "ensemble"]
+    assert result.summary.saved == board[-2]
+    assert board[-1].multiply_adds == 2 * known(board[0].multiply_adds)
     judged = nas.evaluate(tmp_path / "run", device="cpu")
-    assert judged["recorded"] == board[-2]["scores"][0]
+    assert judged["recorded"] == board[-2].scores[0]
     assert judged["repeated"]
     card = (tmp_path / "run/exports/card.md").read_text()
     assert "The weights handed out were then trained on both." in card
     assert 'of the row "found, trained on both splits", which scored' in card
-    again = nas.retrain(tmp_path / "run", device="cpu", out=tmp_path / "again").summary["leaderboard"]
-    assert [(row["kind"], row["scores"]) for row in again[:-2]] == [(row["kind"], row["scores"]) for row in board]
+    again = nas.retrain(tmp_path / "run", device="cpu", out=tmp_path / "again").summary.leaderboard
+    assert [(row.kind, row.scores) for row in again[:-2]] == [(row.kind, row.scores) for row in board]
 
 
 def test_an_ensemble_of_one_is_refused() -> None:

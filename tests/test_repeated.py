@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,14 +16,15 @@ from nas import RunResult, evaluate, load_run, retrain
 from nas.architecture import Architecture
 from nas.data.fusion_data import FusionData
 from nas.preparation import Prepared, Setup, raw
+from nas.records import plain
 from nas.repeated import Decision, judge_searches, repeat
 from nas.report import report
-from nas.runs import plain
 from nas.stability import stability
 from nas.tournament import DEPOSED
 from search_spaces import layerwise
 from tests.strategies.problems import CPU, builders, tiny_data, tiny_space
 from tests.strategies.problems import TRAINING as PROBLEM_TRAINING
+from tests.summaries import known, make_search
 from tests.tiny_runs import OPERATIONS, SIZES, as_data, no_report, tiny_arrays, tiny_search
 
 SEEDS = (5, 6, 7)
@@ -59,27 +61,27 @@ def copied(run: RunResult, tmp_path: Path) -> Path:
 
 
 def test_each_search_is_what_its_seed_alone_would_come_to(run: RunResult) -> None:
-    told = run.summary["stability"]
-    assert told["seeds"] == list(SEEDS)
+    told = known(run.summary.stability)
+    assert told.seeds == tuple(SEEDS)
     space = layerwise({"sound": 3, "sight": 3}, operations=OPERATIONS)
     late = next(one.architecture for one in space.references if one.kind == "late")
-    for one in told["searches"]:
-        alone = tiny_search(as_data(tiny_arrays()), seed=one["seed"], encoders="pretrained")
-        proposed = Architecture.from_dict(alone.summary["tournament"]["proposed"])
-        assert one["architecture"] == proposed.to_dict()
-        assert one["in_words"] == proposed.in_words()
-        assert one["discretization_loss"] == alone.summary["discretization_loss"]
-        rows = {row["name"]: row for row in alone.summary["leaderboard"]}
+    for one in told.searches:
+        alone = tiny_search(as_data(tiny_arrays()), seed=one.seed, encoders="pretrained")
+        proposed = known(alone.summary.tournament).proposed
+        assert one.architecture == proposed
+        assert one.in_words == proposed.in_words()
+        assert one.discretization_loss == alone.summary.search.discretization_loss
+        rows = {row.name: row for row in alone.summary.leaderboard}
         own = rows.get(DEPOSED, rows["found"])
-        assert one["score"] == own["scores"][0]
-        assert one["parameters"] == own["parameters"]
-        assert one["multiply_adds"] == own["multiply_adds"]
-        if rows["late fusion"]["architecture"] == late.to_dict():  # on the leaderboard it may be at another tap
-            assert one["late_score"] == rows["late fusion"]["scores"][0]
+        assert one.score == own.scores[0]
+        assert one.parameters == own.parameters
+        assert one.multiply_adds == own.multiply_adds
+        if rows["late fusion"].architecture == late:  # on the leaderboard it may be at another tap
+            assert one.late_score == rows["late fusion"].scores[0]
 
 
 def test_the_counts_are_those_of_the_found_architectures(run: RunResult) -> None:
-    told = plain(run.summary["stability"])
+    told = plain(run.summary.stability)
     architectures = [Architecture.from_dict(one["architecture"]) for one in told["searches"]]
     found = stability(layerwise({"sound": 3, "sight": 3}, operations=OPERATIONS), architectures)
     assert told["num_distinct"] == found.num_distinct > 1  # otherwise this run would test little
@@ -98,35 +100,35 @@ def test_the_counts_are_those_of_the_found_architectures(run: RunResult) -> None
 
 
 def test_scores_are_spread_over_searches_beside_late_fusion(run: RunResult) -> None:
-    told = run.summary["stability"]
-    for kind, key in (("found", "score"), ("late", "late_score")):
-        scores = [one[key] for one in told["searches"]]
-        assert told[kind]["scores"] == scores
-        assert told[kind]["mean"] == pytest.approx(np.mean(scores))
-        assert (told[kind]["min"], told[kind]["max"]) == (min(scores), max(scores))
-        assert told[kind]["low"] < told[kind]["mean"] <= told[kind]["high"]
-    gains = [one["score"] - one["late_score"] for one in told["searches"]]
-    assert told["difference"]["mean"] == pytest.approx(np.mean(gains))
-    assert told["metric"] == run.summary["metric"]
-    assert told["higher_is_better"] is True
+    told = known(run.summary.stability)
+    of_found, of_late = ([one.score for one in told.searches], [one.late_score for one in told.searches])
+    for spread, scores in ((told.found, of_found), (known(told.late), of_late)):
+        assert spread.scores == tuple(scores)
+        assert spread.score.mean == pytest.approx(np.mean(scores))
+        assert (spread.min, spread.max) == (min(scores), max(scores))
+        assert spread.score.low < spread.score.mean <= spread.score.high
+    gains = [one.score - one.late_score for one in told.searches]
+    assert known(told.difference).mean == pytest.approx(np.mean(gains))
+    assert told.metric == run.summary.metric
+    assert told.higher_is_better is True
 
 
 def test_the_run_goes_on_with_the_consensus(run: RunResult) -> None:
     summary = run.summary
-    told = summary["stability"]
-    costs = [one["multiply_adds"] for one in told["searches"]]
-    architectures = [Architecture.from_dict(one["architecture"]) for one in told["searches"]]
+    told = known(summary.stability)
+    costs = [one.multiply_adds for one in told.searches]
+    architectures = [one.architecture for one in told.searches]
     number = stability(layerwise({"sound": 3, "sight": 3}, operations=OPERATIONS), architectures).medoid(costs)
-    assert told["consensus_seed"] == summary["seed"] == SEEDS[number]
-    assert summary["tournament"]["proposed"] == architectures[number].to_dict()
-    assert summary["architecture"] == summary["leaderboard"][0]["architecture"] == run.architecture.to_dict()
-    assert summary["seeds"] == [5, 6]  # of the retrainings, whichever search it was
+    assert told.consensus_seed == summary.search.seed == SEEDS[number]
+    assert known(summary.tournament).proposed == architectures[number]
+    assert summary.architecture == summary.leaderboard[0].architecture == run.architecture
+    assert summary.seeds == (5, 6)  # of the retrainings, whichever search it was
     alone = tiny_search(as_data(tiny_arrays()), seed=SEEDS[number], encoders="pretrained").summary
-    assert [node["beliefs"] for node in summary["nodes"]] == [node["beliefs"] for node in alone["nodes"]]
+    assert [node.beliefs for node in summary.search.nodes] == [node.beliefs for node in alone.search.nodes]
     # The searches took what all of them took.
-    assert summary["search_seconds"] == pytest.approx(sum(one["search_seconds"] for one in told["searches"]))
-    assert summary["encoder_seconds"] == pytest.approx(sum(one["encoder_seconds"] for one in told["searches"]))
-    assert summary["search_cost"] == pytest.approx(summary["search_seconds"] / summary["training_seconds"])
+    assert summary.search.search_seconds == pytest.approx(sum(one.search_seconds for one in told.searches))
+    assert summary.search.encoder_seconds == pytest.approx(sum(one.encoder_seconds for one in told.searches))
+    assert summary.search_cost == pytest.approx(summary.search.search_seconds / summary.training_seconds)
 
 
 def test_one_search_tells_nothing_of_stability_and_is_as_it_was(
@@ -135,20 +137,18 @@ def test_one_search_tells_nothing_of_stability_and_is_as_it_was(
     no_report(monkeypatch)
     one = tiny_search(as_data(tiny_arrays()), encoders="pretrained", search_seeds=1)
     other = tiny_search(as_data(tiny_arrays()), encoders="pretrained", out=tmp_path / "run")
-    assert "stability" not in one.summary
-    assert one.summary.keys() == other.summary.keys()
+    assert one.summary.stability is other.summary.stability is None
     assert one.architecture == other.architecture
-    for key in ("nodes", "discretization_loss", "seed", "seeds"):
-        assert one.summary[key] == other.summary[key]
-    assert [row["scores"] for row in one.summary["leaderboard"]] == [
-        row["scores"] for row in other.summary["leaderboard"]
-    ]
+    assert one.summary.seeds == other.summary.seeds
+    for key in ("nodes", "discretization_loss", "seed"):
+        assert getattr(one.summary.search, key) == getattr(other.summary.search, key)
+    assert [row.scores for row in one.summary.leaderboard] == [row.scores for row in other.summary.leaderboard]
     assert all("search" not in record for record in records_of(tmp_path / "run"))
 
 
 def test_a_poisoned_test_split_changes_neither_consensus_nor_counts(run: RunResult) -> None:
     other = repeated_search(poisoned_data(), retrain_seeds=2)
-    clean, bad = (plain(one.summary["stability"]) for one in (run, other))
+    clean, bad = (plain(one.summary.stability) for one in (run, other))
     assert other.architecture == run.architecture
     for key in ("consensus_seed", "choices", "modalities", "depths", "interaction_orders", "agreement", "kappa"):
         assert bad[key] == clean[key]
@@ -167,7 +167,9 @@ def test_the_test_split_is_not_even_asked_for_before_the_consensus_stands() -> N
 
     def decide(own: Setup, seed: int) -> tuple[Decision, Prepared]:
         own.log({"phase": "search"})
-        return Decision(architecture=found[seed], encoders="joint", rows=(), candidates=None, told={}), raw(own, seed)
+        search = make_search({"image": 2, "audio": 2})
+        decision = Decision(architecture=found[seed], encoders="joint", rows=(), candidates=None, search=search)
+        return decision, raw(own, seed)
 
     repeated = repeat(setup, [7, 3, 7], decide)
     assert repeated.consensus == 0  # seed 7 stands twice
@@ -183,32 +185,30 @@ def test_the_test_split_is_not_even_asked_for_before_the_consensus_stands() -> N
 
 @pytest.mark.parametrize("strategy", ["random", "darts"])
 def test_other_strategies_are_repeated_too(strategy: str) -> None:
-    told = repeated_search(as_data(tiny_arrays()), strategy=strategy, encoders="joint", search_seeds=2).summary[
-        "stability"
-    ]
-    assert [one["encoders"] for one in told["searches"]] == ["joint", "joint"]
-    assert (told["searches"][0]["discretization_loss"] is None) == (strategy == "random")
+    run = repeated_search(as_data(tiny_arrays()), strategy=strategy, encoders="joint", search_seeds=2)
+    searches = known(run.summary.stability).searches
+    assert [one.encoders for one in searches] == ["joint", "joint"]
+    assert math.isnan(searches[0].discretization_loss) == (strategy == "random")
 
 
 def test_errors_are_spread_as_errors() -> None:
     arrays = tiny_arrays()
     arrays["label"] = 100 + 5 * arrays["sight"][:, :2]
-    told = repeated_search(as_data(arrays, task="regression"), search_seeds=2).summary["stability"]
-    assert (told["metric"], told["higher_is_better"]) == ("mae", False)
-    gains = [one["late_score"] - one["score"] for one in told["searches"]]
+    told = known(repeated_search(as_data(arrays, task="regression"), search_seeds=2).summary.stability)
+    assert (told.metric, told.higher_is_better) == ("mae", False)
+    gains = [one.late_score - one.score for one in told.searches]
     # Less error is better. Differences of samples are averaged in another order, of float32.
-    assert told["difference"]["mean"] == pytest.approx(np.mean(gains), abs=1e-5)
+    assert known(told.difference).mean == pytest.approx(np.mean(gains), abs=1e-5)
 
 
 def test_a_space_without_late_fusion_has_scores_without_a_control() -> None:
     space = layerwise({"sound": 3, "sight": 3}, operations=["additive"])
     mine = type(space)("mine", space.depths, space.nodes, space.operations)
-    told = repeated_search(
-        as_data(tiny_arrays()), space=mine, operations=None, encoders="joint", search_seeds=2
-    ).summary["stability"]
-    assert (told["late"], told["difference"]) == (None, None)
-    assert [one["late_score"] for one in told["searches"]] == [None, None]
-    assert len(told["found"]["scores"]) == 2
+    run = repeated_search(as_data(tiny_arrays()), space=mine, operations=None, encoders="joint", search_seeds=2)
+    told = known(run.summary.stability)
+    assert (told.late, told.difference) == (None, None)
+    assert all(math.isnan(one.late_score) for one in told.searches)
+    assert len(told.found.scores) == 2
 
 
 def test_the_log_tells_the_searches_apart(run: RunResult) -> None:
@@ -224,11 +224,11 @@ def test_the_log_tells_the_searches_apart(run: RunResult) -> None:
 
 def test_a_repeated_run_is_loaded_judged_and_drawn_like_any_other(run: RunResult, copied: Path) -> None:
     loaded = load_run(copied)
-    assert dict(loaded.summary) == plain(run.summary)
+    assert plain(loaded.summary) == plain(run.summary)
     assert loaded.architecture == run.architecture
     assert loaded.config.search.search_seeds == 3
     found = evaluate(copied, data=as_data(tiny_arrays()), device="cpu")
-    assert found["score"] == found["recorded"] == run.summary["leaderboard"][0]["scores"][0]
+    assert found["score"] == found["recorded"] == run.summary.leaderboard[0].scores[0]
     assert "How sure" in report(copied).read_text()
     assert (copied / "figures" / "stability.svg").is_file()
 
@@ -240,6 +240,6 @@ def test_retraining_leaves_what_was_said_of_the_searches(
     again = retrain(
         copied, data=as_data(tiny_arrays()), seed=9, retrain_seeds=1, device="cpu", out=tmp_path / "again"
     ).summary
-    assert again["stability"] == plain(run.summary["stability"])
-    assert again["seeds"] == [9]
-    assert again["architecture"] == run.summary["architecture"]
+    assert plain(again.stability) == plain(run.summary.stability)
+    assert again.seeds == (9,)
+    assert again.architecture == run.summary.architecture

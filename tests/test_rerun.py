@@ -18,7 +18,7 @@ from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
 from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
-from nas.runs import plain
+from nas.records import plain
 from tests.helpers import contents
 from tests.strategies.problems import same_tensors
 from tests.tiny_runs import DYNAMIC, as_data, finished_run, no_report, tiny_arrays, tiny_search
@@ -46,7 +46,7 @@ def test_a_run_comes_back_as_it_was_written(finished: RunResult, folder: Path) -
     run = load_run(folder)
     assert run.folder == folder
     assert run.architecture == finished.architecture
-    assert dict(run.summary) == plain(finished.summary)
+    assert plain(run.summary) == plain(finished.summary)
     assert run.config.search.seed == 3
     assert same_tensors(run.network.state_dict(), load_file(folder / "weights.safetensors"))
     assert not run.network.training
@@ -127,13 +127,11 @@ def test_retraining_with_the_same_seeds_repeats_scores_and_weights(folder: Path,
     result = retrain(folder, device="cpu", out=tmp_path / "again", command="fusenas retrain")
     assert contents(folder) == before
     old, new = load_run(folder), load_run(tmp_path / "again")
-    assert [row["scores"] for row in new.summary["leaderboard"]] == [
-        row["scores"] for row in old.summary["leaderboard"]
-    ]
+    assert [row.scores for row in new.summary.leaderboard] == [row.scores for row in old.summary.leaderboard]
     assert same_tensors(old.network.state_dict(), new.network.state_dict())
     assert new.config == old.config
-    assert new.summary["device"] == "cpu"
-    assert new.summary["command"] == "fusenas retrain"
+    assert new.summary.device == "cpu"
+    assert new.summary.provenance.command == "fusenas retrain"
     assert result.report == tmp_path / "again" / "report.html"
     assert (tmp_path / "again" / "exports" / "card.md").is_file()
 
@@ -143,14 +141,14 @@ def test_retraining_elsewhere_with_other_seeds(folder: Path, tmp_path: Path, mon
     retrain(folder, seed=7, retrain_seeds=3, epochs=2, device="cpu", out=tmp_path / "again")
     old, new = load_run(folder), load_run(tmp_path / "again")
     assert new.architecture == old.architecture
-    assert new.summary["seeds"] == [7, 8, 9]
-    assert [row["name"] for row in new.summary["leaderboard"]] == [row["name"] for row in old.summary["leaderboard"]]
-    assert all(len(row["scores"]) == 3 for row in new.summary["leaderboard"])
+    assert new.summary.seeds == (7, 8, 9)
+    assert [row.name for row in new.summary.leaderboard] == [row.name for row in old.summary.leaderboard]
+    assert all(len(row.scores) == 3 for row in new.summary.leaderboard)
     assert not same_tensors(old.network.state_dict(), new.network.state_dict())
     assert new.config.training.epochs == 2
-    assert evaluate(tmp_path / "again", device="cpu")["score"] == new.summary["leaderboard"][0]["scores"][0]
+    assert evaluate(tmp_path / "again", device="cpu")["score"] == new.summary.leaderboard[0].scores[0]
     # What has once been retrained starts from its own first seed.
-    assert list(retrain(tmp_path / "again", retrain_seeds=1, device="cpu").summary["seeds"]) == [7]
+    assert list(retrain(tmp_path / "again", retrain_seeds=1, device="cpu").summary.seeds) == [7]
 
 
 def test_retraining_in_place_keeps_the_course_of_the_search(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -277,7 +275,7 @@ def test_a_run_with_encoders_of_ones_own_is_not_retrained_with_the_defaults(
     assert contents(run) == before
     again = retrain(run, data=data, builders={"sound": wide}, out=tmp_path / "again")
     assert same_tensors(load_file(run / "weights.safetensors"), load_file(tmp_path / "again" / "weights.safetensors"))
-    assert again.summary["leaderboard"][0]["parameters"] == load_run(run).summary["leaderboard"][0]["parameters"]
+    assert again.summary.leaderboard[0].parameters == load_run(run).summary.leaderboard[0].parameters
 
 
 def test_a_dynamic_run_is_loaded_judged_and_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,11 +288,11 @@ def test_a_dynamic_run_is_loaded_judged_and_trained_again(tmp_path: Path, monkey
     assert told["repeated"]
     again = retrain(tmp_path / "run", data=data, device="cpu", out=tmp_path / "same")
     assert same_tensors(again.network.state_dict(), first.network.state_dict())
-    assert again.summary["dynamic"] == first.summary["dynamic"]
+    assert again.summary.dynamic == first.summary.dynamic
     other = retrain(tmp_path / "run", data=data, device="cpu", seed=7, retrain_seeds=1, epochs=4)
     assert other.architecture == load_run(tmp_path / "run").architecture == first.architecture
     assert not same_tensors(other.network.state_dict(), first.network.state_dict())
-    assert [row["kind"] for row in other.summary["leaderboard"][:2]] == ["found", "static"]
+    assert [row.kind for row in other.summary.leaderboard[:2]] == ["found", "static"]
 
 
 def test_a_row_of_which_an_input_was_taken_away_is_told_in_one_line(copied: Path) -> None:

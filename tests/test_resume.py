@@ -18,6 +18,7 @@ from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
 from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
+from nas.records import plain
 from nas.runs import RunFolder
 from search_spaces import layerwise
 from tests.helpers import contents
@@ -82,7 +83,7 @@ def test_a_search_that_is_stopped_goes_on_to_the_same_run(
         assert same_tensors(weights(folder), weights(tmp_path / "whole"))
         assert timeless(RunFolder(folder).read_metrics()) == timeless(RunFolder(tmp_path / "whole").read_metrics())
         for key in ("nodes", "discretization_loss", "verdict", "candidates"):
-            assert str(found.summary[key]) == str(wanted.summary[key])
+            assert plain(found.summary)[key] == plain(wanted.summary)[key]
 
 
 def test_a_run_that_is_not_there_is_begun(tmp_path: Path) -> None:
@@ -105,7 +106,7 @@ def test_a_finished_run_is_told_and_given_back(tmp_path: Path, monkeypatch: pyte
     assert lines == [f"{str(tmp_path / 'run')!r} is finished: nothing is left to do"]
     assert second.architecture == first.architecture
     assert same_tensors(second.network.state_dict(), first.network.state_dict())
-    assert second.summary["leaderboard"][0]["scores"] == list(first.summary["leaderboard"][0]["scores"])
+    assert second.summary.found.scores == first.summary.found.scores
     assert contents(tmp_path) == before
 
 
@@ -225,9 +226,9 @@ def test_times_add_up_over_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         search(tmp_path / "whole", encoders="joint")
     stop(monkeypatch, taken[0], tmp_path / "run", encoders="joint")
     summary = search(tmp_path / "run", encoders="joint", resume=True).summary
-    assert summary["search_seconds"] > 0.01  # nothing of it was done by the process that ended the run
-    assert all(row["train_seconds"] > 0.001 for row in summary["leaderboard"])
-    assert summary["total_seconds"] > summary["search_seconds"] + summary["leaderboard"][0]["train_seconds"]
+    assert summary.search.search_seconds > 0.01  # nothing of it was done by the process that ended the run
+    assert all(row.train_seconds > 0.001 for row in summary.leaderboard)
+    assert summary.total_seconds > summary.search.search_seconds + summary.leaderboard[0].train_seconds
 
 
 def test_the_config_names_no_option_of_resuming(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import UserError
-from nas.runs import RunFolder, plain, write_atomically
+from nas.records import plain
+from nas.runs import RunFolder, write_atomically
 from tests.helpers import contents
 
 

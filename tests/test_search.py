@@ -24,11 +24,12 @@ from nas.architecture import Architecture, Choice, read_choice
 from nas.candidates import score_candidates
 from nas.data.fusion_data import FusionData
 from nas.encoders import DEFAULT_ENCODERS, Encoder, ModuleEncoder
-from nas.runs import plain
+from nas.records import plain
 from nas.search import make_space
 from nas.strategies.sampled import LENGTH
 from search_spaces import layerwise
 from tests.strategies.problems import same_tensors
+from tests.summaries import known
 from tests.tiny_runs import SIZES, TRAINING, Arrays, as_data, finished_run, no_report, tiny_arrays, tiny_search
 
 Search = Callable[..., tuple[RunResult, dict[str, Tensor]]]
@@ -104,9 +105,7 @@ def test_a_poisoned_test_split_changes_nothing_that_is_decided(
         assert decisions(poisoned) == decisions(clean)
         assert same_tensors(poisoned_weights, weights)
         # The poison was there: the scores, and they alone, tell.
-        assert [row["scores"] for row in poisoned.summary["leaderboard"]] != [
-            row["scores"] for row in clean.summary["leaderboard"]
-        ]
+        assert [row.scores for row in poisoned.summary.leaderboard] != [row.scores for row in clean.summary.leaderboard]
 
 
 def test_the_same_seed_gives_the_same_run_and_another_seed_other_weights(search_and_load: Search) -> None:
@@ -115,9 +114,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_other_weights(search_
         search_and_load(data, seed=seed, encoders="joint") for seed in (5, 5, 6)
     )
     assert decisions(one) == decisions(same)
-    assert [row["scores"] for row in one.summary["leaderboard"]] == [
-        row["scores"] for row in same.summary["leaderboard"]
-    ]
+    assert [row.scores for row in one.summary.leaderboard] == [row.scores for row in same.summary.leaderboard]
     assert same_tensors(weights, same_weights)
     assert not same_tensors(weights, other_weights)
 
@@ -134,18 +131,18 @@ def test_a_search_leaves_the_callers_random_states_alone() -> None:
 
 def test_the_summary_tells_what_each_part_costs(finished: RunResult) -> None:
     """Eight channels at one time: a matrix of 8 × 8 for each of two inputs, none to carry one, three classes."""
-    costs, steps = finished.summary["costs"], finished.architecture.steps
-    assert costs["nodes"] == {step.name: 64 * len(step.inputs) * (len(step.inputs) > 1) for step in steps}
-    assert costs["head"] == 24
+    costs, steps = finished.summary.costs, finished.architecture.steps
+    assert costs.nodes == {step.name: 64 * len(step.inputs) * (len(step.inputs) > 1) for step in steps}
+    assert costs.head == 24
     for tap in (tap for step in steps for tap in step.inputs):
-        assert 0 < costs["encoders"][tap] < finished.summary["leaderboard"][0]["multiply_adds"]
+        assert 0 < costs.encoders[tap] < known(finished.summary.found.multiply_adds)
 
 
 def test_the_summary_tells_where_the_found_network_is_wrong(finished: RunResult) -> None:
     """Eight test samples of each class, judged by two networks, right as often as the leaderboard says."""
-    counts, found = finished.summary["mistakes"]["counts"], finished.summary["leaderboard"][0]
+    counts, found = known(finished.summary.mistakes).counts, finished.summary.leaderboard[0]
     assert [sum(row) for row in counts] == [16, 16, 16]
-    assert sum(counts[place][place] for place in range(3)) / 48 == pytest.approx(found["mean"])
+    assert sum(counts[place][place] for place in range(3)) / 48 == pytest.approx(found.score.mean)
 
 
 def test_the_run_folder_holds_every_file(finished: RunResult) -> None:
@@ -230,36 +227,36 @@ def test_the_summary_holds_the_pareto_set_of_a_strategy_that_weighs_cost(search_
 
 
 def test_a_strategy_that_does_not_weigh_cost_has_no_pareto_set(finished: RunResult) -> None:
-    assert finished.summary["pareto"] == []
+    assert finished.summary.search.pareto == ()
 
 
 def test_the_leaderboard_always_holds_found_and_every_control(finished: RunResult) -> None:
-    board = finished.summary["leaderboard"]
-    assert board[0]["kind"] == "found"
-    rows = [(row["kind"], row["name"]) for row in board[1:] if row["kind"] != "proposal"]
+    board = finished.summary.leaderboard
+    assert board[0].kind == "found"
+    rows = [(row.kind, row.name) for row in board[1:] if row.kind != "proposal"]
     assert rows == [
         ("modality", "sound"),
         ("modality", "sight"),
         ("sum", "sum of single networks"),
         ("late", "late fusion"),
         ("early", "early fusion"),
-        *(("operation", row["name"]) for row in board if row["kind"] == "operation"),
+        *(("operation", row.name) for row in board if row.kind == "operation"),
         ("random", "random search"),
         ("control", "logistic regression"),
         ("control", "gradient boosting"),
     ]
-    operations = {row["name"] for row in board if row["kind"] == "operation"}
+    operations = {row.name for row in board if row.kind == "operation"}
     assert operations - {"additive"} == {"multiplicative"}  # the best sum may be the one at the last depth, late fusion
     for row in board:
-        assert len(row["scores"]) == 2
-        assert row["mean"] == pytest.approx(np.mean(row["scores"]))
-        assert row["low"] <= row["mean"] <= row["high"]
-        if row["kind"] == "control":
-            assert row["parameters"] is row["multiply_adds"] is row["architecture"] is None
+        assert len(row.scores) == 2
+        assert row.score.mean == pytest.approx(np.mean(row.scores))
+        assert row.score.low <= row.score.mean <= row.score.high
+        if row.kind == "control":
+            assert (row.parameters, row.multiply_adds, row.architecture) == (None, None, None)
         else:
-            assert row["parameters"] > 0
-            assert row["multiply_adds"] > 0
-        assert row["train_seconds"] > 0
+            assert known(row.parameters) > 0
+            assert known(row.multiply_adds) > 0
+        assert row.train_seconds > 0
 
 
 def test_tensorboard_shows_losses_mixing_weights_and_entropy(finished: RunResult) -> None:
@@ -269,14 +266,12 @@ def test_tensorboard_shows_losses_mixing_weights_and_entropy(finished: RunResult
     tags = set(events.Tags()["scalars"])
     assert {"search/train_loss", "search/architecture_loss", "retrain/found/3/train_loss"} <= tags
     assert {"encoders/sound/3/architecture_loss", "retrain/found/4/architecture_score"} <= tags
-    for node in finished.summary["nodes"]:
-        assert f"entropy/{node['name']}" in tags
-        last = [
-            events.Scalars(f"mixing_weights/{node['name']}/{choice['label']}")[-1].value for choice in node["choices"]
-        ]
-        assert last == pytest.approx(node["beliefs"], abs=1e-6)  # of the same network on the same samples; float32
+    for node in finished.summary.search.nodes:
+        assert f"entropy/{node.name}" in tags
+        last = [events.Scalars(f"mixing_weights/{node.name}/{choice.label}")[-1].value for choice in node.choices]
+        assert last == pytest.approx(node.beliefs, abs=1e-6)  # of the same network on the same samples; float32
         nats = -sum(weight * np.log(weight) for weight in last if weight > 0)
-        assert events.Scalars(f"entropy/{node['name']}")[-1].value == pytest.approx(nats, abs=1e-5)
+        assert events.Scalars(f"entropy/{node.name}")[-1].value == pytest.approx(nats, abs=1e-5)
 
 
 def test_the_first_record_holds_the_choices_so_that_a_search_that_goes_on_can_be_shown(search_and_load: Search) -> None:
@@ -285,7 +280,10 @@ def test_the_first_record_holds_the_choices_so_that_a_search_that_goes_on_can_be
     first, *records = map(json.loads, (result.folder / "metrics.jsonl").read_text().splitlines())
     assert first["phase"] == "space"
     kept = ("name", "residual", "choices")
-    assert first["nodes"] == [{key: node[key] for key in kept} for node in result.summary["nodes"]]
+    told = plain(result.summary)["nodes"]
+    assert [{key: node[key] for key in kept} for node in first["nodes"]] == [
+        {key: node[key] for key in kept} for node in told
+    ]
     weights = next(record["mixing_weights"] for record in records if record["phase"] == "search")
     assert {node["name"]: len(node["choices"]) for node in first["nodes"]} == {k: len(v) for k, v in weights.items()}
 
@@ -352,8 +350,8 @@ def test_a_search_that_a_guard_stopped_is_read_out_by_what_was_validated(
 def test_without_guards_there_is_nothing_to_tell() -> None:
     options = {"strategy": "darts", "discretization": "argmax", "encoders": "pretrained"}
     summary = tiny_search(as_data(tiny_arrays()), guards=False, **options).summary
-    assert summary["guards"] is None
-    assert summary["discretization"] == "argmax"
+    assert summary.search.guards is None
+    assert summary.search.discretization == "argmax"
 
 
 @pytest.mark.parametrize("encoders", ["pretrained", "joint"])
@@ -363,11 +361,11 @@ def test_quantities_and_labels_can_be_searched(task: str, encoders: str) -> None
     classes = np.eye(3, dtype=np.float32)[arrays["label"]]
     arrays["label"] = 100 + 5 * arrays["sight"][:, :2] + arrays["sound"][:, :2] if task == "regression" else classes
     summary = tiny_search(as_data(arrays, task=task), encoders=encoders).summary
-    assert (summary["metric"], summary["higher_is_better"]) == (
+    assert (summary.metric, summary.higher_is_better) == (
         ("mae", False) if task == "regression" else ("micro_f1", True)
     )
-    assert summary["encoders"] == encoders
-    assert all(np.isfinite(row["mean"]) for row in summary["leaderboard"])
+    assert summary.encoders == encoders
+    assert all(np.isfinite(row.score.mean) for row in summary.leaderboard)
 
 
 def test_modalities_may_be_missing_for_some_samples() -> None:
@@ -375,8 +373,8 @@ def test_modalities_may_be_missing_for_some_samples() -> None:
     generator = np.random.default_rng(4)
     present = {"sound": generator.random(sum(SIZES)) > 0.3}
     summary = tiny_search(as_data(arrays, present=present), encoders="pretrained").summary
-    assert summary["data"]["modalities"]["sound"]["present_share"] == pytest.approx(present["sound"].mean())
-    assert summary["data"]["modalities"]["sight"]["present_share"] == 1
+    assert summary.data.modalities["sound"].present_share == pytest.approx(present["sound"].mean())
+    assert summary.data.modalities["sight"].present_share == 1
 
 
 def test_three_modalities_of_three_kinds() -> None:
@@ -389,8 +387,8 @@ def test_three_modalities_of_three_kinds() -> None:
     arrays = {**arrays, "words": words, "steps": steps}
     del arrays["sound"]
     summary = tiny_search(as_data(arrays, kinds={"words": "tokens"}), encoders="pretrained").summary
-    assert [row["name"] for row in summary["leaderboard"] if row["kind"] == "modality"] == ["sight", "words", "steps"]
-    assert {name: one["kind"] for name, one in summary["data"]["modalities"].items()} == {
+    assert [row.name for row in summary.leaderboard if row.kind == "modality"] == ["sight", "words", "steps"]
+    assert {name: one.kind for name, one in summary.data.modalities.items()} == {
         "sight": "vector",
         "words": "tokens",
         "steps": "sequence",
@@ -399,7 +397,7 @@ def test_three_modalities_of_three_kinds() -> None:
 
 def test_a_space_without_operations_still_has_its_baselines() -> None:
     summary = tiny_search(as_data(tiny_arrays()), operations=["carry"], encoders="joint").summary
-    kinds = {row["kind"] for row in summary["leaderboard"]}
+    kinds = {row.kind for row in summary.leaderboard}
     assert kinds - {"proposal"} == {"found", "modality", "sum", "late", "early", "random", "control"}
 
 
@@ -475,7 +473,7 @@ def test_a_run_with_a_module_of_ones_own_is_written_whole(tmp_path: Path, encode
     inputs = {name: (torch.from_numpy(tiny_arrays()[name]),) for name in ("sound", "sight")}
     predicted = result.network(inputs).argmax(dim=1).numpy()[-SIZES[2] :]
     right = float((predicted == tiny_arrays()["label"][-SIZES[2] :]).mean())
-    assert right == pytest.approx(result.summary["leaderboard"][0]["scores"][0])
+    assert right == pytest.approx(result.summary.leaderboard[0].scores[0])
     with pytest.raises(UserError, match=r"module of its own"):
         load_run(tmp_path / "run")
 
@@ -485,8 +483,8 @@ def test_a_run_in_a_space_of_ones_own_is_written_whole(tmp_path: Path, monkeypat
     whole = layerwise({"sound": 3, "sight": 3}, operations=["additive"])
     mine = replace(whole, name="mine", references=(), warm_up=None)
     result = tiny_search(as_data(tiny_arrays()), space=mine, operations=None, out=tmp_path / "run")
-    assert result.summary["encoders"] == "joint"  # there is no word on how to train a modality alone
-    assert {row["kind"] for row in result.summary["leaderboard"]} == {"found", "proposal", "random", "control"}
+    assert result.summary.encoders == "joint"  # there is no word on how to train a modality alone
+    assert {row.kind for row in result.summary.leaderboard} == {"found", "proposal", "random", "control"}
     with pytest.raises(UserError, match="space 'mine' names no reference of kind 'modality' for 'sound'"):
         tiny_search(as_data(tiny_arrays()), space=mine, operations=None, encoders="pretrained")
 
@@ -526,13 +524,13 @@ def test_where_no_gate_pays_the_run_says_so(discretization: str, strategy: str, 
         progress=told.append,
         out=tmp_path / "run",
     )
-    gated = result.summary["gated"]
-    assert not gated["taken"]
-    assert gated["in_words"] in told
-    assert gated["in_words"] == result.summary["verdict"]["sentences"][-1]
-    assert gated["in_words"].startswith("Nothing is decided per sample")
+    gated = known(result.summary.search.gated)
+    assert not gated.taken
+    assert gated.in_words in told
+    assert gated.in_words == known(result.summary.verdict).sentences[-1]
+    assert gated.in_words.startswith("Nothing is decided per sample")
     again = nas.retrain(tmp_path / "run", data=as_data(tiny_arrays()), out=tmp_path / "again", epochs=1)
-    assert again.summary["verdict"]["sentences"][-1] == gated["in_words"]
+    assert known(again.summary.verdict).sentences[-1] == gated.in_words
 
 
 def test_a_found_architecture_that_was_not_scored_gets_routes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -540,4 +538,4 @@ def test_a_found_architecture_that_was_not_scored_gets_routes_all_the_same(monke
     monkeypatch.setattr("nas.discretize.score_candidates", partial(score_candidates, limit=5))
     monkeypatch.setattr("nas.candidates.BEAM_WIDTH", 1)
     result = tiny_search(as_data(tiny_arrays()), dynamic=["modality"], strategy="gdas", discretization="argmax", seed=1)
-    assert result.summary["gated"] is not None
+    assert result.summary.search.gated is not None

@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from nas.metrics import score
+from nas.records import plain
 from nas.statistics import Interval, interval, paired_interval, sample_statistics
 
 _Statistics = list[NDArray[np.float64]]
@@ -185,4 +186,4 @@ def test_an_interval_is_the_same_every_time() -> None:
 def test_an_interval_tells_its_margin_and_its_plain_values() -> None:
     found = Interval(0.5, 0.25, 1.0)
     assert found.margin == 0.375
-    assert found.to_dict() == {"mean": 0.5, "low": 0.25, "high": 1.0}
+    assert plain(found) == {"mean": 0.5, "low": 0.25, "high": 1.0}

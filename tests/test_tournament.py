@@ -16,7 +16,7 @@ from torch import Tensor
 import nas
 from nas import tournament
 from nas.architecture import Architecture, Choice
-from nas.baselines import Contestant, RowKind, contestants
+from nas.baselines import Contestant, contestants
 from nas.candidates import Candidates
 from nas.config import TrainingConfig
 from nas.cost import CostTable
@@ -27,9 +27,11 @@ from nas.metrics import score
 from nas.preparation import Prepared, Setup
 from nas.retrain import Entry
 from nas.search import make_space
+from nas.summary import RowKind, Standings
 from nas.tournament import DEPOSED, FAVOURITE, PROPOSALS, Crowned, Tournament, entrants
 from search_spaces import layerwise
 from tests.helpers import CPU, tiny_batch, tiny_network
+from tests.summaries import known
 from tests.tiny_runs import as_data, tiny_arrays, tiny_search
 
 _SPACE = layerwise({"image": 3, "sound": 3}, operations=["additive", "multiplicative"])
@@ -97,27 +99,32 @@ def _names(crowned: Crowned) -> list[tuple[str, str]]:
     return [(one.contestant.name, one.contestant.kind) for one in crowned.entries[0]]
 
 
+def _standings(crowned: Crowned) -> Standings:
+    assert crowned.standings is not None
+    return crowned.standings
+
+
 def test_a_better_row_takes_the_place_of_what_the_supernet_chose() -> None:
     crowned = _crown(("found", "found", _TIMES, 0.7), ("late fusion", "late", _LATE, 0.9))
     assert _names(crowned) == [("found", "found"), (DEPOSED, "proposal"), ("late fusion", "late")]
     assert crowned.entries[0][0].architecture == _LATE
     assert crowned.entries[0][1].architecture == _TIMES
-    assert crowned.told["winner"] == "late fusion"
-    assert crowned.told["proposed"] == _TIMES.to_dict()
-    assert crowned.told["behind"]["late fusion"] == 0
-    assert crowned.told["behind"]["found"] > 3
+    assert _standings(crowned).winner == "late fusion"
+    assert _standings(crowned).proposed == _TIMES
+    assert _standings(crowned).behind["late fusion"] == 0
+    assert _standings(crowned).behind["found"] > 3
 
 
 def test_what_the_supernet_chose_stays_if_nothing_is_better() -> None:
     crowned = _crown(("found", "found", _TIMES, 0.9), ("late fusion", "late", _LATE, 0.7))
     assert _names(crowned) == [("found", "found"), ("late fusion", "late")]
-    assert crowned.told["winner"] == "found"
+    assert _standings(crowned).winner == "found"
 
 
 def test_equals_stay_as_the_supernet_has_them() -> None:
     same = _answers(0.8, 0)
     entries = [[_entry("found", "found", _LATE, same), _entry("late fusion", "late", _LATE, same)]]
-    assert Tournament().crown(_setup(), entries).told["winner"] == "found"
+    assert _standings(Tournament().crown(_setup(), entries)).winner == "found"
 
 
 def test_a_favourite_that_wins_has_no_row_beside_the_found_one() -> None:
@@ -133,8 +140,8 @@ def test_random_search_and_what_the_space_does_not_offer_cannot_win() -> None:
         ("early fusion", "early", _EARLY, 0.99),  # by mlp, which was not asked for
         ("random search", "random", _TIMES, 0.99),
     )
-    assert crowned.told["winner"] == "found"
-    assert set(crowned.told["behind"]) == {"found"}
+    assert _standings(crowned).winner == "found"
+    assert set(_standings(crowned).behind) == {"found"}
 
 
 _COST = CostTable.measure(tiny_network(_SPACE, _DATA), tiny_batch(_DATA).take(slice(0, 1)).inputs)
@@ -186,22 +193,22 @@ def test_the_simplest_of_equals_wins_if_that_is_preferred() -> None:
         ("image", "modality", _IMAGE, 0.8),
     ]
     crowned = _crown(*rows, prefer="simplicity")
-    assert crowned.told["winner"] == "image"
+    assert _standings(crowned).winner == "image"
     worse = _crown(*rows[:2], ("image", "modality", _IMAGE, 0.6), prefer="simplicity")
-    assert worse.told["winner"] == "late fusion"
+    assert _standings(worse).winner == "late fusion"
 
 
 def test_nothing_stays_nothing_where_others_are_as_good_as_chance() -> None:
     wins = [
-        Tournament()
-        .crown(
-            _setup(),
-            [
-                [_entry("found", "found", _NOTHING, torch.zeros(200, 2))]
-                + [_entry(f"row {n}", "operation", _TIMES, _answers(0.5, 1000 * trial + n)) for n in range(12)]
-            ],
-        )
-        .told["winner"]
+        _standings(
+            Tournament().crown(
+                _setup(),
+                [
+                    [_entry("found", "found", _NOTHING, torch.zeros(200, 2))]
+                    + [_entry(f"row {n}", "operation", _TIMES, _answers(0.5, 1000 * trial + n)) for n in range(12)]
+                ],
+            )
+        ).winner
         for trial in range(15)
     ]
     assert wins.count("found") >= 14  # one in a hundred is wrong by chance
@@ -209,13 +216,13 @@ def test_nothing_stays_nothing_where_others_are_as_good_as_chance() -> None:
 
 def test_nothing_gives_way_to_what_measurably_beats_a_constant() -> None:
     crowned = _crown(("found", "found", _NOTHING, 0.5), ("late fusion", "late", _LATE, 0.7), seeds=1)
-    assert crowned.told["winner"] == "late fusion"
+    assert _standings(crowned).winner == "late fusion"
 
 
 def test_who_is_too_sure_of_itself_is_not_held_to_be_worse_for_that() -> None:
     boasting, modest = _answers(0.85, 0, sure=30.0), _answers(0.8, 1, sure=1.0)
     entries = [[_entry("found", "found", _TIMES, modest), _entry("late fusion", "late", _LATE, boasting)]]
-    assert Tournament().crown(_setup(), entries).told["winner"] == "late fusion"
+    assert _standings(Tournament().crown(_setup(), entries)).winner == "late fusion"
 
 
 def test_the_metric_that_is_asked_for_counts() -> None:
@@ -224,7 +231,7 @@ def test_the_metric_that_is_asked_for_counts() -> None:
     ranks = torch.stack([torch.full_like(targets, 5.0), targets], dim=1)
     right = _answers(0.8, 1)
     entries = [[_entry("found", "found", _TIMES, right), _entry("late fusion", "late", _LATE, ranks)]]
-    assert Tournament().crown(_setup(metric="auroc"), entries).told["winner"] == "late fusion"
+    assert _standings(Tournament().crown(_setup(metric="auroc"), entries)).winner == "late fusion"
 
 
 def test_what_decides_per_sample_is_left_as_it_is() -> None:
@@ -238,7 +245,7 @@ def test_what_decides_per_sample_is_left_as_it_is() -> None:
     ]
     stayed = Tournament().after_the_first_seed(_setup(), entries[0])
     assert [one.contestant.name for one in stayed] == ["found", "late fusion", "image"]
-    assert Tournament().crown(_setup(), entries).told == {}
+    assert Tournament().crown(_setup(), entries).standings is None
 
 
 def test_single_modalities_and_late_fusion_enter_at_every_tap() -> None:
@@ -295,15 +302,15 @@ def test_of_those_that_stand_for_one_row_the_best_goes_on_and_so_do_the_best_ope
 @pytest.mark.parametrize("prefer", ["accuracy", "simplicity"])
 def test_a_search_finds_what_won_and_all_its_parts_agree(prefer: str) -> None:
     result = tiny_search(as_data(tiny_arrays()), prefer=prefer, retrain_seeds=2)
-    told, board = result.summary["tournament"], result.summary["leaderboard"]
-    assert told["prefer"] == prefer
-    assert board[0]["architecture"] == result.summary["architecture"] == result.architecture.to_dict()
-    for row in [row for row in board[1:] if row["name"] == told["winner"]]:  # none if it is one of the supernet's paths
-        assert (row["architecture"], row["separate"]) == (board[0]["architecture"], board[0]["separate"])
-        assert row["difference"]["mean"] == 0
+    told, board = known(result.summary.tournament), result.summary.leaderboard
+    assert told.prefer == prefer
+    assert board[0].architecture == result.summary.architecture == result.architecture
+    for row in [row for row in board[1:] if row.name == told.winner]:  # none if it is one of the supernet's paths
+        assert (row.architecture, row.separate) == (board[0].architecture, board[0].separate)
+        assert known(row.difference).mean == 0
     space = make_space("layerwise", as_data(tiny_arrays()))
-    for node, summary in zip(space.nodes, result.summary["nodes"], strict=True):
-        assert node.choices[summary["chosen"]] == space.choices(result.architecture)[node.name]
+    for node, searched in zip(space.nodes, result.summary.search.nodes, strict=True):
+        assert node.choices[known(searched.chosen)] == space.choices(result.architecture)[node.name]
 
 
 def test_a_found_sum_of_single_networks_lives_like_any_other_network(
@@ -324,20 +331,20 @@ def test_a_found_sum_of_single_networks_lives_like_any_other_network(
     monkeypatch.setattr(tournament, "Evidence", Biased)
     data, out = as_data(tiny_arrays()), tmp_path / "run"
     result = tiny_search(data, retrain_seeds=2, refit=True, ensemble=True, encoders="pretrained", out=out)
-    board = result.summary["leaderboard"]
-    rows = {row["kind"]: row for row in board}
-    assert board[0]["separate"]
-    assert rows["refit"]["separate"]
-    assert board[0]["scores"] == rows["sum"]["scores"]
-    assert "each trained alone" in result.summary["in_words"]
+    board = result.summary.leaderboard
+    rows = {row.kind: row for row in board}
+    assert board[0].separate
+    assert rows["refit"].separate
+    assert board[0].scores == rows["sum"].scores
+    assert "each trained alone" in result.summary.in_words
     assert result.verdict.splitlines()[0].startswith(("Fuse sound and sight: train a network on each alone", "C", "D"))
     loaded = nas.load_run(out)
     assert loaded.architecture == result.architecture
     assert nas.evaluate(out, data=data)["repeated"]
     assert nas.export(out, formats=["python", "onnx"], data=data)  # which runs them, and compares
-    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary["leaderboard"]
-    assert [(row["kind"], row["separate"], row["scores"]) for row in again] == [
-        (row["kind"], row["separate"], row["scores"]) for row in board
+    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary.leaderboard
+    assert [(row.kind, row.separate, row.scores) for row in again] == [
+        (row.kind, row.separate, row.scores) for row in board
     ]
 
 
@@ -345,9 +352,9 @@ def test_a_found_modality_alone_is_the_network_of_its_row(tmp_path: Path) -> Non
     """However it came to be found: by the search itself, here, in a space that offers nothing else."""
     data, out = as_data(tiny_arrays()), tmp_path / "run"
     result = tiny_search(data, operations=["carry"], prefer="simplicity", encoders="pretrained", refit=True, out=out)
-    board = result.summary["leaderboard"]
-    copies = [row for row in board[1:] if row["architecture"] == board[0]["architecture"] and row["kind"] == "modality"]
-    assert all(row["scores"] == board[0]["scores"] for row in copies)
+    board = result.summary.leaderboard
+    copies = [row for row in board[1:] if row.architecture == board[0].architecture and row.kind == "modality"]
+    assert all(row.scores == board[0].scores for row in copies)
     assert nas.evaluate(out, data=data)["repeated"]
-    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary["leaderboard"]
-    assert [(row["kind"], row["scores"]) for row in again] == [(row["kind"], row["scores"]) for row in board]
+    again = nas.retrain(out, data=data, device="cpu", out=tmp_path / "again").summary.leaderboard
+    assert [(row.kind, row.scores) for row in again] == [(row.kind, row.scores) for row in board]

@@ -26,6 +26,7 @@ from benchmarks.attacks import trial as preloaded
 from benchmarks.attacks.page import page
 from benchmarks.attacks.trial import KINDS, Trial, attempt, kept_targets, kind_of
 from nas.provenance import provenance
+from nas.records import plain
 from nas.runs import write_atomically
 
 
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.out is not None:
         failures = [asdict(trial) for trial in trials if trial.faults]
         write_atomically(given.out / "README.md", text.encode())
-        told = json.dumps({"failures": failures, **origin}, indent=1)
+        told = json.dumps({"failures": failures, **plain(origin)}, indent=1)
         write_atomically(given.out / "failures.json", (told + "\n").encode())
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from benchmarks.attacks.processes import BYTES, SECONDS
 from benchmarks.attacks.world import CATEGORIES
 from benchmarks.pages import origin_told
+from nas.summary import Provenance
 
 if TYPE_CHECKING:
     from benchmarks.attacks.trial import Trial
@@ -22,7 +23,7 @@ ABOUT = {
 }
 
 
-def page(trials: Sequence[Trial], origin: Mapping[str, Any], *, jobs: int, seconds: float) -> str:
+def page(trials: Sequence[Trial], origin: Provenance, *, jobs: int, seconds: float) -> str:
     """The page as Markdown.
 
     Args:

@@ -155,8 +155,8 @@ def make_targets(folder: Path, *, few: bool = False) -> Targets:
 
 def outcome(run: Path) -> Outcome:
     """What a run came to; that of a network of the same bytes is the same."""
-    summary = json.loads((run / "summary.json").read_text())
-    rows = [{key: row[key] for key in ("name", "scores", "architecture_score")} for row in summary["leaderboard"]]
+    told = json.loads((run / "summary.json").read_text())
+    rows = [{key: row[key] for key in ("name", "scores", "architecture_score")} for row in told["leaderboard"]]
     files = {name: (run / name).read_bytes() for name in ("architecture.json", "weights.safetensors")}
     return {**files, "rows": rows}
 

@@ -8,38 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from nas.analysis.contribution import Contribution
 from nas.analysis.diagnosis import FASTER, HEEDLESS
-from nas.analysis.overfitting import Overfitting
 from nas.architecture import Architecture
 from nas.space import SearchSpace
+from nas.summary import Advice, Contribution, Overfitting
 from nas.tasks import TASKS, Task
-
-
-@dataclass(frozen=True, kw_only=True)
-class Advice:
-    """One thing to try.
-
-    Attributes:
-        objective: As it is asked for, such as "rubi:words".
-        because: What was found, as a clause.
-    """
-
-    objective: str
-    because: str
-
-    @property
-    def in_words(self) -> str:
-        """Such as "audio overfits 2.4 times as fast as image: try --objective gradient_blending"."""
-        return f"{self.because}: try --objective {self.objective}"
-
-    def to_dict(self) -> dict[str, str]:
-        """As plain values for JSON."""
-        return {**asdict(self), "in_words": self.in_words}
 
 
 def advise(

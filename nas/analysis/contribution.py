@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -13,7 +12,8 @@ from numpy.typing import NDArray
 
 from nas.analysis.recombined import Recombined
 from nas.metrics import metric_of
-from nas.statistics import Interval, combination, sample_statistics
+from nas.statistics import combination, sample_statistics
+from nas.summary import Contribution
 from nas.tasks import TASKS, Task
 
 DRAWS = 8
@@ -21,29 +21,6 @@ DRAWS = 8
 
 MOST_MODALITIES = 8
 """Up to so many, all subsets are run; 2^8 of them take as long as 2000 passes of fusion nodes and head."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contribution:
-    """Of one modality, in units of the metric, positive where it helps; intervals are over networks and samples.
-
-    Attributes:
-        modality: Its name.
-        left_out: Loss of score when its taps are zero, as of a sample that lacks it. A network that was not trained
-            with missing modalities has never seen that.
-        permuted: Loss of score when it comes from another sample (Breiman 2001, "Random Forests", section 10).
-        shapley: Its Shapley value, where the value of a subset is the score when all other modalities come from other
-            samples, each from one of its own (Shapley 1953; Lundberg and Lee 2017). All add up to the score minus that
-            of answers that have nothing to do with the sample.
-        unchanged: How often the answer stays the same when it comes from another sample, 0 to 1: near 1, it has no say.
-            NaN for regression.
-    """
-
-    modality: str
-    left_out: Interval
-    permuted: Interval
-    shapley: Interval
-    unchanged: float
 
 
 def contributions(

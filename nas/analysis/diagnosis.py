@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from nas.analysis.contribution import MOST_MODALITIES, Contribution, contributions
+from nas.analysis.contribution import MOST_MODALITIES, contributions
 from nas.analysis.emap import MAX_GRID, Projection, emap
-from nas.analysis.interaction import LinearModel, interaction_regression, matched_scores
-from nas.analysis.overfitting import Overfitting
+from nas.analysis.interaction import interaction_regression, matched_scores
 from nas.analysis.recombined import Recombined
 from nas.metrics import METRICS, metric_of
 from nas.statistics import Interval, amount, interval, paired_interval, sample_statistics
+from nas.summary import Additivity, Contribution, Diagnosis, LinearModel, Overfitting
 from nas.tasks import TASKS, Task
 
 HEEDLESS = 0.9
@@ -26,52 +24,6 @@ FASTER = 2.0
 """Ratio of overfitting-to-generalization ratios from which it is said that one modality overfits faster."""
 
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Additivity:
-    """How much of a score needs modalities to interact; see `nas.analysis.emap`.
-
-    Attributes:
-        score: Of the networks on the samples that were taken.
-        additive_score: Of their additive projections there.
-        gain: How much better the networks are, paired.
-        samples: That were taken.
-        of: So many.
-        grid: Recombinations of them that were run, for every network.
-        standard_error: Of what the projections put out, mean over networks; 0 where all recombinations were run.
-    """
-
-    score: Interval
-    additive_score: Interval
-    gain: Interval
-    samples: int
-    of: int
-    grid: int
-    standard_error: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagnosis:
-    """What the networks of the found architecture do with their modalities.
-
-    Attributes:
-        additivity: Whether an additive function would do as well.
-        contributions: Of every modality that is read; empty if these are too many.
-        regression: Nested models of the target on what modalities say by themselves; empty where that is not known.
-        overfitting: Modality to the course of its training alone, of every seed.
-        in_words: A sentence for each finding.
-    """
-
-    additivity: Additivity
-    contributions: tuple[Contribution, ...]
-    regression: tuple[LinearModel, ...]
-    overfitting: Mapping[str, tuple[Overfitting, ...]]
-    in_words: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return asdict(self)
 
 
 def diagnose(

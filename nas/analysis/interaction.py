@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -21,45 +21,9 @@ from scipy.special import logsumexp
 from scipy.stats import chi2
 from statsmodels.tools.sm_exceptions import PerfectSeparationWarning
 
+from nas.summary import Coefficient, LinearModel
+
 Scores = NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Coefficient:
-    """One estimate: of the term `name`, with its 95 % interval.
-
-    `p` is that of a t-test against zero, of a yes-or-no target that of a z-test.
-    """
-
-    name: str
-    estimate: float
-    standard_error: float
-    t: float
-    p: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class LinearModel:
-    """One fitted model.
-
-    Attributes:
-        coefficients: The constant first.
-        r_squared: Share of the variance that it explains; of a yes-or-no target that of McFadden (1974), 1 − its
-            log-likelihood over that of a constant.
-        log_likelihood: With normal errors.
-        samples: It was fitted on.
-        likelihood_ratio: Twice the gain in log-likelihood over the model before; NaN for the first.
-        p: Of the likelihood-ratio test against the model before; NaN for the first.
-    """
-
-    coefficients: tuple[Coefficient, ...]
-    r_squared: float
-    log_likelihood: float
-    samples: int
-    likelihood_ratio: float
-    p: float
 
 
 def interaction_regression(

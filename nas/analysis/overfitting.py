@@ -7,28 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-
-@dataclass(frozen=True, kw_only=True)
-class Overfitting:
-    """Of one training between its first and its best epoch.
-
-    With the gap O = held-out loss − training loss: ratio = |ΔO / ΔG|, where ΔO is the growth of the gap and ΔG the fall
-    of the held-out loss. Departure: training losses are means over an epoch with dropout, so that the gap is smaller
-    than that of the network at the end of it; held-out is the architecture split.
-
-    Attributes:
-        overfitting: ΔO; negative when the gap closed.
-        generalization: ΔG, in the unit of the loss.
-        ratio: Infinite if nothing was generalized.
-        best_epoch: Of the lowest held-out loss, from 0.
-    """
-
-    overfitting: float
-    generalization: float
-    ratio: float
-    best_epoch: int
+from nas.summary import Overfitting
 
 
 def overfitting_ratio(train_losses: Sequence[float], held_out_losses: Sequence[float]) -> Overfitting:

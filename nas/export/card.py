@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nas.architecture import Architecture
-from nas.load import saved_row
-from nas.report.numbers import clean, count_text, metric_words, number, score_text, seconds_text
+from nas.report.numbers import clean, count_text, metric_words, score_text, seconds_text
 from nas.report.verdict import recorded_verdict
+from nas.statistics import Interval
+from nas.summary import Row, Summary
 from nas.tasks import TASKS
 
 _LOADING = {
@@ -43,9 +44,7 @@ import onnxruntime
 }
 
 
-def to_card(
-    summary: Mapping[str, Any], formats: Sequence[str], inputs: Sequence[str], stem: str, *, dropped: float = 0.0
-) -> str:
+def to_card(summary: Summary, formats: Sequence[str], inputs: Sequence[str], stem: str, *, dropped: float = 0.0) -> str:
     """The card as Markdown.
 
     Args:
@@ -55,14 +54,14 @@ def to_card(
         stem: Of the names of the exported programs.
         dropped: How often samples were shown without a modality in training, 0 to 1.
     """
-    architecture, data, metric = Architecture.from_dict(summary["architecture"]), summary["data"], summary["metric"]
+    architecture, data, metric = summary.architecture, summary.data, summary.metric
     given = {
         "stem": stem,
         "arguments": ", ".join(inputs),
         "named": ", ".join(f'"{name}": {name}' for name in inputs),
     }
     deepest = architecture.deepest()
-    found = saved_row(summary)
+    found, origin = summary.saved, summary.provenance
     verdict = recorded_verdict(summary)
     environment = Environment(
         loader=PackageLoader("nas.export", "."), undefined=StrictUndefined, finalize=_cell, keep_trailing_newline=True
@@ -74,45 +73,45 @@ def to_card(
         modalities=[
             {
                 "name": name,
-                "kind": modality["kind"],
-                "shapes": " and ".join(" × ".join(map(str, shape)) for shape in modality["shapes"]),
-                "dtype": modality["dtype"],
+                "kind": modality.kind,
+                "shapes": " and ".join(" × ".join(map(str, shape)) for shape in modality.shapes),
+                "dtype": modality.dtype,
                 "read": f"to depth {deepest[name]}" if name in deepest else "no",
             }
-            for name, modality in data["modalities"].items()
+            for name, modality in data.modalities.items()
         ],
-        masked=", ".join(name for name in deepest if data["modalities"][name]["present_share"] < 1),
+        masked=", ".join(name for name in deepest if data.modalities[name].present_share < 1),
         dropped=f"{100 * dropped:.0f} %" if dropped else "",
-        task=data["task"].capitalize(),
-        outputs=f"{TASKS[data['task']].output} ({', '.join(map(str, data['class_names'])) or data['classes']})",
+        task=data.task.capitalize(),
+        outputs=f"{TASKS[data.task].output} ({', '.join(data.class_names) or data.classes})",
         depths=_steps(architecture, summary),
         decides="" if architecture.gating is None else "cascade" if architecture.gating.is_cascade else "gate",
         metric=metric_words(metric).capitalize(),
-        seeds=len(summary["seeds"]),
-        kept=found["name"],
-        first=score_text(number(found["scores"][0]), metric),
-        rows=[_row(row, metric) for row in summary["leaderboard"]],
+        seeds=len(summary.seeds),
+        kept=found.name,
+        first=score_text(found.scores[0], metric),
+        rows=[_row(row, metric) for row in summary.leaderboard],
         loading=[_Markdown(text.format(**given)) for kind, text in _LOADING.items() if kind in formats],
-        command=summary["command"],
-        commit=summary["commit"] or "unknown",
-        started_at=summary["started_at"],
-        hardware=summary["hardware"],
-        versions=", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
+        command=origin.command,
+        commit=origin.commit or "unknown",
+        started_at=origin.started_at,
+        hardware=origin.hardware,
+        versions=", ".join(f"{name} {version}" for name, version in origin.versions.items()),
     )
 
 
-def _steps(architecture: Architecture, summary: Mapping[str, Any]) -> list[str]:
+def _steps(architecture: Architecture, summary: Summary) -> list[str]:
     """What it does, a line each; of a route also how many samples take it, and what that costs."""
     if architecture.gating is None:
-        return str(summary["in_words"]).split("; ")
+        return summary.in_words.split("; ")
     gate, *routes = architecture.in_lines()
-    known = (summary.get("dynamic") or {}).get("routes") or []
+    known = summary.dynamic.routes if summary.dynamic else ()
     if len(known) != len(routes):
         return [gate, *routes]
     stop, after = (" stop here", "after ") if architecture.gating.is_cascade else ("", "")
     told = [
-        f"{step}; {100 * number(route['share']):.0f} % of the test samples{stop}, "
-        f"{after}{count_text(number(route['multiply_adds']))} multiply-adds each"
+        f"{step}; {100 * route.share:.0f} % of the test samples{stop}, "
+        f"{after}{count_text(route.multiply_adds)} multiply-adds each"
         for step, route in zip(routes, known, strict=True)
     ]
     return [gate, *told]
@@ -132,17 +131,17 @@ def _headline(architecture: Architecture) -> str:
     return f"fusing {', '.join(read)}" if len(read) > 1 else f"{read[0]} alone" if read else "nothing"
 
 
-def _row(row: Mapping[str, Any], metric: str) -> dict[str, str]:
+def _row(row: Row, metric: str) -> dict[str, str]:
     return {
-        "name": row["name"],
-        "score": _interval(row, metric),
-        "difference": _interval(row["difference"], metric) if row["difference"] else "",
-        "parameters": count_text(number(row["parameters"])),
-        "multiply_adds": count_text(number(row["multiply_adds"])),
-        "seconds": seconds_text(number(row["train_seconds"])),
+        "name": row.name,
+        "score": _interval(row.score, metric),
+        "difference": _interval(row.difference, metric) if row.difference else "",
+        "parameters": count_text(row.parameters),
+        "multiply_adds": count_text(row.multiply_adds),
+        "seconds": seconds_text(row.train_seconds),
     }
 
 
-def _interval(values: Mapping[str, Any], metric: str) -> str:
-    mean, low, high = (score_text(number(values[key]), metric) for key in ("mean", "low", "high"))
+def _interval(values: Interval, metric: str) -> str:
+    mean, low, high = (score_text(value, metric) for value in (values.mean, values.low, values.high))
     return f"{mean} [{low}, {high}]"

@@ -21,8 +21,7 @@ from nas.export.program import write_onnx, write_program
 from nas.export.record import to_json
 from nas.export.subject import Subject
 from nas.export.verify import verify
-from nas.load import saved_row
-from nas.report.numbers import metric_words, number, score_text
+from nas.report.numbers import metric_words, score_text
 from nas.weights import MAX_BYTES
 
 
@@ -56,7 +55,7 @@ def _json(subject: Subject, folder: Path) -> None:
     # A name that is no valid Unicode, as from a file system, stays readable: JSON escapes it the same way.
     file.write_bytes(text.encode(errors="backslashreplace"))
     read = Architecture.from_json(file.read_text(encoding="utf-8"))
-    if read != Architecture.from_dict(subject.summary["architecture"]):
+    if read != subject.summary.architecture:
         raise UserError(f"the exported {file.name} does not read back as the architecture; nothing was written")
 
 
@@ -100,23 +99,19 @@ def _python(subject: Subject, folder: Path) -> float:
 
 def _about(subject: Subject) -> str:
     """What stands at the top of the Python file."""
-    summary, found = subject.summary, saved_row(subject.summary)
-    metric = summary["metric"]
-    mean, low, high = (score_text(number(found[key]), metric) for key in ("mean", "low", "high"))
-    first = score_text(number(found["scores"][0]), metric)
+    summary, found = subject.summary, subject.summary.saved
+    metric, score = summary.metric, found.score
+    mean, low, high = (score_text(value, metric) for value in (score.mean, score.low, score.high))
+    first = score_text(found.scores[0], metric)
     return "\n".join(
         [
             f"Reads {' and '.join(subject.run.architecture.modalities())}.",
             "",
-            f"Found by fusenas on {summary['data']['name']}:",
+            f"Found by fusenas on {summary.data.name}:",
             *(f"    {step}" for step in subject.run.architecture.in_lines()),
-            *(
-                ["Every modality's network was trained alone; their answers are added."]
-                if found.get("separate")
-                else []
-            ),
+            *(["Every modality's network was trained alone; their answers are added."] if found.separate else []),
             f"On the test split ({metric_words(metric)}): {mean} [{low}, {high}], mean and 95 % interval",
-            f"over trainings from {len(summary['seeds'])} seeds; the weights beside this file reach {first}.",
+            f"over trainings from {len(summary.seeds)} seeds; the weights beside this file reach {first}.",
             "",
             "For prediction: what only training needs, such as dropout, is left out.",
         ]

@@ -17,6 +17,7 @@ from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
 from nas.report.style import to_svg as save_svg
 from nas.space import OUTPUT
+from nas.summary import Summary
 
 GATE = "gate"
 """Name of the gate's node: no modality's tap, which has an @, and no fusion node of ours."""
@@ -25,21 +26,21 @@ SURE = "sure"
 """Begins the names of a cascade's questions, which a route's number ends."""
 
 
-def architecture_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
+def architecture_graph(summary: Summary) -> nx.DiGraph:
     """What the derived network computes: encoder layers as deep as they are read, its steps, the output.
 
     Of a dynamic architecture that is what all routes compute together, with the gate; in a cascade a question stands
     behind every route but the last. What a step does on one route and not on another is a node of its own.
 
     Args:
-        summary: Of the run; its `architecture` is read.
+        summary: Of the run.
 
     Returns:
         Nodes have `kind` (tap, fusion, gate or output) and `label`, edges have `kind` (encoder, tap, residual, head,
         gate). Of a dynamic architecture, fusion nodes and their edges have `routes`, such as "0, 2". In a cascade edges
         of kind gate lead from one question to the next.
     """
-    architecture = Architecture.from_dict(summary["architecture"])
+    architecture = summary.architecture
     graph = nx.DiGraph(space=architecture.space, in_words=architecture.in_words())
     for modality, deepest in architecture.deepest().items():
         for depth in range(deepest + 1):
@@ -100,26 +101,26 @@ def _mark(values: dict[str, Any], number: str | None) -> None:
         values["routes"] = f"{values['routes']}, {number}" if "routes" in values else number
 
 
-def to_graphml(summary: Mapping[str, Any]) -> bytes:
+def to_graphml(summary: Summary) -> bytes:
     """The graph as GraphML, UTF-8."""
     buffer = io.BytesIO()
     nx.write_graphml(architecture_graph(summary), buffer)
     return buffer.getvalue()
 
 
-def to_svg(summary: Mapping[str, Any]) -> bytes:
+def to_svg(summary: Summary) -> bytes:
     """The graph as the report draws it; of a dynamic architecture all routes and what decides on them."""
-    colours = modality_colours([str(name) for name in summary["depths"]])
+    colours = modality_colours(list(summary.search.depths))
     with figure_style():
-        if gate := summary["architecture"].get("gate"):
-            return save_svg((draw_gate if gate["reads"] else draw_cascade)(summary, colours))
+        if gating := summary.architecture.gating:
+            return save_svg((draw_cascade if gating.is_cascade else draw_gate)(summary, colours))
         return save_svg(draw_architecture(layout(summary), colours))
 
 
 _SHAPES = {"tap": "ellipse", "fusion": "box", "gate": "diamond", "output": "doublecircle"}
 
 
-def to_dot(summary: Mapping[str, Any]) -> str:
+def to_dot(summary: Summary) -> str:
     """The graph in the DOT language, left to right."""
     graph = architecture_graph(summary)
     lines = ["digraph architecture {", "  rankdir=LR;"]

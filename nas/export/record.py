@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from nas.load import saved_row
+from nas.records import plain
+from nas.summary import Summary
 
 _FIELDS = (
     "in_words",
@@ -25,7 +25,10 @@ _FIELDS = (
 )
 
 
-def to_json(summary: Mapping[str, Any]) -> dict[str, Any]:
+_SCORE = ("mean", "low", "high", "scores", "metrics", "parameters", "multiply_adds")
+
+
+def to_json(summary: Summary) -> dict[str, Any]:
     """What stands in the exported `architecture.json`.
 
     It is a superset of `Architecture.to_dict`, so `Architecture.from_json` reads it.
@@ -33,6 +36,9 @@ def to_json(summary: Mapping[str, Any]) -> dict[str, Any]:
     Args:
         summary: Of the run.
     """
-    found = saved_row(summary)
-    scores = {key: found[key] for key in ("mean", "low", "high", "scores", "metrics", "parameters", "multiply_adds")}
-    return {**summary["architecture"], **{key: summary.get(key) for key in _FIELDS}, "score": scores}
+    told, found = plain(summary), plain(summary.saved)
+    return {
+        **told["architecture"],
+        **{key: told[key] for key in _FIELDS},
+        "score": {key: found[key] for key in _SCORE},
+    }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from nas.load import Run, data_of, load_run, read_config, refuse_other_form
 from nas.objectives import dropout_rate
 from nas.routing.network import RoutedNetwork
 from nas.runs import RunFolder
+from nas.summary import Summary
 from nas.weights import describe_network
 
 SAMPLES = 64
@@ -42,8 +43,8 @@ class Subject:
         self._data = data
 
     @cached_property
-    def summary(self) -> Mapping[str, Any]:
-        """The contents of `summary.json`."""
+    def summary(self) -> Summary:
+        """All that the run came to."""
         return self.run_folder.read_summary()
 
     @cached_property
@@ -109,5 +110,5 @@ class Subject:
             "in_words": self.run.architecture.in_words(),
             "inputs": list(self.program[0].names),
             "takes": "raw arrays" if self.encoders else "encoder taps",
-            "data": self.summary["data"]["fingerprint"],
+            "data": self.summary.data.fingerprint,
         }

@@ -71,9 +71,9 @@ def render_report(run: RunFolder) -> tuple[list[_File], str]:
     summary = run.read_summary()
     metrics = run.read_metrics() if run.exists("metrics.jsonl") else []
     with damage_told(f"{str(run.summary)!r} or metrics.jsonl beside it"):
-        summary, metrics = drawable(summary, metrics)
+        summary, metrics, left_out = drawable(summary, metrics)
         drawn = _files(draw_all(summary, metrics))
-        return drawn, render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)))
+        return drawn, render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)), left_out)
 
 
 def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:

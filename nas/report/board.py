@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
 
-from nas.architecture import Architecture
 from nas.metrics import METRICS
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name
-from nas.report.tables import Row, row_of, same_as_found
+from nas.report.tables import shown
 from nas.report.words import capital, how_in_words, modalities_in_words, separately_in_words
 from nas.statistics import Interval
+from nas.summary import Row, Summary
 from nas.tournament import DEPOSED
 
 SMALL = 0.05
@@ -22,83 +20,52 @@ the found architecture's error."""
 OWN_CHOICE = "the search's own choice"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A row of the leaderboard with what it reads; `read` is None where that is not known."""
-
-    row: Row
-    architecture: Architecture | None
-    read: tuple[str, ...] | None
-
-    @property
-    def is_control(self) -> bool:
-        """Random search and what is no network may be better, but they are never the answer."""
-        return self.row.kind in ("random", "control")
-
-    @property
-    def is_helped(self) -> bool:
-        """Whether it has more samples or more networks than the others, so that its gain says nothing about fusion."""
-        return self.row.kind in ("refit", "ensemble")
-
-    @property
-    def fuses(self) -> bool:
-        """Whether it reads two modalities or more; what is not known is taken to."""
-        return self.row.kind != "modality" if self.read is None else len(self.read) > 1
-
-
 class Board:
     """The leaderboard of a summary, and how its rows are told in a sentence.
 
     Rows that are the found network under another name are not among the `others`: they are not compared with it.
     """
 
-    def __init__(self, summary: Mapping[str, Any], phrases: Mapping[str, str]) -> None:
+    def __init__(self, summary: Summary, phrases: Mapping[str, str]) -> None:
         self.summary = summary
         self.phrases = phrases
-        self.metric = str(summary["metric"])
-        self.sense = 1 if summary["higher_is_better"] else -1
-        self.depths = {str(name): int(depth) for name, depth in summary["depths"].items()}
-        self.entries = [self._entry(values) for values in summary["leaderboard"]]
-        self.found = self.entries[0]
-        others = [one for one in self.entries[1:] if one.row.difference is not None]
-        others = [one for one in others if not math.isnan(one.row.score.mean)]
-        self.others = [one for one in others if not one.row.same_as_found]
-        self.singles = [one for one in others if one.row.kind == "modality"]
-        self.unit = 1.0 if self.metric in PERCENT_METRICS else abs(self.found.row.score.mean)
+        self.metric = summary.metric
+        self.sense = summary.sense
+        self.depths = summary.search.depths
+        self.rows = [shown(row) for row in summary.leaderboard]
+        self.found = self.rows[0]
+        again = [summary.is_found_again(row) for row in summary.leaderboard]
+        self.again = [row for row, is_again in zip(self.rows, again, strict=True) if is_again]
+        others = [row for row in self.rows[1:] if row.difference is not None and not math.isnan(row.score.mean)]
+        self.others = [row for row in others if row not in self.again]
+        self.singles = [row for row in others if row.kind == "modality"]
+        self.unit = 1.0 if self.metric in PERCENT_METRICS else abs(self.found.score.mean)
         self.better = sorted((one for one in self.others if self.gain(one, self.found).low > 0), key=self._rank)
 
-    def _entry(self, values: Mapping[str, Any]) -> Entry:
-        row = replace(row_of(values), same_as_found=same_as_found(values, self.summary))
-        plain = self.summary.get("architecture") if row.kind == "found" else values.get("architecture")
-        if row.kind == "random" or not plain:  # another one for every seed
-            return Entry(row, None, (row.name,) if row.kind == "modality" else None)
-        architecture = Architecture.from_dict(plain)
-        return Entry(row, architecture, architecture.modalities())
+    def _rank(self, row: Row) -> float:
+        return -self.sense * row.score.mean
 
-    def _rank(self, entry: Entry) -> float:
-        return -self.sense * entry.row.score.mean
-
-    def best_by_held_out(self, entries: Sequence[Entry]) -> Entry | None:
+    def best_by_held_out(self, rows: Sequence[Row]) -> Row | None:
         """The best one on the architecture split, so that the test split chooses nothing."""
-        known = [one for one in entries if not math.isnan(one.row.architecture_score)] or list(entries)
+        known = [one for one in rows if not math.isnan(one.architecture_score)] or list(rows)
 
-        def merit(entry: Entry) -> float:
-            score = entry.row.architecture_score
-            return self.sense * (entry.row.score.mean if math.isnan(score) else score)
+        def merit(row: Row) -> float:
+            score = row.architecture_score
+            return self.sense * (row.score.mean if math.isnan(score) else score)
 
         return max(known, key=merit, default=None)
 
-    def best(self) -> Entry:
+    def best(self) -> Row:
         """The row with the best score, the controls aside."""
         return min([self.found, *(one for one in self.others if not one.is_control)], key=self._rank)
 
-    def gain(self, one: Entry, other: Entry) -> Interval:
+    def gain(self, one: Row, other: Row) -> Interval:
         """How much better one row is than another.
 
         Exact against the found architecture. Of two others the margins are added as if they were independent; as both
         are differences to the same scores, that is too wide rather than too narrow.
         """
-        mine, its = (entry.row.difference or Interval(0.0, 0.0, 0.0) for entry in (one, other))
+        mine, its = (row.difference or Interval(0.0, 0.0, 0.0) for row in (one, other))
         if one is self.found:
             return its
         if other is self.found:
@@ -106,9 +73,8 @@ class Board:
         mean, margin = its.mean - mine.mean, math.hypot(mine.margin, its.margin)
         return Interval(mean, mean - margin, mean + margin)
 
-    def label(self, entry: Entry) -> str:
+    def label(self, row: Row) -> str:
         """A row's name in a sentence."""
-        row = entry.row
         told = {
             "modality": f"{row.name} alone",
             "refit": "the found network trained on both splits",
@@ -117,28 +83,28 @@ class Board:
             "proposal": OWN_CHOICE if row.name == DEPOSED else f"the {row.name}",
             "static": f"the same network without a {self.decider}",
         }
-        return "the found network" if entry is self.found else told.get(row.kind, row.name.replace("_", " "))
+        return "the found network" if row is self.found else told.get(row.kind, row.name.replace("_", " "))
 
     @property
     def winner(self) -> str:
         """The row that won the tournament, in a sentence; "" if that is what the search itself chose."""
-        name = clean((self.summary.get("tournament") or {}).get("winner", "found"))
+        name = clean(self.summary.tournament.winner) if self.summary.tournament else "found"
         if name == "found":
             return ""
-        row = next((one for one in self.entries if one.row.name == name), None)
+        row = next((one for one in self.rows if one.name == name), None)
         if row is None:  # a favourite of the supernet, which now stands there as the found one
             return f"the {name}"
-        return f"a single operation ({self.label(row)})" if row.row.kind == "operation" else self.label(row)
+        return f"a single operation ({self.label(row)})" if row.kind == "operation" else self.label(row)
 
-    def described(self, entry: Entry) -> str:
+    def described(self, row: Row) -> str:
         """A row's name in a sentence, with what it does if the name does not tell."""
-        if entry.architecture is None or entry.row.kind not in ("found", "operation", "proposal"):
-            return self.label(entry)
-        if entry.row.separate:
-            how = f"{modalities_in_words(entry.architecture.modalities())}, each trained alone, their answers added"
+        if row.architecture is None or row.kind not in ("found", "operation", "proposal"):
+            return self.label(row)
+        if row.separate:
+            how = f"{modalities_in_words(row.architecture.modalities())}, each trained alone, their answers added"
         else:
-            how = how_in_words(entry.architecture, self.depths, self.phrases)
-        return f"{self.label(entry)} ({how})"
+            how = how_in_words(row.architecture, self.depths, self.phrases)
+        return f"{self.label(row)} ({how})"
 
     @property
     def decider(self) -> str:
@@ -146,15 +112,15 @@ class Board:
         gating = self.found.architecture.gating if self.found.architecture else None
         return "cascade" if gating and gating.is_cascade else "gate"
 
-    def how(self, entry: Entry) -> str:
+    def how(self, row: Row) -> str:
         """When and how a row fuses, as an instruction."""
-        if entry.row.separate:  # late fusion, but its parts are trained alone
+        if row.separate:  # late fusion, but its parts are trained alone
             return separately_in_words(())
-        if entry.architecture is None:
-            return f"use {self.label(entry)}"
-        how = how_in_words(entry.architecture, self.depths, self.phrases)
-        read = modalities_in_words(entry.architecture.modalities())
-        return how.replace(f" {read} ", " them ") if entry.fuses else how
+        if row.architecture is None:
+            return f"use {self.label(row)}"
+        how = how_in_words(row.architecture, self.depths, self.phrases)
+        read = modalities_in_words(row.architecture.modalities())
+        return how.replace(f" {read} ", " them ") if row.fuses else how
 
     def size(self, value: float) -> str:
         """An amount of the metric without its sign."""
@@ -201,10 +167,10 @@ class Board:
         verb = f"scores {amount} than" if is_percent else f"has a {name} that is {amount} than"
         return f"{capital(subject)} {verb} {other}{also}, but that may be chance ({self.interval(told)})."
 
-    def cost(self, one: Entry, other: Entry) -> str:
+    def cost(self, one: Row, other: Row) -> str:
         """What one row costs beside another: ", at a sixth of its multiply-adds"; "" if the same or not known."""
-        mine, its = one.row.multiply_adds, other.row.multiply_adds
-        if not (mine > 0 and its > 0):
+        mine, its = one.multiply_adds, other.multiply_adds
+        if not (mine and its):
             return ""
         ratio = mine / its
         if 0.9 < ratio < 1.1:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,6 +12,7 @@ from matplotlib.patches import Polygon
 from nas.report.gate import GAP, LANE_X, blank_figure, draw_lane, lanes
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK
+from nas.summary import Summary
 
 COLUMN = 1.7
 """Where the samples that are left come down."""
@@ -24,7 +24,7 @@ UNKNOWN = 0.3
 """Share that a way is drawn for where none is told."""
 
 
-def draw_cascade(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
+def draw_cascade(summary: Summary, colours: Mapping[str, str]) -> Figure:
     """Every sample comes in at the top; those whose answer is sure leave to the left, the others go on downwards.
 
     Ways are as wide as their share of the samples.

@@ -6,12 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from nas.pareto import pareto_front
-from nas.report.numbers import clean, metric_name, number, score_text, with_unit
-from nas.report.tables import Row, leaderboard_rows
+from nas.report.numbers import clean, metric_name, score_text, with_unit
+from nas.report.tables import leaderboard_rows
 from nas.statistics import Interval
+from nas.summary import Row, Summary
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class Compared:
     """One run.
 
     Attributes:
-        row: Its found architecture, under the run's name, the search as its kind.
+        row: Its found architecture, under the run's name.
         over_modality: How much better it is than the best single modality, as the architecture split has it; or None.
         over_late: How much better it is than late fusion; or None.
         over_control: How much better it is than the best control without a network, as the architecture split has it.
@@ -39,6 +38,11 @@ class Compared:
     search_seconds: float
     search_cost: float
     page: str
+
+    @property
+    def kind(self) -> str:
+        """What it is coloured by: the search."""
+        return f"{self.strategy} in {self.space}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ class Group:
         return f"{told}, but its interval overlaps with that of {', '.join(alike)}: this does not tell them apart."
 
 
-def groups(summaries: Mapping[str, Mapping[str, Any]], pages: Mapping[str, str]) -> tuple[Group, ...]:
+def groups(summaries: Mapping[str, Summary], pages: Mapping[str, str]) -> tuple[Group, ...]:
     """Runs in groups of the same data, by fingerprint, and metric; a score is never held against one of another kind.
 
     Args:
@@ -74,10 +78,10 @@ def groups(summaries: Mapping[str, Mapping[str, Any]], pages: Mapping[str, str])
     found: dict[tuple[str, str, str], list[Compared]] = {}
     senses = {}
     for name, summary in summaries.items():
-        data, metric = summary["data"], str(summary["metric"])
-        key = (clean(data.get("name") or "unnamed data"), clean(data.get("fingerprint") or "?"), metric)
+        data, metric = summary.data, summary.metric
+        key = (clean(data.name or "unnamed data"), clean(data.fingerprint), metric)
         found.setdefault(key, []).append(_compared(name, summary, pages.get(name, "")))
-        senses[metric] = 1 if summary["higher_is_better"] else -1
+        senses[metric] = summary.sense
     names = Counter(name for name, _, _ in found)
     return tuple(
         Group(name if names[name] == 1 else f"{name} ({fingerprint})", metric, _ordered(runs, senses[metric]))
@@ -85,38 +89,32 @@ def groups(summaries: Mapping[str, Mapping[str, Any]], pages: Mapping[str, str])
     )
 
 
-def _compared(name: str, summary: Mapping[str, Any], page: str) -> Compared:
+def _compared(name: str, summary: Summary, page: str) -> Compared:
     rows = leaderboard_rows(summary)
-    sense = 1 if summary["higher_is_better"] else -1
-    found = next((row for row in rows if row.kind == "found"), None)
-    if found is None:
-        raise ValueError(f"run {name!r} has no score of a found architecture")
-    strategy, space = (clean(summary.get(key) or "unknown") for key in ("strategy", "space"))
+    strategy, space = clean(summary.strategy), clean(summary.search.space)
 
     def best(kind: str) -> Row | None:
         some = [row for row in rows if row.kind == kind and not math.isnan(row.architecture_score)]
-        return max(some, key=lambda row: sense * row.architecture_score, default=None)
+        return max(some, key=lambda row: summary.sense * row.architecture_score, default=None)
 
     modality, control = best("modality"), best("control")
     late = next((row for row in rows if row.kind == "late"), None)
-    words = clean(summary.get("in_words") or "", 400)
+    words = clean(summary.in_words, 400)
     return Compared(
-        row=replace(found, name=clean(name), kind=f"{strategy} in {space}", in_words=words, difference=None),
+        row=replace(summary.found, name=clean(name), in_words=words, difference=None),
         over_modality=modality.difference if modality else None,
         over_late=late.difference if late else None,
         over_control=control.difference if control else None,
         strategy=strategy,
         space=space,
-        search_seconds=number(summary.get("search_seconds")),
-        search_cost=number(summary.get("search_cost")),
+        search_seconds=summary.search.search_seconds,
+        search_cost=summary.search_cost,
         page=page,
     )
 
 
 def _ordered(runs: Sequence[Compared], sense: int) -> tuple[Compared, ...]:
-    """The best first, one without a score last; none costs less and scores as well as one on the Pareto front."""
-    front = pareto_front([(run.row.multiply_adds, sense * run.row.score.mean) for run in runs])
-    marked = [replace(run, row=replace(run.row, pareto=on)) for run, on in zip(runs, front, strict=True)]
+    """The best first, one without a score last."""
     return tuple(
-        sorted(marked, key=lambda run: math.inf if math.isnan(run.row.score.mean) else -sense * run.row.score.mean)
+        sorted(runs, key=lambda run: math.inf if math.isnan(run.row.score.mean) else -sense * run.row.score.mean)
     )

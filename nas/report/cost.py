@@ -13,7 +13,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nas.report.numbers import count_text, metric_words, scale
 from nas.report.style import ACCENT, KINDS, PALE, cut, look
-from nas.report.tables import Row
+from nas.report.tables import on_front
+from nas.summary import Row
 
 WIDTH, HEIGHT = 9.6, 4.8
 LEFT, RIGHT, TOP, BOTTOM = 0.8, 0.3, 0.65, 0.65
@@ -34,12 +35,13 @@ def draw_cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> F
         (LEFT / WIDTH, BOTTOM / HEIGHT, (WIDTH - LEFT - RIGHT) / WIDTH, (HEIGHT - TOP - BOTTOM) / HEIGHT)
     )
     by = scale(metric)
-    shown = [row for row in rows if row.multiply_adds > 0 and not math.isnan(row.score.mean)]
-    front = sorted((row.multiply_adds, by * row.score.mean) for row in shown if row.pareto)
+    best = [row for row, is_best in zip(rows, on_front(rows, metric), strict=True) if is_best]
+    shown = [row for row in rows if row.multiply_adds and not math.isnan(row.score.mean)]
+    front = sorted((row.multiply_adds or 0, by * row.score.mean) for row in shown if row in best)
     axes.plot(*zip(*front, strict=True), color=PALE, lw=1.6, zorder=1, drawstyle="steps-post") if front else None
     for row in shown:
         colour, marker = look(row.kind, row.name, colours)
-        x, y = row.multiply_adds, by * row.score.mean
+        x, y = row.multiply_adds or 0, by * row.score.mean
         axes.plot([x, x], [by * row.score.low, by * row.score.high], color=colour, lw=1.6, alpha=0.5, zorder=2)
         axes.plot(x, y, marker, color=colour, ms=10 if row.kind == "found" else 7, mec="white", mew=1, zorder=4)
     axes.set_xscale("log")
@@ -50,9 +52,9 @@ def draw_cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> F
     axes.set_xlabel("multiply-adds of one sample", fontsize=9)
     axes.set_ylabel(metric_words(metric), fontsize=9)
     axes.tick_params(labelsize=8.5)
-    named = [row for row in shown if row.kind not in ("operation", "random") or row.pareto]
+    named = [row for row in shown if row.kind not in ("operation", "random") or row in best]
     _labels(axes, named, [row for row in shown if row not in named], by)
-    _legend(axes, shown, colours)
+    _legend(axes, shown, colours, has_front=bool(front))
     return figure
 
 
@@ -62,7 +64,7 @@ def _labels(axes: Axes, rows: Sequence[Row], others: Sequence[Row], by: float) -
     per_inch = axes.figure.get_dpi()
 
     def place(row: Row) -> tuple[float, float]:
-        x, y = axes.transData.transform((row.multiply_adds, by * row.score.mean)) / per_inch
+        x, y = axes.transData.transform((row.multiply_adds or 0, by * row.score.mean)) / per_inch
         return float(x), float(y)
 
     def bar(row: Row) -> Box:
@@ -83,7 +85,7 @@ def _labels(axes: Axes, rows: Sequence[Row], others: Sequence[Row], by: float) -
         weight = "bold" if row.kind == "found" else "normal"
         axes.annotate(
             name,
-            (row.multiply_adds, by * row.score.mean),
+            (row.multiply_adds or 0, by * row.score.mean),
             offset,
             textcoords="offset points",
             va="center",
@@ -105,13 +107,13 @@ def _outside(box: Box) -> float:
     return 100.0 * (max(0.0, LEFT - box[0]) + max(0.0, box[2] - WIDTH + 0.1))
 
 
-def _legend(axes: Axes, rows: Sequence[Row], colours: Mapping[str, str]) -> None:
+def _legend(axes: Axes, rows: Sequence[Row], colours: Mapping[str, str], *, has_front: bool) -> None:
     handles = []
     for kind, name in {row.kind: row.name for row in rows}.items():
         colour, marker = look(kind, "" if kind in KINDS else name, colours)
         words = KINDS[kind][2] if kind in KINDS else cut(kind, 40)
         handles.append(Line2D([], [], ls="", marker=marker, color=colour, ms=8 if colour == ACCENT else 6, label=words))
-    if any(row.pareto for row in rows):
+    if has_front:
         handles.append(Line2D([], [], color=PALE, lw=1.6, label="best for its cost"))
     axes.legend(
         handles=handles,

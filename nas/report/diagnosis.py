@@ -10,11 +10,12 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nas.report.numbers import clean, metric_words, number, range_text, scale, score_text, tone
+from nas.report.numbers import clean, metric_words, range_text, scale, score_text, tone
 from nas.report.progress import Panel
 from nas.report.style import ACCENT, INK, PALE, SOFT, cut
 from nas.report.tables import curves
 from nas.statistics import Interval
+from nas.summary import Coefficient, LinearModel, Summary
 
 WIDTH, ROW, HEADING = 9.6, 0.34, 0.42
 LEFT, RIGHT, TOP, BOTTOM = 3.0, 2.3, 0.05, 0.6
@@ -57,29 +58,25 @@ class Told:
     unit: str
 
 
-def diagnosis_of(summary: Mapping[str, Any]) -> Told | None:
-    """What is known of a run's diagnosis; None for a run without one."""
-    found = summary.get("diagnosis")
-    if not found:
-        return None
-    metric = str(summary["metric"])
-    additivity = found["additivity"]
+def diagnosis_of(summary: Summary) -> Told:
+    """What is known of a run's diagnosis."""
+    found, metric = summary.diagnosis, summary.metric
     bars = [
-        Bar("with and without interaction", "as trained", _interval(additivity["score"])),
-        Bar("with and without interaction", "additive projection", _interval(additivity["additive_score"])),
+        Bar("with and without interaction", "as trained", found.additivity.score),
+        Bar("with and without interaction", "additive projection", found.additivity.additive_score),
     ]
     kinds = (("shapley", "Shapley value"), ("permuted", "loss if exchanged"), ("left_out", "loss if left out"))
     for key, words in kinds:
-        for one in found["contributions"]:
-            modality = clean(one["modality"])
-            bars.append(Bar(words, modality, _interval(one[key]), modality))
-    models = found["regression"]
-    names = [clean(term["name"]) for term in models[-1]["coefficients"]] if models else []
+        for one in found.contributions:
+            modality = clean(one.modality)
+            bars.append(Bar(words, modality, getattr(one, key), modality))
+    models = found.regression
+    names = [clean(term.name) for term in models[-1].coefficients] if models else []
     return Told(
-        sentences=tuple(clean(sentence, 600) for sentence in found["in_words"]),
+        sentences=tuple(clean(sentence, 600) for sentence in found.in_words),
         bars=tuple(bar for bar in bars if not math.isnan(bar.value.mean)),
         terms=tuple(
-            TermRow(name, tuple(_term(model["coefficients"], place) for model in models))
+            TermRow(name, tuple(_term(model.coefficients, place) for model in models))
             for place, name in enumerate(names)
         ),
         fits=tuple(_fit(model) for model in models),
@@ -87,20 +84,16 @@ def diagnosis_of(summary: Mapping[str, Any]) -> Told | None:
     )
 
 
-def _interval(values: Mapping[str, Any]) -> Interval:
-    return Interval(*(number(values[key]) for key in ("mean", "low", "high")))
-
-
-def _term(coefficients: Sequence[Mapping[str, Any]], place: int) -> tuple[str, str]:
+def _term(coefficients: Sequence[Coefficient], place: int) -> tuple[str, str]:
     if place >= len(coefficients):
         return "", ""
-    estimate, error, p = (number(coefficients[place][key]) for key in ("estimate", "standard_error", "p"))
-    return f"{estimate:.3g} ± {error:.2g}".replace("-", "−"), _p(p).replace("-", "−")
+    term = coefficients[place]
+    return f"{term.estimate:.3g} ± {term.standard_error:.2g}".replace("-", "−"), _p(term.p).replace("-", "−")
 
 
-def _fit(model: Mapping[str, Any]) -> tuple[str, str]:
-    r_squared, ratio, p = (number(model[key]) for key in ("r_squared", "likelihood_ratio", "p"))
-    return f"R² {r_squared:.3f}", "" if math.isnan(ratio) else f"χ² {ratio:.3g}, {_p(p)}"
+def _fit(model: LinearModel) -> tuple[str, str]:
+    ratio = model.likelihood_ratio
+    return f"R² {model.r_squared:.3f}", "" if math.isnan(ratio) else f"χ² {ratio:.3g}, {_p(model.p)}"
 
 
 def _p(value: float) -> str:
@@ -136,21 +129,20 @@ class Cures:
     left_out: tuple[str, ...]
 
 
-def cures_of(summary: Mapping[str, Any]) -> Cures | None:
+def cures_of(summary: Summary) -> Cures | None:
     """What a summary says of training objectives; None if it has no advice and tried nothing."""
-    advice, tried = summary.get("advice") or [], summary.get("objectives") or {}
-    if not advice and not tried:
+    advice, tried = summary.advice, summary.objectives
+    if not advice and tried is None:
         return None
-    metric = str(summary["metric"])
+    metric = summary.metric
     rows = []
-    for row in tried.get("tried") or []:
-        gap = _interval(row["difference"]) if row["difference"] else None
-        score = _interval(row)
+    for row in tried.tried if tried else ():
+        gap, score = row.difference, row.score
         rows.append(
             CureRow(
-                name=clean(row["objective"] or "plain training"),
-                is_chosen=row["objective"] == tried["chosen"],
-                held_out=score_text(number(row["architecture_score"]), metric),
+                name=clean(row.objective or "plain training"),
+                is_chosen=tried is not None and row.objective == tried.chosen,
+                held_out=score_text(row.architecture_score, metric),
                 score=f"{score_text(score.mean, metric)} [{range_text(score.low, score.high, metric)}]",
                 difference=f"{score_text(gap.mean, metric, signed=True)} "
                 f"[{range_text(gap.low, gap.high, metric, signed=True)}]"
@@ -160,24 +152,23 @@ def cures_of(summary: Mapping[str, Any]) -> Cures | None:
             )
         )
     return Cures(
-        advice=tuple(clean(one["in_words"], 300) for one in advice),
+        advice=tuple(clean(one.in_words, 300) for one in advice),
         rows=tuple(rows),
-        left_out=tuple(clean(name) for name in tried.get("left_out") or []),
+        left_out=tuple(clean(name) for name in (tried.left_out if tried else ())),
     )
 
 
-def overfitting_panels(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Panel]:
+def overfitting_panels(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> list[Panel]:
     """A panel for each modality that was trained alone: its losses over time, and the ratio of the two in the title."""
-    found = (summary.get("diagnosis") or {}).get("overfitting") or {}
     words = {"train_loss": "while training", "architecture_loss": "held out"}
     panels = []
-    for name, courses in found.items():
+    for name, courses in summary.diagnosis.overfitting.items():
         lines = []
         for key, group in words.items():
             for phase in ("encoders", "retrain"):
                 some = [c for c in curves(metrics, phase, key, "epoch") if c.group == clean(name)]
                 lines += [type(line)(line.name, line.x, line.y, group) for line in some]
-        ratios = [number(course["ratio"]) for course in courses]
+        ratios = [course.ratio for course in courses]
         ratio = sum(ratios) / len(ratios) if ratios and not any(map(math.isnan, ratios)) else math.inf
         text = f"{ratio:.2g}" if math.isfinite(ratio) else "∞"
         if lines:

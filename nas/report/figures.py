@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 from matplotlib.figure import Figure
 
+from nas.records import from_plain
 from nas.report.architecture import draw_architecture
 from nas.report.cascade import draw_cascade
 from nas.report.comparison import Group
@@ -22,23 +23,25 @@ from nas.report.mistakes import Confusion, confusion, draw_confusion, draw_resid
 from nas.report.mixing import draw_mixing
 from nas.report.numbers import clean, count_text, metric_words, scale, score_text
 from nas.report.progress import Panel, draw_progress
-from nas.report.routes import decider, draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
+from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes, target_text
 from nas.report.space import draw_space, space_graph
 from nas.report.stability import Sureness, stability_table, sureness
 from nas.report.style import figure_style, modality_colours
 from nas.report.tables import (
     Curve,
-    Row,
-    choice_modalities,
+    HeatMap,
     curves,
     entropy_curves,
     guard_curves,
     heat_maps,
     leaderboard_rows,
+    modalities_of,
+    on_front,
     own_records,
     to_csv,
 )
 from nas.report.tips import node_facts, tips
+from nas.summary import Decisions, Row, RowKind, Search, SearchedNode, Summary
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,16 +63,16 @@ class Drawn:
     tips: Mapping[str, str] = field(default_factory=dict)
 
 
-def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
+def draw_all(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
     """Every figure for which the run has the numbers.
 
     Args:
         summary: The run's summary.
         metrics: Its records.
     """
-    colours = modality_colours([str(name) for name in summary["depths"]])
+    colours = modality_colours(list(summary.search.depths))
     rows = leaderboard_rows(summary)
-    metric = str(summary["metric"])
+    metric = summary.metric
     metrics = own_records(summary, metrics)
     sure = sureness(summary)
     with figure_style():
@@ -77,7 +80,7 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
         if rows:
             drawn.append(_leaderboard(rows, metric, colours))
         told = diagnosis_of(summary)
-        if told is not None and told.bars:
+        if told.bars:
             drawn.append(_contributions(told, metric, colours))
         courses = overfitting_panels(summary, metrics)
         if courses:
@@ -89,13 +92,14 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
             drawn.append(_residuals(points))
         if sure is not None:
             drawn.append(_stability(sure, colours))
-        if summary.get("nodes"):
-            drawn.append(_space(summary, colours))
-            drawn.append(_mixing(summary, metrics, colours))
-        if any(row.multiply_adds > 0 for row in rows):
+        if summary.search.nodes:
+            drawn.append(_space(summary.search, colours))
+            proposed = summary.tournament.proposed if summary.tournament else None
+            drawn.append(_mixing(heat_maps(summary.search.nodes, metrics, proposed), colours))
+        if any(row.multiply_adds for row in rows):
             drawn.append(_cost(rows, metric, colours))
-        if summary.get("dynamic"):
-            drawn += _routes(summary["dynamic"], metric, colours)
+        if summary.dynamic:
+            drawn += _routes(summary.dynamic, metric, colours)
         panels = progress_panels(metrics, metric)
         if panels:
             drawn.append(_progress(panels, colours))
@@ -109,15 +113,16 @@ def draw_all(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -
 
 def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
     """For every group of runs their scores, and of two or more whose costs are known their scores against them."""
-    kinds = list(dict.fromkeys(run.row.kind for group in groups for run in group.runs))
+    kinds = list(dict.fromkeys(run.kind for group in groups for run in group.runs))
     palette = modality_colours(kinds)
     drawn = []
     with figure_style():
         for place, group in enumerate(groups, start=1):
-            rows = sorted((run.row for run in group.runs), key=lambda row: kinds.index(row.kind))
+            rows = [replace(run.row, kind=cast(RowKind, run.kind)) for run in group.runs]  # coloured by their search
+            rows.sort(key=lambda row: kinds.index(row.kind))
             colours = {row.name: palette[row.kind] for row in rows}
             drawn.append(replace(_leaderboard(rows, group.metric, colours), name=f"scores-{place}"))
-            if len(rows) > 1 and any(row.multiply_adds > 0 for row in rows):
+            if len(rows) > 1 and any(row.multiply_adds for row in rows):
                 drawn.append(replace(_cost(rows, group.metric, colours), name=f"cost-{place}"))
         for each in drawn:
             each.figure.draw_without_rendering()
@@ -126,33 +131,39 @@ def draw_comparison(groups: Sequence[Group]) -> list[Drawn]:
 
 def draw_course(metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
     """How a run goes that has no results yet."""
-    nodes = [node for record in metrics if record.get("phase") == "space" for node in record.get("nodes") or ()]
-    read = [name for node in nodes for choice in node["choices"] for name in choice_modalities(choice)]
+    nodes = [
+        from_plain(SearchedNode, node)
+        for record in metrics
+        if record.get("phase") == "space"
+        for node in record.get("nodes") or ()
+    ]
+    read = [name for node in nodes for choice in node.choices for name in modalities_of(choice.inputs)]
     trained = [str(record["modality"]) for record in metrics if record.get("modality")]
     colours = modality_colours(list(dict.fromkeys([*read, *trained])))
     is_mixed = any(record.get("mixing_weights") for record in metrics)
     with figure_style():
         panels, watched = progress_panels(metrics, "score"), guard_panels(metrics)
         drawn = [_progress(panels, colours)] if panels else []
-        mixing = [_mixing({"nodes": nodes}, metrics, colours)] if nodes and is_mixed else []
+        mixing = [_mixing(heat_maps(nodes, metrics), colours)] if nodes and is_mixed else []
         return [*mixing, *drawn, *([_guards(watched, colours)] if watched else [])]
 
 
-def _architecture(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
+def _architecture(summary: Summary, colours: Mapping[str, str]) -> Drawn:
     plan = layout(summary)
     header = ("node", "operation", "inputs", "formula", "multiply_adds", "belief", "rival", "rival_belief")
     table = [
         (n.name, n.operation, " ".join(f.inputs), f.formula, f.multiply_adds, n.belief, f.rival, f.rival_belief)
         for n, f in zip(plan.nodes, node_facts(summary), strict=True)
     ]
-    alt = f"The found architecture as a graph. {clean(summary.get('in_words') or '', 400)}"
+    alt = f"The found architecture as a graph. {clean(summary.in_words, 400)}"
     drawing = draw_architecture(plan, colours)
     return Drawn("architecture", drawing, alt, to_csv(header, table), tips(summary, plan))
 
 
-def _gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> list[Drawn]:
+def _gate(summary: Summary, colours: Mapping[str, str]) -> list[Drawn]:
     """All routes, of a dynamic architecture alone."""
-    if not summary["architecture"].get("gate"):
+    gating = summary.architecture.gating
+    if gating is None:
         return []
     every = lanes(summary)
     told = " ".join(f"Route {place}: {lane.in_words}" for place, lane in enumerate(every, start=1))
@@ -161,7 +172,7 @@ def _gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> list[Drawn]
         (place, lane.nodes, lane.skips, lane.share, lane.multiply_adds, lane.part)
         for place, lane in enumerate(every, start=1)
     ]
-    reads = " and ".join(clean(tap) for tap in summary["architecture"]["gate"]["reads"])
+    reads = " and ".join(clean(tap) for tap in gating.reads)
     if not reads:
         alt = f"A cascade tries {len(every)} routes in turn, and every sample stops at a sure answer. {told}"
         return [Drawn("cascade", draw_cascade(summary, colours), alt, to_csv(header, table))]
@@ -213,25 +224,24 @@ def _residuals(outputs: Sequence[Sequence[tuple[float, float]]]) -> Drawn:
 
 def _stability(sure: Sureness, colours: Mapping[str, str]) -> Drawn:
     most = "; ".join(f"{node.node}: {node.choices[0].label} {node.choices[0].count}" for node in sure.nodes)
-    alt = f"How many of {len(sure.searches)} searches made each choice, and their scores. Most often: {most}."
+    alt = f"How many of {len(sure.told.searches)} searches made each choice, and their scores. Most often: {most}."
     csv = to_csv(("part", "of", "what", "value"), stability_table(sure))
     return Drawn("stability", draw_frequencies(sure, colours), alt, csv)
 
 
-def _space(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Drawn:
-    graph = space_graph(summary)
-    size = math.prod(len(node["choices"]) for node in summary["nodes"])
-    alt = f"The search space as a graph: {len(summary['nodes'])} fusion nodes, {size:,} architectures."
+def _space(search: Search, colours: Mapping[str, str]) -> Drawn:
+    graph = space_graph(search)
+    size = math.prod(len(node.choices) for node in search.nodes)
+    alt = f"The search space as a graph: {len(search.nodes)} fusion nodes, {size:,} architectures."
     table = [
-        (node["name"], choice["label"], choice["operation"], " ".join(choice["inputs"]))
-        for node in summary["nodes"]
-        for choice in node["choices"]
+        (node.name, choice.label, choice.operation, " ".join(choice.inputs))
+        for node in search.nodes
+        for choice in node.choices
     ]
     return Drawn("space", draw_space(graph, colours), alt, to_csv(("node", "choice", "operation", "inputs"), table))
 
 
-def _mixing(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -> Drawn:
-    maps = heat_maps(summary, metrics)
+def _mixing(maps: Sequence[HeatMap], colours: Mapping[str, str]) -> Drawn:
     chosen = "; ".join(f"{heat.node}: {heat.labels[heat.chosen]}" for heat in maps if heat.chosen is not None)
     alt = "Mixing weights of every fusion node over the search, as heat maps."
     alt += f" Chosen: {chosen}." if chosen else ""
@@ -245,42 +255,44 @@ def _mixing(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]], co
 
 
 def _cost(rows: Sequence[Row], metric: str, colours: Mapping[str, str]) -> Drawn:
-    front = "; ".join(f"{row.name} at {count_text(row.multiply_adds)}" for row in rows if row.pareto)
+    is_best = on_front(rows, metric)
+    best = [row for row, is_one in zip(rows, is_best, strict=True) if is_one]
+    front = "; ".join(f"{row.name} at {count_text(row.multiply_adds)}" for row in best)
     alt = f"{metric_words(metric)} against multiply-adds of one sample. Best for their cost: {front}."
     header = ("name", "kind", "multiply_adds", "parameters", "mean", "low", "high", "best_for_its_cost")
     table = [
-        (r.name, r.kind, r.multiply_adds, r.parameters, r.score.mean, r.score.low, r.score.high, int(r.pareto))
-        for r in rows
+        (r.name, r.kind, r.multiply_adds, r.parameters, r.score.mean, r.score.low, r.score.high, int(is_one))
+        for r, is_one in zip(rows, is_best, strict=True)
     ]
     return Drawn("cost", draw_cost(rows, metric, colours), alt, to_csv(header, table))
 
 
-def _routes(dynamic: Mapping[str, Any], metric: str, colours: Mapping[str, str]) -> list[Drawn]:
+def _routes(dynamic: Decisions, metric: str, colours: Mapping[str, str]) -> list[Drawn]:
     """What a gate or a cascade does, in four figures; the last one for classes alone."""
-    who = decider(dynamic)
-    words = [clean(route["in_words"], 200) for route in dynamic["routes"]]
+    who = dynamic.decider
+    words = [clean(route.in_words, 200) for route in dynamic.routes]
     rows = shares_of_routes(dynamic)
     shares = "; ".join(f"{name} {100 * share:.0f} %" for name, share in zip(words, rows[0][1], strict=True))
     alt = f"Share of samples per route: {shares}."
     drawn = [
         Drawn("routes", draw_routes(dynamic), alt, to_csv(("class", *words), [(name, *some) for name, some in rows]))
     ]
-    points = [(kind, *point) for kind in ("curve", "random") for point in dynamic[kind]]
-    alt = f"{metric_words(metric)} against multiply-adds of the {who}, of a gate that does not look, and of an oracle."
-    csv = to_csv(("of", "multiply_adds", "score"), [*points, ("oracle", *dynamic["oracle"])])
-    drawn.append(Drawn("trade", draw_trade(dynamic, metric), alt, csv))
-    some = [
-        (kind, clean(str(one["target"])), one["sample"], one["fused"])
-        for kind in ("most_fused", "least_fused")
-        for one in dynamic[kind]
+    points = [
+        *(("curve", *point) for point in dynamic.curve),
+        *(("random", *point) for point in dynamic.random),
+        ("oracle", *dynamic.oracle),
     ]
+    alt = f"{metric_words(metric)} against multiply-adds of the {who}, of a gate that does not look, and of an oracle."
+    csv = to_csv(("of", "multiply_adds", "score"), points)
+    drawn.append(Drawn("trade", draw_trade(dynamic, metric), alt, csv))
+    extremes = {"most_fused": dynamic.most_fused, "least_fused": dynamic.least_fused}
+    some = [(kind, target_text(one), one.sample, one.fused) for kind, samples in extremes.items() for one in samples]
     alt = f"The ten samples that the {who} spends most multiply-adds on, and the ten that it spends least on."
     drawn.append(Drawn("extremes", draw_extremes(dynamic), alt, to_csv(("of", "target", "sample", "fused"), some)))
-    if dynamic["confidence"].get("alone"):
-        alone = dynamic["confidence"]["alone"]
-        table = list(zip(dynamic["confidence"]["fused"], *alone.values(), strict=True))
+    if alone := dynamic.confidence.alone:
+        table = list(zip(dynamic.confidence.fused, *alone.values(), strict=True))
         alt = f"Multiply-adds that the {who} is expected to spend on a sample, against the confidence of one modality."
-        figure = draw_confidence(dynamic["confidence"], colours)
+        figure = draw_confidence(dynamic.confidence, colours)
         drawn.append(Drawn("confidence", figure, alt, to_csv(("fused", *map(clean, alone)), table)))
     return drawn
 

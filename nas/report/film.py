@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.report.numbers import clean, count_text, node_words, number, score_text, seconds_text
 from nas.report.tables import HeatMap, heat_maps
+from nas.summary import Summary
 
 GUARDS = {
     "none_share": "weight on nothing",
@@ -35,7 +36,7 @@ class Film:
     top: float
 
 
-def film(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Film | None:
+def film(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> Film | None:
     """The film of a search with two records of its mixing weights or more, with at most so many frames as a heat map.
 
     Args:
@@ -47,7 +48,11 @@ def film(summary: Mapping[str, Any], metrics: Sequence[Mapping[str, Any]]) -> Fi
         for record in metrics
         if record.get("phase") == "search" and record.get("mixing_weights")
     }
-    nodes = heat_maps(summary, list(records.values()))
+    nodes = heat_maps(
+        summary.search.nodes,
+        list(records.values()),
+        summary.tournament.proposed if summary.tournament else None,
+    )
     if not nodes or any(heat.steps != nodes[0].steps for heat in nodes) or len(nodes[0].steps) < 2:
         return None
     moments = [records[step] for step in nodes[0].steps]

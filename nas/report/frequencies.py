@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from nas.report.leaderboard import draw_row
 from nas.report.numbers import metric_words
-from nas.report.stability import NodeCounts, Sureness
+from nas.report.stability import SPREADS, NodeCounts, Sureness
 from nas.report.style import ACCENT, FAINT, INK, SOFT, cut
 
 WIDTH = 9.6
@@ -27,9 +27,9 @@ def draw_frequencies(sure: Sureness, colours: Mapping[str, str]) -> Figure:
         sure: What to show.
         colours: Modality to colour.
     """
-    num_searches = len(sure.searches)
+    num_searches = len(sure.told.searches)
     depth = sum(HEADING + ROW * len(node.choices) for node in sure.nodes)
-    scores = HEADING + SCORE_ROW * len(sure.rows)
+    scores = HEADING + SCORE_ROW * len(sure.spreads)
     height = TOP + depth + scores + BOTTOM
     figure = Figure(figsize=(WIDTH, height))
     left, across = LEFT / WIDTH, (WIDTH - LEFT - RIGHT) / WIDTH
@@ -46,9 +46,9 @@ def draw_frequencies(sure: Sureness, colours: Mapping[str, str]) -> Figure:
     axes.spines["left"].set_visible(False)
     axes.grid(visible=False, axis="y")
     _heading(axes, 0.0, "score over searches")
-    for i, row in enumerate(sure.rows):
-        draw_row(axes, HEADING + SCORE_ROW * (i + 0.45), row, sure.metric, colours)
-    axes.set_xlabel(f"{metric_words(sure.metric)} on the test split", fontsize=9)
+    for i, (kind, spread) in enumerate(sure.spreads.items()):
+        draw_row(axes, HEADING + SCORE_ROW * (i + 0.45), SPREADS[kind], kind, spread, sure.told.metric, colours)
+    axes.set_xlabel(f"{metric_words(sure.told.metric)} on the test split", fontsize=9)
     axes.tick_params(labelsize=8.5)
     axes.margins(x=0.04)
     return figure

@@ -15,12 +15,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
-from nas.architecture import Architecture, deepest
+from nas.architecture import deepest
 from nas.operation import carries
-from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout_of
-from nas.report.numbers import clean, count_text, node_words, number
+from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout
+from nas.report.numbers import clean, count_text, node_words
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
+from nas.summary import Route, Summary
 
 WIDTH = 9.6
 GATE_X = 1.35
@@ -84,23 +85,18 @@ class Lane:
         return "; ".join(words)
 
 
-def lanes(summary: Mapping[str, Any]) -> list[Lane]:
-    """All routes of a run's dynamic architecture, in order.
-
-    Args:
-        summary: Of the run; `dynamic` may be missing.
-    """
-    architecture = Architecture.from_dict(summary["architecture"])
-    routes, reads = architecture.routes(), architecture.gating.reads if architecture.gating else ()
-    told = summary.get("dynamic") or {}
-    static = number(told.get("static_multiply_adds"))
-    found: Sequence[Mapping[str, Any]] = told.get("routes") or [{}] * len(routes)
-    before = [reads or [tap for one in routes[:number] for tap in one.taps()] for number in range(len(routes))]
-    plans = [layout_of(summary, route) for route in routes]
+def lanes(summary: Summary) -> list[Lane]:
+    """All routes of a run's dynamic architecture, in order."""
+    gating, routes = summary.architecture.gating, summary.architecture.routes()
+    assert gating is not None
+    found: Sequence[Route | None] = summary.dynamic.routes if summary.dynamic else [None] * len(routes)
+    static = summary.dynamic.static_multiply_adds if summary.dynamic else math.nan
+    before = [gating.reads or [tap for one in routes[:number] for tap in one.taps()] for number in range(len(routes))]
+    plans = [layout(summary, route) for route in routes]
     states = [
         {
             stream.modality: tuple(
-                _state(depth < _reached(stream.modality, taps), runs=layer.runs, is_tried=not reads)
+                _state(depth < _reached(stream.modality, taps), runs=layer.runs, is_tried=gating.is_cascade)
                 for depth, layer in enumerate(stream.layers)
             )
             for stream in plan.streams
@@ -109,14 +105,13 @@ def lanes(summary: Mapping[str, Any]) -> list[Lane]:
     ]
     lanes_of = []
     for plan, own, route in zip(plans, states, found, strict=True):
-        cost = number(route.get("multiply_adds"))
         skips = [
             words
             for name, layers in own.items()
             if (words := _skipped(name, layers, [other[name] for other in states]))
         ]
-        share, is_tried = number(route.get("share")), not reads
-        lanes_of.append(Lane(plan, own, share, cost, cost / static, ", ".join(skips), is_tried))
+        share, cost = (route.share, route.multiply_adds) if route else (math.nan, math.nan)
+        lanes_of.append(Lane(plan, own, share, cost, cost / static, ", ".join(skips), gating.is_cascade))
     return lanes_of
 
 
@@ -140,7 +135,7 @@ def _skipped(name: str, own: Sequence[LayerState], others: Sequence[Sequence[Lay
     return clean(name) if skipped == needed else f"{clean(name)} from layer {skipped[0]} on"
 
 
-def draw_gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
+def draw_gate(summary: Summary, colours: Mapping[str, str]) -> Figure:
     """The gate on the left, from which a line goes to each route, as wide as its share of the samples.
 
     Args:
@@ -154,7 +149,8 @@ def draw_gate(summary: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
         bottom = height - (place + 1) * (tall + GAP)
         _way(axes, middle, bottom + tall / 2, lane, route_colour(place))
         draw_lane(axes, lane, bottom, tall, route_colour(place), colours)
-    _gate(axes, middle, [str(tap) for tap in summary["architecture"]["gate"]["reads"]], colours)
+    assert summary.architecture.gating is not None
+    _gate(axes, middle, summary.architecture.gating.reads, colours)
     return figure
 
 

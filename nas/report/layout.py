@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from nas.architecture import Architecture, is_tap, tap_depth, tap_modality
-from nas.report.numbers import clean, number
+from nas.report.numbers import clean
+from nas.summary import DataDescription, ModalityDescription, Search, Summary
+from nas.tasks import TASKS
 
 LEFT = 2.0
 PITCH = 2.15
@@ -101,22 +103,23 @@ class Layout:
     output: str
 
 
-def layout(summary: Mapping[str, Any]) -> Layout:
-    """Places streams from top to bottom, the steps below them from left to right, the fused state at the bottom."""
-    return layout_of(summary, Architecture.from_dict(summary["architecture"]))
+def layout(summary: Summary, architecture: Architecture | None = None) -> Layout:
+    """Places streams from top to bottom, the steps below them from left to right, the fused state at the bottom.
 
-
-def layout_of(summary: Mapping[str, Any], architecture: Architecture) -> Layout:
-    """The layout of one static architecture, such as a route of that of the summary."""
-    beliefs = {str(node["name"]): _belief(node) for node in summary.get("nodes") or []}
-    depths = {str(name): int(depth) for name, depth in summary["depths"].items()}
+    Args:
+        summary: Of the run.
+        architecture: A static one, such as a route; None for what was found.
+    """
+    architecture = architecture or summary.architecture
+    beliefs = {node.name: node.belief for node in summary.search.nodes}
+    depths = summary.search.depths
     if not depths or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
         raise ValueError(f"not 1 to {MAX_TAPS} taps for every modality")
     read = set(architecture.taps())
 
-    tap_columns, node_columns = _columns(summary, depths, architecture)
-    tops = {name: FIRST_STREAM_Y + STREAM_PITCH * i for i, name in enumerate(reversed(depths))}
-    streams = tuple(_stream(name, tap_columns[name], tops[name], read, summary["data"]) for name in depths)
+    tap_columns, node_columns = _columns(summary.search, architecture)
+    tops = {name: FIRST_STREAM_Y + STREAM_PITCH * i for i, name in enumerate(reversed(list(depths)))}
+    streams = tuple(_stream(name, tap_columns[name], tops[name], read, summary.data) for name in depths)
     taps = {f"{s.modality}@{i}": (layer.tap_x, layer.y) for s in streams for i, layer in enumerate(s.layers)}
 
     nodes: list[Node] = []
@@ -128,27 +131,25 @@ def layout_of(summary: Mapping[str, Any], architecture: Architecture) -> Layout:
         own = step.choice.modalities
         passed = [m for name in step.inputs if name in earlier for m in earlier[name].state_after]
         after = tuple(m for m in depths if m in {*before, *own, *passed})
-        belief = beliefs.get(step.name, float("nan"))
+        belief = beliefs.get(step.name, math.nan)
         nodes.append(Node(step.name, step.operation, own, belief, x, before, after, wires))
     num_columns = 1 + max(*node_columns, *(columns[-1] for columns in tap_columns.values() if columns), 0)
     height = FIRST_STREAM_Y + STREAM_PITCH * (len(depths) - 1) + 0.85
     width = LEFT + PITCH * num_columns + RIGHT
-    return Layout(width, height, num_columns, streams, tuple(nodes), _output(summary["data"]))
+    return Layout(
+        width, height, num_columns, streams, tuple(nodes), TASKS[summary.data.task].size(summary.data.classes)
+    )
 
 
-def _columns(
-    summary: Mapping[str, Any], depths: Mapping[str, int], architecture: Architecture
-) -> tuple[dict[str, list[int]], list[int]]:
+def _columns(search: Search, architecture: Architecture) -> tuple[dict[str, list[int]], list[int]]:
     """Columns of every modality's taps and of the steps.
 
     A tap stands over the first node that may read it, so that a shallower encoder spreads out. Where that puts two taps
     in one column, they stand side by side from the left, and the nodes move right until every wire leads forward.
     """
-    offered = [
-        {str(tap) for choice in node["choices"] for tap in choice["inputs"]} for node in summary.get("nodes") or []
-    ]
+    offered = [{tap for choice in node.choices for tap in choice.inputs} for node in search.nodes]
     taps: dict[str, list[int]] = {}
-    for modality, depth in depths.items():
+    for modality, depth in search.depths.items():
         first = [next((i for i, on in enumerate(offered) if f"{modality}@{d}" in on), -1) for d in range(depth)]
         is_orderly = all(one < other for one, other in zip([-1, *first], first, strict=False))
         taps[modality] = first if is_orderly else list(range(depth))
@@ -159,27 +160,20 @@ def _columns(
     return taps, columns
 
 
-def _belief(node: Mapping[str, Any]) -> float:
-    chosen, beliefs = node.get("chosen"), node.get("beliefs") or []
-    return number(beliefs[chosen]) if isinstance(chosen, int) and 0 <= chosen < len(beliefs) else float("nan")
-
-
-def _stream(modality: str, columns: list[int], y: float, read: set[str], data: Mapping[str, Any]) -> Stream:
+def _stream(modality: str, columns: list[int], y: float, read: set[str], data: DataDescription) -> Stream:
     deepest = max((i for i in range(len(columns)) if f"{modality}@{i}" in read), default=-1)
     layers = []
     for i, column in enumerate(columns):
         x = LEFT + PITCH * column
         layers.append(Layer(x, y, x + TAP_OFFSET, i <= deepest, f"{modality}@{i}" in read))
-    info = (data.get("modalities") or {}).get(modality) or {}
-    return Stream(modality, _detail(info), y, tuple(layers))
+    info = data.modalities.get(modality)
+    return Stream(modality, _detail(info) if info else "", y, tuple(layers))
 
 
-def _detail(info: Mapping[str, Any]) -> str:
+def _detail(info: ModalityDescription) -> str:
     """Kind and shape of a modality's input, such as "map, 1 × 8 × 8"."""
-    shapes = info.get("shapes") or []
-    shape = shapes[0] if shapes and isinstance(shapes[0], list) else shapes
-    sizes = " × ".join(clean(size, 10) for size in shape)
-    return clean(", ".join(word for word in (clean(info.get("kind") or ""), sizes) if word), 40)
+    sizes = " × ".join(clean(size, 10) for size in (info.shapes[0] if info.shapes else ()))
+    return clean(f"{info.kind}, {sizes}" if sizes else info.kind, 40)
 
 
 def _wires(
@@ -199,9 +193,3 @@ def _wires(
         if name in earlier:
             wires.append(Wire(None, (earlier[name].x, STATE_Y), (x - NODE_WIDTH / 2, NODE_Y)))
     return tuple(wires)
-
-
-def _output(data: Mapping[str, Any]) -> str:
-    classes = data.get("classes")
-    words = {"classification": f"{classes} classes", "multilabel": f"{classes} labels", "regression": "a number"}
-    return words.get(str(data.get("task")), clean(data.get("task") or "output", 20))

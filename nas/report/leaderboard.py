@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from nas.report.numbers import metric_words, scale, score_text
 from nas.report.style import ACCENT, GROUPS, INK, SOFT, cut, look
-from nas.report.tables import Row
+from nas.summary import Row, RowKind, Spread
 
 WIDTH = 9.6
 ROW = 0.3
@@ -42,27 +42,31 @@ def draw_leaderboard(rows: Sequence[Row], metric: str, colours: Mapping[str, str
     for y, words in headings:
         axes.text(-0.52, y, words.upper(), transform=across, fontsize=7.2, color=SOFT, va="center", ha="left")
     for y, row in zip(places, rows, strict=True):
-        draw_row(axes, y, row, metric, colours)
+        draw_row(axes, y, row.name, row.kind, row, metric, colours)
     axes.set_xlabel(f"{metric_words(metric)} on the test split", fontsize=9)
     axes.tick_params(labelsize=8.5)
     axes.margins(x=0.04)
     return figure
 
 
-def draw_row(axes: Axes, y: float, row: Row, metric: str, colours: Mapping[str, str]) -> None:
+def draw_row(
+    axes: Axes, y: float, name: str, kind: RowKind, row: Row | Spread, metric: str, colours: Mapping[str, str]
+) -> None:
     """A row's name, interval, mean and single seeds, and its score in words.
 
     Args:
         axes: Scores across, places down.
         y: Where.
-        row: What.
+        name: Of the row.
+        kind: By which it is coloured.
+        row: Its scores.
         metric: Of the scores.
         colours: Modality to colour.
     """
     across = axes.get_yaxis_transform()
     by = scale(metric)
-    colour, marker = look(row.kind, row.name, colours)
-    is_found = row.kind == "found"
+    colour, marker = look(kind, name, colours)
+    is_found = kind == "found"
     if is_found:
         axes.axhspan(
             y - ROW / 2, y + ROW / 2, xmin=-0.55, xmax=1.36, color=ACCENT, alpha=0.09, lw=0, clip_on=False, zorder=0
@@ -71,7 +75,7 @@ def draw_row(axes: Axes, y: float, row: Row, metric: str, colours: Mapping[str, 
     axes.text(
         -0.025,
         y,
-        cut(row.name, NAME_WIDTH),
+        cut(name, NAME_WIDTH),
         transform=across,
         ha="right",
         va="center",
@@ -111,6 +115,6 @@ def _places(rows: Sequence[Row]) -> tuple[list[float], list[tuple[float, str]], 
     return places, headings, y + 0.12
 
 
-def _score(row: Row, metric: str) -> str:
+def _score(row: Row | Spread, metric: str) -> str:
     mean, low, high = (score_text(value, metric) for value in (row.score.mean, row.score.low, row.score.high))
     return mean if math.isnan(row.score.mean) or low == high else f"{mean}  [{low}, {high}]"

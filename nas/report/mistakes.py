@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from nas.report.mixing import SEQUENTIAL
-from nas.report.numbers import clean, number
+from nas.report.numbers import clean
 from nas.report.style import ACCENT, INK, SOFT, cut
+from nas.summary import Summary
 
 WIDTH = 9.6
 CELL = 0.42
@@ -53,26 +53,17 @@ class Confusion:
         return f"Most often it takes {', '.join(told)}." if told else "It makes no mistake on this split."
 
 
-def confusion(summary: Mapping[str, Any]) -> Confusion | None:
-    """The matrix of a run; None of one that has none.
-
-    Raises:
-        ValueError: If there are not as many counts as classes.
-    """
-    found = summary.get("mistakes") or {}
-    if "counts" not in found:
+def confusion(summary: Summary) -> Confusion | None:
+    """The matrix of a run; None of one that has none."""
+    found = summary.mistakes
+    if found is None or not found.counts:
         return None
-    classes = tuple(clean(name) for name in found["classes"])
-    counts = tuple(tuple(int(count) for count in row) for row in found["counts"])
-    if not classes or {len(counts), *map(len, counts)} != {len(classes)} or min(map(min, counts)) < 0:
-        raise ValueError(f"mistakes has {len(classes)} classes and another number of counts")
-    return Confusion(classes, counts, int(found["others"]))
+    return Confusion(tuple(clean(name) for name in found.classes), found.counts, found.others)
 
 
-def residual_points(summary: Mapping[str, Any]) -> tuple[tuple[tuple[float, float], ...], ...]:
+def residual_points(summary: Summary) -> tuple[tuple[tuple[float, float], ...], ...]:
     """For every output pairs of target and prediction; empty for a run that has none."""
-    outputs = (summary.get("mistakes") or {}).get("points") or []
-    return tuple(tuple((number(target), number(predicted)) for target, predicted in points) for points in outputs)
+    return summary.mistakes.points if summary.mistakes else ()
 
 
 def draw_confusion(matrix: Confusion) -> Figure:

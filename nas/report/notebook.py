@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup, escape
 
 from nas.report.numbers import clean, metric_words, range_text, score_text
 from nas.report.tables import leaderboard_rows
 from nas.report.verdict import recorded_verdict
+from nas.summary import Summary
 
 
-def run_line(kind: str, summary: Mapping[str, Any], folder: Path | None) -> str:
+def run_line(kind: str, summary: Summary, folder: Path | None) -> str:
     """A run in one line, for `repr`.
 
     Args:
@@ -22,16 +21,16 @@ def run_line(kind: str, summary: Mapping[str, Any], folder: Path | None) -> str:
         folder: Where it lies; None if nothing was written.
     """
     told = recorded_verdict(summary)
-    words = told.headline if told else clean(summary.get("in_words") or "", 400)
+    words = told.headline if told else clean(summary.in_words, 400)
     where = "" if folder is None else f", folder={str(folder)!r}"
-    return f"<{kind} on {clean(summary['data'].get('name') or 'unnamed data')!r}: {words}{where}>"
+    return f"<{kind} on {clean(summary.data.name or 'unnamed data')!r}: {words}{where}>"
 
 
-def run_html(summary: Mapping[str, Any]) -> str:
+def run_html(summary: Summary) -> str:
     """The verdict and the leaderboard of a run as HTML, for a notebook."""
     told = recorded_verdict(summary)
-    metric = str(summary["metric"])
-    headline = told.headline if told else clean(summary.get("in_words") or "", 400)
+    metric = summary.metric
+    headline = told.headline if told else clean(summary.in_words, 400)
     sentences = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in (told.sentences if told else ()))
     rows = Markup("").join(
         Markup("<tr><th style='text-align:left'>{}</th><td>{}</td><td>{}</td></tr>").format(

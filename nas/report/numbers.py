@@ -79,9 +79,9 @@ def tone(gap: Interval | None) -> str:
     return "better" if gap.mean > 0 else "worse"
 
 
-def count_text(value: float) -> str:
+def count_text(value: float | None) -> str:
     """A count, such as "950", "12.3 k" or "4.5 M"; "–" if there is none."""
-    if math.isnan(value):
+    if value is None or math.isnan(value):
         return "–"
     for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if abs(value) >= size:

@@ -9,7 +9,6 @@ from typing import Any
 
 from markupsafe import Markup
 
-from nas.architecture import Architecture
 from nas.encoders.preprocessing import PREPROCESSING
 from nas.report.diagnosis import cures_of, diagnosis_of
 from nas.report.film import Film
@@ -22,86 +21,87 @@ from nas.report.numbers import (
     count_text,
     metric_name,
     metric_words,
-    number,
     range_text,
     score_text,
     seconds_text,
     tone,
     with_unit,
 )
-from nas.report.stability import Sureness, sureness
+from nas.report.stability import SPREADS, Sureness, sureness
 from nas.report.standings import Standings, standings
 from nas.report.style import GROUPS, modality_colours
-from nas.report.tables import Row, leaderboard_rows
+from nas.report.tables import leaderboard_rows
 from nas.report.verdict import recorded_verdict
+from nas.summary import DataDescription, Row, Summary
 
 
-def render(summary: Mapping[str, Any], figures: Mapping[str, Markup], film: Film | None = None) -> str:
+def render(
+    summary: Summary, figures: Mapping[str, Markup], film: Film | None = None, left_out: Sequence[str] = ()
+) -> str:
     """The page as HTML that needs nothing from anywhere.
 
     Args:
         summary: The run's summary.
         figures: Name to what `inline_svg` made of it.
         film: Of the search, if there is one.
+        left_out: Sentences on what is not drawn; see `nas.report.extent`.
     """
-    metric = str(summary["metric"])
+    metric = summary.metric
     rows = leaderboard_rows(summary)
     verdict = recorded_verdict(summary)
-    words = clean(summary.get("in_words") or "", 2000)
+    words = clean(summary.in_words, 2000)
     sure = sureness(summary)
     return fill(
         "page.html.j2",
         scripts=("tips.js", "film.js") if film else ("tips.js",),
         figures=figures,
         film=film,
-        colours=modality_colours([str(name) for name in summary["depths"]]),
+        colours=modality_colours(list(summary.search.depths)),
         headline=verdict.headline if verdict else words or "A run of fusenas",
         sentences=verdict.sentences if verdict else (),
-        data_name=clean(summary["data"].get("name") or "unnamed data"),
+        data_name=clean(summary.data.name or "unnamed data"),
         steps=[clean(step, 400) for step in _steps(summary, words)],
-        space_words=_space_words(summary),
+        space_words=_space_words(summary, left_out),
         facts=_facts(summary, rows, metric, sure),
         metric_words=metric_words(metric),
         metric_name=metric_name(metric),
         difference_unit="points" if metric in PERCENT_METRICS else metric_words(metric),
-        groups=_groups(rows, metric),
+        groups=_groups(summary, rows),
         tournament=_tournament(standings(summary), metric),
         told=diagnosis_of(summary),
         cures=cures_of(summary),
         sure=_sure(sure) if sure is not None else None,
         matrix=confusion(summary),
-        is_regression=summary["data"].get("task") == "regression",
-        is_classes=summary["data"].get("task") == "classification",
-        num_seeds=len(summary.get("seeds") or []),
+        is_regression=summary.data.task == "regression",
+        is_classes=summary.data.task == "classification",
+        num_seeds=len(summary.seeds),
         pareto=_pareto(summary),
         missing=_missing(summary, metric),
         calibrated=calibrated(summary),
-        left_out=[clean(words, 200) for words in summary.get("left_out") or []],
+        left_out=[clean(words, 200) for words in left_out],
         repeat=_repeat(summary),
-        command=clean(summary.get("command") or "", 2000),
-        guards=clean((summary.get("guards") or {}).get("in_words") or "", 1000),
-        data=_data(summary["data"]),
+        command=clean(summary.provenance.command, 2000),
+        guards=clean(summary.search.guards.in_words, 1000) if summary.search.guards else "",
+        data=_data(summary.data),
     )
 
 
-def _steps(summary: Mapping[str, Any], words: str) -> list[str]:
+def _steps(summary: Summary, words: str) -> list[str]:
     """The architecture in words, a step each."""
-    if summary["architecture"].get("gate"):
-        return Architecture.from_dict(summary["architecture"]).in_lines()
+    if summary.architecture.gating is not None:
+        return summary.architecture.in_lines()
     return words.split("; ") if words else []
 
 
-def _space_words(summary: Mapping[str, Any]) -> str:
+def _space_words(summary: Summary, left_out: Sequence[str]) -> str:
     """How large the space is, in a sentence."""
-    choices = [len(node["choices"]) for node in summary.get("nodes") or []]
-    if any("fusion nodes" in words for words in summary.get("left_out") or []):
+    choices = [len(node.choices) for node in summary.search.nodes]
+    if any("fusion nodes" in words for words in left_out):
         return f"Its first {len(choices)} fusion nodes have {math.prod(choices):,} architectures."
     return f"{len(choices)} fusion nodes with {math.prod(choices):,} architectures in all."
 
 
-def _facts(
-    summary: Mapping[str, Any], rows: Sequence[Row], metric: str, sure: Sureness | None
-) -> list[tuple[str, str, str]]:
+def _facts(summary: Summary, rows: Sequence[Row], metric: str, sure: Sureness | None) -> list[tuple[str, str, str]]:
     """The few numbers to remember: (what, number, how sure or of what)."""
     facts = []
     found = next((row for row in rows if row.kind == "found"), None)
@@ -116,54 +116,52 @@ def _facts(
         gain = score_text(gap.mean, metric, signed=True)
         points = " points" if metric in PERCENT_METRICS else ""
         facts.append((f"gain over {modality.name} alone", f"{gain}{points}", f"{low} to {high}"))
-    if found is not None and found.multiply_adds > 0:
+    if found is not None and found.multiply_adds:
         facts.append(("multiply-adds", count_text(found.multiply_adds), f"{count_text(found.parameters)} parameters"))
-    cost = number(summary.get("search_cost"))
-    seconds = seconds_text(number(summary.get("search_seconds")))
-    what = "the search took" if sure is None else f"{len(sure.searches)} searches took"
+    cost, seconds = summary.search_cost, seconds_text(summary.search.search_seconds)
+    what = "the search took" if sure is None else f"{len(sure.told.searches)} searches took"
     facts.append((what, seconds, f"as long as {cost:.1f} trainings" if not math.isnan(cost) else ""))
     if sure is not None:
         facts.append(
             (
                 "two searches agree on",
-                _share(sure.agreement),
-                f"of the nodes; by chance {_share(sure.chance_agreement)}",
+                _share(sure.told.agreement),
+                f"of the nodes; by chance {_share(sure.told.chance_agreement)}",
             )
         )
     return facts
 
 
-def _best_modality(summary: Mapping[str, Any], rows: Sequence[Row]) -> Row | None:
+def _best_modality(summary: Summary, rows: Sequence[Row]) -> Row | None:
     """The one that the verdict compares with, or else the best one on the architecture split."""
-    told = summary.get("verdict")
-    against = told["against"] if isinstance(told, Mapping) else ""
-    sense = 1 if summary["higher_is_better"] else -1
+    against = summary.verdict.against if summary.verdict else ""
     alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
-    if any(row.same_as_found for row in alone):  # a network has no gain over itself
+    if any(summary.is_found_again(row) for row in alone):  # a network has no gain over itself
         return None
-    return max(alone, key=lambda row: (row.name == against, sense * row.architecture_score), default=None)
+    return max(alone, key=lambda row: (row.name == against, summary.sense * row.architecture_score), default=None)
 
 
-def _missing(summary: Mapping[str, Any], metric: str) -> list[tuple[str, str]]:
+def _missing(summary: Summary, metric: str) -> list[tuple[str, str]]:
     """For every modality what is left of the score, and at which cost, where no sample has it."""
-    found = (summary.get("dynamic") or {}).get("missing") or {}
+    found = summary.dynamic.missing if summary.dynamic else {}
     told = []
     for name, one in found.items():
-        reached = f"{metric_name(metric)} {with_unit(score_text(number(one['score']), metric), metric)}"
-        cost = f"{count_text(number(one['multiply_adds']))} multiply-adds"
-        forced = "" if one.get("does_without", True) else "; no route does without it, so zeros are read in its place"
+        reached = f"{metric_name(metric)} {with_unit(score_text(one.score, metric), metric)}"
+        cost = f"{count_text(one.multiply_adds)} multiply-adds"
+        forced = "" if one.does_without else "; no route does without it, so zeros are read in its place"
         told.append((f"without {clean(name)}", f"{reached}, {cost}{forced}"))
     return told
 
 
-def _groups(rows: Sequence[Row], metric: str) -> list[tuple[str, list[dict[str, Any]]]]:
+def _groups(summary: Summary, rows: Sequence[Row]) -> list[tuple[str, list[dict[str, Any]]]]:
     """Rows of the table under the heading of their kind."""
     groups = groupby(rows, key=lambda row: GROUPS.get(row.kind, row.kind))
-    return [(heading, [_cells(row, metric) for row in members]) for heading, members in groups]
+    return [(heading, [_cells(row, summary) for row in members]) for heading, members in groups]
 
 
-def _cells(row: Row, metric: str) -> dict[str, Any]:
+def _cells(row: Row, summary: Summary) -> dict[str, Any]:
     """What the leaderboard table shows of one row; `tone` says whether found is surely better or worse."""
+    metric = summary.metric
     interval = "" if row.score.low == row.score.high else range_text(row.score.low, row.score.high, metric)
     gap = row.difference
     return {
@@ -172,7 +170,7 @@ def _cells(row: Row, metric: str) -> dict[str, Any]:
         "is_found": row.kind == "found",
         "mean": score_text(row.score.mean, metric),
         "interval": "" if math.isnan(row.score.mean) else interval,
-        "same_as_found": row.same_as_found,
+        "same_as_found": summary.is_found_again(row),
         "difference": "" if gap is None else score_text(gap.mean, metric, signed=True),
         "difference_interval": "" if gap is None else range_text(gap.low, gap.high, metric, signed=True),
         "tone": tone(gap),
@@ -205,17 +203,16 @@ def _tournament(told: Standings | None, metric: str) -> dict[str, Any] | None:
     }
 
 
-def calibrated(summary: Mapping[str, Any]) -> str:
+def calibrated(summary: Summary) -> str:
     """How far the probabilities of the kept network may be believed, in a sentence or two; "" if that is not known."""
-    told = summary.get("calibration") or {}
-    temperature, before, after = (number(told.get(key)) for key in ("temperature", "error_before", "error_after"))
-    if math.isnan(temperature + before + after):
+    told = summary.calibration
+    if told is None:
         return ""
     return (
         "On the test split the confidence of the network and the share of its right answers differ by "
-        f"{100 * before:.1f} points on average (expected calibration error). fusenas predict divides logits by a "
-        f"temperature of {temperature:.2f}, fitted on held-out training data; after that they differ by "
-        f"{100 * after:.1f} points."
+        f"{100 * told.error_before:.1f} points on average (expected calibration error). fusenas predict divides logits "
+        f"by a temperature of {told.temperature:.2f}, fitted on held-out training data; after that they differ by "
+        f"{100 * told.error_after:.1f} points."
     )
 
 
@@ -226,40 +223,39 @@ def _errors(behind: float) -> str:
 
 def _sure(sure: Sureness) -> dict[str, Any]:
     """What the section on how sure the search is shows."""
-    metric = sure.metric
-    gap = sure.difference
+    told, metric, gap = sure.told, sure.told.metric, sure.difference
     spreads = [
         {
-            "name": row.name,
-            "is_found": row.kind == "found",
-            "mean": score_text(row.score.mean, metric),
-            "interval": range_text(row.score.low, row.score.high, metric),
-            "min": score_text(min(row.scores), metric),
-            "max": score_text(max(row.scores), metric),
+            "name": SPREADS[kind],
+            "is_found": kind == "found",
+            "mean": score_text(spread.score.mean, metric),
+            "interval": range_text(spread.score.low, spread.score.high, metric),
+            "min": score_text(min(spread.scores), metric),
+            "max": score_text(max(spread.scores), metric),
         }
-        for row in sure.rows
+        for kind, spread in sure.spreads.items()
     ]
     searches = [
         {
             "seed": one.seed,
-            "is_consensus": one.is_consensus,
-            "in_words": active_words(one.in_words),
+            "is_consensus": one is told.consensus,
+            "in_words": active_words(clean(one.in_words, 400)),
             "agreement": _share(one.agreement),
             "score": score_text(one.score, metric),
             "late_score": score_text(one.late_score, metric),
             "multiply_adds": count_text(one.multiply_adds),
-            "seconds": seconds_text(one.seconds),
-            "encoders": one.encoders,
+            "seconds": seconds_text(one.search_seconds),
+            "encoders": clean(one.encoders, 20),
         }
-        for one in sure.searches
+        for one in told.searches
     ]
     return {
-        "num_searches": len(sure.searches),
-        "num_distinct": sure.num_distinct,
-        "agreement": _share(sure.agreement),
-        "chance_agreement": _share(sure.chance_agreement),
-        "kappa": "" if math.isnan(sure.kappa) else f"{sure.kappa:.2f}".replace("-", "−"),
-        "consensus_seed": sure.consensus_seed,
+        "num_searches": len(told.searches),
+        "num_distinct": told.num_distinct,
+        "agreement": _share(told.agreement),
+        "chance_agreement": _share(told.chance_agreement),
+        "kappa": "" if math.isnan(told.kappa) else f"{told.kappa:.2f}".replace("-", "−"),
+        "consensus_seed": told.consensus_seed,
         "metric_words": metric_words(metric),
         "metric_name": metric_name(metric),
         "is_percent": metric in PERCENT_METRICS,
@@ -278,66 +274,56 @@ def _share(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.0f} %"
 
 
-def _pareto(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+def _pareto(summary: Summary) -> list[tuple[str, str, str]]:
     """What nothing that the search tried beats in both: (architecture in words, loss, multiply-adds)."""
     return [
-        (
-            active_words(clean(row.get("in_words") or "", 400)),
-            score_text(number(row.get("loss")), "loss"),
-            count_text(number(row.get("multiply_adds"))),
-        )
-        for row in summary.get("pareto") or []
+        (active_words(clean(row.in_words, 400)), score_text(row.loss, "loss"), count_text(row.multiply_adds))
+        for row in summary.search.pareto
     ]
 
 
-def _data(data: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _data(data: DataDescription) -> list[tuple[str, str]]:
     """What the data are, for the list at the end."""
-    splits = ", ".join(f"{clean(n)} {clean(name)}" for name, n in (data.get("splits") or {}).items())
+    splits = ", ".join(f"{n} {clean(name)}" for name, n in data.splits.items())
     modalities = []
-    for name, info in (data.get("modalities") or {}).items():
-        present = number(info.get("present_share"))
-        missing = f", present in {100 * present:.0f} %" if present < 1 else ""
-        modalities.append(f"{clean(name)} ({clean(info.get('kind') or 'unknown')}{missing})")
+    for name, info in data.modalities.items():
+        missing = f", present in {100 * info.present_share:.0f} %" if info.present_share < 1 else ""
+        modalities.append(f"{clean(name)} ({info.kind}{missing})")
     known = [
-        ("task", clean(data.get("task") or "")),
+        ("task", data.task),
         ("modalities", ", ".join(modalities)),
         ("samples", splits),
-        ("fingerprint", clean(data.get("fingerprint") or "")),
+        ("fingerprint", clean(data.fingerprint)),
     ]
     return [(key, value) for key, value in known if value]
 
 
-def _preprocessing(chosen: object) -> str:
-    """What is done with a modality beside standardizing it, in words; "" if nothing is."""
-    return PREPROCESSING[chosen][1] if isinstance(chosen, str) and chosen in PREPROCESSING else ""
-
-
-def _repeat(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _repeat(summary: Summary) -> list[tuple[str, str]]:
     """What one needs to know to repeat the run."""
-    versions = ", ".join(f"{clean(name)} {clean(version)}" for name, version in (summary.get("versions") or {}).items())
-    total = number(summary.get("total_seconds"))
-    loss = number(summary.get("discretization_loss"))
-    shown = (summary.get("preprocessing") or {}).items()
-    more = [f"{clean(name)}: {words}" for name, told in shown if (words := _preprocessing(told.get("chosen")))]
+    search, origin = summary.search, summary.provenance
+    versions = ", ".join(f"{clean(name)} {clean(version)}" for name, version in origin.versions.items())
+    loss = search.discretization_loss
+    more = [
+        f"{clean(name)}: {PREPROCESSING[told.chosen][1]}"
+        for name, told in summary.preprocessing.items()
+        if told.chosen in PREPROCESSING
+    ]
     known = [
-        ("space", clean(summary.get("space") or "")),
-        ("strategy", clean(summary.get("strategy") or "")),
-        ("discretization", clean(summary.get("discretization") or "")),
+        ("space", clean(search.space)),
+        ("strategy", clean(summary.strategy)),
+        ("discretization", clean(search.discretization or "")),
         ("loss of discretization", "" if math.isnan(loss) else f"{loss:+.4g}".replace("-", "−")),
-        ("encoders", clean(summary.get("encoders") or "")),
-        ("preprocessing", ", ".join(more) or ("standardized" if shown else "")),
-        ("objective", clean(summary.get("objective") or "")),
-        ("seed of the search", clean(summary.get("seed", ""))),
-        (
-            "seeds of all searches",
-            ", ".join(clean(seed, 20) for seed in (summary.get("stability") or {}).get("seeds") or []),
-        ),
-        ("seeds of the trainings", ", ".join(clean(seed, 20) for seed in summary.get("seeds") or [])),
-        ("commit", clean(summary.get("commit") or "")),
+        ("encoders", clean(summary.encoders)),
+        ("preprocessing", ", ".join(more) or ("standardized" if summary.preprocessing else "")),
+        ("objective", clean(summary.objective)),
+        ("seed of the search", str(search.seed)),
+        ("seeds of all searches", ", ".join(map(str, summary.stability.seeds if summary.stability else ()))),
+        ("seeds of the trainings", ", ".join(map(str, summary.seeds))),
+        ("commit", clean(origin.commit or "")),
         ("versions", versions),
-        ("device", clean(summary.get("device") or "")),
-        ("hardware", clean(summary.get("hardware") or "", 300)),
-        ("started at", clean(summary.get("started_at") or "")),
-        ("took", "" if math.isnan(total) else seconds_text(total)),
+        ("device", clean(summary.device)),
+        ("hardware", clean(origin.hardware, 300)),
+        ("started at", clean(origin.started_at)),
+        ("took", seconds_text(summary.total_seconds)),
     ]
     return [(key, value) for key, value in known if value]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from nas.report.numbers import clean, count_text, metric_words, number, scale
+from nas.report.numbers import clean, count_text, metric_words, scale
 from nas.report.style import ACCENT, INK, PALE, SOFT, cut
+from nas.summary import Confidence, Decisions, Sample
 
 WIDTH = 9.6
 ROW = 0.3
@@ -25,22 +25,22 @@ def route_colour(place: int) -> str:
     return ROUTE_COLOURS[place % len(ROUTE_COLOURS)]
 
 
-def shares_of_routes(dynamic: Mapping[str, Any]) -> list[tuple[str, list[float]]]:
+def shares_of_routes(dynamic: Decisions) -> list[tuple[str, list[float]]]:
     """For all samples, then for each class, the share of every route."""
-    routes = dynamic["routes"]
-    of_classes = [(clean(name), [number(one["shares"][name]) for one in routes]) for name in routes[0]["shares"]]
-    return [("all samples", [number(one["share"]) for one in routes]), *of_classes]
+    routes = dynamic.routes
+    of_classes = [(clean(name), [one.shares[name] for one in routes]) for name in routes[0].shares]
+    return [("all samples", [one.share for one in routes]), *of_classes]
 
 
-def decider(dynamic: Mapping[str, Any]) -> str:
-    """What decides on the routes, in a word: a gate or a cascade."""
-    return "gate" if dynamic["reads"] else "cascade"
+def target_text(one: Sample) -> str:
+    """The target of a sample."""
+    return clean(one.target if isinstance(one.target, str) else list(one.target))
 
 
-def draw_routes(dynamic: Mapping[str, Any]) -> Figure:
+def draw_routes(dynamic: Decisions) -> Figure:
     """A bar for all samples and one for every class, divided by route."""
     rows = shares_of_routes(dynamic)[: MAX_CLASSES + 1]
-    words = [clean(route["in_words"], 200) for route in dynamic["routes"]]
+    words = [clean(route.in_words, 200) for route in dynamic.routes]
     top = 0.3 + 0.24 * len(words)
     height = top + ROW * len(rows) + 0.55
     figure = Figure(figsize=(WIDTH, height))
@@ -58,18 +58,18 @@ def draw_routes(dynamic: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_extremes(dynamic: Mapping[str, Any]) -> Figure:
+def draw_extremes(dynamic: Decisions) -> Figure:
     """The samples that most is spent on, and those that least is spent on, by what the probabilities expect."""
-    panels = (("most fused", dynamic["most_fused"]), ("least fused", dynamic["least_fused"]))
+    panels = (("most fused", dynamic.most_fused), ("least fused", dynamic.least_fused))
     rows = max(len(some) for _, some in panels)
     height = 0.9 + ROW * rows
     figure = Figure(figsize=(WIDTH, height))
-    highest = max(number(one["fused"]) for _, some in panels for one in some)
+    highest = max(one.fused for _, some in panels for one in some)
     for place, (title, some) in enumerate(panels):
         left = (1.7 + place * WIDTH / 2) / WIDTH
         axes = figure.add_axes((left, 0.5 / height, (WIDTH / 2 - 1.9) / WIDTH, ROW * rows / height))
-        axes.barh(range(len(some)), [number(one["fused"]) for one in some], 0.6, color=ACCENT if not place else SOFT)
-        names = [f"{cut(clean(str(one['target'])), 14)}, no. {one['sample']}" for one in some]
+        axes.barh(range(len(some)), [one.fused for one in some], 0.6, color=ACCENT if not place else SOFT)
+        names = [f"{cut(target_text(one), 14)}, no. {one.sample}" for one in some]
         axes.set_yticks(range(len(some)), names, fontsize=8.5)
         axes.set(ylim=(rows - 0.5, -0.5), xlim=(0, 1.05 * highest))
         axes.set_title(title, fontsize=9.5, color=INK, loc="left")
@@ -79,13 +79,13 @@ def draw_extremes(dynamic: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def draw_confidence(confidence: Mapping[str, Any], colours: Mapping[str, str]) -> Figure:
+def draw_confidence(confidence: Confidence, colours: Mapping[str, str]) -> Figure:
     """What is expected to be spent on a sample, against how sure each modality's own network is of it."""
-    alone = confidence["alone"]
+    alone = confidence.alone
     figure = Figure(figsize=(WIDTH, 3.4))
     axes: Sequence[Axes] = figure.subplots(1, len(alone), sharey=True, squeeze=False)[0]
     for each, (name, values) in zip(axes, alone.items(), strict=True):
-        each.plot(values, confidence["fused"], "o", ms=3, mew=0, alpha=0.5, color=colours.get(name, SOFT))
+        each.plot(values, confidence.fused, "o", ms=3, mew=0, alpha=0.5, color=colours.get(name, SOFT))
         each.set_xlabel(f"confidence of {cut(clean(name), 24)} alone", fontsize=9)
         each.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes[0].set_ylabel("expected share of multiply-adds", fontsize=9)
@@ -93,20 +93,20 @@ def draw_confidence(confidence: Mapping[str, Any], colours: Mapping[str, str]) -
     return figure
 
 
-def draw_trade(dynamic: Mapping[str, Any], metric: str) -> Figure:
+def draw_trade(dynamic: Decisions, metric: str) -> Figure:
     """Score against multiply-adds as gate or cascade is biased, beside gates that do not look and the oracle."""
-    who = decider(dynamic)
+    who = dynamic.decider
     by = scale(metric)
     figure = Figure(figsize=(WIDTH, 4.0))
     axes = figure.add_axes((0.085, 0.16, 0.89, 0.8))
     for points, colour, words in (
-        (dynamic["curve"], ACCENT, f"the {who}, biased from cheap to dear"),
-        (dynamic["random"], SOFT, "the best gate that does not look at the sample"),
+        (dynamic.curve, ACCENT, f"the {who}, biased from cheap to dear"),
+        (dynamic.random, SOFT, "the best gate that does not look at the sample"),
     ):
         axes.plot([x for x, _ in points], [by * y for _, y in points], "o-", color=colour, ms=4, lw=1.5, label=words)
-    x, y = dynamic["oracle"]
+    x, y = dynamic.oracle
     axes.plot(x, by * y, "*", color=INK, ms=12, label="an oracle: the cheapest route no worse than the dearest")
-    axes.axvline(dynamic["static_multiply_adds"], color=PALE, lw=1.2, ls=(0, (4, 3)), label=f"without a {who}")
+    axes.axvline(dynamic.static_multiply_adds, color=PALE, lw=1.2, ls=(0, (4, 3)), label=f"without a {who}")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _position: count_text(value)))
     axes.set_xlabel("multiply-adds of one sample", fontsize=9)
     axes.set_ylabel(metric_words(metric), fontsize=9)

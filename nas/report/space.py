@@ -13,36 +13,37 @@ from nas.report.extent import MAX_WIRES
 from nas.report.numbers import clean
 from nas.report.style import FAINT, INK, PALE, SOFT, cut
 from nas.space import OUTPUT
+from nas.summary import Search
 
 
-def space_graph(summary: Mapping[str, Any]) -> nx.DiGraph:
+def space_graph(search: Search) -> nx.DiGraph:
     """Everything that the search could have wired, with the place of every part.
 
     Args:
-        summary: Of the run; its `depths` and `nodes` are read.
+        search: Of the run.
 
     Returns:
         Nodes have `kind` (tap, fusion or output), `label` and `at` (x, y); edges have `kind` (encoder, tap, residual or
         head).
     """
     graph = nx.DiGraph()
-    nodes = list(summary["nodes"])
-    for row, (modality, depths) in enumerate(reversed(list(summary["depths"].items())), start=1):
-        for depth in range(int(depths)):
-            x = depth * max(1, len(nodes) - 1) / max(1, int(depths) - 1)
+    nodes = search.nodes
+    for row, (modality, depths) in enumerate(reversed(list(search.depths.items())), start=1):
+        for depth in range(depths):
+            x = depth * max(1, len(nodes) - 1) / max(1, depths - 1)
             graph.add_node(tap_name(modality, depth), kind="tap", modality=modality, label=str(depth), at=(x, row))
             if depth:
                 graph.add_edge(tap_name(modality, depth - 1), tap_name(modality, depth), kind="encoder")
     for column, node in enumerate(nodes):
-        name, choices = str(node["name"]), node["choices"]
+        name, choices = node.name, node.choices
         graph.add_node(name, kind="fusion", label=f"{clean(name, 20)}\n{len(choices)} choices", at=(column + 0.35, 0))
-        for source in dict.fromkeys(str(source) for choice in choices for source in choice["inputs"]):
+        for source in dict.fromkeys(source for choice in choices for source in choice.inputs):
             graph.add_edge(source, name, kind="tap")
-        if node.get("residual"):
-            graph.add_edge(str(node["residual"]), name, kind="residual")
+        if node.residual:
+            graph.add_edge(node.residual, name, kind="residual")
     graph.add_node(OUTPUT, kind="output", label=OUTPUT, at=(len(nodes) - 0.1, 0))
     if nodes:
-        graph.add_edge(str(nodes[-1]["name"]), OUTPUT, kind="head")
+        graph.add_edge(nodes[-1].name, OUTPUT, kind="head")
     unplaced = [name for name, values in graph.nodes.items() if "at" not in values]
     if unplaced:
         raise ValueError(f"no tap or node is called {unplaced[0]!r}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from nas.report.numbers import clean, number
-from nas.report.tables import row_of
+from nas.report.numbers import clean
+from nas.report.tables import shown
+from nas.summary import Summary
 from nas.tournament import DEPOSED
 
 
@@ -50,8 +49,8 @@ class Standings:
     rows: tuple[Standing, ...]
 
 
-def standings(summary: Mapping[str, Any]) -> Standings | None:
-    """The tournament of a run, or None if there was none, as in earlier versions.
+def standings(summary: Summary) -> Standings | None:
+    """The tournament of a run, or None if there was none.
 
     The tournament calls what the search itself chose "found". If another row won, that row is found on the
     leaderboard, and the search's own choice has the name `DEPOSED` there.
@@ -59,22 +58,22 @@ def standings(summary: Mapping[str, Any]) -> Standings | None:
     Args:
         summary: Of the run.
     """
-    told = summary.get("tournament") or {}
-    if not told:
+    told = summary.tournament
+    if told is None:
         return None
-    rows = {row.name: row for row in map(row_of, summary.get("leaderboard") or [])}
-    winner = clean(told["winner"])
+    rows = {row.name: row for row in map(shown, summary.leaderboard)}
+    winner = clean(told.winner)
     found = []
-    for raw, behind in told["behind"].items():
+    for raw, behind in told.behind.items():
         name = clean(raw)
         if winner != "found" and name == "found":
             row = rows.get(DEPOSED)
         else:  # a favourite of the supernet that won stands on the leaderboard as the found one alone
             row = rows.get(name) or (rows.get("found") if name == winner else None)
         if row is not None:
-            shown = DEPOSED if row.name == DEPOSED else name
-            is_own = name == shown == "found"  # else its name says so
-            told_of = (row.in_words, row.architecture_score, number(behind), name == winner, is_own)
-            found.append(Standing(shown, *told_of))
+            known_as = DEPOSED if row.name == DEPOSED else name
+            is_own = name == known_as == "found"  # else its name says so
+            told_of = (row.in_words, row.architecture_score, behind, name == winner, is_own)
+            found.append(Standing(known_as, *told_of))
     order = sorted(found, key=lambda one: (not one.is_winner, math.isnan(one.behind), one.behind))
-    return Standings(winner, told.get("prefer") == "simplicity", winner != "found", tuple(order))
+    return Standings(winner, told.prefer == "simplicity", winner != "found", tuple(order))

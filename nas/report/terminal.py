@@ -12,116 +12,114 @@ from rich.markup import escape
 from rich.table import Table
 
 from nas.report.numbers import PERCENT_METRICS, metric_name, node_words
-from nas.report.tables import same_as_found
+from nas.report.stability import SPREADS
 from nas.report.verdict import recorded_verdict
 from nas.report.words import capital
+from nas.statistics import Interval
+from nas.summary import Agreement, Objectives, Summary
 from nas.tables import TableRecipe
 from nas.tables.cells import shown
 
 
-def print_result(console: Console, summary: Mapping[str, Any], page: Path | None) -> None:
+def print_result(console: Console, summary: Summary, page: Path | None) -> None:
     """Prints what a search or a retraining found: the verdict, the leaderboard, and what explains them.
 
     Args:
         console: Where to print.
-        summary: The contents of `summary.json`.
+        summary: Of the run.
         page: The report, if one was written.
     """
-    percent = summary["metric"] in PERCENT_METRICS
+    percent = summary.metric in PERCENT_METRICS
     if verdict := recorded_verdict(summary):
         console.print(verdict.headline, style="bold", markup=False)
         for sentence in verdict.sentences:
             console.print(sentence, markup=False)
-    of_what = f"{summary['data']['name']}: {metric_name(summary['metric'])}"
+    of_what = f"{summary.data.name}: {metric_name(summary.metric)}"
     table = Table(title=f"{escape(of_what)} on the test split, mean \\[95 % interval]")
     for title, side in (("", "left"), ("score", "right"), ("found is better by", "right"), ("multiply-adds", "right")):
         table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
-    for row in summary["leaderboard"]:
+    for row in summary.leaderboard:
         table.add_row(
-            row["name"] if row["kind"] != "found" else "[bold]found[/bold]",
-            _interval(row, percent=percent),
-            _better_by(row, summary, percent=percent),
-            "–" if row["multiply_adds"] is None else f"{row['multiply_adds']:,}",
+            row.name if row.kind != "found" else "[bold]found[/bold]",
+            _interval(row.score, percent=percent),
+            "same network" if summary.is_found_again(row) else _interval(row.difference, percent=percent),
+            "–" if row.multiply_adds is None else f"{row.multiply_adds:,}",
         )
     console.print(table)
-    console.print(f"{summary['diagnosis']['in_words'][0]}.")
-    for one in summary.get("advice") or []:
-        console.print(f"{capital(one['in_words'])}.", markup=False)
-    if "objectives" in summary:
-        print_objectives(console, summary["objectives"], percent=percent)
-    if "stability" in summary:
-        _print_stability(console, summary["stability"], competed="tournament" in summary)
-    how_many = f"{len(summary['stability']['seeds'])} searches" if "stability" in summary else "search"
-    if summary.get("pareto"):
+    console.print(f"{summary.diagnosis.in_words[0]}.")
+    for one in summary.advice:
+        console.print(f"{capital(one.in_words)}.", markup=False)
+    if summary.objectives:
+        print_objectives(console, summary.objectives, percent=percent)
+    if summary.stability:
+        _print_stability(console, summary.stability, competed=summary.tournament is not None)
+    search = summary.search
+    if search.pareto:
         console.print("not beaten in both loss and multiply-adds, by what the search tried:")
-    for row in summary.get("pareto") or []:
-        line = f"  loss {row['loss']:.4f}, {row['multiply_adds']:,} multiply-adds: {row['in_words']}"
+    for point in search.pareto:
+        line = f"  loss {point.loss:.4f}, {point.multiply_adds:,} multiply-adds: {point.in_words}"
         console.print(line, markup=False, soft_wrap=True)
-    if summary.get("guards") and summary["guards"]["tripped"]:
-        console.print(summary["guards"]["in_words"])
+    if search.guards and search.guards.tripped:
+        console.print(search.guards.in_words)
+    how_many = f"{len(summary.stability.seeds)} searches" if summary.stability else "search"
     console.print(
-        f"{how_many} {summary['search_seconds']:.1f} s ({summary['search_cost']:.1f} trainings of one architecture), "
-        f"all {summary['total_seconds']:.0f} s"
+        f"{how_many} {search.search_seconds:.1f} s ({summary.search_cost:.1f} trainings of one architecture), "
+        f"all {summary.total_seconds:.0f} s"
     )
     if page is not None:
         console.print(f"report: {page}", soft_wrap=True)
 
 
-def print_objectives(console: Console, objectives: Mapping[str, Any], *, percent: bool) -> None:
+def print_objectives(console: Console, objectives: Objectives, *, percent: bool) -> None:
     """Prints what came of every objective that was tried on the found architecture."""
     table = Table(title="found, by objective: test split, mean [95 % interval]; taken by the architecture split")
     for title in ("", "score", "better than plain by"):
         table.add_column(title, justify="right" if title else "left")
-    for row in objectives["tried"]:
-        name = escape(row["objective"] or "plain training")
-        better = _interval(row["difference"], percent=percent) if row["difference"] else ""
-        is_taken = row["objective"] == objectives["chosen"]
-        table.add_row(f"[bold]{name}, taken[/bold]" if is_taken else name, _interval(row, percent=percent), better)
+    for row in objectives.tried:
+        name = escape(row.objective or "plain training")
+        better = _interval(row.difference, percent=percent)
+        is_taken = row.objective == objectives.chosen
+        score = _interval(row.score, percent=percent)
+        table.add_row(f"[bold]{name}, taken[/bold]" if is_taken else name, score, better)
     console.print(table)
-    if objectives["left_out"]:
-        console.print(f"no time for {', '.join(objectives['left_out'])}", markup=False)
+    if objectives.left_out:
+        console.print(f"no time for {', '.join(objectives.left_out)}", markup=False)
 
 
-def _print_stability(console: Console, stability: Mapping[str, Any], *, competed: bool) -> None:
+def _print_stability(console: Console, stability: Agreement, *, competed: bool) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
-    percent = stability["metric"] in PERCENT_METRICS
-    count = len(stability["seeds"])
-    table = Table(
-        title=f"{count} searches: {stability['metric']} on the test split, mean [95 % interval over searches]"
-    )
+    percent = stability.metric in PERCENT_METRICS
+    count = len(stability.seeds)
+    table = Table(title=f"{count} searches: {stability.metric} on the test split, mean [95 % interval over searches]")
     for title in ("", "score", "lowest", "highest", "proposal is better by"):
         table.add_column(title, justify="right" if title else "left")
-    for name, key in (("proposed by each search", "found"), ("late fusion", "late")):
-        row, difference = stability[key], stability["difference"] if key == "late" else None
-        if row is not None:
-            ends = (f"{100 * row[end]:.1f}" if percent else f"{row[end]:.4g}" for end in ("min", "max"))
-            better = _interval(difference, percent=percent) if difference else ""
-            table.add_row(name, _interval(row, percent=percent), *ends, better)
+    rows = ((SPREADS["found"], stability.found, None), (SPREADS["late"], stability.late, stability.difference))
+    for name, spread, difference in rows:
+        if spread is not None:
+            ends = (f"{100 * end:.1f}" if percent else f"{end:.4g}" for end in (spread.min, spread.max))
+            score, better = (_interval(values, percent=percent) for values in (spread.score, difference))
+            table.add_row(name, score, *ends, better)
     console.print(table)
-    for node in stability["choices"]:
-        made = ", ".join(f"{escape(choice['label'])} {choice['count']}" for choice in node["choices"])
-        console.print(f"{escape(node_words(node['node']))}, of {count}: {made}")
-    kappa, distinct = stability["kappa"], stability["num_distinct"]
+    for node in stability.choices:
+        made = ", ".join(f"{escape(choice.label)} {choice.count}" for choice in node.choices)
+        console.print(f"{escape(node_words(node.node))}, of {count}: {made}")
+    kappa, distinct = stability.kappa, stability.num_distinct
     told = (
         "all proposed the same architecture" if distinct == 1 else f"they proposed {distinct} different architectures"
     )
-    beyond = "" if kappa is None or math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"
-    console.print(f"{told}; two agree on {100 * stability['agreement']:.0f} % of the nodes{beyond}")
+    beyond = "" if math.isnan(kappa) else f" (Fleiss' kappa {kappa:.2f})"
+    console.print(f"{told}; two agree on {100 * stability.agreement:.0f} % of the nodes{beyond}")
     came_to = "entered the tournament" if competed else "was taken"
-    console.print(f"that of seed {stability['consensus_seed']}, which agrees most with all others, {came_to}")
+    console.print(f"that of seed {stability.consensus_seed}, which agrees most with all others, {came_to}")
 
 
-def _better_by(row: dict[str, Any], summary: Mapping[str, Any], *, percent: bool) -> str:
-    """How much better the found network is than a row of the leaderboard."""
-    if same_as_found(row, summary):
-        return "same network"
-    return _interval(row["difference"], percent=percent) if row["difference"] else ""
-
-
-def _interval(values: Mapping[str, float], *, percent: bool) -> str:
+def _interval(values: Interval | None, *, percent: bool) -> str:
+    """A mean with its interval; "" if there is none."""
+    if values is None:
+        return ""
     if percent:
-        return f"{100 * values['mean']:.1f} \\[{100 * values['low']:.1f}, {100 * values['high']:.1f}]"
-    return f"{values['mean']:.4g} \\[{values['low']:.4g}, {values['high']:.4g}]"
+        return f"{100 * values.mean:.1f} \\[{100 * values.low:.1f}, {100 * values.high:.1f}]"
+    return f"{values.mean:.4g} \\[{values.low:.4g}, {values.high:.4g}]"
 
 
 def print_evaluation(console: Console, found: Mapping[str, Any]) -> None:
@@ -130,7 +128,7 @@ def print_evaluation(console: Console, found: Mapping[str, Any]) -> None:
     lines = [
         found["in_words"],
         f"{judged}, recorded {found['recorded']:.4f}",
-        *(f"{sentence}." for sentence in found["diagnosis"]["in_words"]),
+        *(f"{sentence}." for sentence in found["diagnosis"].in_words),
     ]
     if not found["same_data"]:
         lines.append("note: this is not the data of the search")

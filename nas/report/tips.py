@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from nas.architecture import Architecture
 from nas.report.layout import Layout
-from nas.report.numbers import clean, count_text, node_words, number
-from nas.report.tables import choice_label
+from nas.report.numbers import clean, count_text, node_words
+from nas.summary import Summary
 
 
 @dataclass(frozen=True)
@@ -38,35 +35,32 @@ class NodeFacts:
     rival_belief: float
 
 
-def node_facts(summary: Mapping[str, Any]) -> tuple[NodeFacts, ...]:
+def node_facts(summary: Summary) -> tuple[NodeFacts, ...]:
     """Of every node of the found architecture, in order."""
-    searched = {str(node["name"]): node for node in summary.get("nodes") or []}
-    costs = (summary.get("costs") or {}).get("nodes") or {}
+    searched = {node.name: node for node in summary.search.nodes}
     facts = []
-    for step in Architecture.from_dict(summary["architecture"]).steps:
-        name, entry = step.name, {"operation": step.operation, "inputs": step.inputs}
-        choices: Sequence[Mapping[str, Any]] = searched.get(name, {}).get("choices") or []
-        beliefs = [number(belief) for belief in searched.get(name, {}).get("beliefs") or []]
-        chosen = searched.get(name, {}).get("chosen")
-        choice = choices[chosen] if isinstance(chosen, int) and 0 <= chosen < len(choices) else entry
+    for step in summary.architecture.steps:
+        name, made, node = step.name, step.choice, searched.get(step.name)
+        choices, beliefs, chosen = (node.choices, node.beliefs, node.chosen) if node else ((), (), None)
+        choice = None if chosen is None else choices[chosen]
         others = [place for place, belief in enumerate(beliefs) if place != chosen and not math.isnan(belief)]
         rival = max(others, key=beliefs.__getitem__, default=None)
         facts.append(
             NodeFacts(
                 name=clean(name),
-                label=choice_label(choice),
-                formula=clean(choice.get("formula") or "", 200),
-                inputs=tuple(clean(tap) for tap in step.inputs),
-                multiply_adds=number(costs.get(name)),
-                belief=beliefs[chosen] if choice is not entry and len(beliefs) == len(choices) else math.nan,
-                rival="" if rival is None else choice_label(choices[rival]),
+                label=clean(choice.label if choice else made.in_words()),
+                formula=clean(choice.formula, 200) if choice else "",
+                inputs=tuple(clean(tap) for tap in made.inputs),
+                multiply_adds=summary.costs.nodes.get(name, math.nan),
+                belief=node.belief if node else math.nan,
+                rival="" if rival is None else clean(choices[rival].label),
                 rival_belief=math.nan if rival is None else beliefs[rival],
             )
         )
     return tuple(facts)
 
 
-def tips(summary: Mapping[str, Any], plan: Layout) -> dict[str, str]:
+def tips(summary: Summary, plan: Layout) -> dict[str, str]:
     """Some lines for every fusion node, "node-1", and every encoder layer, "layer-0-2" of the first modality's third.
 
     Args:
@@ -74,10 +68,9 @@ def tips(summary: Mapping[str, Any], plan: Layout) -> dict[str, str]:
         plan: Of the drawing.
     """
     found = {f"node-{place}": _of_node(facts) for place, facts in enumerate(node_facts(summary))}
-    costs = (summary.get("costs") or {}).get("encoders") or {}
     for row, stream in enumerate(plan.streams):
         for depth, layer in enumerate(stream.layers):
-            cost = number(costs.get(f"{stream.modality}@{depth}"))
+            cost = summary.costs.encoders.get(f"{stream.modality}@{depth}", math.nan)
             state = "its tap is read" if layer.read else "run for a deeper tap" if layer.runs else "not run"
             lines = [f"{clean(stream.modality)}, layer {depth}: {state}"]
             if layer.runs and not math.isnan(cost):

@@ -9,21 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import replace
 
-from nas.load import why_static
 from nas.operation import Operation
-from nas.report.board import OWN_CHOICE, SMALL, Board, Entry
-from nas.report.numbers import PERCENT_METRICS, clean, metric_name, number
+from nas.report.board import OWN_CHOICE, SMALL, Board
+from nas.report.numbers import PERCENT_METRICS, clean, metric_name
 from nas.report.planning import ENOUGH_SEEDS, FEW_SEEDS, plan
-from nas.report.tables import difference_of
 from nas.report.words import capital, listed, modalities_in_words
 from nas.routing.explain import in_words as decided_in_words
 from nas.statistics import Interval
+from nas.summary import Agreement, Answer, BetterRow, Row, Summary, Verdict
 from nas.tournament import DEPOSED
-
-Answer = Literal["fuse", "dont_fuse", "cant_tell"]
 
 ONE_SIDED = 0.75
 """Share of the most frequent class from which accuracy may say little."""
@@ -38,72 +34,20 @@ TINY = 0.01
 """A gain of less is not worth a fusion, however likely it is."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What a run says to whoever started it.
-
-    Attributes:
-        answer: "fuse", "dont_fuse" or "cant_tell"; None for a run of an earlier version.
-        headline: The answer in one sentence.
-        sentences: What it rests on, the most important one first.
-        recommended: Name of the leaderboard row that the headline describes; "" if it describes none.
-        against: Name of the row of the single modality that the gain is measured against, or "".
-        gain: How much better fusion scores than that, or None.
-        best_row: Name of the row with the highest score on the test split, the controls aside.
-        better_rows: Rows that are measurably better than the found architecture, with how much better it is than they
-            are, a negative number.
-    """
-
-    answer: Answer | None
-    headline: str
-    sentences: tuple[str, ...]
-    recommended: str = ""
-    against: str = ""
-    gain: Interval | None = None
-    best_row: str = ""
-    better_rows: tuple[tuple[str, Interval], ...] = ()
-
-    def lines(self) -> list[str]:
-        """Headline and sentences."""
-        return [self.headline, *self.sentences]
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values for JSON."""
-        return {
-            "answer": self.answer,
-            "headline": self.headline,
-            "sentences": list(self.sentences),
-            "recommended": self.recommended,
-            "against": self.against,
-            "gain": self.gain.to_dict() if self.gain else None,
-            "best_row": self.best_row,
-            "better_rows": [{"name": name, "difference": gap.to_dict()} for name, gap in self.better_rows],
-        }
-
-
-def recorded_verdict(summary: Mapping[str, Any]) -> Verdict | None:
-    """The verdict that stands in a summary, or None; that of an earlier version is a list of sentences."""
-    told = summary.get("verdict")
-    if not told:
+def recorded_verdict(summary: Summary) -> Verdict | None:
+    """The verdict that stands in a summary, in printable texts of bounded length; None if there is none."""
+    told = summary.verdict
+    if told is None:
         return None
-    if isinstance(told, Mapping):
-        answer: Answer | None = told["answer"] if told["answer"] in ("fuse", "dont_fuse", "cant_tell") else None
-        return Verdict(
-            answer=answer,
-            headline=clean(told["headline"], 1000),
-            sentences=tuple(clean(sentence, 1000) for sentence in told["sentences"]),
-        )
-    first, *others = (clean(sentence, 1000).replace("(-", "(−") for sentence in told)
-    return Verdict(answer=None, headline=first, sentences=tuple(others))
+    sentences = tuple(clean(sentence, 1000) for sentence in told.sentences)
+    return replace(told, headline=clean(told.headline, 1000), sentences=sentences)
 
 
-def verdict(summary: Mapping[str, Any], operations: Mapping[str, type[Operation]]) -> Verdict:
+def verdict(summary: Summary, operations: Mapping[str, type[Operation]]) -> Verdict:
     """What the leaderboard says: whether to fuse, when and how, what it gains and what it costs.
 
     Args:
-        summary: Of the run: `leaderboard` with the found architecture first, `architecture`, `depths`, `metric`,
-            `higher_is_better`, and if there are `data`, `diagnosis`, `interaction_order`, `mistakes`, `stability`,
-            `tournament`, `dynamic` and `gated`.
+        summary: Of the run.
         operations: Of the space, which say what they do.
     """
     board = Board(summary, {name: operation.phrase for name, operation in operations.items()})
@@ -124,22 +68,24 @@ def verdict(summary: Mapping[str, Any], operations: Mapping[str, type[Operation]
         answer=answer,
         headline=headline,
         sentences=tuple(sentences),
-        recommended=recommended.row.name if recommended else "",
-        against=alone.row.name if alone else "",
+        recommended=recommended.name if recommended else "",
+        against=alone.name if alone else "",
         gain=gain,
-        best_row=board.best().row.name,
-        better_rows=tuple((one.row.name, one.row.difference) for one in board.better if one.row.difference),
+        best_row=board.best().name,
+        better_rows=tuple(
+            BetterRow(name=one.name, difference=one.difference) for one in board.better if one.difference
+        ),
     )
 
 
-def _contender(board: Board) -> Entry | None:
+def _contender(board: Board) -> Row | None:
     """The fusion that is judged: what was found, unless another row is measurably better or it does not fuse.
 
     Whoever asks for decisions per sample may trade a little of the score for them, so the same network without a gate
     does not take its place. Nor do an ensemble and a training on both splits: a single modality would gain by them.
     """
     rivals = [one for one in board.others if one.fuses and not one.is_control and not one.is_helped]
-    better = [one for one in board.better if one in rivals and one.row.kind != "static"]
+    better = [one for one in board.better if one in rivals and one.kind != "static"]
     if better:
         return better[0]
     if board.found.fuses:
@@ -147,29 +93,29 @@ def _contender(board: Board) -> Entry | None:
     return board.best_by_held_out(rivals)
 
 
-def _alone(board: Board) -> Entry | None:
+def _alone(board: Board) -> Row | None:
     """The single modality that fusion has to beat."""
-    better = [one for one in board.better if one.row.kind == "modality"]
+    better = [one for one in board.better if one.kind == "modality"]
     if board.found.read is not None and len(board.found.read) == 1:
         return better[0] if better else board.found
     return board.best_by_held_out(board.singles)
 
 
-def _closest(board: Board, contender: Entry, alone: Entry) -> Entry:
+def _closest(board: Board, contender: Row, alone: Row) -> Row:
     """Another single modality if fusion does not measurably beat it, so that no claim rests on a weak opponent."""
-    rivals = [one for one in board.singles if not one.row.same_as_found and board.gain(contender, one).low <= 0]
+    rivals = [one for one in board.singles if one not in board.again and board.gain(contender, one).low <= 0]
     if not rivals or board.gain(contender, alone).low <= 0:
         return alone
     return min(rivals, key=lambda one: board.gain(contender, one).mean)
 
 
-_Decided = tuple[Answer, str, Entry | None, list[str]]
+_Decided = tuple[Answer, str, Row | None, list[str]]
 """The answer, its headline, the row that it recommends, and the sentences that give the reason."""
 
 
-def _decide(board: Board, contender: Entry | None, alone: Entry | None, gain: Interval | None) -> _Decided:
+def _decide(board: Board, contender: Row | None, alone: Row | None, gain: Interval | None) -> _Decided:
     names = modalities_in_words(list(board.depths))
-    if len(board.found.row.scores) == 1:
+    if len(board.found.scores) == 1:
         return _one_seed(board, contender, alone, gain)
     if (nothing := _nothing(board)) is not None:
         return nothing
@@ -197,7 +143,7 @@ def _decide(board: Board, contender: Entry | None, alone: Entry | None, gain: In
     return "cant_tell", f"Can't tell yet whether fusing {names} beats {_named(alone)} alone.", None, told
 
 
-def _one_seed(board: Board, contender: Entry | None, alone: Entry | None, gain: Interval | None) -> _Decided:
+def _one_seed(board: Board, contender: Row | None, alone: Row | None, gain: Interval | None) -> _Decided:
     told = []
     if contender is not None and alone is not None and gain is not None:
         told.append(board.compare(board.described(contender), gain, f"{_named(alone)} alone"))
@@ -208,14 +154,14 @@ def _one_seed(board: Board, contender: Entry | None, alone: Entry | None, gain: 
 
 def _nothing(board: Board) -> _Decided | None:
     """If nothing measurably beats a constant answer, which a found architecture that reads nothing is."""
-    rivals = [one for one in board.others if one.row.kind != "random"]
+    rivals = [one for one in board.others if one.kind != "random"]
     if board.found.read == ():
-        if any(one.row.kind != "random" for one in board.better):
+        if any(one.kind != "random" for one in board.better):
             return None
         gaps = [board.gain(one, board.found) for one in rivals]
     else:
         constant = _constant(board.summary)
-        scores = [one.row.score for one in (board.found, *rivals)]
+        scores = [one.score for one in (board.found, *rivals)]
         if math.isnan(constant) or any(score.low > constant for score in scores):
             return None
         gaps = [Interval(s.mean - constant, s.low - constant, s.high - constant) for s in scores]
@@ -235,23 +181,23 @@ def _nothing(board: Board) -> _Decided | None:
 def _rare(board: Board) -> list[str]:
     """A hint where nearly all samples are of one class and accuracy says no more than that."""
     constant = _constant(board.summary)
-    if math.isnan(constant) or constant < ONE_SIDED or board.found.row.score.mean - constant > NEAR_CONSTANT:
+    if math.isnan(constant) or constant < ONE_SIDED or board.found.score.mean - constant > NEAR_CONSTANT:
         return []
     share = f"{100 * constant:.1f} % of the test samples are of one class"
     return [f"{share}, so that accuracy says little: consider --metric balanced_accuracy."]
 
 
-def _constant(summary: Mapping[str, Any]) -> float:
+def _constant(summary: Summary) -> float:
     """The score of the best constant answer on the test split; NaN where it is not known.
 
     That of accuracy is the share of the most frequent class.
     """
-    if (known := {"auroc": 0.5, "r2": 0.0}.get(summary["metric"])) is not None:
+    if (known := {"auroc": 0.5, "r2": 0.0}.get(summary.metric)) is not None:
         return known
-    counted = summary.get("mistakes") or {}
-    if summary["metric"] != "accuracy" or not counted.get("counts") or counted.get("others"):
+    counted = summary.mistakes
+    if summary.metric != "accuracy" or counted is None or not counted.counts or counted.others:
         return math.nan
-    rows = [sum(map(number, row)) for row in counted["counts"]]
+    rows = [sum(row) for row in counted.counts]
     return max(rows) / sum(rows) if sum(rows) > 0 else math.nan
 
 
@@ -261,34 +207,34 @@ def _is_as_good(board: Board, gain: Interval) -> bool:
     return is_near_zero or gain.high <= TINY * board.unit
 
 
-def _is_beaten(board: Board, alone: Entry) -> bool:
+def _is_beaten(board: Board, alone: Row) -> bool:
     """Whether anything that fuses, the controls included, measurably beats a single modality."""
     return any(
         board.gain(one, alone).low > 0 for one in board.others if (one.fuses and not one.is_helped) or one.is_control
     )
 
 
-def _is_best_single(board: Board, alone: Entry) -> bool:
-    scores = [board.sense * one.row.score.mean for one in board.singles]
-    return len(scores) > 1 and board.sense * alone.row.score.mean >= max(scores)
+def _is_best_single(board: Board, alone: Row) -> bool:
+    scores = [board.sense * one.score.mean for one in board.singles]
+    return len(scores) > 1 and board.sense * alone.score.mean >= max(scores)
 
 
-def _named(alone: Entry) -> str:
+def _named(alone: Row) -> str:
     """The modality of a row that reads one."""
-    return alone.row.name if alone.row.kind == "modality" or not alone.read else clean(alone.read[0], 40)
+    return alone.name if alone.kind == "modality" or not alone.read else clean(alone.read[0], 40)
 
 
-def _use(board: Board, alone: Entry) -> str:
+def _use(board: Board, alone: Row) -> str:
     """Such as "image alone", with its layer if that is not the last one."""
     return board.how(alone).removeprefix("use ")
 
 
-def _simpler(board: Board, alone: Entry, contender: Entry) -> str:
+def _simpler(board: Board, alone: Row, contender: Row) -> str:
     cost = board.cost(alone, contender).removeprefix(", ")
     return f", while {_named(alone)} alone runs {cost}" if cost.startswith("at ") else ""
 
 
-def _fuse_headline(board: Board, contender: Entry) -> str:
+def _fuse_headline(board: Board, contender: Row) -> str:
     architecture = contender.architecture
     names = modalities_in_words(architecture.modalities() if architecture else list(board.depths))
     also = "" if contender is board.found or architecture is None else f" ({board.label(contender)})"
@@ -298,52 +244,52 @@ def _fuse_headline(board: Board, contender: Entry) -> str:
     return f"Fuse {names} {way}: {board.how(contender)}{also}."
 
 
-def _better(board: Board, compared: Entry | None) -> list[str]:
+def _better(board: Board, compared: Row | None) -> list[str]:
     """Every row that is measurably better than what was found, but for those that another sentence compares with it."""
     told = [
         f"{board.label(one)} by {board.size(gap.mean)} ({board.interval(gap)})"
         for one in board.better
         for gap in [board.gain(one, board.found)]
-        if one is not compared and one.row.kind not in ("static", "control")
+        if one is not compared and one.kind not in ("static", "control")
     ]
     sentences = [f"Measurably better than the found network: {listed(told)}."] if told else []
-    if any(one.row.kind == "random" for one in board.better):
+    if any(one.kind == "random" for one in board.better):
         sentences.append(
             "Random architectures beat this search, so do not trust its choice: search longer or with another seed."
         )
     return sentences
 
 
-def _deposed(board: Board) -> Entry | None:
+def _deposed(board: Board) -> Row | None:
     """What the search itself chose, where the tournament chose otherwise."""
-    return next((one for one in board.others if one.row.kind == "proposal" and one.row.name == DEPOSED), None)
+    return next((one for one in board.others if one.kind == "proposal" and one.name == DEPOSED), None)
 
 
-def _is_late(board: Board, deposed: Entry | None) -> bool:
+def _is_late(board: Board, deposed: Row | None) -> bool:
     """Whether what the search itself chose is the network of the row of late fusion."""
-    late = next((one for one in board.others if one.row.kind == "late"), None)
+    late = next((one for one in board.others if one.kind == "late"), None)
     if late is None or deposed is None:
         return False
-    return (late.architecture, late.row.difference) == (deposed.architecture, deposed.row.difference)
+    return (late.architecture, late.difference) == (deposed.architecture, deposed.difference)
 
 
-def _tournament(board: Board, told: Sequence[Entry | None]) -> list[str]:
+def _tournament(board: Board, told: Sequence[Row | None]) -> list[str]:
     """How the found network was chosen, where that is not what the search itself chose.
 
     Args:
         board: The leaderboard.
         told: Rows that have been compared with the found network already.
     """
-    tournament = board.summary.get("tournament") or {}
+    tournament = board.summary.tournament
     deposed = _deposed(board)
     sentences = []
-    if board.winner:
+    if tournament and board.winner:
         won = f"{capital(board.winner)} won the tournament of proposals and baselines"
-        ahead = number((tournament.get("behind") or {}).get("found"))
+        ahead = tournament.behind.get("found", math.nan)
         own = OWN_CHOICE if deposed is None else board.described(deposed)
         if deposed is not None and deposed.read == ():
             why = "the search itself found nothing better than a constant answer"
-        elif tournament.get("prefer") == "simplicity":
+        elif tournament.prefer == "simplicity":
             why = "it is the simplest row within one standard error of the best on held-out samples"
         elif ahead < WORTH_TELLING:
             why = f"on held-out samples, {own} is about level with it"
@@ -357,13 +303,13 @@ def _tournament(board: Board, told: Sequence[Entry | None]) -> list[str]:
     return sentences
 
 
-def _highest(board: Board, recommended: Entry | None, told: Sequence[Entry | None]) -> list[str]:
+def _highest(board: Board, recommended: Row | None, told: Sequence[Row | None]) -> list[str]:
     """The row with the best score, unless another sentence names it."""
     best = board.best()
     if best is board.found and best is recommended:
-        is_highest = all(board.sense * (one.row.score.mean - best.row.score.mean) <= 0 for one in board.others)
+        is_highest = all(board.sense * (one.score.mean - best.score.mean) <= 0 for one in board.others)
         return ["No other row of the leaderboard scores higher."] if is_highest and len(board.others) > 1 else []
-    is_late = best.row.kind == "late" and (recommended or board.found).fuses
+    is_late = best.kind == "late" and (recommended or board.found).fuses
     if best in (board.found, *board.better, *told) or is_late:
         return []
     gap = board.gain(best, board.found)
@@ -373,23 +319,23 @@ def _highest(board: Board, recommended: Entry | None, told: Sequence[Entry | Non
     return [f"{capital(board.label(best))} has the best {what}, {by}, but that may be chance ({board.interval(gap)})."]
 
 
-def _references(board: Board, subject: Entry) -> list[str]:
+def _references(board: Board, subject: Row) -> list[str]:
     """Beside late fusion and the same network without a gate, with what it costs."""
     sentences = []
     it = board.label(subject)
-    if subject is board.found and subject.row.separate:
+    if subject is board.found and subject.separate:
         sentences.append("This is late fusion whose networks are trained alone.")
-    late = next((one for one in board.entries if one.row.kind == "late"), None)
-    if late is not None and late.row.same_as_found:
+    late = next((one for one in board.rows if one.kind == "late"), None)
+    if late is not None and late in board.again:
         if subject is board.found and not board.winner:
             sentences.append("This is plain late fusion.")
     elif subject is board.found and _is_late(board, _deposed(board)):
         pass  # compared already
     elif late in board.others and late not in (subject, *board.better) and subject.fuses:
-        other = "late fusion trained as one network" if subject.row.separate else "late fusion"
+        other = "late fusion trained as one network" if subject.separate else "late fusion"
         also = board.cost(subject, late)
         sentences.append(board.compare(it, board.gain(subject, late), other, also=also))
-    static = next((one for one in board.others if one.row.kind == "static"), None)
+    static = next((one for one in board.others if one.kind == "static"), None)
     if static is not None:
         gap, also = board.gain(board.found, static), board.cost(board.found, static)
         sentences.append(board.compare("deciding for every sample", gap, board.label(static), also=also))
@@ -401,20 +347,20 @@ def _control(board: Board) -> list[str]:
     told = []
     for one in board.others:
         gap = board.gain(one, board.found)
-        if one.row.kind == "control" and (one in board.better or gap.mean > 0):
+        if one.kind == "control" and (one in board.better or gap.mean > 0):
             name = f"{board.label(one)} on all inputs, no network,"
             told.append(board.compare(name, gap, board.label(board.found)))
-        elif one.row.kind == "random" and one not in board.better:
+        elif one.kind == "random" and one not in board.better:
             told.append(board.compare(f"{board.label(one)}, the control,", gap, board.label(board.found)))
     return told
 
 
-def _beside(board: Board, subject: Entry) -> list[str]:
+def _beside(board: Board, subject: Row) -> list[str]:
     """What diagnosis, repeated searches and decisions per sample add."""
     summary = board.summary
     sentences = []
-    gain = difference_of(((summary.get("diagnosis") or {}).get("additivity") or {}).get("gain"))
-    if gain is not None and subject is board.found and subject.fuses and number(summary.get("interaction_order")) >= 2:
+    gain = summary.diagnosis.additivity.gain
+    if gain.is_known and subject is board.found and subject.fuses and summary.interaction_order >= 2:
         if gain.low > 0:
             part = f"{board.size(gain.mean)} of its {metric_name(board.metric)}"
             verb = "come from" if board.sense > 0 else "are saved by"
@@ -423,44 +369,43 @@ def _beside(board: Board, subject: Entry) -> list[str]:
             sentences.append("Interaction between modalities does harm here: a sum over them would do better.")
         else:
             sentences.append("The gain does not come from interaction: a sum over modalities would do about as well.")
-    if stability := summary.get("stability"):
-        sentences.append(_stability(board, stability))
-    if dynamic := summary.get("dynamic"):
-        sentences.append(decided_in_words(dynamic))
-    if why := why_static(summary):
-        sentences.append(why)
+    if summary.stability:
+        sentences.append(_stability(board, summary.stability))
+    if summary.dynamic:
+        sentences.append(decided_in_words(summary.dynamic))
+    if summary.why_static:
+        sentences.append(summary.why_static)
     return sentences
 
 
-def _stability(board: Board, stability: Mapping[str, Any]) -> str:
+def _stability(board: Board, stability: Agreement) -> str:
     """How far several searches agree on the answer."""
-    count, distinct = len(stability["seeds"]), int(number(stability["num_distinct"]))
-    orders = stability.get("interaction_orders") or {}
-    fusing = count - int(number(orders.get("0", orders.get(0, 0))))
+    count, distinct = len(stability.seeds), stability.num_distinct
+    fusing = count - stability.interaction_orders.get("0", 0)
     same = "the same architecture" if distinct == 1 else f"{distinct} different architectures"
     told = f"{count} searches proposed {same}; {fusing} of them fuse{'s' if fusing == 1 else ''}."
-    gap = difference_of(stability.get("difference"))
-    if gap is None:
+    gap = stability.difference
+    if gap is None or not gap.is_known:
         return told
     return f"{told} {board.compare('over these searches, what each proposed', gap, 'late fusion')}"
 
 
-def _what_would_tell(board: Board, contender: Entry, alone: Entry, gain: Interval) -> list[str]:
+def _what_would_tell(board: Board, contender: Row, alone: Row, gain: Interval) -> list[str]:
     """How far single trainings lie apart, if that is much, and how many seeds or samples would settle it."""
     told = []
-    scores = contender.row.scores
+    scores = contender.scores
     spread = max(scores, default=0.0) - min(scores, default=0.0)
     if spread > SMALL * board.unit:
         told.append(f"The {len(scores)} trainings of {board.label(contender)} lie {board.size(spread)} apart.")
-    pairs = zip(scores, alone.row.scores, strict=False)
+    pairs = zip(scores, alone.scores, strict=False)
     differences = [one - other for one, other in pairs if not math.isnan(one - other)]
-    samples = number(((board.summary.get("data") or {}).get("splits") or {}).get("test"))
+    samples = board.summary.data.splits.get("test", math.nan)
     if len(differences) < FEW_SEEDS:
         few = f"{len(differences)} seeds say too little about luck"
         return [*told, f"{few}: {ENOUGH_SEEDS} or more would tell (--retrain-seeds {ENOUGH_SEEDS})."]
     if math.isnan(samples) or gain.margin == 0:
         return told
-    score = contender.row.score.mean if board.metric in PERCENT_METRICS else math.nan
+    score = contender.score.mean if board.metric in PERCENT_METRICS else math.nan
     found = plan(gain, differences, int(samples), score=score)
     if found is None:
         return [*told, "Neither more seeds nor more test samples of a practical number would tell."]

@@ -20,6 +20,7 @@ from nas.metrics import higher_is_better, losses_of_routes, metric_of, sample_er
 from nas.prediction import predict
 from nas.routing.network import RoutedNetwork, taps_of_router
 from nas.routing.prediction import predict_routed, predict_routes
+from nas.summary import Confidence, Decisions, Route, Sample, Without
 
 EXTREMES = 10
 """How many samples are named that are fused most, and least."""
@@ -138,8 +139,10 @@ def explain(
     data: FusionData,
     device: torch.device,
     metric: str = "",
-) -> dict[str, Any]:
-    """All that a summary tells of a dynamic network, in plain values.
+    *,
+    budget: float = 0.0,
+) -> Decisions:
+    """All that a summary tells of a dynamic network.
 
     Args:
         network: Trained.
@@ -148,20 +151,7 @@ def explain(
         data: That it is of.
         device: Where the networks are.
         metric: Of the scores; empty for the task's own.
-
-    Returns:
-        - `reads` of the gate, nothing for a cascade; `routes`: one each with `in_words`, `modalities`, `multiply_adds`,
-          in a cascade of all routes so far, `share` of samples, `shares` per class (empty unless the task is
-          classification), and its `score` if all samples take it;
-        - `lacking`: share of samples that lack a modality, by which the gate is forced;
-        - `multiply_adds` and `static_multiply_adds`; `curve`, `random` and `oracle`: points of (multiply-adds, score);
-        - `most_fused` and `least_fused`: samples that lack nothing, if there are any, by their number in the split,
-          each with its `target` and `fused`, the multiply-adds that the probabilities expect, as a share of the static
-          architecture's;
-        - `confidence`: for some samples `fused`, and per modality in `alone` the largest probability that its own
-          network gives to a class; empty unless the task is classification;
-        - `missing`: per modality the `score` and the `multiply_adds` if no sample has it, and whether a route
-          `does_without` it.
+        budget: Share of the static multiply-adds that it may spend; 0 for none.
     """
     routes = Routes.of(network, batch, data, device, metric)
     architectures = network.architecture.routes()
@@ -175,63 +165,63 @@ def explain(
     if not lacking.all():  # of a sample that lacks something, not the gate decides alone
         order = order[~lacking[order]]
     curve, oracle = routes.curve(), routes.at(routes.oracle())
-    return {
-        "reads": list(taps_of_router(network.router)),
-        "routes": [
-            {
-                "in_words": route.in_short(),
-                "modalities": list(route.modalities()),
-                "multiply_adds": float(routes.costs[number]),
-                "share": float((picked == number).mean()),
-                "shares": _shares_by_class(data, picked == number, routes.targets),
-                "score": own,
-            }
+    return Decisions(
+        reads=tuple(taps_of_router(network.router)),
+        routes=tuple(
+            Route(
+                in_words=route.in_short(),
+                modalities=route.modalities(),
+                multiply_adds=float(routes.costs[number]),
+                share=float((picked == number).mean()),
+                shares=_shares_by_class(data, picked == number, routes.targets),
+                score=own,
+            )
             for number, (route, own) in enumerate(zip(architectures, routes.alone(), strict=True))
-        ],
-        "lacking": float(lacking.mean()),
-        "multiply_adds": routes.at(picked)[1],
-        "static_multiply_adds": float(network.router.static_cost),
-        "curve": [list(point) for point in curve],
-        "random": [[cost, routes.random(cost, own_costs)] for cost, _ in curve],
-        "oracle": [oracle[1], oracle[0]],
-        "most_fused": [_sample(data, routes.targets, fused, number) for number in order[::-1][:EXTREMES]],
-        "least_fused": [_sample(data, routes.targets, fused, number) for number in order[:EXTREMES]],
-        "confidence": _confidence(alone, batch, data, device, fused),
-        "missing": {
+        ),
+        lacking=float(lacking.mean()),
+        multiply_adds=routes.at(picked)[1],
+        static_multiply_adds=float(network.router.static_cost),
+        curve=tuple(curve),
+        random=tuple((cost, routes.random(cost, own_costs)) for cost, _ in curve),
+        oracle=(oracle[1], oracle[0]),
+        most_fused=tuple(_sample(data, routes.targets, fused, number) for number in order[::-1][:EXTREMES]),
+        least_fused=tuple(_sample(data, routes.targets, fused, number) for number in order[:EXTREMES]),
+        confidence=_confidence(alone, batch, data, device, fused),
+        missing={
             name: _without(network, name, batch, device, metric_of(data.task, metric)) for name in network.encoders
         },
-    }
+        budget=budget,
+    )
 
 
-def in_words(explained: Mapping[str, Any]) -> str:
+def in_words(explained: Decisions) -> str:
     """What a gate or a cascade does: how often which modality is skipped, what that saves, whether a budget is kept."""
-    who, routes = "gate" if explained["reads"] else "cascade", explained["routes"]
-    read = [set(route["modalities"]) for route in routes]
+    who, routes = explained.decider, explained.routes
+    read = [set(route.modalities) for route in routes]
     if who == "cascade":  # what the routes before have read
         read = [set().union(*read[: number + 1]) for number in range(len(read))]
-    begun = deepest(explained["reads"])  # the gate has run layers up to there
-    names = dict.fromkeys(name for route in routes for name in route["modalities"])
+    begun = deepest(explained.reads)  # the gate has run layers up to there
+    names = dict.fromkeys(name for route in routes for name in route.modalities)
     skipped = {
-        name: sum(route["share"] for route, some in zip(routes, read, strict=True) if name not in some)
-        for name in names
+        name: sum(route.share for route, some in zip(routes, read, strict=True) if name not in some) for name in names
     }
     told = [
         f"{name}{f' after layer {begun[name]}' if name in begun else ''} on {100 * share:.0f} % of the samples"
         for name, share in skipped.items()
         if share > 0
     ]
-    spent = explained["multiply_adds"] / explained["static_multiply_adds"]
+    spent = explained.multiply_adds / explained.static_multiply_adds
     saved = f"{100 * (1 - spent):.0f} % fewer" if spent <= 1 else f"{100 * (spent - 1):.0f} % more"
     sentence = (
         f"The {who} skips {' and '.join(told) or 'no modality'}; all in all {saved} multiply-adds than without it."
     )
-    if alike := [route for route in routes if route["share"] == 1]:
-        sentence += f" It decides nothing: all samples take one route, {alike[0]['in_words']}."
-    if lacking := explained.get("lacking"):
-        sentence += f" {100 * lacking:.0f} % of the samples lack a modality, which forces it."
-    budget = explained.get("budget")
+    if alike := [route for route in routes if route.share == 1]:
+        sentence += f" It decides nothing: all samples take one route, {alike[0].in_words}."
+    if explained.lacking:
+        sentence += f" {100 * explained.lacking:.0f} % of the samples lack a modality, which forces it."
+    budget = explained.budget
     if budget and spent > budget + 0.01:
-        least = min(route["multiply_adds"] for route in routes) / explained["static_multiply_adds"]
+        least = min(route.multiply_adds for route in routes) / explained.static_multiply_adds
         why = "more samples need dear routes than among those that it learned by"
         if least > budget:
             why = f"the cheapest route takes {100 * least:.0f} %"
@@ -255,10 +245,10 @@ def _shares_by_class(data: FusionData, takes: NDArray[np.bool_], targets: NDArra
     }
 
 
-def _sample(data: FusionData, targets: NDArray[Any], fused: NDArray[np.float64], number: int) -> dict[str, Any]:
+def _sample(data: FusionData, targets: NDArray[Any], fused: NDArray[np.float64], number: int) -> Sample:
     target = targets[number]
-    named = data.class_names[int(target)] if data.task == "classification" else target.tolist()
-    return {"sample": int(number), "target": named, "fused": float(fused[number])}
+    named = data.class_names[int(target)] if data.task == "classification" else tuple(target.tolist())
+    return Sample(sample=int(number), target=named, fused=float(fused[number]))
 
 
 def _confidence(
@@ -267,28 +257,28 @@ def _confidence(
     data: FusionData,
     device: torch.device,
     fused: NDArray[np.float64],
-) -> dict[str, Any]:
+) -> Confidence:
     if data.task != "classification":
-        return {}
+        return Confidence(alone={})
     some = np.unique(np.linspace(0, len(batch) - 1, min(MAX_POINTS, len(batch))).astype(np.int64))
     few = batch.take(torch.from_numpy(some).to(batch.targets.device))
     outputs = {name: predict(network, few, device)[0] for name, network in alone.items()}
-    confidences = {name: one.softmax(dim=1).max(dim=1).values.tolist() for name, one in outputs.items()}
-    return {"fused": fused[some].tolist(), "alone": confidences}
+    confidences = {name: tuple(one.softmax(dim=1).max(dim=1).values.tolist()) for name, one in outputs.items()}
+    return Confidence(fused=tuple(fused[some].tolist()), alone=confidences)
 
 
-def _without(network: RoutedNetwork, name: str, batch: Batch, device: torch.device, metric: str) -> dict[str, Any]:
+def _without(network: RoutedNetwork, name: str, batch: Batch, device: torch.device, metric: str) -> Without:
     """Score and multiply-adds where a modality is absent for all samples; the network does not get to see it."""
     absent = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
     blank = {key: _zeros(arrays) if key == name else arrays for key, arrays in batch.inputs.items()}
     present = {**batch.present, name: absent}
     outputs, picked = predict_routed(network, replace(batch, inputs=blank, present=present), device)
     reached = score(metric, outputs.numpy(), batch.targets.cpu().numpy())
-    return {
-        "score": reached,
-        "multiply_adds": float(network.router.costs.cpu()[picked].mean()),
-        "does_without": any(name not in route for route in network.router.routes),
-    }
+    return Without(
+        score=reached,
+        multiply_adds=float(network.router.costs.cpu()[picked].mean()),
+        does_without=any(name not in route for route in network.router.routes),
+    )
 
 
 def _zeros(arrays: Sequence[Tensor]) -> tuple[Tensor, ...]:

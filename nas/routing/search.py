@@ -13,7 +13,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,6 +38,7 @@ from nas.routing.training import train_routed
 from nas.scoring import scored_samples, standard_errors
 from nas.space import SearchSpace
 from nas.strategies.base import Problem, inherit
+from nas.summary import GateTrial, TriedGate
 from nas.train import Trained
 from nas.training import seeded
 
@@ -84,16 +84,18 @@ class Gated:
     behind: float = math.nan
     decided: float = math.nan
 
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values: whether it was taken, and against what; no numbers where there was nothing to compare."""
-        compared = {key: getattr(self, key) for key in ("static_loss", "behind", "decided")} if self.tried else {}
-        tried = zip(self.tried, self.losses, strict=True)
-        return {
-            "taken": self.architecture.gating is not None,
-            "tried": [{"in_words": one.in_words(), "loss": loss} for one, loss in tried],
-            **compared,
-            "in_words": self.in_words(),
-        }
+    def told(self) -> GateTrial:
+        """Whether it was taken, and against what, for the summary."""
+        return GateTrial(
+            taken=self.architecture.gating is not None,
+            tried=tuple(
+                TriedGate(in_words=one.in_words(), loss=loss) for one, loss in zip(self.tried, self.losses, strict=True)
+            ),
+            static_loss=self.static_loss,
+            behind=self.behind,
+            decided=self.decided,
+            in_words=self.in_words(),
+        )
 
     def in_words(self) -> str:
         """Why nothing is decided per sample, in a sentence; "" if something is."""

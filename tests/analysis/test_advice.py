@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from nas.analysis import Advice, Contribution, Overfitting, advise
+from nas.analysis import advise
 from nas.architecture import Architecture, Choice
 from nas.objectives import check_objective
 from nas.statistics import Interval
+from nas.summary import Advice, Contribution, Overfitting
 from search_spaces import layerwise
 
 SPACE = layerwise({"audio": 3, "image": 3})

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.analysis import Overfitting, diagnose
-from nas.analysis.diagnosis import Diagnosis
+from nas.analysis import diagnose
+from nas.records import plain
+from nas.summary import Diagnosis, Overfitting
 from nas.tasks import Task
 from tests.analysis.test_contribution import MadeUp, numbers
 
@@ -106,7 +107,7 @@ def test_what_overfits_faster_is_named() -> None:
 
 
 def test_plain_values_hold_it_all() -> None:
-    found = diagnosed(lambda a, b: a * b, lambda a, b: a * b).to_dict()
+    found = plain(diagnosed(lambda a, b: a * b, lambda a, b: a * b))
     assert found["additivity"]["gain"]["mean"] > 0.3
     assert [one["modality"] for one in found["contributions"]] == ["a", "b"]
     assert len(found["regression"]) == 3

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from nas.analysis import mistakes
 from nas.analysis.mistakes import MOST_CLASSES, MOST_OUTPUTS, MOST_POINTS
+from nas.summary import Mistakes
 
 
 def _logits(answers: list[int], classes: int) -> NDArray[np.float64]:
@@ -16,13 +17,13 @@ def _logits(answers: list[int], classes: int) -> NDArray[np.float64]:
 def test_rows_are_true_classes_and_counts_add_up_over_networks() -> None:
     targets = np.array([0, 0, 1, 2])
     found = mistakes("classification", ["a", "b", "c"], [_logits([0, 1, 1, 0], 3), _logits([0, 1, 1, 2], 3)], targets)
-    assert found == {"classes": ["a", "b", "c"], "counts": [[2, 2, 0], [0, 2, 0], [1, 0, 1]], "others": 0}
+    assert found == Mistakes(classes=("a", "b", "c"), counts=((2, 2, 0), (0, 2, 0), (1, 0, 1)))
 
 
 def test_a_class_without_test_samples_keeps_its_row() -> None:
     found = mistakes("classification", ["a", "b"], [_logits([1, 1], 2)], np.array([1, 1]))
     assert found is not None
-    assert found["counts"] == [[0, 0], [0, 2]]
+    assert found.counts == ((0, 0), (0, 2))
 
 
 def test_the_rarest_of_many_classes_share_a_row() -> None:
@@ -36,27 +37,27 @@ def test_the_rarest_of_many_classes_share_a_row() -> None:
     names = [str(place) for place in range(classes)]
     found = mistakes("classification", names, [_logits(answers.tolist(), classes)], targets)
     assert found is not None
-    assert len(found["counts"]) == len(found["classes"]) == MOST_CLASSES
-    assert found["classes"][-1] == f"{found['others']} others" == "11 others"
-    assert "5" not in found["classes"]
-    row = found["counts"][found["classes"].index("7")]
+    assert len(found.counts) == len(found.classes) == MOST_CLASSES
+    assert found.classes[-1] == f"{found.others} others" == "11 others"
+    assert "5" not in found.classes
+    row = found.counts[found.classes.index("7")]
     assert row[-1] == sum(row) == 2
-    assert found["counts"][-1][-1] == classes - MOST_CLASSES
-    assert sum(map(sum, found["counts"])) == len(targets)
+    assert found.counts[-1][-1] == classes - MOST_CLASSES
+    assert sum(map(sum, found.counts)) == len(targets)
 
 
 def test_numbers_come_as_pairs_of_target_and_prediction_of_the_first_network() -> None:
     targets = np.array([[1.0, 10.0], [2.0, 20.0]])
     found = mistakes("regression", [], [targets + 0.5, targets + 9], targets)
-    assert found == {"points": [[[1.0, 1.5], [2.0, 2.5]], [[10.0, 10.5], [20.0, 20.5]]]}
+    assert found == Mistakes(points=(((1.0, 1.5), (2.0, 2.5)), ((10.0, 10.5), (20.0, 20.5))))
 
 
 def test_of_many_samples_and_outputs_some_are_taken() -> None:
     targets = np.arange(6.0 * 5000).reshape(5000, 6)
     found = mistakes("regression", [], [targets], targets)
     assert found is not None
-    assert [len(points) for points in found["points"]] == [MOST_POINTS] * MOST_OUTPUTS
-    assert np.mean(found["points"][0]) > 0.9 * targets[:, 0].mean()  # an even draw, not the first ones
+    assert [len(points) for points in found.points] == [MOST_POINTS] * MOST_OUTPUTS
+    assert np.mean(found.points[0]) > 0.9 * targets[:, 0].mean()  # an even draw, not the first ones
 
 
 def test_several_labels_have_none() -> None:

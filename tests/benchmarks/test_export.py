@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.export import DATA, NETWORKS, Latency, RoundTrip, architectures, dynamic, page
+from nas.summary import Provenance
 from search_spaces import OPERATIONS, layerwise
 
 
@@ -36,13 +37,7 @@ def test_the_page_has_a_row_per_network_and_the_largest_difference() -> None:
         for name in NETWORKS
     ]
     latencies = [Latency("one", "static", way, batch, 1.5) for way in ("eager", "onnx") for batch in (1, 256)]
-    origin = {
-        "command": "x",
-        "commit": "abc",
-        "started_at": "then",
-        "hardware": "this",
-        "versions": {"torch": "2"},
-    }
+    origin = Provenance(command="x", commit="abc", started_at="then", hardware="this", versions={"torch": "2"})
     text = page(trips, latencies, origin)
     assert NETWORKS == ["safetensors", "python", "torch", "onnx"]
     assert "| one | mlp, none | 1.0e-07 | 1.0e-07 | 1.0e-07 | 1.0e-07 | abc |" in text

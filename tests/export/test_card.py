@@ -2,50 +2,50 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
 from nas.export.card import to_card
 from nas.runs import RunFolder
+from nas.summary import Summary
+from tests.summaries import change_row, known
 from tests.tiny_runs import dynamic_run, finished_run
 
 
 @pytest.fixture(scope="module")
-def summary(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    return dict(finished_run(tmp_path_factory).summary)
+def summary(tmp_path_factory: pytest.TempPathFactory) -> Summary:
+    return finished_run(tmp_path_factory).summary
 
 
-def test_the_card_holds_data_scores_cost_and_provenance(summary: dict[str, Any]) -> None:
+def test_the_card_holds_data_scores_cost_and_provenance(summary: Summary) -> None:
     card = to_card(summary, ["card"], (), "network")
-    found = summary["leaderboard"][0]
+    found = summary.found
     for text in (
-        summary["verdict"]["headline"],
-        *summary["verdict"]["sentences"],
-        summary["data"]["fingerprint"],
-        *summary["data"]["class_names"],
-        f"{100 * found['mean']:.1f} [",
-        f"which scored {100 * found['scores'][0]:.1f}.",
+        *known(summary.verdict).lines(),
+        summary.data.fingerprint,
+        *summary.data.class_names,
+        f"{100 * found.score.mean:.1f} [",
+        f"which scored {100 * found.scores[0]:.1f}.",
         'of the row "found", which scored',
         "trainings from scratch with 2 seeds",
-        f"`{summary['command']}`",
-        f"torch {summary['versions']['torch']}",
-        *summary["in_words"].split("; "),
+        f"`{summary.provenance.command}`",
+        f"torch {summary.provenance.versions['torch']}",
+        *summary.in_words.split("; "),
     ):
         assert text in card
-    for row in summary["leaderboard"]:
-        assert f"\n| {row['name']} |" in card
+    for row in summary.leaderboard:
+        assert f"\n| {row.name} |" in card
     assert "fusenas export RUN --format python" in card
     assert "```" not in card
 
 
-def test_networks_that_are_trained_alone_are_told(summary: dict[str, Any]) -> None:
-    words = f"{summary['in_words']}, each trained alone"
-    assert f"- {words.rsplit('; ', maxsplit=1)[-1]}\n" in to_card({**summary, "in_words": words}, [], (), "network")
+def test_networks_that_are_trained_alone_are_told(summary: Summary) -> None:
+    words = f"{summary.in_words}, each trained alone"
+    assert f"- {words.rsplit('; ', maxsplit=1)[-1]}\n" in to_card(replace(summary, in_words=words), [], (), "network")
 
 
-def test_the_card_tells_how_to_load_what_lies_beside_it(summary: dict[str, Any]) -> None:
+def test_the_card_tells_how_to_load_what_lies_beside_it(summary: Summary) -> None:
     card = to_card(summary, ["card", "onnx", "python"], ("sound", "sight"), "network")
     assert 'load(Path("network.safetensors"))(sound, sight)' in card
     assert '.run(None, {"sound": sound, "sight": sight})' in card
@@ -54,27 +54,25 @@ def test_the_card_tells_how_to_load_what_lies_beside_it(summary: dict[str, Any])
     assert 'torch.export.load("fusion.pt2").module()(sound_0)' in taps
 
 
-def test_samples_that_lack_a_modality_are_told(summary: dict[str, Any]) -> None:
+def test_samples_that_lack_a_modality_are_told(summary: Summary) -> None:
     assert "Every modality that is read must be there" in to_card(summary, [], (), "network")
-    changed = copy.deepcopy(summary)
-    for modality in changed["data"]["modalities"].values():
-        modality["present_share"] = 0.5
-    assert "Samples may lack " in to_card(changed, [], (), "network")
+    modalities = {name: replace(one, present_share=0.5) for name, one in summary.data.modalities.items()}
+    lacking = replace(summary, data=replace(summary.data, modalities=modalities))
+    assert "Samples may lack " in to_card(lacking, [], (), "network")
     assert "in training 20 % of them were shown without each" in to_card(summary, [], (), "network", dropped=0.2)
 
 
-def test_names_break_neither_table_nor_page(summary: dict[str, Any]) -> None:
-    changed = copy.deepcopy(summary)
-    changed["data"]["class_names"] = ["a|b", "c\n\n# d", "<script>"]
-    changed["leaderboard"][1]["name"] = "x | y\nz"
-    card = to_card(changed, [], (), "network")
+def test_names_break_neither_table_nor_page(summary: Summary) -> None:
+    data = replace(summary.data, class_names=("a|b", "c\n\n# d", "<script>"))
+    hostile = change_row(replace(summary, data=data), 1, name="x | y\nz")
+    card = to_card(hostile, [], (), "network")
     assert "\n# d" not in card
     assert "<script>" not in card
     (row,) = (line for line in card.splitlines() if line.startswith("| x"))
     assert row.count("|") == next(line for line in card.splitlines() if line.startswith("| found")).count("|")
 
 
-def test_lines_of_tables_follow_one_another(summary: dict[str, Any]) -> None:
+def test_lines_of_tables_follow_one_another(summary: Summary) -> None:
     card = to_card(summary, [], (), "network")
     assert "\n\n\n" not in card
     assert "| --- |\n|" in card
@@ -90,16 +88,17 @@ def test_a_gate_is_told_route_by_route(tmp_path_factory: pytest.TempPathFactory)
         "- route 0: depth 0: sight alone",
         "- route 1: depth 0: sight alone, depth 2: sound + sight",
     ]
-    shares = [route["share"] for route in summary["dynamic"]["routes"]]
+    shares = [route.share for route in known(summary.dynamic).routes]
     assert [f"; {100 * share:.0f} % of the test samples, " in line for share, line in zip(shares, routes, strict=True)]
     assert "may skip what is needed" in card
 
 
 def test_a_cascade_is_told_as_one(tmp_path_factory: pytest.TempPathFactory) -> None:
     summary = RunFolder(dynamic_run(tmp_path_factory)).read_summary()
-    summary["architecture"]["gate"]["reads"] = []
-    card = to_card(summary, ["card"], (), "network")
+    gating = known(summary.architecture.gating)
+    cascade = replace(summary.architecture, gating=replace(gating, reads=()))
+    card = to_card(replace(summary, architecture=cascade), ["card"], (), "network")
     assert "- a cascade tries one route after another, until one is sure of its answer\n- route 0: " in card
-    assert f"; {100 * summary['dynamic']['routes'][0]['share']:.0f} % of the test samples stop here, after " in card
+    assert f"; {100 * known(summary.dynamic).routes[0].share:.0f} % of the test samples stop here, after " in card
     assert "it may be sure and wrong" in card
     assert "What the gate" not in card

@@ -26,6 +26,7 @@ from nas.export import FORMATS, export
 from nas.export.record import to_json
 from nas.export.subject import Subject
 from nas.prediction import predict
+from nas.records import plain
 from nas.routing.network import RoutedNetwork, static_part
 from nas.runs import RunFolder
 from nas.weights import load_weights
@@ -99,19 +100,19 @@ def test_the_json_is_an_architecture_with_more_beside_it(run: RunFolder) -> None
     summary = run.read_summary()
     (file,) = export(run.path, ["json"])
     text = file.path.read_text(encoding="utf-8")
-    assert Architecture.from_json(text) == Architecture.from_dict(summary["architecture"])
+    assert Architecture.from_json(text) == summary.architecture
     values = json.loads(text)
-    assert values.items() >= summary["architecture"].items()
-    assert values["score"]["mean"] == summary["leaderboard"][0]["mean"]
-    assert values["score"]["metrics"] == summary["leaderboard"][0]["metrics"]
+    assert values.items() >= summary.architecture.to_dict().items()
+    assert values["score"]["mean"] == summary.found.score.mean
+    assert values["score"]["metrics"] == plain(summary.found.metrics)
     for key in ("in_words", "verdict", "metric", "data", "depths", "seeds", "command", "versions", "started_at"):
-        assert values[key] == summary[key]
+        assert values[key] == plain(summary)[key]
     assert to_json(summary) == values
 
 
 def test_a_command_that_is_no_unicode_is_written_all_the_same(run: RunFolder) -> None:
     # As the shell hands over a file name of other bytes; the summary holds it escaped.
-    run.write_json("summary.json", {**run.read_summary(), "command": "fusenas search \udc80.npz"})
+    run.write_json("summary.json", {**plain(run.read_summary()), "command": "fusenas search \udc80.npz"})
     (file,) = export(run.path, ["json"])
     assert json.loads(file.path.read_text(encoding="utf-8"))["command"] == "fusenas search \udc80.npz"
 

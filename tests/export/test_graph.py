@@ -4,31 +4,35 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import networkx as nx
 
 from nas.architecture import Architecture, Choice, Step
 from nas.export.graph import architecture_graph, to_dot, to_graphml
+from nas.summary import Summary
+from tests.summaries import make_summary
 
 _Step = tuple[str, Sequence[str]]
 
 
-def _summary(*steps: _Step, chained: bool = True) -> dict[str, Any]:
+DEPTHS = {"image": 3, "words": 3}
+
+
+def _summary(*steps: _Step, chained: bool = True) -> Summary:
     """What the graph is made of: an operation and its inputs for every node, one after another."""
     names = [f"fusion{index}" for index in range(len(steps))]
     made = [
         Step(name, operation, tuple(inputs), names[index - 1] if chained and index else None)
         for index, (name, (operation, inputs)) in enumerate(zip(names, steps, strict=True))
     ]
-    return {"architecture": Architecture("layerwise", tuple(made), names[-1]).to_dict()}
+    return make_summary(Architecture("layerwise", tuple(made), names[-1]), DEPTHS)
 
 
 _TWO_STEPS = _summary(("none", ()), ("multiplicative", ("image@1", "words@1")), ("additive", ("image@2", "words@2")))
 
 
-def _edges(summary: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+def _edges(summary: Summary) -> set[tuple[str, str, str]]:
     return {(source, target, kind) for source, target, kind in architecture_graph(summary).edges(data="kind")}
 
 
@@ -137,15 +141,18 @@ def test_dot_escapes_quotes_and_backslashes() -> None:
     assert (f"{odd}@0", "fusion0") in edges
 
 
-def _dynamic() -> dict[str, Any]:
+def _dynamic(*reads: str) -> Summary:
     carry, join = Choice("carry", ("image@0",)), Choice("additive", ("image@1", "words@1"))
     choices = [[carry], [carry, join], [Choice("multiplicative", ("image@0", "words@0")), join]]
     routes = [Architecture.chain("layerwise", [(f"fusion{n}", c) for n, c in enumerate(some)]) for some in choices]
-    return {"architecture": Architecture.gated(routes, ["image@0", "words@0"]).to_dict()}
+    return make_summary(Architecture.gated(routes, reads), DEPTHS)
+
+
+GATED = _dynamic("image@0", "words@0")
 
 
 def test_routes_share_what_they_have_in_common_and_bear_their_numbers() -> None:
-    graph = architecture_graph(_dynamic())
+    graph = architecture_graph(GATED)
     carry, product = "fusion0:carry__image_0", "fusion0:multiplicative__image_0__words_0"
     assert {name: values.get("routes") for name, values in graph.nodes(data=True) if values["kind"] == "fusion"} == {
         carry: "0, 1",
@@ -165,15 +172,14 @@ def test_routes_share_what_they_have_in_common_and_bear_their_numbers() -> None:
     }
     assert set(graph.predecessors("gate")) == {"image@0", "words@0"}
     assert graph.nodes["gate"]["label"] == "gate: one of 3 routes"
-    read = nx.read_graphml(io.BytesIO(to_graphml(_dynamic())))
+    read = nx.read_graphml(io.BytesIO(to_graphml(GATED)))
     assert dict(read.nodes(data=True)) == dict(graph.nodes(data=True))
-    assert '"image@0" -> "gate" [style=dotted];' in to_dot(_dynamic())
-    assert f'"{product}" -> "fusion1" [style=solid, label="2"];' in to_dot(_dynamic())
+    assert '"image@0" -> "gate" [style=dotted];' in to_dot(GATED)
+    assert f'"{product}" -> "fusion1" [style=solid, label="2"];' in to_dot(GATED)
 
 
 def test_in_a_cascade_a_question_stands_behind_every_route_but_the_last() -> None:
     told = _dynamic()
-    told["architecture"]["gate"]["reads"] = []
     graph = architecture_graph(told)
     assert graph.nodes["sure0"] == {"kind": "gate", "label": "sure of route 0? if not, route 1"}
     assert "gate" not in graph

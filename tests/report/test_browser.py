@@ -24,6 +24,7 @@ from nas.architecture import Choice
 from nas.report import report
 from tests.report.fabricate import add_routes, fabricate_run
 from tests.report.test_serve import served
+from tests.summaries import write_summary
 
 playwright = pytest.importorskip("playwright.sync_api")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -164,8 +165,7 @@ def test_the_page_is_small_and_there_at_once(browser: Any, usual: Path) -> None:
 
 def test_a_page_of_routes_is_as_quiet(browser: Any, tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    add_routes(summary, ["image@0"], [Choice("carry", ("image@0",))])
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    write_summary(tmp_path, add_routes(summary, ["image@0"], [Choice("carry", ("image@0",))]))
     (tmp_path / "metrics.jsonl").unlink()  # what is drawn of it takes time and is the same
     opened = Opened(browser, report(tmp_path))
     node, tip = opened.page.locator("#architecture-node-1"), opened.page.locator(".tip")

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import csv
-import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.errors import UserError
+from nas.records import plain
 from nas.report import report
 from nas.report.comparison import groups
+from nas.report.tables import on_front
+from nas.summary import Summary
 from tests.report.fabricate import fabricate_run
 from tests.report.test_report import _Reader
+from tests.summaries import change_row, make_data, spread, write_summary
 
 
-def _summary(folder: Path, mean: float, *, margin: float = 0.01, cost: int = 100, **changes: Any) -> dict[str, Any]:
+def _summary(
+    folder: Path, mean: float, *, margin: float = 0.01, cost: int = 100, metric: str = "accuracy", **changes: Any
+) -> Summary:
     """A run whose found architecture scores and costs so much."""
-    metric = str(changes.get("metric", "accuracy"))
-    summary = fabricate_run(folder, metric=metric, task="regression" if metric == "mae" else "classification")
-    score = {"mean": mean, "low": mean - margin, "high": mean + margin, "multiply_adds": cost}
-    summary["leaderboard"][0] |= score
-    summary |= changes
-    (folder / "summary.json").write_text(json.dumps(summary))
+    made = fabricate_run(folder, metric=metric, task="regression" if metric == "mae" else "classification")
+    summary = replace(change_row(made, 0, score=spread(mean, margin), multiply_adds=cost), **changes)
+    write_summary(folder, summary)
     return summary
 
 
@@ -46,8 +49,8 @@ def test_what_lies_apart_is_said_to_and_of_errors_the_lowest_is_best(tmp_path: P
 
 def test_other_data_and_other_metrics_are_never_in_one_group(tmp_path: Path) -> None:
     summaries = {name: _summary(tmp_path / name, 0.8) for name in "abcd"}
-    summaries["b"]["data"]["fingerprint"] = "other"
-    summaries["c"]["metric"] = "micro_f1"
+    summaries["b"] = replace(summaries["b"], data=make_data(fingerprint="other"))
+    summaries["c"] = replace(summaries["c"], metric="micro_f1")
     found = groups(summaries, {})
     assert [(group.title, group.metric, [run.row.name for run in group.runs]) for group in found] == [
         ("emoji (9f2c7a31)", "accuracy", ["a", "d"]),
@@ -61,27 +64,32 @@ def test_what_is_beaten_by_a_cheaper_run_is_not_on_the_front(tmp_path: Path) -> 
     runs = {"dear": (0.9, 300), "beaten": (0.8, 200), "cheap": (0.85, 100)}
     summaries = {name: _summary(tmp_path / name, mean, cost=cost) for name, (mean, cost) in runs.items()}
     (group,) = groups(summaries, {})
-    assert {run.row.name: run.row.pareto for run in group.runs} == {"dear": True, "cheap": True, "beaten": False}
+    front = on_front([run.row for run in group.runs], group.metric)
+    assert dict(zip((run.row.name for run in group.runs), front, strict=True)) == {
+        "dear": True,
+        "cheap": True,
+        "beaten": False,
+    }
 
 
 def test_gains_are_over_the_best_modality_of_the_architecture_split_and_over_late_fusion(tmp_path: Path) -> None:
-    summary = _summary(tmp_path, 0.9)
-    rows = {row["name"]: row for row in summary["leaderboard"]}
-    rows["image"]["architecture_score"], rows["words"]["architecture_score"] = 0.3, 0.4
+    summary = change_row(_summary(tmp_path, 0.9), "image", architecture_score=0.3)
+    summary = change_row(summary, "words", architecture_score=0.4)
+    rows = {row.name: row for row in summary.leaderboard}
     (run,) = groups({"one": summary}, {})[0].runs
     assert run.over_modality is not None
     assert run.over_late is not None
-    assert run.over_modality.mean == rows["words"]["difference"]["mean"]
-    assert run.over_late.mean == rows["late fusion"]["difference"]["mean"]
+    assert run.over_modality == rows["words"].difference
+    assert run.over_late == rows["late fusion"].difference
 
 
 def test_the_gain_over_no_network_is_over_the_control_that_the_architecture_split_prefers(tmp_path: Path) -> None:
-    summary = _summary(tmp_path, 0.9)
-    rows = {row["name"]: row for row in summary["leaderboard"]}
-    rows["gradient boosting"]["architecture_score"], rows["logistic regression"]["architecture_score"] = 0.3, 0.4
+    summary = change_row(_summary(tmp_path, 0.9), "gradient boosting", architecture_score=0.3)
+    summary = change_row(summary, "logistic regression", architecture_score=0.4)
+    rows = {row.name: row for row in summary.leaderboard}
     (run,) = groups({"one": summary}, {})[0].runs
     assert run.over_control is not None
-    assert run.over_control.mean == rows["logistic regression"]["difference"]["mean"]
+    assert run.over_control == rows["logistic regression"].difference
 
 
 def test_the_page_holds_figures_tables_and_links_to_the_runs(tmp_path: Path) -> None:
@@ -127,9 +135,8 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         report([tmp_path / "a", tmp_path / "b" / ".." / "a"], tmp_path / "out")
     with pytest.raises(UserError, match="expected different runs to compare, got \\[\\]"):
         report([], tmp_path / "out")
-    summary["leaderboard"] = []
-    (tmp_path / "a" / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match="lacks or garbles something: ValueError run 'a' has no score"):
+    write_summary(tmp_path / "a", {**plain(summary), "leaderboard": []})
+    with pytest.raises(UserError, match="leaderboard must be a list of 1 to"):
         report(both, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

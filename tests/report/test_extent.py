@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from nas.errors import UserError
-from nas.report.extent import MAX_CLASSES, MAX_NODES, MAX_ROWS, drawable
+from nas.records import plain
+from nas.report.extent import MAX_NODES, MAX_ROWS, drawable
 from nas.runs import RunFolder
 from tests.report.fabricate import fabricate_run
 from tests.report.vast import VAST, vast_run
@@ -31,7 +31,7 @@ finally:
     not Path("/proc/self/status").exists(), reason="the system does not tell a process's peak of memory"
 )
 def test_a_run_of_everything_too_much_gives_a_page(tmp_path: Path) -> None:
-    kinds = ("rows", "matrix", "classes", "depth", "tables", "records", "nodes")
+    kinds = ("rows", "classes", "depth", "tables", "records", "nodes")
     vast_run(tmp_path, *kinds)
     root = str(Path(__file__).parents[2])
     done = subprocess.run(
@@ -53,38 +53,29 @@ def test_a_run_of_everything_too_much_gives_a_page(tmp_path: Path) -> None:
 def test_what_is_drawn_of_a_vast_run_is_bounded_and_told(tmp_path: Path, kind: str) -> None:
     words = vast_run(tmp_path, kind)
     folder = RunFolder(tmp_path)
-    summary, records = drawable(folder.read_summary(), folder.read_metrics() if folder.metrics.exists() else [])
-    assert words in "; ".join(summary["left_out"])
-    assert bool(words) == bool(summary["left_out"])
-    assert len(summary["leaderboard"]) <= MAX_ROWS
-    assert summary["leaderboard"][0]["kind"] == "found"
-    assert max(len(summary["nodes"]), len(summary["architecture"]["steps"])) <= MAX_NODES
-    assert len(summary["mistakes"]["classes"]) == len(summary["mistakes"]["counts"]) <= MAX_CLASSES + 1
-    assert all(set(record.get("entropy") or ()) <= {node["name"] for node in summary["nodes"]} for record in records)
+    records = folder.read_metrics() if folder.metrics.exists() else []
+    summary, records, left_out = drawable(folder.read_summary(), records)
+    assert words in "; ".join(left_out)
+    assert bool(words) == bool(left_out)
+    assert len(summary.leaderboard) <= MAX_ROWS
+    assert summary.found.kind == "found"
+    assert max(len(summary.search.nodes), len(summary.architecture.steps)) <= MAX_NODES
+    names = {node.name for node in summary.search.nodes}
+    assert all(set(record.get("entropy") or ()) <= names for record in records)
 
 
 def test_of_an_ordinary_run_nothing_is_left_out(tmp_path: Path) -> None:
-    summary = json.loads(json.dumps(fabricate_run(tmp_path, num_searches=5)))
+    summary = fabricate_run(tmp_path, num_searches=5)
     metrics = RunFolder(tmp_path).read_metrics()
-    found, records = drawable(summary, metrics)
-    assert found.pop("left_out") == []
-    assert found == summary
+    found, records, left_out = drawable(summary, metrics)
+    assert left_out == ()
+    assert plain(found) == plain(summary)
     assert records == metrics
-
-
-def test_classes_that_are_left_out_share_a_row_and_a_column(tmp_path: Path) -> None:
-    vast_run(tmp_path, "matrix")
-    mistakes = drawable(RunFolder(tmp_path).read_summary(), [])[0]["mistakes"]
-    rest = 3000 - MAX_CLASSES
-    assert mistakes["classes"][-1] == f"{rest:,} others"
-    assert sum(map(sum, mistakes["counts"])) == 3000**2
-    assert mistakes["counts"][-1][-1] == rest**2
-    assert mistakes["counts"][0][-1] == rest
 
 
 def test_modalities_that_are_read_are_drawn_before_others(tmp_path: Path) -> None:
     vast_run(tmp_path, "modalities")
-    depths = drawable(RunFolder(tmp_path).read_summary(), [])[0]["depths"]
+    depths = drawable(RunFolder(tmp_path).read_summary(), [])[0].search.depths
     assert "m99" in depths
     assert list(depths)[:3] == ["m0", "m1", "m2"]
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from nas.records import plain
 from nas.report import report
 from nas.report.film import film
 from nas.report.numbers import node_words
 from nas.runs import RunFolder
 from tests.report.fabricate import fabricate_run
+from tests.summaries import write_summary
 
 
 def test_a_frame_holds_weights_losses_entropy_and_guards_of_one_moment(tmp_path: Path) -> None:
@@ -28,10 +30,11 @@ def test_a_frame_holds_weights_losses_entropy_and_guards_of_one_moment(tmp_path:
     assert told["held-out loss"] == f"{record['architecture_loss']:.4g}"
     assert told["entropy at depth 2, nats"] == f"{record['entropy']['fusion2']:.4g}"
     assert told["dominant eigenvalue"] == f"{0.2 + (10 / 40) ** 2:.4g}"
-    names = {node_words(one["name"]): one["name"] for one in summary["nodes"]}
+    names = {node_words(one.name): one.name for one in summary.search.nodes}
     for node, weights in zip(found.nodes, frame["weights"], strict=True):
         assert node.chosen is not None
-        at = next(one for one in summary["nodes"] if one["name"] == names[node.node])["chosen"]
+        at = next(one for one in summary.search.nodes if one.name == names[node.node]).chosen
+        assert at is not None
         assert weights[node.chosen] == pytest.approx(record["mixing_weights"][names[node.node]][at], abs=5e-5)
         assert sum(weights) == pytest.approx(1, abs=1e-3)
 
@@ -54,7 +57,7 @@ def test_a_full_bar_is_the_greatest_weight_of_a_single_choice(tmp_path: Path) ->
     found = film(summary, RunFolder.open(tmp_path).read_metrics())
     assert found is not None
     assert found.nodes[0].has_others
-    assert found.top == pytest.approx(max(max(node["beliefs"]) for node in summary["nodes"]))
+    assert found.top == pytest.approx(max(max(node.beliefs) for node in summary.search.nodes))
 
 
 @pytest.mark.parametrize(("num_records", "frames"), [(0, None), (1, None), (2, 2), (1000, 160)])
@@ -66,9 +69,9 @@ def test_a_film_has_two_frames_or_more_and_not_too_many(tmp_path: Path, num_reco
 
 def test_labels_and_numbers_on_the_page_are_only_text(tmp_path: Path) -> None:
     bad = "</script><script>alert(1)</script>"
-    summary = fabricate_run(tmp_path)
+    summary = plain(fabricate_run(tmp_path))
     summary["nodes"][0]["choices"][0]["label"] = bad
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    write_summary(tmp_path, summary)
     records = (tmp_path / "metrics.jsonl").read_text().replace('"eigenvalue"', json.dumps(bad))
     (tmp_path / "metrics.jsonl").write_text(records)
     page = report(tmp_path).read_text()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from matplotlib.patches import Polygon
@@ -12,7 +12,9 @@ from nas.architecture import Choice
 from nas.report.figures import draw_all
 from nas.report.gate import draw_gate, lanes
 from nas.report.page import _missing
+from nas.summary import Summary, Without
 from tests.report.fabricate import add_routes, fabricate_run, gated
+from tests.summaries import make_decisions, make_route
 
 NOTHING = Choice("none")
 IMAGE = [NOTHING, NOTHING, Choice("carry", ("image@2",))]
@@ -20,20 +22,19 @@ EARLY = [NOTHING, Choice("mlp", ("image@1", "words@1"))]
 
 
 @pytest.fixture
-def summary(tmp_path: Path) -> dict[str, Any]:
+def summary(tmp_path: Path) -> Summary:
     """The gate reads the first two taps of the image; one route is the image alone, one stops at depth 1."""
-    told = fabricate_run(tmp_path)
-    add_routes(told, ["image@0", "image@1"], IMAGE, EARLY)
-    return told
+    return add_routes(fabricate_run(tmp_path), ["image@0", "image@1"], IMAGE, EARLY)
 
 
-ROUTES = {
-    "static_multiply_adds": 4e6,
-    "routes": [{"share": share, "multiply_adds": cost} for share, cost in ((0.6, 1e6), (0.0, 3e6), (0.4, 4.1e6))],
-}
+DECISIONS = make_decisions(
+    [make_route(["image"], share, cost) for share, cost in ((0.6, 1e6), (0.0, 3e6), (0.4, 4.1e6))],
+    reads=("image@0", "image@1"),
+    static_multiply_adds=4e6,
+)
 
 
-def test_a_lane_knows_what_ran_for_the_gate_and_what_its_route_skips(summary: dict[str, Any]) -> None:
+def test_a_lane_knows_what_ran_for_the_gate_and_what_its_route_skips(summary: Summary) -> None:
     image, early, whole = lanes(summary)
     assert image.states == {"image": ("gate", "gate", "run"), "words": ("skipped",) * 3}
     assert early.states == {"image": ("gate", "gate", "skipped"), "words": ("run", "run", "skipped")}
@@ -47,20 +48,20 @@ def test_a_lane_knows_what_ran_for_the_gate_and_what_its_route_skips(summary: di
     assert image.in_words == "depth 2: image alone; skips words."
 
 
-def test_shares_and_costs_are_told_where_they_are_known(summary: dict[str, Any]) -> None:
-    image, _, whole = lanes({**summary, "dynamic": ROUTES})
+def test_shares_and_costs_are_told_where_they_are_known(summary: Summary) -> None:
+    image, _, whole = lanes(replace(summary, dynamic=DECISIONS))
     assert image.title == "60 % of the samples; 1 M multiply-adds, 25 % of the static ones"
     assert whole.in_words.endswith("102 % of the static ones; skips nothing.")
 
 
-def test_what_no_route_runs_is_not_skipped(summary: dict[str, Any]) -> None:
+def test_what_no_route_runs_is_not_skipped(summary: Summary) -> None:
     other = [NOTHING, NOTHING, Choice("carry", ("image@1",))]
-    summary["architecture"] = gated(["image@0", "image@1"], IMAGE, other)
-    assert [lane.skips for lane in lanes(summary)] == ["", "image from layer 2 on"]
+    two = replace(summary, architecture=gated(["image@0", "image@1"], IMAGE, other))
+    assert [lane.skips for lane in lanes(two)] == ["", "image from layer 2 on"]
 
 
-def test_the_gate_is_a_diamond_with_a_frame_and_a_way_for_every_route(summary: dict[str, Any]) -> None:
-    axes = draw_gate({**summary, "dynamic": ROUTES}, {"image": "#0072b2", "words": "#d55e00"}).axes[0]
+def test_the_gate_is_a_diamond_with_a_frame_and_a_way_for_every_route(summary: Summary) -> None:
+    axes = draw_gate(replace(summary, dynamic=DECISIONS), {"image": "#0072b2", "words": "#d55e00"}).axes[0]
     assert sum(isinstance(patch, Polygon) for patch in axes.patches) == 1
     words = [text.get_text() for text in axes.texts]
     assert words.count("head") == 3
@@ -69,7 +70,7 @@ def test_the_gate_is_a_diamond_with_a_frame_and_a_way_for_every_route(summary: d
     assert {"image, layer 0", "image, layer 1"} <= set(words)
 
 
-def test_a_report_has_it_with_its_words_and_numbers(summary: dict[str, Any]) -> None:
+def test_a_report_has_it_with_its_words_and_numbers(summary: Summary) -> None:
     (drawn,) = (each for each in draw_all(summary, []) if each.name == "gate")
     assert drawn.alt.startswith(
         "A gate reads image@0 and image@1 and picks one of 3 routes for every sample. Route 1: "
@@ -77,16 +78,17 @@ def test_a_report_has_it_with_its_words_and_numbers(summary: dict[str, Any]) -> 
     assert len(drawn.csv.splitlines()) == 4
 
 
-def test_it_is_told_what_is_left_without_a_modality(summary: dict[str, Any]) -> None:
+def test_it_is_told_what_is_left_without_a_modality(summary: Summary) -> None:
     missing = {
-        "image": {"score": 0.39, "multiply_adds": 54_800.0, "does_without": False},
-        "words": {"score": 0.7, "multiply_adds": 1e6, "does_without": True},
+        "image": Without(score=0.39, multiply_adds=54_800.0, does_without=False),
+        "words": Without(score=0.7, multiply_adds=1e6, does_without=True),
     }
-    assert _missing({**summary, "dynamic": {"missing": missing}}, "accuracy") == [
+    summary = replace(summary, dynamic=replace(DECISIONS, missing=missing))
+    assert _missing(summary, "accuracy") == [
         (
             "without image",
             "accuracy 39.0 %, 54.8 k multiply-adds; no route does without it, so zeros are read in its place",
         ),
         ("without words", "accuracy 70.0 %, 1 M multiply-adds"),
     ]
-    assert _missing({"dynamic": {"missing": missing}}, "mae")[1][1] == "mean absolute error 0.7, 1 M multiply-adds"
+    assert _missing(summary, "mae")[1][1] == "mean absolute error 0.7, 1 M multiply-adds"

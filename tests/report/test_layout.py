@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from nas.architecture import Architecture, read_choice
+from nas.architecture import Architecture, Choice
 from nas.report.layout import LEFT, PITCH, TAP_OFFSET, layout
 from tests.report.fabricate import fabricate_run
+from tests.summaries import make_data, make_node, make_search, make_summary
 
 
 def test_layers_behind_the_deepest_tap_read_do_not_run(tmp_path: Path) -> None:
@@ -46,20 +46,14 @@ def test_every_wire_leads_forward_and_the_farther_stream_ends_to_the_right(tmp_p
 
 
 def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
-    choice = {"operation": "additive", "inputs": ["a@2", "b@0"]}
-    node = {
-        "name": "n",
-        "residual": None,
-        "choices": [choice],
-        "chosen": 0,
-        "beliefs": [1.0],
-    }
-    summary: dict[str, Any] = {
-        "architecture": Architecture.chain("any", [("n", read_choice(choice))]).to_dict(),
-        "depths": {"a": 3, "b": 1},
-        "nodes": [node],
-        "data": {"task": "regression"},
-    }
+    choice = Choice("additive", ("a@2", "b@0"))
+    depths = {"a": 3, "b": 1}
+    summary = make_summary(
+        Architecture.chain("layerwise", [("n", choice)]),
+        depths,
+        search=make_search(depths, nodes=(make_node("n", [choice], chosen=0, beliefs=(1.0,)),)),
+        data=make_data(tuple(depths), task="regression"),
+    )
     plan = layout(summary)
     assert plan.num_columns == 3
     assert plan.nodes[0].x > LEFT + 2 * PITCH + TAP_OFFSET
@@ -68,8 +62,7 @@ def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
 
 def test_a_node_may_read_an_earlier_one(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, chosen={0: ("additive", ["image", "words"]), 2: ("carry", ["image"])})
-    summary["architecture"]["steps"][-1] |= {"operation": "carry", "inputs": ["fusion0"]}
-    plan = layout(summary)
+    plan = layout(summary, summary.architecture.changed({"fusion2": Choice("carry", ("fusion0",))}))
     (wire,) = plan.nodes[-1].wires
     assert wire.modality is None
     assert plan.nodes[-1].state_after == ("image", "words")
@@ -77,6 +70,5 @@ def test_a_node_may_read_an_earlier_one(tmp_path: Path) -> None:
 
 def test_an_unknown_tap_is_an_error(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    summary["architecture"]["steps"][0]["inputs"] = ["image@7"]
     with pytest.raises(IndexError):
-        layout(summary)
+        layout(summary, summary.architecture.changed({"fusion1": Choice("carry", ("image@7",))}))

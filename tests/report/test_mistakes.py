@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,11 @@ from typing import Any
 import pytest
 
 from nas.errors import UserError
+from nas.records import plain
 from nas.report import report
 from nas.report.mistakes import Confusion, confusion, draw_confusion, draw_residuals, residual_points
 from tests.report.fabricate import fabricate_run
+from tests.summaries import known, write_summary
 
 MATRIX = Confusion(("cat", "dog", "newt"), ((6, 4, 0), (1, 8, 0), (0, 0, 0)), 0)
 
@@ -59,23 +60,28 @@ def test_page_and_table_tell_it(tmp_path: Path, task: str, metric: str) -> None:
     if task == "classification":
         assert "class 2 for class 5 (" in page
         assert rows[2 * 8 + 5]["samples"] == "4"
-        assert float(rows[2 * 8 + 5]["share"]) == 4 / sum(summary["mistakes"]["counts"][2])
+        assert float(rows[2 * 8 + 5]["share"]) == 4 / sum(known(summary.mistakes).counts[2])
     else:
-        assert [float(rows[7]["target"]), float(rows[7]["prediction"])] == summary["mistakes"]["points"][0][7]
+        assert (float(rows[7]["target"]), float(rows[7]["prediction"])) == known(summary.mistakes).points[0][7]
 
 
-def test_labels_and_older_runs_have_no_such_section(tmp_path: Path) -> None:
+def test_labels_have_no_such_section(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, task="multilabel", metric="micro_f1")
-    assert (confusion(summary), residual_points(summary)) == (None, ())
-    del summary["mistakes"]
     assert (confusion(summary), residual_points(summary)) == (None, ())
     assert "Where it is wrong" not in report(tmp_path).read_text()
 
 
-@pytest.mark.parametrize("change", [{"classes": ["a"]}, {"counts": [[1, -2], [0, 1]], "classes": ["a", "b"]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": ["a"]},
+        {"counts": [[1, -2], [0, 1]], "classes": ["a", "b"]},
+        {"counts": [[1] * 3000] * 3000, "classes": ["a"] * 3000},
+    ],
+)
 def test_counts_that_do_not_fit_are_told(tmp_path: Path, change: dict[str, Any]) -> None:
-    summary = fabricate_run(tmp_path)
+    summary = plain(fabricate_run(tmp_path))
     summary["mistakes"] |= change
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match="lacks or garbles"):
+    write_summary(tmp_path, summary)
+    with pytest.raises(UserError, match="is damaged: mistakes"):
         report(tmp_path)

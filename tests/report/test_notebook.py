@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import pytest
 from markupsafe import escape
@@ -10,6 +10,7 @@ from markupsafe import escape
 import nas
 from nas import RunResult
 from nas.report.notebook import run_html
+from tests.summaries import change_row, known
 from tests.tiny_runs import finished_run
 
 
@@ -27,13 +28,11 @@ def test_a_run_shows_itself_in_a_line_and_in_a_notebook(finished: RunResult) -> 
     page = loaded._repr_html_()
     assert page == finished._repr_html_()
     assert escape(headline) in page
-    assert all(f">{escape(row['name'])}<" in page for row in finished.summary["leaderboard"])
+    assert all(f">{escape(row.name)}<" in page for row in finished.summary.leaderboard)
 
 
 def test_what_a_notebook_shows_is_escaped(finished: RunResult) -> None:
-    summary = json.loads(json.dumps(finished.summary))
-    summary["leaderboard"][0]["name"] = "<script>"
-    summary["verdict"]["headline"] = "<b>"
-    page = run_html(summary)
+    summary = change_row(finished.summary, 0, name="<script>")
+    page = run_html(replace(summary, verdict=replace(known(summary.verdict), headline="<b>")))
     assert "<script>" not in page
     assert "&lt;b&gt;" in page

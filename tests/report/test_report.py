@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, cast
@@ -14,14 +15,17 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from nas.baselines import Contestant, RowKind
+from nas.baselines import Contestant
 from nas.errors import UserError
 from nas.evaluate import leaderboard
 from nas.graph import FusionNetwork
+from nas.records import plain
 from nas.report import report
 from nas.retrain import Entry, Judged
+from nas.summary import Compromise, RowKind
 from search_spaces import layerwise
 from tests.report.fabricate import fabricate_run
+from tests.summaries import change_row, known, spread, write_summary
 
 FIGURES = {
     "architecture",
@@ -132,11 +136,9 @@ def test_the_page_tells_the_result_first_and_in_full(usual: Path) -> None:
 def test_the_pareto_set_of_a_search_has_a_table_and_without_one_there_is_none(usual: Path, tmp_path: Path) -> None:
     assert "What else there was to choose" not in usual.read_text()
     summary = fabricate_run(tmp_path)
-    points = [
-        {"in_words": "depth 0: <nothing>", "loss": 0.69314, "multiply_adds": 24},
-        {"in_words": "depth 0: image + audio", "loss": 0.4, "multiply_adds": 12_300},
-    ]
-    (tmp_path / "summary.json").write_text(json.dumps({**summary, "pareto": points}))
+    point = Compromise(architecture=summary.architecture, in_words="depth 0: <nothing>", loss=0.69314, multiply_adds=24)
+    other = replace(point, in_words="depth 0: image + audio", loss=0.4, multiply_adds=12_300)
+    write_summary(tmp_path, replace(summary, search=replace(summary.search, pareto=(point, other))))
     page = report(tmp_path).read_text()
     _Reader(page)
     assert '<th scope="row">depth 0: &lt;nothing&gt;</th><td>0.6931</td><td>24</td>' in page
@@ -153,14 +155,14 @@ def test_no_id_is_taken_twice_and_every_reference_leads_somewhere(usual: Path) -
 
 def test_hostile_names_are_escaped_everywhere(tmp_path: Path) -> None:
     bad = '<script>alert("x")</script>'
-    summary = fabricate_run(tmp_path, {bad: 2, "$\\frac{1}$--><b>": 2})
+    summary = plain(fabricate_run(tmp_path, {bad: 2, "$\\frac{1}$--><b>": 2}))
     for key in ("command", "hardware", "strategy", "device", "started_at", "commit"):
         summary[key] = bad
-    summary["verdict"] = [bad, "--></style>" + bad]
-    summary["data"] |= {"name": bad, "fingerprint": bad, "task": bad}
+    summary["verdict"] |= {"headline": bad, "sentences": ["--></style>" + bad]}
+    summary["data"] |= {"name": bad, "fingerprint": bad, "class_names": [bad] * 8}
     summary["versions"] = {bad: bad}
-    summary["leaderboard"][1] |= {"kind": bad, "in_words": bad}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    summary["leaderboard"][1] |= {"name": bad, "in_words": bad}
+    write_summary(tmp_path, summary)
     page = report(tmp_path).read_text()
     reader = _Reader(page)
     assert reader.tags.count("script") == page.count("'sha256-") + page.count('type="application/json"')
@@ -198,7 +200,7 @@ def test_the_guards_are_told_in_a_sentence_with_their_curves(tmp_path: Path, usu
     assert len(table) == 1 + 4 * 40
 
     summary = fabricate_run(tmp_path)
-    (tmp_path / "summary.json").write_text(json.dumps({**summary, "guards": None}))
+    write_summary(tmp_path, replace(summary, search=replace(summary.search, guards=None)))
     assert "Whether the search collapsed" not in report(tmp_path).read_text()
 
 
@@ -209,9 +211,8 @@ def test_a_long_run_has_a_page_that_still_loads_fast(tmp_path: Path) -> None:
 
 def test_lower_is_better_turns_the_tone(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, metric="mae", task="regression")
-    summary["leaderboard"] = summary["leaderboard"][:2]
-    summary["leaderboard"][1]["difference"] = {"mean": 0.2, "low": 0.1, "high": 0.3}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    summary = replace(summary, leaderboard=summary.leaderboard[:2])
+    write_summary(tmp_path, change_row(summary, 1, difference=spread(0.2, 0.1)))
     page = report(tmp_path).read_text()
     assert 'class="better">+0.2<' in page
     assert 'class="worse"' not in page
@@ -219,23 +220,22 @@ def test_lower_is_better_turns_the_tone(tmp_path: Path) -> None:
 
 def test_the_best_modality_is_the_one_of_the_architecture_split(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    first, second = (row for row in summary["leaderboard"] if row["kind"] == "modality")
-    first |= {"mean": 0.9, "architecture_score": 0.4}
-    second |= {"mean": 0.5, "architecture_score": 0.6}
-    summary["verdict"] = []  # else the one that it names
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    first, second = (row for row in summary.leaderboard if row.kind == "modality")
+    summary = change_row(summary, first.name, score=spread(0.9), architecture_score=0.4)
+    summary = change_row(summary, second.name, score=spread(0.5), architecture_score=0.6)
+    write_summary(tmp_path, replace(summary, verdict=None))  # else the one that it names
     page = report(tmp_path).read_text()
-    assert f"over {second['name']} alone" in page
-    assert f"over {first['name']} alone" not in page
+    assert f"over {second.name} alone" in page
+    assert f"over {first.name} alone" not in page
 
 
 def test_the_gain_is_over_the_modality_that_the_verdict_names(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    for row, score in zip(summary["leaderboard"][1:3], (0.4, 0.6), strict=True):
-        row["architecture_score"] = score
-    summary["verdict"]["against"] = summary["leaderboard"][1]["name"]
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert f"gain over {summary['verdict']['against']} alone" in report(tmp_path).read_text()
+    for place, score in ((1, 0.4), (2, 0.6)):
+        summary = change_row(summary, place, architecture_score=score)
+    against = summary.leaderboard[1].name
+    write_summary(tmp_path, replace(summary, verdict=replace(known(summary.verdict), against=against)))
+    assert f"gain over {against} alone" in report(tmp_path).read_text()
 
 
 def test_an_error_that_the_found_architecture_saves_is_shown_as_better(tmp_path: Path) -> None:
@@ -258,7 +258,7 @@ def test_an_error_that_the_found_architecture_saves_is_shown_as_better(tmp_path:
         return Judged(entry=entry, outputs=outputs, parameters=1, multiply_adds=1)
 
     rows = leaderboard("regression", [[judged("found", "found", 0.1), judged("late fusion", "late", 1.0)]], targets)
-    (tmp_path / "summary.json").write_text(json.dumps({**summary, "leaderboard": [row.to_dict() for row in rows]}))
+    write_summary(tmp_path, replace(summary, leaderboard=tuple(rows)))
     page = report(tmp_path).read_text()
     assert 'class="better">+0.9<' in page
 
@@ -266,17 +266,17 @@ def test_an_error_that_the_found_architecture_saves_is_shown_as_better(tmp_path:
 def test_a_run_with_little_in_it_still_gets_a_report(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     (tmp_path / "metrics.jsonl").unlink()
-    summary |= {"leaderboard": [], "verdict": [], "search_cost": None, "discretization_loss": None}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    search = replace(summary.search, discretization_loss=math.nan, nodes=())
+    write_summary(tmp_path, replace(summary, leaderboard=summary.leaderboard[:1], verdict=None, search=search))
     page = report(tmp_path).read_text()
     assert "<h1>depth 1: " in page
-    assert "What fusion bought" not in page
+    assert "What it could choose from" not in page
 
 
 def test_a_row_without_score_is_listed(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    summary["leaderboard"][3] |= {"mean": None, "low": None, "high": None, "scores": [None], "difference": None}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    unknown: dict[str, Any] = {"score": spread(math.nan), "scores": (math.nan,), "difference": None}
+    write_summary(tmp_path, change_row(summary, 3, **unknown))
     assert "late fusion" in report(tmp_path).read_text()
 
 
@@ -307,7 +307,7 @@ def _set(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         _set("depths", {"image": 10**9}),
         _set("depths", []),
         _set("depths", {}),
-        _set("architecture", {"steps": [{"name": "fusion0", "operation": "additive", "inputs": ["image"]}]}),
+        lambda summary: summary["architecture"]["steps"][0].update(inputs=["image"]),
         _set("architecture", {"steps": []}),
         _set("versions", 3),
     ],
@@ -315,10 +315,10 @@ def _set(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
 def test_a_garbled_summary_is_told_in_one_line_and_nothing_is_written(
     tmp_path: Path, change: Callable[[dict[str, Any]], None]
 ) -> None:
-    summary = fabricate_run(tmp_path)
+    summary = plain(fabricate_run(tmp_path))
     change(summary)
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    with pytest.raises(UserError, match="lacks or garbles") as caught:
+    write_summary(tmp_path, summary)
+    with pytest.raises(UserError, match=r"is damaged: |lacks or garbles") as caught:
         report(tmp_path)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "figures").exists()

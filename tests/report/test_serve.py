@@ -20,12 +20,14 @@ from typing import Any
 import pytest
 
 from nas.errors import UserError
+from nas.records import plain
 from nas.report import serve
 from nas.report.live import render_live
 from nas.report.serve import address, server
 from nas.runs import RunFolder
 from tests.report.fabricate import fabricate_run
 from tests.report.test_report import _Reader
+from tests.summaries import write_summary
 
 HANG_SECONDS = 60  # a machine may be busy, but nothing here takes nearly as long
 
@@ -321,7 +323,7 @@ def test_a_run_that_goes_on_shows_its_course_until_it_has_results(tmp_path: Path
         (tmp_path / "metrics.jsonl").write_text("".join(lines[:50]))
         os.utime(tmp_path / "metrics.jsonl", ns=(1, 1))  # whatever the clock's grain
         assert '<dd class="value">50</dd>' in client.get("/").text
-        (tmp_path / "summary.json").write_text(json.dumps(summary))
+        write_summary(tmp_path, summary)
         before = state_of(tmp_path)
         answer = client.get("/")
         assert "Refresh" not in answer.headers
@@ -330,9 +332,9 @@ def test_a_run_that_goes_on_shows_its_course_until_it_has_results(tmp_path: Path
 
 
 def test_a_search_that_goes_on_shows_its_mixing_weights(tmp_path: Path) -> None:
-    nodes = fabricate_run(tmp_path)["nodes"]
+    nodes = plain(fabricate_run(tmp_path))["nodes"]
     searching = [record for record in RunFolder(tmp_path).read_metrics() if record["phase"] == "search"][:7]
-    space = {"phase": "space", "nodes": [{"name": node["name"], "choices": node["choices"]} for node in nodes]}
+    space = {"phase": "space", "nodes": [{key: node[key] for key in ("name", "residual", "choices")} for node in nodes]}
     page = render_live("run", [space, *searching])
     assert "Searching" in _Reader(page).text
     assert '<dd class="value">7</dd>' in page  # as many records
@@ -347,7 +349,7 @@ def test_records_of_another_form_are_told_in_one_line(tmp_path: Path) -> None:
     weights = {"phase": "search", "step": 1, "mixing_weights": {"fusion0": [1.0]}}
     (tmp_path / "config.toml").write_text("")
     (tmp_path / "metrics.jsonl").write_text(f"{json.dumps(space)}\n{json.dumps(weights)}\n")
-    with pytest.raises(UserError, match=r"metrics\.jsonl' lacks or garbles something: KeyError 'inputs'"):
+    with pytest.raises(UserError, match=r"metrics\.jsonl' lacks or garbles something: UserError residual is missing"):
         server(tmp_path)
 
 

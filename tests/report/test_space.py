@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 
+from nas.architecture import Choice
 from nas.report.space import draw_space, space_graph
 from nas.report.style import figure_style
 from nas.space import SearchSpace
+from nas.summary import Search
 from search_spaces import layerwise
+from tests.summaries import make_node, make_search
 
 
-def described(space: SearchSpace) -> dict[str, Any]:
+def described(space: SearchSpace) -> Search:
     """What a summary says of a space."""
-    return {
-        "depths": dict(space.depths),
-        "nodes": [
-            {
-                "name": node.name,
-                "residual": node.residual,
-                "choices": [{"inputs": list(choice.inputs)} for choice in node.choices],
-            }
-            for node in space.nodes
-        ],
-    }
+    nodes = tuple(make_node(node.name, node.choices, node.residual) for node in space.nodes)
+    return make_search(dict(space.depths), nodes=nodes)
 
 
 @pytest.mark.parametrize("depths", [{"image": 3, "audio": 3}, {"image": 4, "audio": 1, "words": 2}])
@@ -40,7 +34,7 @@ def test_it_has_the_wires_of_the_space(depths: dict[str, int]) -> None:
 
 
 def test_an_input_that_is_nowhere_is_told() -> None:
-    summary = described(layerwise({"image": 2, "audio": 2}))
-    summary["nodes"][1]["choices"][0]["inputs"] = ["smell@1"]
+    search = described(layerwise({"image": 2, "audio": 2}))
+    nowhere = make_node("fusion1", [Choice("carry", ("smell@1",))])
     with pytest.raises(ValueError, match="no tap or node is called 'smell@1'"):
-        space_graph(summary)
+        space_graph(replace(search, nodes=(search.nodes[0], nowhere)))

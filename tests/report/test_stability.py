@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import csv
-import json
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.errors import UserError
+from nas.records import plain
 from nas.report import report
 from nas.report.stability import sureness
 from nas.statistics import Interval
+from nas.summary import Summary
 from tests.report.fabricate import fabricate_run
+from tests.summaries import known, write_summary
 
 
-def rewritten(folder: Path, summary: dict[str, Any]) -> Path:
-    (folder / "summary.json").write_text(json.dumps(summary))
+def rewritten(folder: Path, summary: Summary | dict[str, Any]) -> Path:
+    write_summary(folder, summary)
     return report(folder)
 
 
@@ -32,7 +36,8 @@ def test_a_run_of_one_search_says_nothing_of_it(tmp_path: Path) -> None:
 def test_it_reads_counts_scores_and_the_consensus(tmp_path: Path) -> None:
     sure = sureness(fabricate_run(tmp_path, num_searches=4))
     assert sure is not None
-    assert (sure.metric, sure.num_distinct, sure.agreement, sure.kappa) == ("accuracy", 2, 0.8125, 0.6875)
+    told = sure.told
+    assert (told.metric, told.num_distinct, told.agreement, told.kappa) == ("accuracy", 2, 0.8125, 0.6875)
     # Of four searches, the second and the fourth do nothing at the last node, where the run's architecture adds.
     last = sure.nodes[-1]
     assert last.node == "depth 2"
@@ -41,12 +46,9 @@ def test_it_reads_counts_scores_and_the_consensus(tmp_path: Path) -> None:
         ("nothing", 2, False),
     ]
     assert last.choices[0].modalities == ("image", "words")
-    assert [one.seed for one in sure.searches if one.is_consensus] == ["0"]
-    assert [(row.name, row.kind) for row in sure.rows] == [
-        ("proposed by each search", "found"),
-        ("late fusion", "late"),
-    ]
-    assert sure.rows[0].scores == pytest.approx((0.88, 0.884, 0.888, 0.892))
+    assert told.consensus.seed == 0
+    assert list(sure.spreads) == ["found", "late"]
+    assert sure.spreads["found"].scores == pytest.approx((0.88, 0.884, 0.888, 0.892))
     assert sure.difference == Interval(0.01, 0.002, 0.018)
     assert sure.usage["depths"] == (("depth 0", 4), ("depth 1", 3), ("depth 2", 2))
     assert sure.usage["highest interaction"] == (("none", 0), ("additive", 1), ("multiplicative", 3), ("nonlinear", 0))
@@ -54,11 +56,12 @@ def test_it_reads_counts_scores_and_the_consensus(tmp_path: Path) -> None:
 
 def test_rare_choices_are_summed_up_but_never_that_of_the_consensus(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, num_searches=4)
-    made = summary["stability"]["choices"][-1]
-    chosen, nothing = made["choices"]
-    others = [{**nothing, "operation": f"other{i}", "label": f"other {i}", "count": 3 - i // 2} for i in range(4)]
-    made["choices"] = [*others, {**chosen, "count": 1}]
-    sure = sureness(summary, max_rows=3)
+    told = known(summary.stability)
+    chosen, nothing = told.choices[-1].choices
+    others = [replace(nothing, operation=f"other{i}", label=f"other {i}", count=3 - i // 2) for i in range(4)]
+    made = replace(told.choices[-1], choices=(*others, replace(chosen, count=1)))
+    told = replace(told, choices=(*told.choices[:-1], made))
+    sure = sureness(replace(summary, stability=told), max_rows=3)
     assert sure is not None
     assert [(one.label, one.count) for one in sure.nodes[-1].choices] == [
         ("other 0", 3),
@@ -106,10 +109,10 @@ def test_the_numbers_behind_the_figure_lie_beside_it(tmp_path: Path) -> None:
 
 def test_searches_that_all_agree_and_what_is_undefined(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, num_searches=4)
-    summary["stability"] |= {"num_distinct": 1, "kappa": None, "late": None, "difference": None}
-    for one in summary["stability"]["searches"]:
-        one["late_score"] = None
-    page = rewritten(tmp_path, summary).read_text()
+    told = known(summary.stability)
+    searches = tuple(replace(one, late_score=math.nan) for one in told.searches)
+    told = replace(told, num_distinct=1, kappa=math.nan, late=None, difference=None, searches=searches)
+    page = rewritten(tmp_path, replace(summary, stability=told)).read_text()
     assert "all proposed the same architecture" in page
     assert "Fleiss" not in page
 
@@ -124,9 +127,8 @@ def test_errors_have_no_percentages(tmp_path: Path) -> None:
 
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     bad = "<script>alert(1)</script>"
-    summary = fabricate_run(tmp_path, {bad: 2, "words": 2}, num_searches=3)
-    summary["stability"]["searches"][1] |= {"seed": bad, "encoders": bad}
-    summary["stability"]["seeds"][1] = bad
+    summary = plain(fabricate_run(tmp_path, {bad: 2, "words": 2}, num_searches=3))
+    summary["stability"]["searches"][1]["encoders"] = bad
     assert bad not in rewritten(tmp_path, summary).read_text()
 
 
@@ -135,8 +137,8 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     [{"consensus_seed": None}, {"searches": 3}, {"choices": [{}]}, {"found": {"mean": 1}}, {"metric": 1, "found": 2}],
 )
 def test_a_garbled_section_is_told_in_one_line(tmp_path: Path, damage: dict[str, Any]) -> None:
-    summary = fabricate_run(tmp_path, num_searches=3)
+    summary = plain(fabricate_run(tmp_path, num_searches=3))
     summary["stability"] |= damage
-    with pytest.raises(UserError, match="lacks or garbles") as caught:
+    with pytest.raises(UserError, match="is damaged: stability") as caught:
         rewritten(tmp_path, summary)
     assert "\n" not in str(caught.value)

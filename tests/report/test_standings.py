@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import csv
 import html
-import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nas.errors import UserError
+from nas.records import plain
 from nas.report import report
 from nas.report.standings import standings
 from nas.report.tables import heat_maps, leaderboard_rows
+from nas.summary import Standings
 from nas.tournament import DEPOSED
 from tests.report.fabricate import fabricate_run
+from tests.summaries import NO_GAP, change_row, known, write_summary
 
 
 def _text(page: Path) -> str:
@@ -43,8 +46,9 @@ def test_the_winner_comes_first_and_the_choice_of_the_search_has_a_name_of_its_o
 
 def test_a_favourite_that_won_is_the_found_row(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, late_won=True)
-    summary["tournament"] |= {"winner": "favourite of the supernet", "behind": {"favourite of the supernet": 0.0}}
-    told = standings(summary)
+    favourite = "favourite of the supernet"
+    tournament = replace(known(summary.tournament), winner=favourite, behind={favourite: 0.0})
+    told = standings(replace(summary, tournament=tournament))
     assert told is not None
     assert [(row.name, row.held_out) for row in told.rows] == [("favourite of the supernet", 0.91)]
 
@@ -52,8 +56,10 @@ def test_a_favourite_that_won_is_the_found_row(tmp_path: Path) -> None:
 def test_where_the_search_won_its_choice_is_the_found_row(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     behind = {"late fusion": 2.0, "found": 0.0, "gone": 3.0}
-    won = {"prefer": "simplicity", "winner": "found", "proposed": summary["architecture"], "behind": behind}
-    told = standings({**summary, "tournament": won})
+    won = Standings(
+        prefer="simplicity", winner="found", proposed=summary.architecture, behind=behind, trainings=0, seconds=0.0
+    )
+    told = standings(replace(summary, tournament=won))
     assert told is not None
     assert (told.prefers_simple, told.changed_the_answer) == (True, False)
     assert [row.name for row in told.rows] == ["found", "late fusion"]
@@ -75,7 +81,7 @@ def test_the_page_tells_how_the_winner_was_chosen(tmp_path: Path) -> None:
 
 def test_the_mixing_weights_mark_what_the_search_chose_and_not_the_winner(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, late_won=True)
-    maps = heat_maps(summary, [])
+    maps = heat_maps(summary.search.nodes, [], known(summary.tournament).proposed)
     labels = [heat.labels[heat.chosen] for heat in maps if heat.chosen is not None]
     assert labels == ["nothing", "image × words", "image + words"]
     report(tmp_path)
@@ -85,13 +91,12 @@ def test_the_mixing_weights_mark_what_the_search_chose_and_not_the_winner(tmp_pa
 
 def test_a_network_has_no_gain_over_itself(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, late_won=True)
-    image = next(row for row in summary["leaderboard"] if row["kind"] == "modality")
-    image |= {"architecture_score": 0.9}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    summary = change_row(summary, "image", architecture_score=0.9)
+    write_summary(tmp_path, summary)
     assert "gain over image alone" in _text(report(tmp_path))
-    image |= {"difference": {"mean": 0.0, "low": 0.0, "high": 0.0}, "architecture": summary["architecture"]}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
-    assert [row.name for row in leaderboard_rows(summary) if row.same_as_found] == ["image", "late fusion"]
+    summary = change_row(summary, "image", difference=NO_GAP, architecture=summary.architecture)
+    write_summary(tmp_path, summary)
+    assert [row.name for row in leaderboard_rows(summary) if summary.is_found_again(row)] == ["image", "late fusion"]
     assert "gain over" not in _text(report(tmp_path))
 
 
@@ -100,7 +105,7 @@ def test_a_network_has_no_gain_over_itself(tmp_path: Path) -> None:
 )
 def test_a_garbled_tournament_is_told_in_one_line(tmp_path: Path, garbled: Any) -> None:
     summary = fabricate_run(tmp_path)
-    (tmp_path / "summary.json").write_text(json.dumps({**summary, "tournament": garbled}))
-    with pytest.raises(UserError, match=r"summary\.json.* lacks or garbles something") as caught:
+    write_summary(tmp_path, {**plain(summary), "tournament": garbled})
+    with pytest.raises(UserError, match=r"summary\.json' is damaged: tournament") as caught:
         report(tmp_path)
     assert "\n" not in str(caught.value)

@@ -3,67 +3,63 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from nas.architecture import Architecture, Choice
 from nas.report.tables import (
-    choice_label,
     curves,
     entropy_curves,
     heat_maps,
     leaderboard_rows,
+    on_front,
     own_records,
     to_csv,
 )
 from nas.statistics import Interval
+from nas.summary import Row, RowKind, SearchedNode
+from tests.summaries import make_node, make_row, make_search, make_summary
 
 
-def _row(name: str, kind: str, mean: float | None, cost: int, difference: Any = None) -> dict[str, Any]:
-    return {
-        "name": name,
-        "kind": kind,
-        "mean": mean,
-        "low": None if mean is None else mean - 1,
-        "high": None if mean is None else mean + 1,
-        "scores": [] if mean is None else [mean],
-        "parameters": 1,
-        "multiply_adds": cost,
-        "train_seconds": 1.0,
-        "difference": difference,
-    }
+def _row(name: str, kind: RowKind, mean: float, cost: int = 1, difference: Interval | None = None) -> Row:
+    return make_row(
+        name, kind, score=Interval(mean, mean - 1, mean + 1), multiply_adds=cost, scores=(mean,), difference=difference
+    )
+
+
+FOUND = _row("f", "found", 1.0)
+
+
+def _rows(*rows: Row, metric: str = "accuracy") -> tuple[Row, ...]:
+    """A leaderboard as it is shown."""
+    made = make_summary(Architecture.chain("layerwise", []), {"a": 1}, leaderboard=(FOUND, *rows), metric=metric)
+    return leaderboard_rows(made)
 
 
 def test_rows_come_by_kind_and_the_best_of_a_kind_first() -> None:
-    rows = [
-        _row("r", "random", 9.0, 1),
-        _row("a", "modality", 2.0, 1),
-        _row("b", "modality", 3.0, 1),
-        _row("failed", "modality", None, 1),
-        _row("f", "found", 1.0, 1),
-        _row("odd", "novelty", 1.0, 1),
-    ]
-    higher = leaderboard_rows({"leaderboard": rows, "higher_is_better": True})
-    assert [row.name for row in higher] == ["f", "b", "a", "failed", "r", "odd"]
-    lower = leaderboard_rows({"leaderboard": rows, "higher_is_better": False})
-    assert [row.name for row in lower] == ["f", "a", "b", "failed", "r", "odd"]
+    rows = (
+        _row("r", "random", 9.0),
+        _row("a", "modality", 2.0),
+        _row("b", "modality", 3.0),
+        _row("failed", "modality", math.nan),
+    )
+    assert [row.name for row in _rows(*rows)] == ["f", "b", "a", "failed", "r"]
+    assert [row.name for row in _rows(*rows, metric="mae")] == ["f", "a", "b", "failed", "r"]
 
 
 def test_a_sum_of_networks_that_are_trained_alone_says_so() -> None:
-    rows = [{**_row(name, "late", 1.0, 1), "in_words": "depth 0: a + b"} for name in ("one", "two")]
-    rows[1]["separate"] = True
-    rows.append({**rows[0], "name": "old", "kind": "sum"})  # before rows told it
-    found = leaderboard_rows({"leaderboard": rows, "higher_is_better": True})
+    row = replace(_row("one", "late", 1.0), in_words="depth 0: a + b")
+    found = _rows(row, replace(row, name="two", separate=True))
     alone = "depth 0: a + b, each trained alone"
-    assert {row.name: row.in_words for row in found} == {"one": "depth 0: a + b", "two": alone, "old": alone}
+    assert {one.name: one.in_words for one in found[1:]} == {"one": "depth 0: a + b", "two": alone}
 
 
 def test_a_difference_without_interval_is_none() -> None:
-    gaps = [None, {"mean": 1.0, "low": None, "high": 2.0}, {"mean": 1.0, "low": math.nan, "high": 2.0}]
-    rows = [_row(str(i), "late", 1.0, 1, gap) for i, gap in enumerate(gaps)]
-    rows.append(_row("3", "late", 1.0, 1, {"mean": 1.0, "low": 0.5, "high": 1.5}))
-    found = leaderboard_rows({"leaderboard": rows, "higher_is_better": True})
-    assert [row.difference for row in found] == [None, None, None, Interval(1.0, 0.5, 1.5)]
+    gaps = (None, Interval(1.0, math.nan, 2.0), Interval(1.0, 0.5, 1.5))
+    found = _rows(*(_row(str(i), "late", 1.0, difference=gap) for i, gap in enumerate(gaps)))
+    assert [row.difference for row in found[1:]] == [None, None, Interval(1.0, 0.5, 1.5)]
 
 
 @pytest.mark.parametrize(
@@ -75,13 +71,14 @@ def test_an_interval_excludes_zero_only_beyond_it(low: float, high: float, exclu
 
 def test_the_front_follows_the_sense_of_the_metric() -> None:
     rows = [_row("cheap", "late", 5.0, 1), _row("dear and high", "early", 7.0, 2)]
-    assert [row.pareto for row in leaderboard_rows({"leaderboard": rows, "higher_is_better": True})] == [True, True]
-    assert [row.pareto for row in leaderboard_rows({"leaderboard": rows, "higher_is_better": False})] == [True, False]
+    assert on_front(rows, "accuracy") == [True, True]
+    assert on_front(rows, "mae") == [True, False]
+    assert on_front([replace(rows[0], multiply_adds=None), rows[1]], "accuracy") == [False, True]
 
 
-def _node(num_choices: int, chosen: int | None) -> dict[str, Any]:
-    choices = [{"operation": "carry", "inputs": [f"m{i}@0"], "label": f"choice {i}"} for i in range(num_choices)]
-    return {"name": "fusion0", "choices": choices, "chosen": chosen, "beliefs": [1 / num_choices] * num_choices}
+def _node(num_choices: int, chosen: int | None) -> SearchedNode:
+    choices = [Choice("carry", (f"m{i}@0",)) for i in range(num_choices)]
+    return make_node("fusion0", choices, chosen=chosen, beliefs=(1 / num_choices,) * num_choices)
 
 
 def _search(step: int, weights: list[float | None]) -> dict[str, Any]:
@@ -89,6 +86,7 @@ def _search(step: int, weights: list[float | None]) -> dict[str, Any]:
 
 
 def test_of_several_searches_only_the_one_shown_is_told() -> None:
+    summary = make_summary(Architecture.chain("layerwise", []), {"a": 1}, search=make_search({"a": 1}, seed=4))
     told = [
         {"phase": "search", "search": 4, "step": 1},
         {"phase": "retrain", "seed": 3},
@@ -99,13 +97,13 @@ def test_of_several_searches_only_the_one_shown_is_told() -> None:
         {"phase": "retrain", "search": 4, "seed": 4},
         {"phase": "encoders", "search": 3, "seed": 3},
     ]
-    assert own_records({"seed": 4}, [*others, *told]) == told
+    assert own_records(summary, [*others, *told]) == told
 
 
 def test_rare_choices_are_summed_up_but_never_the_chosen_one() -> None:
     metrics = [_search(1, [0.1, 0.5, 0.2, 0.1, 0.1]), _search(2, [0.3, 0.3, 0.2, 0.15, 0.05])]
-    (heat,) = heat_maps({"nodes": [_node(5, chosen=4)]}, metrics, max_rows=3)
-    assert heat.labels == ("choice 0", "choice 1", "choice 4", "2 others")
+    (heat,) = heat_maps([_node(5, chosen=4)], metrics, max_rows=3)
+    assert heat.labels == ("m0 alone", "m1 alone", "m4 alone", "2 others")
     assert heat.modalities == (("m0",), ("m1",), ("m4",), ())
     assert heat.weights[0] == (0.1, 0.3)
     assert heat.weights[3] == pytest.approx((0.3, 0.35))
@@ -113,19 +111,19 @@ def test_rare_choices_are_summed_up_but_never_the_chosen_one() -> None:
 
 
 def test_a_single_left_over_choice_keeps_its_name() -> None:
-    (heat,) = heat_maps({"nodes": [_node(4, chosen=0)]}, [], max_rows=3)
-    assert heat.labels == ("choice 0", "choice 1", "choice 2", "choice 3")
+    (heat,) = heat_maps([_node(4, chosen=0)], [], max_rows=3)
+    assert heat.labels == ("m0 alone", "m1 alone", "m2 alone", "m3 alone")
     assert not heat.has_others
 
 
 def test_without_records_the_final_beliefs_are_the_only_column() -> None:
-    (heat,) = heat_maps({"nodes": [_node(2, chosen=None)]}, [])
+    (heat,) = heat_maps([_node(2, chosen=None)], [])
     assert (heat.weights, heat.steps, heat.chosen) == (((0.5,), (0.5,)), (), None)
 
 
 def test_columns_are_thinned_but_first_and_last_stay() -> None:
     metrics = [_search(step, [step / 1000, 1 - step / 1000]) for step in range(1, 1001)]
-    (heat,) = heat_maps({"nodes": [_node(2, chosen=1)]}, metrics, max_columns=7)
+    (heat,) = heat_maps([_node(2, chosen=1)], metrics, max_columns=7)
     assert len(heat.steps) == 7
     assert (heat.steps[0], heat.steps[-1]) == (1.0, 1000.0)
     assert heat.weights[0][-1] == 1.0
@@ -133,11 +131,7 @@ def test_columns_are_thinned_but_first_and_last_stay() -> None:
 
 def test_a_wrong_number_of_weights_is_an_error() -> None:
     with pytest.raises(ValueError, match="has 2 choices"):
-        heat_maps({"nodes": [_node(2, chosen=0)]}, [_search(1, [1.0])])
-
-
-def test_a_choice_without_label_is_told_in_words() -> None:
-    assert choice_label({"operation": "multiplicative", "inputs": ["image@1", "words@1"]}) == "image × words"
+        heat_maps([_node(2, chosen=0)], [_search(1, [1.0])])
 
 
 def test_of_two_records_for_one_step_the_last_counts() -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -16,21 +15,27 @@ from nas.report import report
 from nas.report.frame import inline_svg
 from nas.report.layout import layout
 from nas.report.tips import node_facts, tips
+from nas.summary import Costs, Summary
 from tests.report.fabricate import fabricate_run
+from tests.summaries import known, write_summary
 
 
-def _summary(folder: Path, belief: float) -> dict[str, Any]:
+def _summary(folder: Path, belief: float) -> Summary:
     """A run whose node 1 multiplies with this belief, its runner-up adding with half of the rest."""
     summary = fabricate_run(folder)
-    node = summary["nodes"][1]
-    labels = [choice["label"] for choice in node["choices"]]
+    first, node, last = summary.search.nodes
+    chosen, labels = known(node.chosen), [choice.label for choice in node.choices]
     beliefs = [0.0] * len(labels)
-    beliefs[node["chosen"]] = belief
+    beliefs[chosen] = belief
     beliefs[labels.index("image + words")] = 0.5 * (1 - belief)
-    node["beliefs"] = beliefs
-    node["choices"][node["chosen"]]["formula"] = "W1 x1 ⊙ … ⊙ Wn xn"
-    summary["costs"] = {"encoders": {"image@0": 1_500, "image@1": 44_000}, "nodes": {"fusion1": 1_234}, "head": 8}
-    return summary
+    choices = list(node.choices)
+    choices[chosen] = replace(choices[chosen], formula="W1 x1 ⊙ … ⊙ Wn xn")
+    node = replace(node, beliefs=tuple(beliefs), choices=tuple(choices))
+    return replace(
+        summary,
+        search=replace(summary.search, nodes=(first, node, last)),
+        costs=Costs(encoders={"image@0": 1_500, "image@1": 44_000}, nodes={"fusion1": 1_234}, head=8),
+    )
 
 
 def test_a_node_tells_formula_cost_and_runner_up(tmp_path: Path) -> None:
@@ -52,7 +57,7 @@ def test_a_choice_that_is_not_the_heaviest_says_so(tmp_path: Path) -> None:
 
 def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.6)
-    summary["architecture"]["steps"][-1] |= {"operation": "none", "inputs": []}
+    summary = replace(summary, architecture=summary.architecture.changed({"fusion2": None}))
     found = tips(summary, layout(summary))
     assert found["layer-0-0"] == "image, layer 0: run for a deeper tap\n1.5 k multiply-adds for one sample up to here"
     assert found["layer-0-1"] == "image, layer 1: its tap is read\n44 k multiply-adds for one sample up to here"
@@ -62,7 +67,7 @@ def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None
 
 def test_what_an_older_run_does_not_know_is_left_out(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    del summary["nodes"]
+    summary = replace(summary, search=replace(summary.search, nodes=()))
     assert tips(summary, layout(summary))["node-0"].startswith("depth 1: ")
     assert [facts.rival for facts in node_facts(summary)] == ["", ""]
 
@@ -99,8 +104,8 @@ def test_only_scripts_of_ours_may_run(tmp_path: Path, metric: str) -> None:
 
 def test_the_numbers_of_the_drawing_lie_beside_it(tmp_path: Path) -> None:
     summary = _summary(tmp_path, 0.6)
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    write_summary(tmp_path, summary)
     report(tmp_path)
     table = (tmp_path / "figures" / "architecture.csv").read_text().splitlines()
     assert table[0] == "node,operation,inputs,formula,multiply_adds,belief,rival,rival_belief"
-    assert table[1] == "fusion1,multiplicative,image@1 words@1,W1 x1 ⊙ … ⊙ Wn xn,1234.0,0.6,image + words,0.2"
+    assert table[1] == "fusion1,multiplicative,image@1 words@1,W1 x1 ⊙ … ⊙ Wn xn,1234,0.6,image + words,0.2"

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nas.architecture import Architecture, Choice
-from nas.baselines import RowKind
-from nas.evaluate import Row
 from nas.report import report
-from nas.report.tables import same_as_found
-from nas.report.verdict import recorded_verdict, verdict
+from nas.report.verdict import verdict
 from nas.report.words import how_in_words, modalities_in_words
 from nas.statistics import Interval
+from nas.summary import (
+    Agreement,
+    GateTrial,
+    Mistakes,
+    OneSearch,
+    Row,
+    RowKind,
+    Spread,
+    Standings,
+    Summary,
+    Verdict,
+)
 from nas.tournament import DEPOSED
 from search_spaces.operations import OPERATIONS
 from tests.report.fabricate import fabricate_run
+from tests.summaries import known, make_data, make_diagnosis, make_row, make_search, make_summary, spread
 
 DEPTHS = {"image": 3, "sound": 3}
 PHRASES = {name: operation.phrase for name, operation in OPERATIONS.items()}
@@ -51,7 +60,7 @@ CASCADE = Architecture.gated([IMAGE, LATE], [])
 
 
 def _row(
-    kind: str,
+    kind: RowKind,
     gap: float = 0.0,
     margin: float = 0.01,
     *,
@@ -63,67 +72,100 @@ def _row(
     apart: float = 0.004,
     error: bool = False,
     separate: bool = False,
-) -> dict[str, Any]:
+) -> Row:
     """A row that the found architecture beats by a gap; `merit` is its score on the architecture split."""
     mean = (2.0 + gap) if error else 0.8 - gap
-    usual = {"modality": IMAGE, "late": LATE, "early": EARLY, "found": TIMES, "static": LATE}
+    usual: dict[str, Architecture] = {"modality": IMAGE, "late": LATE, "early": EARLY, "found": TIMES, "static": LATE}
     scores = [mean + apart * (i - (seeds - 1) / 2) for i in range(seeds)]
-    told = Row(
-        name=name or {"late": "late fusion", "early": "early fusion", "random": "random search"}.get(kind, kind),
-        kind=cast(RowKind, kind),
-        architecture=None if kind == "control" else architecture or usual.get(kind, EARLY),
+    return make_row(
+        name or {"late": "late fusion", "early": "early fusion", "random": "random search"}.get(kind, kind),
+        kind,
+        None if kind == "control" else architecture or usual.get(kind, EARLY),
         score=Interval(mean, mean - 0.02, mean + 0.02),
         scores=tuple(scores),
-        metrics={},
         difference=None if kind == "found" else Interval(gap, gap - margin, gap + margin),
         architecture_score=mean if merit is None else merit,
-        parameters=None if kind == "control" else 10,
         multiply_adds=None if kind == "control" else cost,
-        train_seconds=1.0,
         separate=separate,
     )
-    return told.to_dict()
 
 
-def _image(gap: float, margin: float = 0.01, **options: Any) -> dict[str, Any]:
+def _image(gap: float, margin: float = 0.01, **options: Any) -> Row:
     return _row("modality", gap, margin, name="image", architecture=IMAGE, **options)
 
 
-def _sound(gap: float, margin: float = 0.01, **options: Any) -> dict[str, Any]:
+def _sound(gap: float, margin: float = 0.01, **options: Any) -> Row:
     return _row("modality", gap, margin, name="sound", architecture=SOUND, **options)
 
 
-def _summary(rows: list[dict[str, Any]], found: Architecture, **more: Any) -> dict[str, Any]:
-    return {
-        "metric": "accuracy",
-        "higher_is_better": True,
-        "architecture": found.to_dict(),
-        "depths": DEPTHS,
-        "data": {"splits": {"test": 200}, "task": "classification"},
+def _summary(rows: Sequence[Row], found: Architecture, **more: Any) -> Summary:
+    usual: dict[str, Any] = {
+        "data": make_data(tuple(DEPTHS), splits={"test": 200}),
         "interaction_order": 2 if found == TIMES else 1,
-        "leaderboard": rows,
-        **more,
     }
+    return make_summary(found, DEPTHS, leaderboard=tuple(rows), **{**usual, **more})
 
 
 def _emap(mean: float, margin: float) -> dict[str, Any]:
-    return {"diagnosis": {"additivity": {"gain": Interval(mean, mean - margin, mean + margin).to_dict()}}}
+    return {"diagnosis": make_diagnosis(spread(mean, margin))}
 
 
-def _own(gap: float = 0.01, margin: float = 0.06, architecture: Architecture = TIMES, **options: Any) -> dict[str, Any]:
+def _counts(*counts: tuple[int, ...]) -> dict[str, Any]:
+    return {"mistakes": Mistakes(classes=("a", "b"), counts=counts)}
+
+
+def _searches(number: int, distinct: int, orders: dict[str, int], difference: Interval | None = None) -> dict[str, Any]:
+    """Several searches that proposed so many different architectures."""
+    one = OneSearch(
+        seed=0,
+        architecture=TIMES,
+        in_words="",
+        interaction_order=2,
+        agreement=0.5,
+        encoders="joint",
+        parameters=1,
+        multiply_adds=1,
+        encoder_seconds=0.0,
+        search_seconds=1.0,
+        discretization_loss=0.0,
+        score=0.8,
+        late_score=0.8,
+    )
+    told = Agreement(
+        seeds=tuple(range(number)),
+        consensus_seed=0,
+        num_distinct=distinct,
+        agreement=0.5,
+        chance_agreement=0.2,
+        kappa=0.3,
+        choices=(),
+        modalities={},
+        depths={},
+        interaction_orders=orders,
+        metric="accuracy",
+        higher_is_better=True,
+        found=Spread(score=spread(0.8), min=0.8, max=0.8, scores=(0.8,) * number),
+        late=None,
+        difference=difference,
+        searches=tuple(replace(one, seed=seed) for seed in range(number)),
+    )
+    return {"stability": told}
+
+
+def _own(gap: float = 0.01, margin: float = 0.06, architecture: Architecture = TIMES, **options: Any) -> Row:
     return _row("proposal", gap, margin, name=DEPOSED, architecture=architecture, **options)
 
 
-def _sum(gap: float = 0.0, margin: float = 0.0) -> dict[str, Any]:
+def _sum(gap: float = 0.0, margin: float = 0.0) -> Row:
     return _row("sum", gap, margin, name="sum of single networks", architecture=LATE, separate=True)
 
 
 def _won(winner: str, proposed: Architecture = TIMES, *, behind: float = 1.3, **more: Any) -> dict[str, Any]:
-    told = {"prefer": "accuracy", "winner": winner, "proposed": proposed.to_dict(), "behind": {"found": behind}, **more}
-    return {"tournament": told}
+    usual = {"prefer": "accuracy", "behind": {"found": behind}, "trainings": 6, "seconds": 1.0}
+    return {"tournament": Standings(winner=winner, proposed=proposed, **{**usual, **more})}
 
 
-_MAE = {"metric": "mae", "higher_is_better": False}
+_MAE = {"metric": "mae"}
 
 
 @dataclass(frozen=True)
@@ -133,14 +175,14 @@ class Case:
     name: str
     answer: str
     says: tuple[str, ...]
-    rows: tuple[dict[str, Any], ...]
+    rows: tuple[Row, ...]
     found: Architecture = TIMES
     first: Mapping[str, Any] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
     never: tuple[str, ...] = ()
 
 
-NO_GAP = Interval(0.0, -0.01, 0.01).to_dict()
+NO_GAP = Interval(0.0, -0.01, 0.01)
 
 CASES = (
     Case(
@@ -195,10 +237,10 @@ CASES = (
         (_image(0.1), _row("early", -0.05), _row("operation", -0.04, name="soft_gate", architecture=LATE)),
     ),
     Case(
-        "a better row that nobody knows the kind of",
+        "a transformer is measurably better",
         "fuse",
-        ("gradient boosting by 8.0 points",),
-        (_image(0.1), _row("trees", -0.08, name="gradient_boosting")),
+        ("late-fusion transformer by 8.0 points",),
+        (_image(0.1), _row("transformer", -0.08, name="late-fusion transformer")),
     ),
     Case(
         "a sum of single networks is better",
@@ -479,14 +521,14 @@ CASES = (
             "81.0 % of the test samples are of one class, so that accuracy says little: consider --metric balanced_acc",
         ),
         (_image(0.0), _row("late", 0.01)),
-        more={"mistakes": {"counts": [[81, 0], [19, 0]], "others": 0}},
+        more=_counts((81, 0), (19, 0)),
     ),
     Case(
         "the most frequent class is common, and much more is known",
         "fuse",
         ("Fuse image and sound",),
         (_image(0.1), _row("late", 0.05)),
-        more={"mistakes": {"counts": [[77, 0], [23, 0]], "others": 0}},
+        more=_counts((77, 0), (23, 0)),
         never=("of one class",),
     ),
     Case(
@@ -494,14 +536,14 @@ CASES = (
         "fuse",
         ("Fuse image and sound", "scores 10.0 points higher"),
         (_image(0.1), _row("late", 0.05)),
-        more={"metric": "balanced_accuracy", "mistakes": {"counts": [[81, 0], [19, 0]], "others": 0}},
+        more={"metric": "balanced_accuracy", **_counts((81, 0), (19, 0))},
         never=("of one class",),
     ),
     Case(
         "an area under the curve beside that of chance",
         "dont_fuse",
         ("nothing here predicts the target better than a constant answer",),
-        ({**_image(0.3), "difference": NO_GAP}, {**_row("late", 0.3), "difference": NO_GAP}),
+        (replace(_image(0.3), difference=NO_GAP), replace(_row("late", 0.3), difference=NO_GAP)),
         more={"metric": "auroc"},
         first={"gap": 0.3},
     ),
@@ -510,7 +552,7 @@ CASES = (
         "fuse",
         ("Fuse image and sound", "has a log loss that is 0.3 lower"),
         (_image(0.3, error=True), _row("late", 0.2, error=True)),
-        more={"metric": "log_loss", "higher_is_better": False},
+        more={"metric": "log_loss"},
         first={"error": True},
     ),
     Case(
@@ -518,7 +560,7 @@ CASES = (
         "dont_fuse",
         ("Don't fuse: image alone is as good.",),
         (_image(0.0), _row("late", 0.01)),
-        more={"mistakes": {"counts": [[50, 10], [10, 30]], "others": 0}},
+        more=_counts((50, 10), (10, 30)),
     ),
     Case(
         "regression that fusion helps",
@@ -597,7 +639,16 @@ CASES = (
         "fuse",
         ("Nothing is decided per sample: no cheaper route was worth having.",),
         (_image(0.1),),
-        more={"gated": {"in_words": "Nothing is decided per sample: no cheaper route was worth having."}},
+        more={
+            "search": make_search(
+                DEPTHS,
+                gated=GateTrial(
+                    taken=False,
+                    tried=(),
+                    in_words="Nothing is decided per sample: no cheaper route was worth having.",
+                ),
+            )
+        },
     ),
     Case(
         "interaction that pays",
@@ -629,14 +680,7 @@ CASES = (
             "Over these searches, what each proposed scores 2.0 points higher than late fusion",
         ),
         (_image(0.1),),
-        more={
-            "stability": {
-                "seeds": [0, 1, 2, 3, 4],
-                "num_distinct": 3,
-                "interaction_orders": {"0": 1, "1": 4, "2": 0, "3": 0},
-                "difference": {"mean": 0.02, "low": 0.01, "high": 0.03},
-            }
-        },
+        more=_searches(5, 3, {"0": 1, "1": 4, "2": 0, "3": 0}, Interval(0.02, 0.01, 0.03)),
     ),
     Case(
         "the sum of single networks won",
@@ -832,10 +876,7 @@ CASES = (
         ("3 searches proposed the same architecture; 3 of them fuse.", "Late fusion won the tournament"),
         (_own(), _image(0.1), _row("late", 0, 0)),
         LATE,
-        more={
-            **_won("late fusion"),
-            "stability": {"seeds": [0, 1, 2], "num_distinct": 1, "interaction_orders": {"0": 0, "2": 3}},
-        },
+        more={**_won("late fusion"), **_searches(3, 1, {"0": 0, "2": 3})},
         never=("searches found",),
     ),
     Case("no single modality was trained", "cant_tell", ("no single modality was trained",), (_row("late", 0.1),)),
@@ -843,10 +884,10 @@ CASES = (
 )
 
 
-def _told(case: Case) -> tuple[dict[str, Any], str]:
+def _told(case: Case) -> tuple[Verdict, str]:
     first = _row("found", architecture=case.found, **case.first)
     found = verdict(_summary([first, *case.rows], case.found, **case.more), OPERATIONS)
-    return found.to_dict(), " ".join(found.lines())
+    return found, " ".join(found.lines())
 
 
 RAW = re.compile(r"fusion\d|\w@\d|(?<!--metric balanced)_|\bdont\b")
@@ -855,7 +896,7 @@ RAW = re.compile(r"fusion\d|\w@\d|(?<!--metric balanced)_|\bdont\b")
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_leaderboard_has_one_answer(case: Case) -> None:
     told, text = _told(case)
-    assert told["answer"] == case.answer, text
+    assert told.answer == case.answer, text
     for words in case.says:
         assert words in text
     for words in case.never:
@@ -873,18 +914,18 @@ _MARGINS = st.one_of(st.just(0.0), st.floats(0.001, 0.4))
 
 
 @st.composite
-def _boards(draw: st.DrawFn) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+def _boards(draw: st.DrawFn) -> tuple[Summary, list[Row]]:
     """A summary and its rows, of any mixture."""
     error, seeds = draw(st.booleans()), draw(st.integers(1, 4))
     found = draw(st.sampled_from([NOTHING, IMAGE, SOUND, LATE, EARLY, TIMES, GATE, CASCADE]))
-    kinds: list[tuple[str, str, Architecture]] = [
+    kinds: list[tuple[RowKind, str, Architecture]] = [
         ("modality", "image", IMAGE),
         ("modality", "sound", SOUND),
         ("late", "late fusion", LATE),
         ("early", "early fusion", EARLY),
         ("operation", "soft_gate", LATE),
         ("sum", "sum of single networks", LATE),
-        ("trees", "gradient_boosting", EARLY),
+        ("transformer", "late-fusion transformer", EARLY),
         ("random", "random search", TIMES),
         ("proposal", DEPOSED, EARLY),
         ("proposal", "favourite of the supernet", TIMES),
@@ -919,28 +960,27 @@ def _label(name: str, kind: str) -> str:
 
 @settings(max_examples=300, deadline=None)
 @given(_boards())
-def test_no_leaderboard_makes_it_contradict_itself(board: tuple[dict[str, Any], list[dict[str, Any]]]) -> None:
+def test_no_leaderboard_makes_it_contradict_itself(board: tuple[Summary, list[Row]]) -> None:
     summary, rows = board
     found = verdict(summary, OPERATIONS)
     text = " ".join(found.lines())
     begins = {"fuse": "Fuse ", "dont_fuse": "Don't fuse: ", "cant_tell": "Can't tell "}
-    assert found.answer is not None
     for answer, words in begins.items():
         assert (words in text) == (answer == found.answer), text
     assert not RAW.search(text), text
     others = rows[1:]
-    better = {row["name"]: row["kind"] for row in others if row["difference"]["high"] < 0}
+    better = {row.name: row.kind for row in others if known(row.difference).high < 0}
     assert len(set(found.lines())) == len(found.lines()), text
-    copies = [_label(row["name"], row["kind"]) for row in others if same_as_found(row, summary)]
+    copies = [_label(row.name, row.kind) for row in others if summary.is_found_again(row)]
     for copy in copies:  # what was found is not compared with itself; that it is one modality alone may be said
         assert not re.search(rf"(than|as) {re.escape(copy)}[ ,.]|{re.escape(copy)} by ", text) or "alone" in copy, text
-    assert {name for name, _ in found.better_rows} == set(better)
+    assert {row.name for row in found.better_rows} == set(better)
     for name, kind in better.items():
         label = _label(name, kind)
         assert label.lower() in text.lower(), text
         words = f"{label} on all inputs, no network," if kind == "control" else f"{label} by "
         assert words.lower() in text.lower() or name == found.against, text
-    kinds = {row["name"]: row["kind"] for row in rows}
+    kinds = {row.name: row.kind for row in rows}
     assert kinds.get(found.recommended) not in CONTROLS
     assert kinds[found.best_row] not in CONTROLS
     if found.answer == "fuse":
@@ -948,28 +988,16 @@ def test_no_leaderboard_makes_it_contradict_itself(board: tuple[dict[str, Any], 
         assert found.gain.low > 0
         # Of the rows that may be the answer none is measurably better than the one that is described.
         assert not better or found.recommended in better or set(better.values()) <= CONTROLS
-    if len(rows[0]["scores"]) == 1:
+    if len(rows[0].scores) == 1:
         assert found.answer == "cant_tell"
     assert len(found.headline) < 250
-
-
-def test_a_verdict_of_an_earlier_version_is_still_drawn(tmp_path: Path) -> None:
-    summary = fabricate_run(tmp_path)
-    old = ["Fuse image + words: fusion adds 5.0 points.", "It adds nothing (-0.1 ± 0.2 points)."]
-    (tmp_path / "summary.json").write_text(json.dumps({**summary, "verdict": old}))
-    page = report(tmp_path).read_text()
-    assert f"<h1>{old[0]}</h1>" in page
-    assert "It adds nothing (−0.1 ± 0.2 points)." in page
-    found = recorded_verdict({"verdict": old})
-    assert found is not None
-    assert found.answer is None
-    assert recorded_verdict({"verdict": []}) is None
 
 
 def test_the_answer_is_the_first_thing_on_the_page(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     page = report(tmp_path).read_text()
-    headline, first = summary["verdict"]["headline"], summary["verdict"]["sentences"][0]
+    told = known(summary.verdict)
+    headline, first = told.headline, told.sentences[0]
     body = page[page.index("<h1>") :]
     assert body.startswith(f"<h1>{headline}</h1>")
     assert body.index(first) < body.index('<dl class="facts">') < body.index("The found network</h2>")

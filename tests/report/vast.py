@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from nas.architecture import Architecture
+from nas.records import plain
 from tests.report.fabricate import fabricate_run
+from tests.summaries import write_summary
 
 Summary = dict[str, Any]
 
 
 def _rows(summary: Summary) -> None:
-    summary["leaderboard"] = [{**summary["leaderboard"][-1], "name": f"row {i}"} for i in range(3000)] + [
-        summary["leaderboard"][0]
-    ]
+    summary["leaderboard"] += [{**summary["leaderboard"][-1], "name": f"row {i}"} for i in range(3000)]
     summary["leaderboard"][0]["scores"] = [0.5] * 100_000
 
 
@@ -27,12 +27,6 @@ def _nodes(summary: Summary) -> None:
     ]
     every = [(f"fusion{i}", step.choice) for i in range(1000)]
     summary["architecture"] = Architecture.chain("layerwise", every).to_dict()
-
-
-def _matrix(summary: Summary) -> None:
-    count = 3000
-    row = [1] * count
-    summary["mistakes"] = {"classes": [f"class {i}" for i in range(count)], "counts": [row] * count, "others": 0}
 
 
 def _classes(summary: Summary) -> None:
@@ -46,9 +40,8 @@ def _choices(summary: Summary) -> None:
 
 
 def _texts(summary: Summary) -> None:
-    long = "lorem ipsum " * 200_000
-    summary["verdict"] = [long] * 3
-    summary["metric"] = long
+    long = "lorem ipsum " * 8_000
+    summary["verdict"] |= {"headline": long, "sentences": [long] * 3}
     summary["command"] = summary["in_words"] = long
     summary["data"]["name"] = long
     summary["leaderboard"][0]["name"] = long
@@ -65,18 +58,19 @@ def _depth(summary: Summary) -> None:
 def _tables(summary: Summary) -> None:
     summary["versions"] = {f"package {i}": "1" for i in range(100_000)}
     summary["seeds"] = list(range(100_000))
-    summary["pareto"] = [{"in_words": "x", "loss": 1.0, "multiply_adds": 5}] * 100_000
-    summary["advice"] = [{"in_words": "do it"}] * 100_000
-    summary["verdict"] = ["It is so."] * 100_000
+    summary["pareto"] = [
+        {"architecture": summary["architecture"], "in_words": "x", "loss": 1.0, "multiply_adds": 5}
+    ] * 100_000
+    summary["advice"] = [{"objective": "align", "because": "it is so"}] * 100_000
+    summary["verdict"]["sentences"] = ["It is so."] * 100_000
     summary["data"]["splits"] = {f"split {i}": 1 for i in range(100_000)}
     terms = summary["diagnosis"]["regression"][-1]["coefficients"]
     terms += [{**terms[0], "name": f"term {i}"} for i in range(100_000)]
 
 
 VAST: Mapping[str, tuple[Callable[[Summary], None], str]] = {
-    "rows": (_rows, "the first 60 of 3,001 rows of the leaderboard"),
+    "rows": (_rows, "the first 60 of 3,022 rows of the leaderboard"),
     "nodes": (_nodes, "the first 24 of 1,000 fusion nodes"),
-    "matrix": (_matrix, "the first 40 of 3,000 classes"),
     "classes": (_classes, ""),
     "choices": (_choices, ""),
     "texts": (_texts, ""),
@@ -92,12 +86,12 @@ def vast_run(folder: Path, *kinds: str) -> str:
     """Writes a run that has too much of some kinds, and returns its page's words on the last of them."""
     if "modalities" in kinds:
         depths = {f"m{i}": 2 for i in range(100)}
-        summary = fabricate_run(folder, depths, largest=1, num_records=3, chosen={1: ("carry", ["m99"])})
+        summary = plain(fabricate_run(folder, depths, largest=1, num_records=3, chosen={1: ("carry", ["m99"])}))
     else:
-        summary = fabricate_run(folder)
+        summary = plain(fabricate_run(folder))
     for kind in kinds:
         VAST[kind][0](summary)
-    (folder / "summary.json").write_text(json.dumps(summary))
+    write_summary(folder, summary)
     if "choices" in kinds:
         (folder / "metrics.jsonl").unlink()
     if "records" in kinds:

@@ -14,8 +14,10 @@ from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_
 from nas.routing.explain import Routes, explain, in_words
 from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork
+from nas.summary import Decisions
 from tests.helpers import CPU, tiny_batch, tiny_data, tiny_network, tiny_routed
 from tests.routing.test_execution import DATA, GATED, IMAGE, SPACE
+from tests.summaries import make_decisions, make_route
 
 RIGHT, WRONG = (1.0, 0.0), (0.0, 1.0)
 
@@ -61,7 +63,7 @@ def test_the_oracle_takes_the_cheapest_route_that_is_no_more_wrong_than_the_last
 
 
 @pytest.fixture(scope="module")
-def dynamic() -> dict[str, object]:
+def dynamic() -> Decisions:
     built = network()
     alone = {"image": tiny_network(SPACE.restrict(IMAGE), DATA)}
     return explain(built, alone, tiny_batch(DATA, "test"), DATA, CPU)
@@ -77,82 +79,82 @@ def network() -> RoutedNetwork:
     return built
 
 
-def test_shares_add_up_and_costs_are_their_mean(dynamic: dict) -> None:  # type: ignore[type-arg]
-    routes = dynamic["routes"]
-    assert sum(route["share"] for route in routes) == pytest.approx(1.0)
+def test_shares_add_up_and_costs_are_their_mean(dynamic: Decisions) -> None:
+    routes = dynamic.routes
+    assert sum(route.share for route in routes) == pytest.approx(1.0)
     for name in DATA.class_names:
-        assert sum(route["shares"][name] for route in routes) == pytest.approx(1.0)
-    spent = sum(route["share"] * route["multiply_adds"] for route in routes)
-    assert dynamic["multiply_adds"] == pytest.approx(spent)
+        assert sum(route.shares[name] for route in routes) == pytest.approx(1.0)
+    spent = sum(route.share * route.multiply_adds for route in routes)
+    assert dynamic.multiply_adds == pytest.approx(spent)
     assert [name for name, _ in shares_of_routes(dynamic)] == ["all samples", *DATA.class_names]
 
 
-def test_the_most_fused_sample_is_the_one_that_the_gate_spends_most_on(dynamic: dict) -> None:  # type: ignore[type-arg]
-    most, least = dynamic["most_fused"], dynamic["least_fused"]
-    assert most[0]["fused"] > least[0]["fused"]
-    assert [one["fused"] for one in most] == sorted((one["fused"] for one in most), reverse=True)
-    assert dynamic["confidence"]["fused"][most[0]["sample"]] == most[0]["fused"]
+def test_the_most_fused_sample_is_the_one_that_the_gate_spends_most_on(dynamic: Decisions) -> None:
+    most, least = dynamic.most_fused, dynamic.least_fused
+    assert most[0].fused > least[0].fused
+    assert [one.fused for one in most] == sorted((one.fused for one in most), reverse=True)
+    assert dynamic.confidence.fused[most[0].sample] == most[0].fused
 
 
-def test_what_is_left_without_a_modality_is_that_of_routes_without_it(dynamic: dict) -> None:  # type: ignore[type-arg]
-    routes = {tuple(route["modalities"]): route for route in dynamic["routes"]}
+def test_what_is_left_without_a_modality_is_that_of_routes_without_it(dynamic: Decisions) -> None:
+    routes = {tuple(route.modalities): route for route in dynamic.routes}
     for missing, left in (("audio", ("image",)), ("image", ("audio",))):
-        told = dynamic["missing"][missing]
-        assert told["multiply_adds"] == routes[left]["multiply_adds"]
-        assert told["does_without"]
-    assert dynamic["missing"]["audio"]["score"] == routes[("image",)]["score"]
+        told = dynamic.missing[missing]
+        assert told.multiply_adds == routes[left].multiply_adds
+        assert told.does_without
+    assert dynamic.missing["audio"].score == routes[("image",)].score
 
 
 def test_it_is_told_in_a_sentence() -> None:
-    routes = [{"modalities": ["a"], "share": 0.38}, {"modalities": ["a", "b"], "share": 0.62}]
-    told = {"reads": ["a@0"], "routes": routes, "multiply_adds": 75.0, "static_multiply_adds": 100.0}
+    routes = [make_route("a", 0.38), make_route("ab", 0.62)]
+    told = make_decisions(routes, reads=("a@0",), multiply_adds=75.0, static_multiply_adds=100.0)
     assert in_words(told) == (
         "The gate skips b on 38 % of the samples; all in all 25 % fewer multiply-adds than without it."
     )
     assert "no modality; all in all 10 % more" in in_words(
-        {**told, "routes": [{**route, "modalities": ["a"]} for route in routes], "multiply_adds": 110.0}
+        replace(told, routes=tuple(replace(route, modalities=("a",)) for route in routes), multiply_adds=110.0)
     )
 
 
 def test_it_is_told_what_the_gate_has_run_and_what_was_not_decided() -> None:
     routes = [
-        {"modalities": ["a"], "share": 1.0, "multiply_adds": 60.0, "in_words": "depth 1: a alone"},
-        {"modalities": ["a", "b"], "share": 0.0, "multiply_adds": 101.0, "in_words": "depth 1: a + b"},
+        make_route("a", 1.0, 60.0, in_words="depth 1: a alone"),
+        make_route("ab", 0.0, 101.0, in_words="depth 1: a + b"),
     ]
-    told = {"reads": ["a@0", "b@0", "b@1"], "routes": routes, "multiply_adds": 60.0, "static_multiply_adds": 100.0}
-    assert in_words({**told, "lacking": 0.25, "budget": 0.5}) == (
+    told = make_decisions(routes, reads=("a@0", "b@0", "b@1"), multiply_adds=60.0, static_multiply_adds=100.0)
+    assert in_words(replace(told, lacking=0.25, budget=0.5)) == (
         "The gate skips b after layer 1 on 100 % of the samples; all in all 40 % fewer multiply-adds than without it. "
         "It decides nothing: all samples take one route, depth 1: a alone. "
         "25 % of the samples lack a modality, which forces it. "
         "Its budget was 50 %, it spends 60 %: the cheapest route takes 60 %."
     )
-    assert "budget" not in in_words({**told, "budget": 0.6})
+    assert "budget" not in in_words(replace(told, budget=0.6))
 
 
 def test_samples_that_lack_something_are_not_among_the_most_and_least_fused() -> None:
     batch = tiny_batch(DATA, "test")
     lacks = torch.arange(len(batch)) % 2 == 0
     told = explain(network(), {}, replace(batch, present={"audio": ~lacks}), DATA, CPU)
-    assert told["lacking"] == pytest.approx(float(lacks.float().mean()))
-    assert all(one["sample"] % 2 for kind in ("most_fused", "least_fused") for one in told[kind])
+    assert told.lacking == pytest.approx(float(lacks.float().mean()))
+    assert all(one.sample % 2 for one in (*told.most_fused, *told.least_fused))
 
 
 def test_a_cascade_skips_what_no_route_so_far_has_read() -> None:
-    routes = [{"modalities": [name], "share": share} for name, share in (("a", 0.5), ("b", 0.3), ("c", 0.2))]
-    told = {"reads": [], "routes": routes, "multiply_adds": 75.0, "static_multiply_adds": 100.0}
+    routes = [make_route(name, share) for name, share in (("a", 0.5), ("b", 0.3), ("c", 0.2))]
+    told = make_decisions(routes, multiply_adds=75.0, static_multiply_adds=100.0)
     assert in_words(told) == (
         "The cascade skips b on 50 % of the samples and c on 80 % of the samples; all in all 25 % fewer multiply-adds "
         "than without it."
     )
 
 
-def test_figures_show_every_route_and_class(dynamic: dict) -> None:  # type: ignore[type-arg]
+def test_figures_show_every_route_and_class(dynamic: Decisions) -> None:
     axes = draw_routes(dynamic).axes[0]
-    assert len(axes.patches) == len(dynamic["routes"]) * (1 + len(DATA.class_names))
+    assert len(axes.patches) == len(dynamic.routes) * (1 + len(DATA.class_names))
     assert len(draw_trade(dynamic, "accuracy").axes[0].lines) == 4
     bars = [len(axes.patches) for axes in draw_extremes(dynamic).axes]
-    assert bars == [len(dynamic["most_fused"]), len(dynamic["least_fused"])]
-    assert len(draw_confidence(dynamic["confidence"], {}).axes) == 1
+    assert bars == [len(dynamic.most_fused), len(dynamic.least_fused)]
+    assert len(draw_confidence(dynamic.confidence, {}).axes) == 1
 
 
 def test_a_diagnosis_recombines_what_the_gate_sees_too() -> None:

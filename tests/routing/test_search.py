@@ -29,6 +29,7 @@ from nas.tasks import TASKS
 from search_spaces import SPACES, experts, layerwise
 from tests.helpers import tiny_batch, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem
+from tests.summaries import known
 from tests.tiny_runs import as_data, no_report, tiny_arrays, tiny_search
 
 SPACE = layerwise({"image": 2, "audio": 2}, operations=["additive", "mlp"], dynamic=["modality"])
@@ -197,7 +198,7 @@ def test_what_sends_every_sample_down_one_route_decides_nothing(
     assert gated.behind < -1  # the price of multiply-adds is high, and it saves some
     assert (gated.architecture != both) == taken
     assert ("nearly all samples down one route" in gated.in_words()) == (not taken)
-    assert gated.to_dict()["decided"] == gated.decided
+    assert gated.told().decided == gated.decided
 
 
 def test_what_reads_nothing_has_nothing_to_decide() -> None:
@@ -209,7 +210,8 @@ def test_what_reads_nothing_has_nothing_to_decide() -> None:
     candidates = Candidates(np.array([problem.space.index(nothing)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, nothing, candidates, cost)
     assert gated.architecture == nothing
-    assert gated.to_dict() == {"taken": False, "tried": [], "in_words": gated.in_words()}
+    told = gated.told()
+    assert (told.taken, told.tried, told.in_words) == (False, (), gated.in_words())
     assert "no cheaper route" in gated.in_words()
 
 
@@ -294,7 +296,7 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
     assert result.architecture.gating is not None
     loaded = nas.load_run(tmp_path / "run")
     assert loaded.architecture == result.architecture
-    assert nas.evaluate(tmp_path / "run", data=data)["score"] == result.summary["leaderboard"][0]["scores"][0]
+    assert nas.evaluate(tmp_path / "run", data=data)["score"] == result.summary.leaderboard[0].scores[0]
     batch = {name: tuple(torch.from_numpy(a) for a in m.arrays) for name, m in data.modalities.items()}
     assert isinstance(loaded.network, RoutedNetwork)
     _, picked = loaded.network.run(batch)
@@ -303,7 +305,7 @@ def test_a_dynamic_search_finds_the_known_routing_and_its_run_reads_back(
     assert reads.numpy()[test][needed[test, 1].astype(bool)].mean() >= (0.95 if level == "modality" else 0.9)
     if level == "modality":
         assert (reads.numpy()[test] == needed[test, 1]).mean() >= 0.95
-    found, static = result.summary["leaderboard"][:2]
-    assert static["kind"] == "static"
-    assert found["multiply_adds"] < 0.95 * static["multiply_adds"]
-    assert found["mean"] > static["mean"] - 0.02
+    found, static = result.summary.leaderboard[:2]
+    assert static.kind == "static"
+    assert known(found.multiply_adds) < 0.95 * known(static.multiply_adds)
+    assert found.score.mean > static.score.mean - 0.02

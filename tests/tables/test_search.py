@@ -96,7 +96,7 @@ def test_a_frame_is_searched_in_python_and_handed_over_again(tmp_path: Path, mon
     frame = toy_frame(tmp_path)[["title", "weight", "maker", "kind", "split"]]
     told: list[nas.FusionData] = []
     result = tiny_search(frame, target="kind", encoders="joint", out=tmp_path / "run", on_data=told.append)
-    assert result.summary["data"]["name"] == told[0].name == "table"
+    assert result.summary.data.name == told[0].name == "table"
     assert nas.evaluate(tmp_path / "run", data=frame)["repeated"]
     with pytest.raises(UserError, match="was searched on data in memory; hand it over"):
         nas.evaluate(tmp_path / "run")
