@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 from collections.abc import Callable
@@ -314,6 +315,24 @@ def _rewrite(folder: RunFolder, change: Callable[[dict[str, Any], dict[str, Tens
 def test_rewriting_alone_changes_nothing(saved: RunFolder) -> None:
     before = _outputs(load_weights(saved).network, _data())
     _rewrite(saved, lambda _description, _state: None)
+    assert torch.equal(_outputs(load_weights(saved).network, _data()), before)
+
+
+def test_weights_that_were_saved_with_an_architecture_of_version_1_load(saved: RunFolder) -> None:
+    before = _outputs(load_weights(saved).network, _data())
+
+    def as_it_was(description: dict[str, Any], _state: dict[str, Tensor]) -> dict[str, Any]:
+        steps = {step["name"]: step for step in description["architecture"]["steps"]}
+        nothing = {"operation": "none", "inputs": []}
+        nodes = []
+        for name in ("fusion0", "fusion1", "fusion2"):
+            made = steps.get(name, nothing)
+            nodes.append({"node": name, "operation": made["operation"], "inputs": made["inputs"]})
+        old = {"format_version": 1, "space": "layerwise", "nodes": nodes}
+        digest = hashlib.sha256((json.dumps(old, indent=2) + "\n").encode()).hexdigest()[:16]
+        return {**description, "architecture": old, "architecture_hash": digest, "depths": {"blood": 3}}
+
+    _rewrite(saved, as_it_was)
     assert torch.equal(_outputs(load_weights(saved).network, _data()), before)
 
 

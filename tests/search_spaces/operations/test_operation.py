@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from nas.operation import match_time, match_times
+from nas.errors import UserError
+from nas.operation import Operation, carries, installed_operations, match_time, match_times
+from search_spaces.operations import OPERATIONS
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,24 @@ def test_match_time_keeps_channels_and_samples_apart() -> None:
 def test_match_times_takes_the_longest() -> None:
     taps = [torch.zeros(2, time, 3) for time in (1, 4, 2)]
     assert [tuple(tap.shape) for tap in match_times(taps)] == [(2, 4, 3)] * 3
+
+
+def test_every_operation_is_installed_by_name() -> None:
+    assert installed_operations() == OPERATIONS
+    assert [name for name in OPERATIONS if carries(name)] == ["carry"]
+    assert not carries("of a package that is not here")
+
+
+def test_two_packages_may_not_share_a_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Entry:
+        """An entry point to a table."""
+
+        def __init__(self, operation: str) -> None:
+            self.table = {"mine": OPERATIONS[operation]}
+
+        def load(self) -> dict[str, type[Operation]]:
+            return self.table
+
+    monkeypatch.setattr("nas.operation.entry_points", lambda group: [Entry("mlp"), Entry("additive")])
+    with pytest.raises(UserError, match="two installed packages offer an operation 'mine'"):
+        installed_operations.__wrapped__()
