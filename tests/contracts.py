@@ -365,13 +365,15 @@ def check_samples_and_mutations_are_valid(space: SearchSpace) -> None:
 def check_a_one_hot_supernet_is_the_derived_network(space: SearchSpace) -> None:
     data = data_for(space)
     supernet, batch = tiny_network(space, data).double(), tiny_batch(data)
-    answers = {}
-    for architecture in space.enumerate():
-        answers[architecture] = derive(supernet, data, architecture)(batch.inputs)
-        for form, selection in FORMS.items():
-            found = supernet(batch.inputs, None, selection(space, architecture, len(batch)))
-            message = f"{form}: {architecture.in_words()}"
-            torch.testing.assert_close(found, answers[architecture], rtol=0, atol=ROUNDING, msg=message)
+    answers = {one: derive(supernet, data, one)(batch.inputs) for one in space.enumerate()}
+    for index in itertools.product(*(range(len(node.choices)) for node in space.nodes)):
+        forms = {form: supernet(batch.inputs, None, make(space, index, len(batch))) for form, make in FORMS.items()}
+        expected = forms["index"]
+        if index == space.own_spelling(index):  # others make the same network of other weights
+            torch.testing.assert_close(expected, answers[space.at(index)], rtol=0, atol=ROUNDING)
+        for form, found in forms.items():
+            message = f"{form}: {index}, {space.at(index).in_words()}"
+            torch.testing.assert_close(found, expected, rtol=0, atol=ROUNDING, msg=message)
     assert len({answer.sum().item() for answer in answers.values()}) == len(answers)  # no two are one network
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -73,34 +73,34 @@ def derive(supernet: FusionNetwork, data: FusionData, architecture: Architecture
     return derived
 
 
-def one_hot(space: SearchSpace, architecture: Architecture) -> dict[str, Tensor]:
+def one_hot(space: SearchSpace, index: Sequence[int]) -> dict[str, Tensor]:
     """Mixing vectors (choices,) that leave one choice each."""
     return {
-        node.name: torch.eye(len(node.choices), dtype=torch.float64)[index]
-        for node, index in zip(space.nodes, space.index(architecture), strict=True)
+        node.name: torch.eye(len(node.choices), dtype=torch.float64)[chosen]
+        for node, chosen in zip(space.nodes, index, strict=True)
     }
 
 
-def as_index(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
-    return space.path(architecture)
+def as_index(space: SearchSpace, index: Sequence[int], _batch: int) -> Selection:
+    return {node.name: chosen for node, chosen in zip(space.nodes, index, strict=True)}
 
 
-def as_straight_through(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
-    return {name: StraightThrough(int(w.argmax()), w) for name, w in one_hot(space, architecture).items()}
+def as_straight_through(space: SearchSpace, index: Sequence[int], _batch: int) -> Selection:
+    return {name: StraightThrough(int(w.argmax()), w) for name, w in one_hot(space, index).items()}
 
 
-def as_mixing_vector(space: SearchSpace, architecture: Architecture, _batch: int) -> Selection:
-    return one_hot(space, architecture)
+def as_mixing_vector(space: SearchSpace, index: Sequence[int], _batch: int) -> Selection:
+    return one_hot(space, index)
 
 
-def as_sample_weights(space: SearchSpace, architecture: Architecture, batch: int) -> Selection:
-    return {name: weights.expand(batch, -1) for name, weights in one_hot(space, architecture).items()}
+def as_sample_weights(space: SearchSpace, index: Sequence[int], batch: int) -> Selection:
+    return {name: weights.expand(batch, -1) for name, weights in one_hot(space, index).items()}
 
 
-FORMS: dict[str, Callable[[SearchSpace, Architecture, int], Selection]] = {
+FORMS: dict[str, Callable[[SearchSpace, Sequence[int], int], Selection]] = {
     "index": as_index,
     "straight through": as_straight_through,
     "mixing vector": as_mixing_vector,
     "sample weights": as_sample_weights,
 }
-"""How a supernet may be told to be one architecture."""
+"""How a supernet may be told to make one choice at every node, by the index of each."""
