@@ -460,7 +460,7 @@ def test_a_run_with_a_module_of_ones_own_is_written_whole(tmp_path: Path, encode
     late = next(reference.architecture for reference in space.references if reference.kind == "late")
     result = tiny_search(
         data,
-        space=space.only(late),
+        space=replace(space.only(late), references=space.references),
         operations=None,
         builders={"sound": own_module},
         encoders=encoders,
