@@ -82,7 +82,7 @@ def search(
     console = console_for(sys.stderr)
 
     def print_what_was_read(found: Any) -> None:
-        from nas.report.terminal import print_columns  # noqa: PLC0415  # it needs torch
+        from nas.terminal.printing import print_columns  # noqa: PLC0415  # it needs torch
 
         if found.recipe is not None and not (as_json or quiet):
             print_columns(console, found.recipe)
@@ -137,7 +137,7 @@ def evaluate(
     """
     nas = _nas()
     from nas.records import plain  # noqa: PLC0415
-    from nas.report.terminal import print_evaluation  # noqa: PLC0415
+    from nas.terminal.printing import print_evaluation  # noqa: PLC0415
 
     with show_bar("recombining modalities", as_json=as_json) as progress:
         found = nas.evaluate(run, data=data or None, recombinations=recombinations, progress=progress, **options)
@@ -276,7 +276,7 @@ def list_(as_json: AsJson = False) -> None:
     Example: fusenas list --json
     """
     _nas()
-    from nas.report.names import known_names  # noqa: PLC0415
+    from nas.terminal.names import known_names  # noqa: PLC0415
     from search_spaces import OPERATIONS  # noqa: PLC0415
 
     found = known_names(OPERATIONS)
@@ -310,7 +310,7 @@ def _nas() -> Any:
 def _print_result(result: Any, *, as_json: bool) -> None:
     """Prints what a search or a retraining found."""
     from nas.records import plain  # noqa: PLC0415
-    from nas.report.terminal import print_result  # noqa: PLC0415  # it needs torch
+    from nas.terminal.printing import print_result  # noqa: PLC0415  # it needs torch
 
     if as_json:
         print_json(plain(result.summary))

@@ -26,18 +26,18 @@ import nas
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from benchmarks.searches import cost_of
-from nas.architecture import Architecture, Choice, tap_name
-from nas.baselines import Contestant
 from nas.config import RunConfig
 from nas.data.synthetic import KnownTask, wide_tasks
 from nas.metrics import score
-from nas.preparation import Setup, raw
-from nas.provenance import provenance
+from nas.pipeline.search import make_space
 from nas.records import plain
-from nas.retrain import judge, train_all
-from nas.runs import write_atomically
-from nas.search import make_space
-from nas.space import SearchSpace
+from nas.retraining.baselines import Contestant
+from nas.retraining.preparation import Setup, raw
+from nas.retraining.retrain import judge, train_all
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.space.architecture import Architecture, Choice, tap_name
+from nas.space.search_space import SearchSpace
 
 CPU = torch.device("cpu")
 

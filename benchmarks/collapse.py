@@ -22,16 +22,16 @@ from matplotlib.figure import Figure
 
 from benchmarks.known_answers import CPU, problem_of
 from benchmarks.truth import Truth
-from nas.architecture import Architecture, Choice
 from nas.config import SearchConfig
 from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask, known_tasks
-from nas.discretize import discretize
+from nas.discretize.discretize import discretize
 from nas.metrics import score
-from nas.prediction import predict
-from nas.provenance import provenance
+from nas.network.prediction import predict
 from nas.report.style import ACCENT, INK, figure_style, to_png
-from nas.runs import write_atomically
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.space.architecture import Architecture, Choice
 from nas.strategies import STRATEGIES, Problem
 
 TASKS = ("staged-d1-m2-t1-n0.4-s0", "bilinear-d1-m2-t1-n0.4-s0")
@@ -171,10 +171,10 @@ same, and argmax takes it. In a mixture every choice is trained as a part of the
 what each contributes *there*, the network's own weights can make up for a share that shrinks, and how good an
 architecture made of the largest shares would be, nothing ever asks.
 
-The guards (`nas.guards`) see this while the search runs: the path of the largest weights does no better than a constant
-answer though the mixture does. They stop it, and the validated read-out decides. The default goes another way: it
-trains paths, not mixtures, and lets short trainings decide between what the paths propose. How often either is right is
-in [`results/known_answers`](../../results/known_answers/README.md).
+The guards (`nas.supernet.guards`) see this while the search runs: the path of the largest weights does no better than a
+constant answer though the mixture does. They stop it, and the validated read-out decides. The default goes another way:
+it trains paths, not mixtures, and lets short trainings decide between what the paths propose. How often either is right
+is in [`results/known_answers`](../../results/known_answers/README.md).
 
 `{command}`, commit {commit}, {started_at}, {hardware}. Test accuracy, one training from scratch; chance is 25 %.
 """

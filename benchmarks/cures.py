@@ -29,19 +29,20 @@ from numpy.typing import NDArray
 
 from benchmarks.datasets import SOURCES
 from benchmarks.rows import read_rows, write_rows
-from nas.architecture import Architecture
 from nas.config import RunConfig
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.data.failure_tasks import FailureKind, FailureTask
-from nas.prediction import predict
-from nas.provenance import provenance
-from nas.runs import write_atomically
-from nas.search import make_space
-from nas.space import SearchSpace
+from nas.network.prediction import predict
+from nas.pipeline.search import make_space
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.seeding import seeded
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.statistics import Interval, interval, paired_interval
-from nas.train import train
-from nas.training import build_network, seeded
+from nas.training.build import build_network
+from nas.training.train import train
 
 CPU = torch.device("cpu")
 

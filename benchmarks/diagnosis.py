@@ -26,17 +26,18 @@ import numpy as np
 import torch
 
 from benchmarks.known_answers import PLAN, Records, problem_of
-from nas.analysis import Recombined, diagnose, emap
-from nas.architecture import Architecture, Choice
 from nas.config import RunConfig
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.data.synthetic import known_tasks
-from nas.provenance import provenance
+from nas.diagnostics import Recombined, diagnose, emap
+from nas.pipeline.search import make_space
 from nas.records import plain
-from nas.runs import write_atomically
-from nas.search import make_space
-from nas.training import build_network, seeded
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
+from nas.training.build import build_network
 
 CPU = torch.device("cpu")
 SAMPLES = 2000

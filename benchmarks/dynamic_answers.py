@@ -21,18 +21,18 @@ import torch
 
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
-from nas.baselines import Contestant
 from nas.config import RunConfig, SearchConfig, TrainingConfig
 from nas.data.dynamic_tasks import DynamicKind, DynamicTask
-from nas.preparation import Setup
-from nas.provenance import provenance
-from nas.retrain import judge, train_all
+from nas.device import pick_device
+from nas.pipeline.search import find, let_decide, make_space
+from nas.retraining.baselines import Contestant
+from nas.retraining.preparation import Setup
+from nas.retraining.retrain import judge, train_all
 from nas.routing.network import RoutedNetwork
-from nas.runs import write_atomically
-from nas.search import find, let_decide, make_space
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
 from nas.statistics import Interval, amount
 from nas.summary import Provenance
-from nas.training import pick_device
 
 SPACES: dict[DynamicKind, str] = {"half": "layerwise", "corrupted": "experts", "one_of_three": "experts"}
 

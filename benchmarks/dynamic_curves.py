@@ -34,26 +34,26 @@ from benchmarks.datasets import SOURCES
 from benchmarks.dynamic_figure import draw, mean_and_margin, series
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
-from nas.baselines import Contestant
 from nas.config import EncoderMode, RunConfig, SearchConfig
-from nas.cost import CostTable
 from nas.data import FusionData, load_data
 from nas.data.batches import Batch, split_batch
+from nas.device import pick_device
 from nas.metrics import higher_is_better, sample_errors, score
-from nas.preparation import Setup, prepare
-from nas.provenance import provenance
-from nas.retrain import train_all
+from nas.network.cost import CostTable
+from nas.pipeline.search import find, let_decide, make_space
+from nas.retraining.baselines import Contestant
+from nas.retraining.preparation import Setup, prepare
+from nas.retraining.retrain import train_all
 from nas.routing.cascade import Cascade
 from nas.routing.explain import Routes
 from nas.routing.levels import CASCADE
 from nas.routing.network import DerivedNetwork, RoutedNetwork
 from nas.routing.prediction import answers
 from nas.routing.thresholds import fitted
-from nas.runs import write_atomically
-from nas.search import find, let_decide, make_space
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
 from nas.summary import Provenance
 from nas.tasks import TASKS
-from nas.training import pick_device
 
 OPERATIONS = ("additive", "multiplicative", "mlp")
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from scipy.stats import t
 
-from nas.runs import write_atomically
+from nas.runs.folder import write_atomically
 
 COLOURS = {"gate": "#0072b2", "random": "#8a90a3", "static": "#d55e00", "informed": "#009e73"}
 

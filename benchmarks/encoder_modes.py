@@ -22,15 +22,15 @@ from scipy.stats import t
 
 from nas.config import EncoderMode, RunConfig, SearchConfig
 from nas.data import EMBEDDED, load_data
-from nas.preparation import Setup
-from nas.provenance import provenance
+from nas.device import pick_device
+from nas.pipeline.search import find, make_space
 from nas.records import plain
-from nas.retrain import train_from_scratch
-from nas.runs import write_atomically
-from nas.search import find, make_space
+from nas.retraining.preparation import Setup
+from nas.retraining.retrain import train_from_scratch
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
 from nas.summary import Provenance
 from nas.tasks import TASKS
-from nas.training import pick_device
 
 MODES: tuple[EncoderMode, ...] = ("pretrained", "joint")
 

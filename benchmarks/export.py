@@ -30,9 +30,7 @@ from torch import Tensor
 
 import nas
 from benchmarks.datasets import SOURCES
-from nas.architecture import Architecture, Choice, tap_name
 from nas.config import RunConfig
-from nas.cost import CostTable
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export import export
@@ -40,17 +38,19 @@ from nas.export.check import imported
 from nas.export.formats import FORMATS
 from nas.export.portable import Portable
 from nas.export.verify import TOLERANCE
-from nas.provenance import provenance
+from nas.network.cost import CostTable
+from nas.pipeline.search import make_space
 from nas.records import plain
 from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork, build_routed
 from nas.routing.training import train_routed
-from nas.runs import RunFolder, write_atomically
-from nas.search import make_space
-from nas.space import SearchSpace
+from nas.runs.folder import RunFolder, write_atomically
+from nas.runs.provenance import provenance
+from nas.saved.weights import save_weights
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice, tap_name
+from nas.space.search_space import SearchSpace
 from nas.summary import Provenance
-from nas.training import seeded
-from nas.weights import save_weights
 from search_spaces import OPERATIONS
 
 NETWORKS = [name for name, format_ in FORMATS.items() if format_.holds_network]

@@ -31,17 +31,17 @@ from torch import Tensor
 from benchmarks.pages import origin_told
 from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
 from benchmarks.truth import FRESH, TRAINING, Job, Truth, complete, groups, made, marked_tasks, space_of
-from nas.architecture import Architecture, tap_depth
-from nas.candidates import score_candidates
 from nas.config import SearchConfig
 from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask
-from nas.discretize import discretize
-from nas.guards import discretization_after
-from nas.provenance import provenance
-from nas.runs import write_atomically
-from nas.scoring import PathScorer
+from nas.discretize.discretize import discretize
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.space.architecture import Architecture, tap_depth
 from nas.strategies import STRATEGIES, Explored, Problem
+from nas.supernet.candidates import score_candidates
+from nas.supernet.guards import discretization_after
+from nas.supernet.path_scorer import PathScorer
 
 CPU = torch.device("cpu")
 

@@ -1,4 +1,4 @@
-"""Training many networks of one architecture at once: the same steps as `nas.train.train`, in batched kernels.
+"""Training many networks of one architecture at once: the same steps as `nas.training.train.train`, in batched kernels.
 
 Networks of a few thousand weights spend their time in the overhead of each kernel. Stacked along a new first axis
 (`torch.func.vmap`), dozens of them share that overhead. Each has data, initial weights, order of samples and dropout of
@@ -18,10 +18,10 @@ from torch.func import functional_call, grad_and_value, stack_module_state, vmap
 
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, batch_bounds
-from nas.epoch_loop import steps_per_epoch
-from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
-from nas.training import seeded
+from nas.network.fusion_network import FusionNetwork
+from nas.seeding import seeded
+from nas.training.epoch_loop import steps_per_epoch
 
 State = dict[str, Tensor]
 COMPACT_BELOW = 0.75
@@ -167,7 +167,7 @@ def evaluate_many(
 
 @dataclass(eq=False)
 class _Best:
-    """The best epoch of every network so far, as `nas.train.train` picks it: by accuracy, then by loss."""
+    """The best epoch of every network so far, as `nas.training.train.train` picks it: by accuracy, then by loss."""
 
     parameters: State
     losses: Tensor

@@ -16,7 +16,7 @@ def origin_told(origin: Provenance) -> str:
     """Command, commit, date, hardware and load, with no full stop.
 
     Args:
-        origin: As `nas.provenance.provenance` returns it.
+        origin: As `nas.runs.provenance.provenance` returns it.
     """
     facts = f"{origin.started_at}, {origin.hardware}, load {os.getloadavg()[0]:.1f}"
     return f"`{origin.command}`, commit {origin.commit}, {facts}"

@@ -27,15 +27,17 @@ from benchmarks.pages import origin_told
 from nas.config import RunConfig, TrainingConfig
 from nas.data import FusionData
 from nas.data.batches import split_batch
-from nas.epoch_loop import make_optimizer, step
-from nas.prediction import losses
-from nas.provenance import provenance
+from nas.device import pick_device
+from nas.network.prediction import losses
+from nas.pipeline.search import make_space
 from nas.records import plain
-from nas.relaxation import fair_paths, softmax
-from nas.runs import write_atomically
-from nas.search import make_space
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.seeding import seeded
 from nas.strategies.sampled import losses_of_paths
-from nas.training import build_network, pick_device, seeded
+from nas.supernet.relaxation import fair_paths, softmax
+from nas.training.build import build_network
+from nas.training.epoch_loop import make_optimizer, step
 from search_spaces import OPERATIONS
 
 FUSING = [name for name in OPERATIONS if name not in ("none", "carry")][:12]

@@ -35,19 +35,21 @@ from torch import Tensor
 
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
-from nas.architecture import Architecture, Choice
 from nas.config import RunConfig
-from nas.cost import CostTable
 from nas.data import FusionData
 from nas.data.batches import Batch, split_batch
-from nas.graph import FusionNetwork
-from nas.provenance import provenance
+from nas.device import pick_device
+from nas.network.cost import CostTable
+from nas.network.fusion_network import FusionNetwork
+from nas.pipeline.search import make_space
 from nas.routing.execution import Execution, cheaper_execution
 from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork, build_routed
-from nas.runs import write_atomically
-from nas.search import make_space
-from nas.training import build_network, pick_device, seeded
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
+from nas.training.build import build_network
 
 SHAPES = {
     "maps 28 × 28": (1, 28, 28),

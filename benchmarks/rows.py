@@ -9,7 +9,7 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.runs import write_atomically
+from nas.runs.folder import write_atomically
 
 Index = tuple[int, ...]
 """Choice index of every node."""

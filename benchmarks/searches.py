@@ -30,7 +30,7 @@ import nas
 from nas.data import FusionData, load_data
 from nas.metrics import METRICS
 from nas.records import plain
-from nas.runs import write_atomically
+from nas.runs.folder import write_atomically
 from nas.statistics import Interval, amount
 
 _SUMMARY = (

@@ -32,18 +32,19 @@ import torch
 
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import write_rows
-from nas.architecture import Architecture, Choice
 from nas.config import RunConfig
-from nas.cost import multiply_adds, num_parameters
 from nas.data import FusionData
 from nas.data.batches import split_batch
-from nas.epoch_loop import make_optimizer, step
 from nas.metrics import sample_losses
-from nas.provenance import provenance
-from nas.runs import write_atomically
-from nas.search import make_space
-from nas.train import train
-from nas.training import build_network, seeded
+from nas.network.cost import multiply_adds, num_parameters
+from nas.pipeline.search import make_space
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
+from nas.training.build import build_network
+from nas.training.epoch_loop import make_optimizer, step
+from nas.training.train import train
 
 SHAPES = {"maps 28 × 28": (1, 28, 28), "sequences 64 × 16": (64, 16), "vectors 128": (128,)}
 

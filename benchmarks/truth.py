@@ -26,16 +26,17 @@ from torch import Tensor, nn
 
 from benchmarks.many import evaluate_many, train_many
 from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
-from nas.architecture import Choice, tap_depth, tap_modality
 from nas.config import RunConfig
-from nas.cost import multiply_adds, num_parameters
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData, Split
 from nas.data.synthetic import KnownTask, known_tasks
 from nas.encoders.base import Standardize
-from nas.search import make_space
-from nas.space import SearchSpace
-from nas.training import build_network, seeded
+from nas.network.cost import multiply_adds, num_parameters
+from nas.pipeline.search import make_space
+from nas.seeding import seeded
+from nas.space.architecture import Choice, tap_depth, tap_modality
+from nas.space.search_space import SearchSpace
+from nas.training.build import build_network
 
 TRAINING = RunConfig.of(preset="quick", channels=32).training
 """How everything on known-answer tasks is trained."""

@@ -11,42 +11,42 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nas.architecture import Architecture, Choice
     from nas.config import EvaluationConfig, OutputConfig, RunConfig, SearchConfig, SourceConfig, TrainingConfig
     from nas.data import FusionData, load_data
     from nas.errors import UserError
-    from nas.estimators import FusionClassifier, FusionRegressor
     from nas.export import export
-    from nas.load import Run, load_run
-    from nas.predict import Predictions, predict
+    from nas.pipeline.estimators import FusionClassifier, FusionRegressor
+    from nas.pipeline.predict import Predictions, predict
+    from nas.pipeline.retrain import evaluate, retrain
+    from nas.pipeline.search import RunResult, search
     from nas.report import report
-    from nas.rerun import evaluate, retrain
-    from nas.search import RunResult, search
+    from nas.saved.run import Run, load_run
+    from nas.space.architecture import Architecture, Choice
 
 _MODULES = {
-    "Architecture": "architecture",
-    "Choice": "architecture",
+    "Architecture": "space.architecture",
+    "Choice": "space.architecture",
     "EvaluationConfig": "config",
-    "FusionClassifier": "estimators",
+    "FusionClassifier": "pipeline.estimators",
     "FusionData": "data",
-    "FusionRegressor": "estimators",
+    "FusionRegressor": "pipeline.estimators",
     "OutputConfig": "config",
-    "Predictions": "predict",
-    "Run": "load",
+    "Predictions": "pipeline.predict",
+    "Run": "saved.run",
     "RunConfig": "config",
-    "RunResult": "search",
+    "RunResult": "pipeline.search",
     "SearchConfig": "config",
     "SourceConfig": "config",
     "TrainingConfig": "config",
     "UserError": "errors",
-    "evaluate": "rerun",
+    "evaluate": "pipeline.retrain",
     "export": "export",
     "load_data": "data",
-    "load_run": "load",
-    "predict": "predict",
+    "load_run": "saved.run",
+    "predict": "pipeline.predict",
     "report": "report",
-    "retrain": "rerun",
-    "search": "search",
+    "retrain": "pipeline.retrain",
+    "search": "pipeline.search",
 }
 
 __all__ = [

@@ -71,7 +71,7 @@ class TaskKind(ABC):
 
     @abstractmethod
     def combined(self, outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
-        """What independent evidence comes to, (n, outputs); see `nas.summed.summed`.
+        """What independent evidence comes to, (n, outputs); see `nas.retraining.summed.summed`.
 
         Args:
             outputs: Of every network, (networks, n, outputs).

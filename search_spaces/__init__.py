@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.space import SpaceBuilder
+from nas.space.search_space import SpaceBuilder
 from search_spaces.experts import experts
 from search_spaces.layerwise import layerwise
 from search_spaces.operations import OPERATIONS

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nas.architecture import Architecture
 from nas.routing.levels import check_levels
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from search_spaces.layerwise import layerwise
 
 NAME = "experts"

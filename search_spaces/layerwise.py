@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, islice
 
-from nas.architecture import Architecture, Choice, tap_name
 from nas.errors import UserError, unknown_name
-from nas.node import FusionNode
 from nas.routing.levels import check_levels
-from nas.space import Reference, SearchSpace
+from nas.space.architecture import Architecture, Choice, tap_name
+from nas.space.node import FusionNode
+from nas.space.search_space import Reference, SearchSpace
 from search_spaces.operations import OPERATIONS
 
 NAME = "layerwise"

@@ -22,18 +22,18 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.architecture import Architecture
-from nas.cost import CostTable, multiply_adds
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, ModuleEncoder, from_blueprint
 from nas.encoders.base import MAX_TIME
 from nas.metrics import sample_losses
-from nas.operation import Operation
-from nas.relaxation import softmax
-from nas.scoring import PathScorer
-from nas.space import SearchSpace
-from nas.supernet import Supernet
-from nas.training import seeded
+from nas.network.cost import CostTable, multiply_adds
+from nas.seeding import seeded
+from nas.space.architecture import Architecture
+from nas.space.operation import Operation
+from nas.space.search_space import SearchSpace
+from nas.supernet.path_scorer import PathScorer
+from nas.supernet.relaxation import softmax
+from nas.supernet.supernet import Supernet
 from tests.helpers import (
     CPU,
     assert_finite_and_nonzero,

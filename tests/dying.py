@@ -39,7 +39,7 @@ def run(arguments: Sequence[str], counted: dict[str, int], counts: Path, *, figu
     import cli  # noqa: PLC0415
 
     if not figures:
-        search: Any = import_module("nas.search")  # by name: `nas.search` in code is the function
+        search: Any = import_module("nas.pipeline.search")  # by name: `nas.search` in code is the function
         search.draw_report = lambda _run, target: target.path / "report.html"
     sys.argv = ["fusenas", *arguments]
     try:

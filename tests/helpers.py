@@ -13,16 +13,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.architecture import Choice
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData, Kind, Split
 from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder, from_blueprint
-from nas.graph import Chosen, FusionNetwork, States
-from nas.node import FusionNode
+from nas.network.fusion_network import Chosen, FusionNetwork, States
 from nas.routing.network import RoutedNetwork
-from nas.space import SearchSpace
-from nas.training import build_network, seeded
+from nas.seeding import seeded
+from nas.space.architecture import Choice
+from nas.space.node import FusionNode
+from nas.space.search_space import SearchSpace
+from nas.training.build import build_network
 from search_spaces.operations import OPERATIONS
 
 CPU = torch.device("cpu")

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from nas.checkpoint import status
+from nas.runs.checkpoint import status
 from tests.interruptions import timeless
 from tests.processes import Command, Ended
 from tests.tiny_runs import write_npz

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, Choice
 from nas.data.fusion_data import FusionData
-from nas.graph import FusionNetwork, Selection, StraightThrough
-from nas.node import FusionNode
-from nas.space import SearchSpace
+from nas.network.fusion_network import FusionNetwork, Selection, StraightThrough
+from nas.space.architecture import Architecture, Choice
+from nas.space.node import FusionNode
+from nas.space.search_space import SearchSpace
 from search_spaces import OPERATIONS, SPACES
 from tests.helpers import NESTED, tiny_network
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from nas.architecture import Architecture, Choice
 from nas.records import plain
+from nas.space.architecture import Architecture, Choice
 from nas.statistics import Interval
 from nas.summary import (
     Additivity,

@@ -12,19 +12,19 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nas import UserError
-from nas.architecture import Architecture, Choice
-from nas.augmentation import drop_modalities
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, in_order, shuffled
 from nas.metrics import balanced_importance, sample_losses
+from nas.network.prediction import evaluation_losses, losses
 from nas.objectives import make_objective
 from nas.objectives.base import ForwardPass
-from nas.prediction import evaluation_losses, losses
-from nas.preparation import Setup, raw
-from nas.retrain import train_from_scratch
+from nas.retraining.preparation import Setup, raw
+from nas.retraining.retrain import train_from_scratch
 from nas.routing.loss import gated_loss, routes_loss
 from nas.routing.network import RoutedNetwork
+from nas.space.architecture import Architecture, Choice
 from nas.strategies.sampled import losses_of_paths
+from nas.training.augmentation import drop_modalities
 from search_spaces import layerwise
 from tests.helpers import CPU
 from tests.strategies.problems import tiny_problem

@@ -18,19 +18,19 @@ from rich.console import Console
 
 from nas import RunResult, UserError, load_run
 from nas.config import RunConfig
+from nas.config.presets import PRESETS
 from nas.config.spelling import read_duration, read_share
-from nas.discretize import DISCRETIZATIONS
+from nas.discretize.discretize import DISCRETIZATIONS
+from nas.discretize.tournament import FAVOURITE
 from nas.export import FORMATS
 from nas.metrics import METRICS
-from nas.presets import PRESETS
-from nas.report.terminal import print_objectives
 from nas.routing.levels import LEVELS
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
 from nas.statistics import Interval
 from nas.strategies import STRATEGIES
 from nas.summary import Objectives, TriedObjective
 from nas.tasks import TASKS
-from nas.tournament import FAVOURITE
+from nas.terminal.printing import print_objectives
 from search_spaces import OPERATIONS
 from tests.command import Printed, Run, runner
 from tests.summaries import known
@@ -197,7 +197,7 @@ def test_search_says_so_when_a_guard_has_tripped(
     run: Run, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_report(monkeypatch)
-    monkeypatch.setattr("nas.guards.judge", lambda looks, *, is_last: "nothing" if is_last and looks else None)
+    monkeypatch.setattr("nas.supernet.guards.judge", lambda looks, *, is_last: "nothing" if is_last and looks else None)
     out = tmp_path / "run"
     options = ("--strategy", "darts", "--discretization", "argmax", "--out", str(out))
     printed = run("search", data, *FILE, *QUICK, *options)
@@ -490,7 +490,7 @@ def test_a_stopped_command_says_so(run: Run, monkeypatch: pytest.MonkeyPatch, fi
     def stop(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nas.evaluate", stop)
+    monkeypatch.setattr("nas.evaluation.leaderboard", stop)
     printed = run("evaluate", finished)
     assert printed.code == 130
     assert "Traceback" not in printed.err

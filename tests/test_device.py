@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from nas.data.batches import Batch, in_order, shuffled, split_batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
-from nas.graph import FusionNetwork, Selection, StraightThrough
-from nas.prediction import losses
-from nas.relaxation import softmax
+from nas.network.fusion_network import FusionNetwork, Selection, StraightThrough
+from nas.network.prediction import losses
 from nas.strategies.pc_darts import mixture
 from nas.strategies.pc_darts import select as select_channels
-from nas.supernet import Supernet
+from nas.supernet.relaxation import softmax
+from nas.supernet.supernet import Supernet
 from nas.tasks import TASKS, Task
 from search_spaces import OPERATIONS, layerwise
 from tests.contracts import input_counts, times_of

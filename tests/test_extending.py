@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 import nas
 from nas import FusionData, TrainingConfig
+from nas.codegen import Source, Term, matched, names
 from nas.encoders import ENCODERS
 from nas.encoders.base import FEATURES, NOTHING, KnownEncoder, Rebuild, Standardize, Wishes
 from nas.export.formats import FORMATS, Format
 from nas.export.subject import Subject
-from nas.graph import FusionNetwork
 from nas.metrics import METRICS
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives import OBJECTIVES, ForwardPass, Known, Objective
-from nas.operation import Operation, match_times
-from nas.source import Source, Term, matched, names
+from nas.space.operation import Operation, match_times
 from nas.strategies import STRATEGIES, Explored, Problem
 from nas.strategies.random import RandomSampler
 from nas.tasks import TASKS, Regression

@@ -11,7 +11,7 @@ import pytest
 
 from nas import SearchConfig, TrainingConfig, UserError
 from nas.fields import AMOUNT, POSITIVE, SHARE, Flag, Form, Number, Several, Text, Whole, make_config, told
-from nas.training import build_network
+from nas.training.build import build_network
 from search_spaces import layerwise
 from tests.tiny_runs import as_data, tiny_arrays
 

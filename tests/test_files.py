@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from nas.errors import UserError
-from nas.files import Folder, folder_to_write
+from nas.runs.files import Folder, folder_to_write
 from tests.helpers import contents
 
 ROOT = Path(__file__).parents[1]
 
 ELSEWHERE = {
-    "nas/files.py": "the class itself",
-    "nas/locking.py": "the lock's own file, opened by the class",
+    "nas/runs/files.py": "the class itself",
+    "nas/runs/locking.py": "the lock's own file, opened by the class",
     "nas/export/program.py": "into a temporary folder",
     "nas/export/formats.py": "into a temporary folder, from which the class takes what has been tried",
     "nas/export/check.py": "into a temporary folder",

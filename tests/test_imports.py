@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import nas
@@ -41,7 +42,8 @@ def _packages(file: Path) -> set[str]:
 
 
 def test_every_file_is_looked_at() -> None:
-    assert {"cli.py", "nas/graph.py", "nas/data/batches.py", "search_spaces/operations/mlp.py"} <= set(_NAMES)
+    some = {"cli.py", "nas/network/fusion_network.py", "nas/data/batches.py", "search_spaces/operations/mlp.py"}
+    assert some <= set(_NAMES)
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -57,56 +59,49 @@ def test_an_import_within_a_function_counts() -> None:
     assert _imported(tree) == {"search_spaces", "cli"}
 
 
-@pytest.mark.parametrize("name", [name for name in _NAMES if name.startswith("nas/data/")])
-def test_data_knows_nothing_of_networks(name: str) -> None:
-    known = {module for module in _imports_of(_ROOT / name) if module.startswith("nas")}
-    assert all(module.startswith(("nas.data", "nas.errors", "nas.runs", "nas.tables", "nas.tasks")) for module in known)
+STAGES = (
+    *("errors", "fields", "tasks", "records", "config", "metrics", "influence", "statistics", "seeding", "device"),
+    *("codegen", "isolation", "data", "encoders", "space", "summary", "runs", "network", "objectives", "training"),
+    *("supernet", "strategies", "routing", "diagnostics", "retraining", "discretize", "evaluation", "report", "saved"),
+    *("export", "terminal", "pipeline"),
+)
+"""Modules and packages of `nas`, each of which may import those before it; see `docs/architecture.md`."""
+
+_ENGINE = [name for name in _NAMES if name.startswith("nas/") and name != "nas/__init__.py"]
+
+
+def _stage(name: str) -> str:
+    """Of a module's name such as "nas.data.batches", or of a file's such as "nas/data/batches.py"."""
+    return name.removesuffix(".py").replace("/", ".").split(".")[1]
+
+
+def test_the_engine_has_few_modules_outside_of_packages() -> None:
+    assert {_stage(name) for name in _ENGINE} == set(STAGES)
+    assert sum(name.count("/") == 1 for name in _NAMES if name.startswith("nas/")) <= 13  # twelve and __init__
+
+
+@pytest.mark.parametrize("name", _ENGINE)
+def test_a_stage_imports_earlier_ones_alone(name: str) -> None:
+    modules = {module for module in _imports_of(_ROOT / name) if module.startswith("nas.")}
+    assert {_stage(module) for module in modules} <= set(STAGES[: STAGES.index(_stage(name)) + 1])
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    graph = nx.DiGraph()
+    modules = {name.removesuffix(".py").removesuffix("/__init__").replace("/", "."): name for name in _ENGINE}
+    for module, name in modules.items():
+        for node in ast.parse((_ROOT / name).read_text(encoding="utf-8")).body:  # those within functions come later
+            if isinstance(node, ast.ImportFrom) and node.module:
+                asked = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                graph.add_edges_from((module, other) for other in asked if other in modules and other != module)
+    assert graph.number_of_edges() > 500
+    assert [sorted(some) for some in nx.strongly_connected_components(graph) if len(some) > 1] == []
 
 
 @pytest.mark.parametrize("name", [name for name in _NAMES if name.startswith("nas/config/")])
 def test_options_are_declared_apart_from_what_they_configure(name: str) -> None:
     known = {module for module in _imports_of(_ROOT / name) if module.startswith("nas")}
-    assert all(module.startswith(("nas.config", "nas.errors", "nas.fields", "nas.presets")) for module in known)
-
-
-@pytest.mark.parametrize("name", [name for name in _NAMES if name.startswith("nas/tables/")])
-def test_tables_know_nothing_of_networks(name: str) -> None:
-    known = {module for module in _imports_of(_ROOT / name) if module.startswith("nas")}
-    assert all(
-        module.startswith(("nas.tables", "nas.data", "nas.errors", "nas.fields", "nas.tasks")) for module in known
-    )
-
-
-STATIC = ("graph", "space", "cost", "supernet", "train", "epoch_loop", "prediction", "objectives", "strategies")
-"""What builds, searches and trains networks in which every sample runs through everything."""
-
-
-def _modules_behind(name: str) -> set[str]:
-    """Names of our modules that importing one of them imports, directly or not."""
-    known = {
-        file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): _ROOT / file
-        for file in _NAMES
-        if file.startswith("nas/")
-    }
-    found, ahead = set[str](), [name]
-    while ahead:
-        for node in ast.walk(ast.parse(known[ahead.pop()].read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom):
-                names = {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
-                ahead += [one for one in names if one in known and one not in found]
-                found |= names & set(known)
-    return found
-
-
-@pytest.mark.parametrize("name", STATIC)
-def test_the_static_path_knows_nothing_of_routes(name: str) -> None:
-    behind = _modules_behind(f"nas.{name}")
-    assert "nas.architecture" in behind
-    assert not [module for module in behind if module.startswith("nas.routing")]
-
-
-def test_what_serves_both_kinds_of_networks_is_told_from_the_static_path() -> None:
-    assert "nas.routing.network" in _modules_behind("nas.retrain")
+    assert all(module.startswith(("nas.config", "nas.errors", "nas.fields")) for module in known)
 
 
 def _operation_files() -> list[str]:
@@ -116,7 +111,7 @@ def _operation_files() -> list[str]:
 @pytest.mark.parametrize("name", _operation_files())
 def test_an_operation_needs_of_the_engine_only_what_an_operation_is(name: str) -> None:
     known = {module for module in _imports_of(_ROOT / name) if module.startswith("nas")}
-    assert known <= {"nas.operation", "nas.source", "nas.errors"}
+    assert known <= {"nas.space.operation", "nas.codegen", "nas.errors"}
 
 
 @pytest.mark.parametrize("name", _NAMES)
@@ -191,7 +186,7 @@ import nas
 assert before == (numpy.random.get_state()[1].tolist(), torch.get_rng_state().tolist(), torch.get_num_threads())
 assert "matplotlib.pyplot" not in sys.modules, "pyplot looks for a screen"
 assert not any(name.split(".")[0] in ("search_spaces", "cli") for name in sys.modules)
-from nas.space import find_space
+from nas.space.search_space import find_space
 find_space("layerwise")
 assert "search_spaces" in sys.modules
 """
@@ -220,8 +215,8 @@ finally:
 def test_a_public_name_is_itself_whoever_imports_the_module_of_that_name_first() -> None:
     code = """
 import nas
-from nas.rerun import retrain
-import nas.search, nas.report, nas.export
+from nas.pipeline.retrain import retrain
+import nas.pipeline.search, nas.report, nas.export
 print(*(getattr(nas, name).__name__ for name in ("search", "report", "export", "retrain", "evaluate")))
 """
     assert _in_a_fresh_process(code) == "search report export retrain evaluate\n"

@@ -131,7 +131,8 @@ def test_the_installed_command_runs_without_the_checkout(environment: Path, tmp_
 
 
 def test_the_installed_package_finds_its_data_and_its_space(environment: Path, tmp_path: Path) -> None:
-    script = "import nas\nfrom nas.space import space_names\nprint(len(nas.load_data('emoji')), space_names())\n"
+    script = "import nas\nfrom nas.space.search_space import space_names\n"
+    script += "print(len(nas.load_data('emoji')), space_names())\n"
     assert run(environment / "bin" / "python", "-c", script, cwd=tmp_path).split(maxsplit=1) == [
         str(len(emoji(0))),
         "['experts', 'layerwise']\n",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nas.checkpoint import Checkpoints
+from nas.runs.checkpoint import Checkpoints
 from tests.killed import SEARCH, Whole, assert_clean, results, run, whole_search
 from tests.processes import KILLS, Command, Ended
 from tests.tiny_runs import write_npz

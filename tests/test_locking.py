@@ -12,17 +12,17 @@ import pytest
 
 import nas
 from nas.errors import UserError
-from nas.files import Folder
-from nas.locking import LOCK, owned
-from nas.runs import RunFolder
+from nas.runs.files import Folder
+from nas.runs.folder import RunFolder
+from nas.runs.locking import LOCK, owned
 from tests.helpers import contents
 from tests.tiny_runs import as_data, finished_run, tiny_arrays, tiny_search
 
 HOLD = """\
 import sys, time
 from pathlib import Path
-from nas.files import Folder
-from nas.locking import owned
+from nas.runs.files import Folder
+from nas.runs.locking import owned
 sys.argv = ["/usr/bin/fusenas", "search", "my data.npz"]
 with owned(Folder(Path(sys.stdin.readline().strip()))):
     print("held", flush=True)

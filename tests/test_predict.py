@@ -22,11 +22,12 @@ import nas
 from nas import Architecture, Choice, FusionData, Predictions, RunResult, UserError
 from nas.config import RunConfig
 from nas.export.check import imported
-from nas.prediction import EVALUATION_BATCH
+from nas.network.prediction import EVALUATION_BATCH
 from nas.records import from_plain
+from nas.seeding import seeded
 from nas.summary import Calibration, DataDescription
 from nas.tasks import TASKS
-from nas.training import build_network, seeded
+from nas.training.build import build_network
 from search_spaces import layerwise
 from tests.command import Run, runner
 from tests.helpers import tiny_array

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 import torch
 
-from nas import provenance as module
-from nas.provenance import hardware, provenance
 from nas.records import from_plain, plain
+from nas.runs import provenance as module
+from nas.runs.provenance import hardware, provenance
 from nas.summary import Provenance
 
 

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.architecture import Architecture, Choice
 from nas.errors import UserError
 from nas.fields import Whole
 from nas.records import checked, from_plain, inline, plain
+from nas.space.architecture import Architecture, Choice
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,6 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,9 @@ from numpy.typing import NDArray
 import nas
 from benchmarks.export import with_gate
 from nas import FusionData, RunResult, TrainingConfig
-from nas.architecture import Architecture, Choice
-from nas.files import Folder
-from nas.runs import RunFolder
+from nas.runs.files import Folder
+from nas.runs.folder import RunFolder
+from nas.space.architecture import Architecture, Choice
 from search_spaces import layerwise
 
 SIZES = (72, 24, 24)
@@ -122,4 +121,4 @@ def dynamic_run(factory: pytest.TempPathFactory) -> Path:
 def no_report(patch: pytest.MonkeyPatch) -> None:
     """Leaves out the figures, which take longer than everything else together."""
     nothing: Callable[[RunFolder, Folder], Path] = lambda _run, target: target.path / "report.html"  # noqa: E731
-    patch.setattr(import_module("nas.search"), "draw_report", nothing)  # by name: `nas.search` in code is the function
+    patch.setattr("nas.pipeline.search.draw_report", nothing)

@@ -25,9 +25,9 @@ from tempfile import TemporaryDirectory
 from benchmarks.attacks import trial as preloaded
 from benchmarks.attacks.page import page
 from benchmarks.attacks.trial import KINDS, Trial, attempt, kept_targets, kind_of
-from nas.provenance import provenance
 from nas.records import plain
-from nas.runs import write_atomically
+from nas.runs.folder import write_atomically
+from nas.runs.provenance import provenance
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

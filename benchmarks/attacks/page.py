@@ -28,7 +28,7 @@ def page(trials: Sequence[Trial], origin: Provenance, *, jobs: int, seconds: flo
 
     Args:
         trials: All of them.
-        origin: As `nas.provenance.provenance` returns it.
+        origin: As `nas.runs.provenance.provenance` returns it.
         jobs: How many trials ran at once.
         seconds: Wall time of all of them.
     """

@@ -171,7 +171,7 @@ def command(arguments: Sequence[str], *, figures: bool = True) -> Callable[[], i
         import cli  # noqa: PLC0415
 
         if not figures:
-            search: Any = import_module("nas.search")  # by name: `nas.search` in code is the function
+            search: Any = import_module("nas.pipeline.search")  # by name: `nas.search` in code is the function
             search.draw_report = lambda _run, target: target.path / "report.html"
         sys.argv = ["fusenas", *arguments]
         cli.main()

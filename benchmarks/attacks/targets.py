@@ -176,7 +176,7 @@ def _make_dynamic(run: Path, *, is_cascade: bool) -> Any:
     def make() -> None:
         import nas  # noqa: PLC0415
         from benchmarks.export import with_gate  # noqa: PLC0415
-        from nas.architecture import Architecture, Choice  # noqa: PLC0415
+        from nas.space.architecture import Architecture, Choice  # noqa: PLC0415
         from search_spaces import layerwise  # noqa: PLC0415
 
         found = nas.load_run(run).architecture

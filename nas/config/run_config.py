@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self, TypeVar, cast
 
+from nas.config.presets import preset_of
 from nas.config.sections import (
     SEED,
     EvaluationConfig,
@@ -18,7 +19,6 @@ from nas.config.sections import (
 )
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, make_config, told
-from nas.presets import preset_of
 
 Config = TypeVar("Config", bound="RunConfig")
 
@@ -113,7 +113,7 @@ class RunConfig:
 
         Args:
             base: What is not given is as it is here; None for the defaults.
-            preset: A name of `nas.presets.PRESETS`. It changes `base`; whatever is given by name wins over it.
+            preset: A name of `nas.config.presets.PRESETS`. It changes `base`; whatever is given by name wins over it.
             given: Name of an option to its value, or name of a section to the whole section. None stands for an option
                 that is not given.
 

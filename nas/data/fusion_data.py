@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nas.tasks import Task
 
 if TYPE_CHECKING:
-    from nas.tables import TableRecipe
+    from nas.data.tables import TableRecipe
 
 Kind = Literal["vector", "sequence", "tokens", "map", "features"]
 Split = Literal["weights", "architecture", "test"]

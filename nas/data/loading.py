@@ -128,7 +128,7 @@ def load_data(
     Raises:
         UserError: If the source is not there or is malformed; the message names the key and says how to mend it.
     """
-    from nas.tables import is_table, load_table  # noqa: PLC0415 - that package needs this one
+    from nas.data.tables import is_table, load_table  # noqa: PLC0415 - that package needs this one
 
     if is_table(source):
         return load_table(

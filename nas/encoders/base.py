@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.codegen import TapsSource
 from nas.errors import UserError
 from nas.fields import Form, Number, Several, Whole
-from nas.source import TapsSource
 
 MAX_TIME = 16
 """Taps are averaged down to this many time steps at most: enough to align in time, cheap enough to attend over."""

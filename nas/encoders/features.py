@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.codegen import TapsSource
 from nas.encoders.base import (
     FEATURES,
     NOTHING,
@@ -25,7 +26,6 @@ from nas.encoders.base import (
 )
 from nas.errors import UserError
 from nas.fields import Several
-from nas.source import TapsSource
 
 _TO_TAP: dict[int, Callable[[Tensor], Tensor]] = {2: tap_from_vector, 3: tap_from_sequence, 4: tap_from_map}
 

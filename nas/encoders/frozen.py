@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 from torch import Tensor
 
+from nas.codegen import TapsSource
 from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Rebuild, State, Wishes
 from nas.encoders.features import FeaturesEncoder
 from nas.errors import UserError
-from nas.source import TapsSource
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class FrozenEncoder(KnownEncoder):
 
     @classmethod
     def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> FrozenEncoder:
-        """Not from arrays: it is made of an encoder that was trained, see `nas.preparation.frozen`.
+        """Not from arrays: it is made of an encoder that was trained, see `nas.retraining.preparation.frozen`.
 
         Raises:
             TypeError: Always.

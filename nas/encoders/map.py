@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.codegen import TapsSource, layers, stages
 from nas.encoders.base import (
     NOTHING,
     RATE,
@@ -23,7 +24,6 @@ from nas.encoders.base import (
     tap_from_map,
 )
 from nas.fields import Several, Whole
-from nas.source import TapsSource, layers, stages
 
 
 class MapEncoder(KnownEncoder):

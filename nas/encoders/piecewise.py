@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.source import Source
+from nas.codegen import Source
 
 BINS = 8
 """Bins of every feature."""

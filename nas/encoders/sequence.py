@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.codegen import TapsSource, layers, stages
 from nas.encoders.base import (
     FEATURES,
     MAX_TIME,
@@ -25,7 +26,6 @@ from nas.encoders.base import (
     tap_from_sequence,
 )
 from nas.fields import Flag, Whole
-from nas.source import TapsSource, layers, stages
 
 
 class SequenceEncoder(KnownEncoder):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.codegen import TapsSource
 from nas.data.modality import MAX_TOKEN_ID
 from nas.encoders.base import (
     NOTHING,
@@ -24,7 +25,6 @@ from nas.encoders.base import (
     tap_from_sequence,
 )
 from nas.fields import Whole
-from nas.source import TapsSource
 
 
 class TokenEncoder(KnownEncoder):

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from nas.codegen import TapsSource, layers, stages
 from nas.encoders.base import (
     FEATURES,
     NOTHING,
@@ -24,7 +25,6 @@ from nas.encoders.base import (
 )
 from nas.encoders.piecewise import MAX_ROWS, PiecewiseLinear
 from nas.fields import Whole
-from nas.source import TapsSource, layers, stages
 
 
 class VectorEncoder(KnownEncoder):

@@ -12,9 +12,9 @@ from nas.data import FusionData
 from nas.errors import UserError, is_full_disk, unknown_name
 from nas.export.formats import FORMATS
 from nas.export.subject import Subject
-from nas.files import Folder, folder_to_write
-from nas.locking import owned
-from nas.runs import RunFolder
+from nas.runs.files import Folder, folder_to_write
+from nas.runs.folder import RunFolder
+from nas.runs.locking import owned
 
 
 @dataclass(frozen=True, kw_only=True)

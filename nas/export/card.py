@@ -7,9 +7,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from nas.architecture import Architecture
 from nas.report.numbers import clean, count_text, metric_words, score_text, seconds_text
 from nas.report.verdict import recorded_verdict
+from nas.space.architecture import Architecture
 from nas.statistics import Interval
 from nas.summary import Row, Summary
 from nas.tasks import TASKS

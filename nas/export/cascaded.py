@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import deepest, tap_modality
 from nas.encoders.base import State
 from nas.export.portable import Portable, routed_network
-from nas.graph import Inputs, Presence
+from nas.network.fusion_network import Inputs, Presence
 from nas.routing.cascade import Cascade
 from nas.routing.encoding import Begun, advance
 from nas.routing.gates import allowed_routes
+from nas.space.architecture import deepest, tap_modality
 
 Part = tuple[str, str, int]
 """Of what a route leaves to later ones: "tap", "adapted" and the tap's name, or "state", modality, place in it."""

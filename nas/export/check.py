@@ -70,8 +70,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def _safetensors(file: Path, masked: Sequence[str]) -> Network:
     from nas.export.portable import Portable  # noqa: PLC0415  # hidden from all others
-    from nas.runs import RunFolder  # noqa: PLC0415
-    from nas.weights import load_weights  # noqa: PLC0415
+    from nas.runs.folder import RunFolder  # noqa: PLC0415
+    from nas.saved.weights import load_weights  # noqa: PLC0415
 
     return Portable(load_weights(RunFolder(file.parent), file.name).network, masked)
 

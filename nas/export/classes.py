@@ -13,9 +13,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from nas.codegen import Method, Source
 from nas.encoders.base import Standardize, beside_peaks, channels_last, shorten
-from nas.operation import stretch
-from nas.source import Method, Source
+from nas.space.operation import stretch
 
 Parts = Mapping[str, tuple[str, Source]]
 """Path of a submodule to the name wanted for its class and how that is written."""

@@ -1,6 +1,6 @@
 """The network as one Python file of ordinary `torch.nn` code that needs torch and safetensors alone.
 
-Encoders and operations say of themselves how somebody would write them by hand for these very inputs (`nas.source`).
+Encoders and operations say of themselves how somebody would write them by hand for these very inputs (`nas.codegen`).
 Here they are put together to a network, and that to a file with a `load` and a `main`.
 """
 
@@ -54,7 +54,7 @@ def write_code(
     Args:
         portable: The network with its encoders, on the CPU.
         inputs: Some samples for it, from which shapes are read.
-        description: As `nas.weights.describe_network` has it: task, classes and architecture hash are read.
+        description: As `nas.saved.weights.describe_network` has it: task, classes and architecture hash are read.
         about: What stands at the top of the file; the first line is a sentence.
 
     Raises:

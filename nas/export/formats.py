@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 import networkx as nx
 from safetensors.torch import save
 
-from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.export.card import to_card
 from nas.export.code import with_shapes, write_code
@@ -22,7 +21,8 @@ from nas.export.record import to_json
 from nas.export.subject import Subject
 from nas.export.verify import verify
 from nas.report.numbers import metric_words, score_text
-from nas.weights import MAX_BYTES
+from nas.saved.weights import MAX_BYTES
+from nas.space.architecture import Architecture
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,14 +9,14 @@ from typing import Any
 
 import networkx as nx
 
-from nas.architecture import Architecture, Choice, tap_name
 from nas.report.architecture import draw_architecture
 from nas.report.cascade import draw_cascade
 from nas.report.gate import draw_gate
 from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
 from nas.report.style import to_svg as save_svg
-from nas.space import OUTPUT
+from nas.space.architecture import Architecture, Choice, tap_name
+from nas.space.search_space import OUTPUT
 from nas.summary import Summary
 
 GATE = "gate"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from torch import nn
 
-from nas.architecture import tap_depth, tap_modality
 from nas.errors import UserError
+from nas.space.architecture import tap_depth, tap_modality
 
 
 class Names(dict[str, str]):

@@ -13,14 +13,14 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, Step, deepest, tap_depth, tap_modality, tap_name
+from nas.codegen import Method, Source, TapsSource, Term
 from nas.export.names import Names, assigned, camel, used
 from nas.export.portable import Portable
 from nas.export.router_code import cascade_source, gate_source
 from nas.routing.cascade import Cascade
 from nas.routing.gates import Gate, Router
 from nas.routing.network import RoutedNetwork, static_part, taps_of_router
-from nas.source import Method, Source, TapsSource, Term
+from nas.space.architecture import Architecture, Step, deepest, tap_depth, tap_modality, tap_name
 
 Parts = dict[str, tuple[str, Source]]
 """Path of a submodule to the name wanted for its class and how that is written."""
@@ -244,7 +244,7 @@ class _NetworkWriter:
                 continue
             if before and before.time == time:
                 output = f"{before.text} + {output}"
-            elif before:  # as `nas.graph.add_states` has it
+            elif before:  # as `nas.network.fusion_network.add_states` has it
                 output, time = f"{before.text}.mean(dim=1, keepdim=True) + {output}.mean(dim=1, keepdim=True)", 1
             body.append(f"{names[step.name]} = {output}")
             states[step.name] = Term(names[step.name], time)

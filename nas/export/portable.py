@@ -8,13 +8,13 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import tap_depth, tap_modality, tap_name
 from nas.data.batches import Batch
 from nas.encoders import Encoder
 from nas.encoders.features import FeaturesEncoder
 from nas.errors import UserError
-from nas.graph import FusionNetwork, Inputs, Presence
+from nas.network.fusion_network import FusionNetwork, Inputs, Presence
 from nas.routing.network import DerivedNetwork, RoutedNetwork
+from nas.space.architecture import tap_depth, tap_modality, tap_name
 
 
 class Portable(nn.Module):

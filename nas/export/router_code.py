@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from nas.architecture import tap_modality
+from nas.codegen import Method, Source
 from nas.export.names import used
 from nas.routing.cascade import LEVER, Cascade
 from nas.routing.gates import Gate
-from nas.source import Method, Source
+from nas.space.architecture import tap_modality
 from nas.tasks import Task
 
 

@@ -13,12 +13,12 @@ from torch import Tensor
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.export.portable import Portable
-from nas.load import Run, data_of, load_run, read_config, refuse_other_form
 from nas.objectives import dropout_rate
 from nas.routing.network import RoutedNetwork
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
+from nas.saved.run import Run, data_of, load_run, read_config, refuse_other_form
+from nas.saved.weights import describe_network
 from nas.summary import Summary
-from nas.weights import describe_network
 
 SAMPLES = 64
 """So many samples of the test split are compared with every export; none of them is written anywhere."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from nas.errors import UserError, unknown_name
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives.align import Align, pair_of
 from nas.objectives.base import Combined, Fit, ForwardPass, Objective, deepest_taps
 from nas.objectives.gradient_blending import GradientBlending
@@ -21,7 +21,7 @@ from nas.objectives.rubi import Rubi, check_biased
 from nas.tasks import Task
 
 AUTO = "auto"
-"""Stands for what `nas.cures` finds suitable; a single training takes it for none."""
+"""Stands for what `nas.retraining.cures` finds suitable; a single training takes it for none."""
 
 DROPOUT_RATE = 0.3
 """How often `modality_dropout` drops a modality if it is given no rate."""

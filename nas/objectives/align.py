@@ -27,10 +27,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.architecture import tap_depth
 from nas.errors import UserError, unknown_name
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives.base import ForwardPass, Objective, deepest_taps
+from nas.space.architecture import tap_depth
 
 MOMENTUM = 0.995
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import deepest, tap_name
 from nas.data.batches import Batch
-from nas.graph import FusionNetwork, Head, Selection
 from nas.metrics import sample_losses
+from nas.network.fusion_network import FusionNetwork, Head, Selection
+from nas.space.architecture import deepest, tap_name
 from nas.tasks import Task
 
 Fit = Callable[[nn.Module, Callable[[Batch], Tensor], Batch, int, Callable[[], None]], None]

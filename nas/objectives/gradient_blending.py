@@ -12,7 +12,7 @@ drawn at random and held out for that alone; the architecture split is not read.
 
 Departures. A modality's head reads its deepest adapted tap, after the adapter, so that with frozen encoders the
 blended gradients still reach the adapters, and nothing else. Growths are taken up to the epoch of a head's lowest
-held-out loss, as by `nas.analysis.overfitting_ratio`, so that a head that has learned and then overfits does not
+held-out loss, as by `nas.diagnostics.overfitting_ratio`, so that a head that has learned and then overfits does not
 count as one that never learned. Degenerate cases, on which the paper is silent: a head that generalizes nothing (ΔG ≤
 0) weighs nothing; if that is the joint one, which is what predicts, it is trained alone, as without blending; a gap
 that hardly grew, or closed, counts as `LEAST_OVERFITTING` times the largest ΔG, so that no head is weighed by the
@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.batches import Batch, in_order
-from nas.graph import FusionNetwork, Head
+from nas.network.fusion_network import FusionNetwork, Head
 from nas.objectives.base import Fit, ForwardPass, Objective, deepest_taps, fresh_head
 from nas.objectives.steps import ScaledSteps
 from nas.tasks import Task

@@ -27,11 +27,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nas.architecture import tap_modality
 from nas.errors import UserError
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives.base import ForwardPass, Objective, deepest_taps
 from nas.objectives.steps import ScaledSteps, parameters_of
+from nas.space.architecture import tap_modality
 
 ALPHA = 0.5
 """Between the paper's 0.1 for VGGSound and 0.8 for CREMA-D; it leaves 0.54 of the steps at a ratio of 1."""

@@ -26,10 +26,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import Architecture, is_tap, tap_modality
 from nas.errors import UserError
-from nas.graph import FusionNetwork, Selection
+from nas.network.fusion_network import FusionNetwork, Selection
 from nas.objectives.base import ForwardPass, Objective, only_choices
+from nas.space.architecture import Architecture, is_tap, tap_modality
 
 
 class Residual(Objective):

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.errors import UserError, unknown_name
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives.base import ForwardPass, Objective, deepest_taps
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import tap_modality
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
+from nas.space.architecture import tap_modality
 
 
 class ScaledSteps:

@@ -11,8 +11,6 @@ from markupsafe import Markup
 
 import nas.report.import_matplotlib  # noqa: F401  # before anything else imports it
 from nas.errors import UserError
-from nas.files import Folder, folder_to_write
-from nas.locking import owned
 from nas.report.comparison import groups
 from nas.report.comparison_page import render_comparison
 from nas.report.damage import damage_told
@@ -23,7 +21,9 @@ from nas.report.frame import inline_svg
 from nas.report.page import render
 from nas.report.style import to_png, to_svg
 from nas.report.tables import own_records
-from nas.runs import RunFolder
+from nas.runs.files import Folder, folder_to_write
+from nas.runs.folder import RunFolder
+from nas.runs.locking import owned
 
 __all__ = ["draw_report", "render_report", "report"]
 

@@ -11,7 +11,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from nas.operation import carries
 from nas.report.layout import (
     LAYER_WIDTH,
     LEFT,
@@ -29,6 +28,7 @@ from nas.report.layout import (
 )
 from nas.report.numbers import clean
 from nas.report.style import FAINT, INK, PALE, SOFT, sign, wrap
+from nas.space.operation import carries
 
 STREAM_LINE = 3.2
 STRIPE = 0.05  # inches between the stripes of the fused state

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from nas.discretize.tournament import DEPOSED
 from nas.metrics import METRICS
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name
 from nas.report.tables import shown
 from nas.report.words import capital, how_in_words, modalities_in_words, separately_in_words
 from nas.statistics import Interval
 from nas.summary import Row, Summary
-from nas.tournament import DEPOSED
 
 SMALL = 0.05
 """Scores are called about the same if the interval rules out a larger difference, in accuracy or F1, or as a share of

@@ -10,9 +10,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from nas.architecture import Architecture
 from nas.report.numbers import clean
 from nas.report.tables import own_records
+from nas.space.architecture import Architecture
 from nas.summary import (
     Agreement,
     Confidence,

@@ -15,12 +15,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
-from nas.architecture import deepest
-from nas.operation import carries
 from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout
 from nas.report.numbers import clean, count_text, node_words
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
+from nas.space.architecture import deepest
+from nas.space.operation import carries
 from nas.summary import Route, Summary
 
 WIDTH = 9.6

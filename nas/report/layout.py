@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.architecture import Architecture, is_tap, tap_depth, tap_modality
 from nas.report.numbers import clean
+from nas.space.architecture import Architecture, is_tap, tap_depth, tap_modality
 from nas.summary import DataDescription, ModalityDescription, Search, Summary
 from nas.tasks import TASKS
 

@@ -25,12 +25,12 @@ from threading import BoundedSemaphore, Lock
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
-from nas.checkpoint import status
 from nas.errors import UserError
 from nas.report import render_report
 from nas.report.damage import damage_told
 from nas.report.live import render_live
-from nas.runs import RunFolder
+from nas.runs.checkpoint import status
+from nas.runs.folder import RunFolder
 
 REFRESH_SECONDS = 5
 LOOPBACK = "127.0.0.1"

@@ -8,11 +8,11 @@ from typing import Any
 import networkx as nx
 from matplotlib.figure import Figure
 
-from nas.architecture import tap_name
 from nas.report.extent import MAX_WIRES
 from nas.report.numbers import clean
 from nas.report.style import FAINT, INK, PALE, SOFT, cut
-from nas.space import OUTPUT
+from nas.space.architecture import tap_name
+from nas.space.search_space import OUTPUT
 from nas.summary import Search
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.architecture import Choice
 from nas.report.numbers import clean, node_words
 from nas.report.tables import modalities_of
+from nas.space.architecture import Choice
 from nas.statistics import Interval
 from nas.summary import Agreement, NodeVotes, RowKind, Spread, Summary, Votes
 

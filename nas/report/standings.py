@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from nas.discretize.tournament import DEPOSED
 from nas.report.numbers import clean
 from nas.report.tables import shown
 from nas.summary import Summary
-from nas.tournament import DEPOSED
 
 
 @dataclass(frozen=True)

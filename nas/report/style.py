@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from nas.operation import installed_operations
+from nas.space.operation import installed_operations
 
 INK = "#22283a"
 SOFT = "#5d6478"

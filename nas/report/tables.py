@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from nas.architecture import Architecture, Choice
 from nas.metrics import higher_is_better
-from nas.pareto import pareto_front
 from nas.report.numbers import clean, node_words, number
+from nas.space.architecture import Architecture, Choice
+from nas.strategies.pareto import pareto_front
 from nas.summary import ROW_KINDS, Row, SearchedNode, Summary
 
 MAX_CURVES = 60

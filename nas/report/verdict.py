@@ -11,15 +11,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from nas.operation import Operation
+from nas.discretize.tournament import DEPOSED
 from nas.report.board import OWN_CHOICE, SMALL, Board
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name
 from nas.report.planning import ENOUGH_SEEDS, FEW_SEEDS, plan
 from nas.report.words import capital, listed, modalities_in_words
 from nas.routing.explain import in_words as decided_in_words
+from nas.space.operation import Operation
 from nas.statistics import Interval
 from nas.summary import Agreement, Answer, BetterRow, Row, Summary, Verdict
-from nas.tournament import DEPOSED
 
 ONE_SIDED = 0.75
 """Share of the most frequent class from which accuracy may say little."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from nas.architecture import Architecture, Choice, tap_depth, tap_modality
-from nas.operation import carries
 from nas.report.numbers import clean
+from nas.space.architecture import Architecture, Choice, tap_depth, tap_modality
+from nas.space.operation import carries
 
 MOST_NAMED = 6
 """Of more modalities only the number is told."""
@@ -42,7 +42,7 @@ def how_in_words(architecture: Architecture, depths: Mapping[str, int], phrases:
     Args:
         architecture: A dynamic one is told route by route.
         depths: For each modality, how many taps its encoder offers.
-        phrases: Name of an operation to what it does, see `nas.operation.Operation.phrase`.
+        phrases: Name of an operation to what it does, see `nas.space.operation.Operation.phrase`.
     """
     if architecture.gating is None:
         return _steps(architecture, depths, phrases)

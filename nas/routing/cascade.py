@@ -13,10 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.architecture import Architecture
-from nas.cost import CostTable
 from nas.errors import UserError
+from nas.network.cost import CostTable
 from nas.routing.gates import Router, allowed_routes
+from nas.space.architecture import Architecture
 from nas.tasks import TASKS, Task
 
 LEVER = 10.0

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nas.architecture import deepest, tap_modality, tap_name
 from nas.encoders.base import State
-from nas.graph import FusionNetwork, Inputs
+from nas.network.fusion_network import FusionNetwork, Inputs
+from nas.space.architecture import deepest, tap_modality, tap_name
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from nas.graph import FusionNetwork, Inputs, Presence, Selection
+from nas.network.fusion_network import FusionNetwork, Inputs, Presence, Selection
 from nas.routing.cascade import Cascade
 from nas.routing.encoding import Begun, advance, begin, gather, go_on
 from nas.routing.gates import Gate, Router, allowed_routes

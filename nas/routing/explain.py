@@ -11,15 +11,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.architecture import deepest
-from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
-from nas.graph import FusionNetwork
 from nas.metrics import higher_is_better, losses_of_routes, metric_of, sample_errors, score
-from nas.prediction import predict
+from nas.network.cost import CostTable
+from nas.network.fusion_network import FusionNetwork
+from nas.network.prediction import predict
 from nas.routing.network import RoutedNetwork, taps_of_router
 from nas.routing.prediction import predict_routed, predict_routes
+from nas.space.architecture import deepest
 from nas.summary import Confidence, Decisions, Route, Sample, Without
 
 EXTREMES = 10

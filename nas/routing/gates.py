@@ -15,10 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.architecture import Architecture, tap_modality
 from nas.config import Schedule
-from nas.cost import CostTable
-from nas.relaxation import one_hot_draw
+from nas.network.cost import CostTable
+from nas.space.architecture import Architecture, tap_modality
+from nas.supernet.relaxation import one_hot_draw
 
 HIDDEN = 16
 """Width of a gate's hidden layer."""

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import combinations
 
-from nas.architecture import Architecture
 from nas.errors import UserError, unknown_name
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 
 MAX_MODALITIES = 4
 """Up to so many modalities every subset is a route of the modality level; of more, only each alone."""

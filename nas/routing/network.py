@@ -7,18 +7,18 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import Architecture, tap_depth, tap_modality
 from nas.config import TrainingConfig
-from nas.cost import CostTable
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
-from nas.graph import FusionNetwork, Head, Inputs, Presence
+from nas.network.cost import CostTable
+from nas.network.fusion_network import FusionNetwork, Head, Inputs, Presence
 from nas.routing.cascade import Cascade
 from nas.routing.execution import Execution, run_cascade, run_gate, taps_of_routes
 from nas.routing.gates import Gate, Router
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture, tap_depth, tap_modality
+from nas.space.search_space import SearchSpace
 from nas.tasks import Task
-from nas.training import build_network
+from nas.training.build import build_network
 
 
 class RoutedNetwork(nn.Module):
@@ -165,7 +165,7 @@ def build_routed(
     config: TrainingConfig,
     builders: Mapping[str, EncoderBuilder] | None = None,
 ) -> RoutedNetwork:
-    """A fresh network for a space that holds one dynamic architecture; see `nas.training.build_network`."""
+    """A fresh network for a space that holds one dynamic architecture; see `nas.training.build.build_network`."""
     return RoutedNetwork.of(build_network(space, data, config, builders), data.task)
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from nas.data.batches import Batch, in_order
 from nas.metrics import sample_losses
-from nas.prediction import EVALUATION_BATCH, autocast, predict
+from nas.network.prediction import EVALUATION_BATCH, autocast, predict
 from nas.routing.gates import Gate
 from nas.routing.network import DerivedNetwork, RoutedNetwork
 from nas.tasks import Task

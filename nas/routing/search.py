@@ -17,15 +17,12 @@ from functools import cache, partial
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, tap_name
-from nas.augmentation import drop_modalities
-from nas.candidates import Candidates
-from nas.cost import CostTable
 from nas.data.batches import Batch, in_order
-from nas.graph import FusionNetwork
 from nas.metrics import constant_losses
+from nas.network.cost import CostTable
+from nas.network.fusion_network import FusionNetwork
+from nas.network.prediction import EVALUATION_BATCH, autocast
 from nas.objectives import dropout_rate
-from nas.prediction import EVALUATION_BATCH, autocast
 from nas.routing.explain import Routes
 from nas.routing.gates import Gate, what_is_seen
 from nas.routing.levels import CASCADE, LEVELS
@@ -35,12 +32,15 @@ from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.routing.prediction import answers, predict_routed
 from nas.routing.stages import every_stage, steepest
 from nas.routing.training import train_routed
-from nas.scoring import scored_samples, standard_errors
-from nas.space import SearchSpace
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, tap_name
+from nas.space.search_space import SearchSpace
 from nas.strategies.base import Problem, inherit
 from nas.summary import GateTrial, TriedGate
-from nas.train import Trained
-from nas.training import seeded
+from nas.supernet.candidates import Candidates
+from nas.supernet.path_scorer import scored_samples, standard_errors
+from nas.training.augmentation import drop_modalities
+from nas.training.train import Trained
 
 JUDGING = 3
 """Every third sample of the architecture split judges gates that learn by the others.

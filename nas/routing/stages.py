@@ -8,11 +8,11 @@ from math import prod
 
 from torch import Tensor
 
-from nas.architecture import MAX_ROUTES, Architecture, Choice, tap_name
-from nas.cost import CostTable
-from nas.node import FusionNode
-from nas.scoring import standard_errors
-from nas.space import SearchSpace
+from nas.network.cost import CostTable
+from nas.space.architecture import MAX_ROUTES, Architecture, Choice, tap_name
+from nas.space.node import FusionNode
+from nas.space.search_space import SearchSpace
+from nas.supernet.path_scorer import standard_errors
 
 Reach = Mapping[str, int]
 """Modality to its deepest layer that has been run, −1 for none."""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from nas.config import RoutingConfig
-from nas.graph import Presence
+from nas.network.fusion_network import Presence
 from nas.routing.cascade import Cascade
 from nas.routing.gates import allowed_routes, soft
 from nas.tasks import TASKS

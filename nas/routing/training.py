@@ -9,23 +9,23 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nas.augmentation import drop_modalities
-from nas.checkpoint import Slot
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, Endless
 from nas.metrics import losses_of_routes, score
 from nas.objectives import check_objective, dropout_rate
-from nas.regimes import Reached, Regime
 from nas.routing.cascade import Cascade
 from nas.routing.gates import Gate
 from nas.routing.loss import gate_decides, gated_loss, hold_budget, priced, routes_loss
 from nas.routing.network import RoutedNetwork
 from nas.routing.prediction import answers, predict_gate, predict_routes
 from nas.routing.thresholds import fitted_to
-from nas.snapshot import Stateful
+from nas.runs.checkpoint import Slot
+from nas.runs.metrics_log import Log
 from nas.tasks import Task
-from nas.train import Trained, train
-from nas.training import Log
+from nas.training.augmentation import drop_modalities
+from nas.training.criteria import Reached, Regime
+from nas.training.snapshot import Stateful
+from nas.training.train import Trained, train
 
 
 def train_routed(
@@ -41,7 +41,7 @@ def train_routed(
     log: Log = lambda _record: None,
     slot: Slot | None = None,
 ) -> Trained[RoutedNetwork]:
-    """Trains a network that decides per sample, router and weights together; see `nas.train.train`.
+    """Trains a network that decides per sample, router and weights together; see `nas.training.train.train`.
 
     Args:
         network: Whose router knows what its routes cost; moved to the device and changed in place.
@@ -56,7 +56,7 @@ def train_routed(
         slot: Where the training keeps its state, to go on from it; None keeps nothing.
 
     Raises:
-        UserError: As `nas.train.train`, and if an objective is asked for, which no gate can be trained by.
+        UserError: As `nas.training.train.train`, and if an objective is asked for, which no gate can be trained by.
     """
     check_objective(config.objective, task, network.network.space.modalities, dynamic=True)
     regime = CascadeRegime if isinstance(network.router, Cascade) else GatedRegime

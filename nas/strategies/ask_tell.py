@@ -13,8 +13,8 @@ from typing import Protocol
 
 from torch import Tensor
 
-from nas.architecture import Architecture
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.strategies.base import Explored, Problem
 
 TRAININGS = 40

@@ -11,21 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture
-from nas.candidates import Candidates
-from nas.checkpoint import NOWHERE, Checkpoints, Slot
 from nas.config import SearchConfig, TrainingConfig
-from nas.cost import CostTable
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
-from nas.graph import FusionNetwork
-from nas.guards import Guarded
 from nas.metrics import sample_losses
-from nas.relaxation import entropy
-from nas.space import SearchSpace
-from nas.train import Trained, train
-from nas.training import Log, build_network, seeded
+from nas.network.cost import CostTable
+from nas.network.fusion_network import FusionNetwork
+from nas.runs.checkpoint import NOWHERE, Checkpoints, Slot
+from nas.runs.metrics_log import Log
+from nas.seeding import seeded
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+from nas.supernet.candidates import Candidates
+from nas.supernet.guards import Guarded
+from nas.supernet.relaxation import entropy
+from nas.training.build import build_network
+from nas.training.train import Trained, train
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -72,7 +74,7 @@ class Problem:
             return build_network(space or self.space, self.data, self.training, self.builders).to(self.device)
 
     def slot(self, kind: str, *identity: Any) -> Slot:
-        """Where one training of this search keeps its state; see `nas.checkpoint.Checkpoints.slot`."""
+        """Where one training of this search keeps its state; see `nas.runs.checkpoint.Checkpoints.slot`."""
         return self.checkpoints.slot(kind, self.seed, *identity)
 
     def train_from_scratch(self, architecture: Architecture) -> Trained[FusionNetwork]:
@@ -164,7 +166,7 @@ class Problem:
     def evaluate(self, architecture: Architecture) -> Tensor:
         """The loss of every sample of the architecture split under an architecture by itself, (samples,), on the CPU.
 
-        It is trained from scratch unless an `evaluator` knows the answer; see `nas.train.Trained.held_out`.
+        It is trained from scratch unless an `evaluator` knows the answer; see `nas.training.train.Trained.held_out`.
         """
         if self.evaluator is not None:
             return self.evaluator(self, architecture)

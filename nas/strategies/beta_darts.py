@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order, plain_softmax
-from nas.supernet import Supernet
+from nas.supernet.supernet import Supernet
 
 LAST_WEIGHT = 50.0
 

@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from nas.data.batches import Batch, Endless
-from nas.epoch_loop import EpochLoop, check_finite
-from nas.graph import Selection
-from nas.guards import LOOKS, Guards
+from nas.network.fusion_network import Selection
+from nas.network.prediction import autocast, evaluation_losses, losses
 from nas.objectives import ForwardPass, dropout_rate, make_objective
-from nas.prediction import autocast, evaluation_losses, losses
-from nas.relaxation import softmax
-from nas.snapshot import Stateful
+from nas.seeding import seeded
 from nas.strategies.base import Explored, Problem
-from nas.supernet import Supernet
-from nas.training import seeded
+from nas.supernet.guards import LOOKS, Guards
+from nas.supernet.relaxation import softmax
+from nas.supernet.supernet import Supernet
+from nas.training.epoch_loop import EpochLoop, check_finite
+from nas.training.snapshot import Stateful
 
 Select = Callable[[Supernet, torch.Generator, float], Selection]
 """The relaxation: what the supernet runs, given a generator and the progress from 0 to 1."""

@@ -6,9 +6,9 @@ node are mixed instead of the operations of an edge, and `none` competes with th
 
 from __future__ import annotations
 
-from nas.relaxation import softmax
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order
+from nas.supernet.relaxation import softmax
 
 
 def darts(problem: Problem) -> Explored:

@@ -21,11 +21,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from nas.relaxation import softmax
+from nas.seeding import seeded
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel
-from nas.supernet import Supernet
-from nas.training import seeded
+from nas.supernet.relaxation import softmax
+from nas.supernet.supernet import Supernet
 
 
 def unrolled_gradient(

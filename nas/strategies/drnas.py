@@ -1,9 +1,9 @@
 """DrNAS: mixing weights are drawn from a Dirichlet distribution whose concentrations are learned.
 
 Chen et al. 2021, "DrNAS: Dirichlet Neural Architecture Search". Every loss draws its own weights, see
-`nas.relaxation.dirichlet`; the anchor that keeps concentrations near one is the authors' L2 penalty on the logits,
-which is the weight decay of the architecture; and the architecture rests for the first fifth of the search. Mixture
-and beliefs are the mean of the distribution, c / Σ c, whose largest weight is that of the largest logit.
+`nas.supernet.relaxation.dirichlet`; the anchor that keeps concentrations near one is the authors' L2 penalty on the
+logits, which is the weight decay of the architecture; and the architecture rests for the first fifth of the search.
+Mixture and beliefs are the mean of the distribution, c / Σ c, whose largest weight is that of the largest logit.
 
 Departures: see `nas.strategies.bilevel`; there is one stage, without the progressive narrowing of partial channels and
 operations, which the paper adds for large searches.
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nas.relaxation import concentrations, dirichlet
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order
-from nas.supernet import Supernet
+from nas.supernet.relaxation import concentrations, dirichlet
+from nas.supernet.supernet import Supernet
 
 FROZEN_SHARE = 0.2
 """The authors' first 10 of 50 epochs."""

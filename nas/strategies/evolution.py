@@ -11,8 +11,8 @@ from __future__ import annotations
 import random
 from collections import deque
 
-from nas.architecture import Architecture
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import START, TRAININGS, ask_tell
 from nas.strategies.base import Explored, Problem
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from nas.architecture import Architecture
 from nas.config import SearchConfig
 from nas.errors import UserError
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import ask_tell
 from nas.strategies.base import Explored, Problem
 

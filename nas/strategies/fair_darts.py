@@ -14,11 +14,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nas.node import FusionNode
-from nas.relaxation import sigmoid
+from nas.space.node import FusionNode
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order
-from nas.supernet import Supernet
+from nas.supernet.relaxation import sigmoid
+from nas.supernet.supernet import Supernet
 
 ZERO_ONE_WEIGHT = 10.0
 THRESHOLD = 0.85

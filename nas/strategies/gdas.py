@@ -7,9 +7,9 @@ draw their own.
 
 from __future__ import annotations
 
-from nas.relaxation import gumbel
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order
+from nas.supernet.relaxation import gumbel
 
 FIRST_TEMPERATURE, LAST_TEMPERATURE = 10.0, 0.1
 

@@ -37,8 +37,8 @@ import numpy as np
 from sklearn.feature_extraction import DictVectorizer
 from sklearn.linear_model import BayesianRidge
 
-from nas.architecture import Architecture
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import TRAININGS, ask_tell
 from nas.strategies.base import Explored, Problem
 

@@ -6,7 +6,7 @@ population of 8 instead of 100, since there are tens of trainings. Multiply-adds
 encoders included.
 
 The result is the set of all that was tried and is not dominated. The single decision is its cheapest member that lies
-within one paired standard error of the lowest loss, as in `nas.discretize.one_standard_error`.
+within one paired standard error of the lowest loss, as in `nas.discretize.discretize.one_standard_error`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from dataclasses import replace
 import torch
 from optuna.samplers import NSGAIISampler
 
-from nas.architecture import Architecture
-from nas.pareto import pareto_front
-from nas.scoring import paired_z
+from nas.space.architecture import Architecture
 from nas.strategies.ask_tell import TRAININGS, Tried, ask_tell
 from nas.strategies.base import Explored, ParetoPoint, Problem
 from nas.strategies.optuna_study import OptunaSampler
+from nas.strategies.pareto import pareto_front
+from nas.supernet.path_scorer import paired_z
 
 POPULATION_SIZE = 8
 

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 import optuna
 
-from nas.architecture import Architecture
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 
 Objectives = Callable[[Architecture, float], Sequence[float]]
 """From an architecture and its loss to all that shall become small."""

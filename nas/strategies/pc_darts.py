@@ -1,9 +1,10 @@
 """PC-DARTS: the mixture works on a random part of the channels, and what a node reads is its own competitor.
 
 Xu et al. 2020, "PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search". Every step a quarter
-of the channels is the mixture's, and the others carry a node's inputs past it, see `nas.graph.PartialChannels`; which
-inputs are read and what is done with them have logits of their own, see `nas.relaxation.edge_normalised`; and the
-architecture rests for the first 30 % of the search, while the weights learn.
+of the channels is the mixture's, and the others carry a node's inputs past it, see
+`nas.network.fusion_network.PartialChannels`; which inputs are read and what is done with them have logits of their own,
+see `nas.supernet.relaxation.edge_normalised`; and the architecture rests for the first 30 % of the search, while the
+weights learn.
 
 Departures: see `nas.strategies.bilevel`. Operations are as wide as they are in the derived network, since its weights
 have to fit the supernet's: they run on all channels, and their output is used on some. So this is the paper's
@@ -18,11 +19,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nas.graph import PartialChannels
-from nas.relaxation import edge_normalised, partial_channels
+from nas.network.fusion_network import PartialChannels
 from nas.strategies.base import Explored, Problem
 from nas.strategies.bilevel import bilevel, first_order
-from nas.supernet import Supernet
+from nas.supernet.relaxation import edge_normalised, partial_channels
+from nas.supernet.supernet import Supernet
 
 PARTS = 4
 """The paper's K for its smaller search: one of so many parts of the channels goes through the mixture."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import random as python_random
 
-from nas.architecture import Architecture
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import ask_tell
 from nas.strategies.base import Explored, Problem
 

@@ -2,9 +2,9 @@
 
 After Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", and Li and Talwalkar
 2019, "Random Search and Reproducibility for Neural Architecture Search". There are no architecture parameters that
-could collapse: every step trains one path of every interaction order, drawn by `nas.relaxation.fair_paths`, and runs
-their operations only; encoders and adapters run once for all of them. Beliefs are read off the architecture split.
-Departures: paths are fair to orders, see there; all share one learning-rate cycle, whose peak is twice that of a
+could collapse: every step trains one path of every interaction order, drawn by `nas.supernet.relaxation.fair_paths`,
+and runs their operations only; encoders and adapters run once for all of them. Beliefs are read off the architecture
+split. Departures: paths are fair to orders, see there; all share one learning-rate cycle, whose peak is twice that of a
 training, for every choice is trained in a small part of the steps; and where encoders train along, the first steps
 all train the space's `warm_up` path. Without it, encoders learn what a single modality tells and no sampled
 interaction, each rarely drawn, ever gets its turn: of a modality that says nothing by itself they learn nothing.
@@ -18,18 +18,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nas.candidates import Candidates, score_candidates
 from nas.data.batches import Batch
-from nas.epoch_loop import EpochLoop, steps_per_epoch
-from nas.graph import FusionNetwork
 from nas.metrics import sample_losses
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives import ForwardPass, dropout_rate, make_objective
-from nas.relaxation import fair_paths
-from nas.scoring import PathScorer
-from nas.snapshot import Draws
+from nas.seeding import seeded
 from nas.strategies.base import Explored, Problem, encoders_train
+from nas.supernet.candidates import Candidates, score_candidates
+from nas.supernet.path_scorer import PathScorer
+from nas.supernet.relaxation import fair_paths
 from nas.tasks import Task
-from nas.training import seeded
+from nas.training.epoch_loop import EpochLoop, steps_per_epoch
+from nas.training.snapshot import Draws
 
 LOOKS = 6
 """How often on the way the beliefs are looked at, for the record."""

@@ -20,7 +20,7 @@ MAX_CLASSES = 100
 
 @dataclass(frozen=True, kw_only=True)
 class Additivity:
-    """How much of a score needs modalities to interact; see `nas.analysis.emap`.
+    """How much of a score needs modalities to interact; see `nas.diagnostics.emap`.
 
     Attributes:
         score: Of the networks on the samples that were taken.
@@ -82,7 +82,7 @@ class Coefficient:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearModel:
-    """One fitted model of the interaction regression; see `nas.analysis.interaction`.
+    """One fitted model of the interaction regression; see `nas.diagnostics.interaction`.
 
     Attributes:
         coefficients: The constant first.
@@ -144,7 +144,7 @@ class Diagnosis:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """How far probabilities may be believed; see `nas.calibration`.
+    """How far probabilities may be believed; see `nas.evaluation.calibration`.
 
     Attributes:
         temperature: That logits are divided by.

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from nas.architecture import Architecture
 from nas.fields import AMOUNT, Whole
 from nas.records import checked, inline
+from nas.space.architecture import Architecture
 from nas.statistics import Interval
 
 RowKind = Literal[

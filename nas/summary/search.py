@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.fields import AMOUNT, Whole
 from nas.records import checked
+from nas.space.architecture import Architecture
 from nas.summary.leaderboard import COUNT
 
 SEED = Whole(0, 2**33)
@@ -103,7 +103,7 @@ class Compromise:
 
 @dataclass(frozen=True, kw_only=True)
 class Guards:
-    """How a guarded search ended; see `nas.guards`.
+    """How a guarded search ended; see `nas.supernet.guards`.
 
     Attributes:
         tripped: Name of the guard, or None.

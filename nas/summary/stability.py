@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.fields import AMOUNT
 from nas.records import checked, inline
+from nas.space.architecture import Architecture
 from nas.statistics import Interval
 from nas.summary.leaderboard import COUNT
 from nas.summary.search import SEED
@@ -94,7 +94,8 @@ class Agreement:
         seeds: Of the searches.
         consensus_seed: Of the one whose architecture stands for all.
         num_distinct: How many different architectures were proposed.
-        agreement: Mean share of nodes at which two searches agree; see `nas.stability.Stability`, like the next two.
+        agreement: Mean share of nodes at which two searches agree; see `nas.evaluation.stability.Stability`, like the
+            next two.
         chance_agreement: The same by chance.
         kappa: The agreement beyond chance; NaN where it is undefined.
         choices: That were made, per node.

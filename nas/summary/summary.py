@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.fields import AMOUNT, Registered
 from nas.metrics import METRICS, higher_is_better
 from nas.records import checked, inline
+from nas.space.architecture import Architecture
 from nas.statistics import Interval
 from nas.summary.data import DataDescription
 from nas.summary.diagnosis import Calibration, Diagnosis, Mistakes
@@ -27,7 +27,7 @@ FORMAT_VERSION: Final = 1
 
 @dataclass(frozen=True, kw_only=True)
 class Standings:
-    """What the tournament came to; see `nas.tournament`.
+    """What the tournament came to; see `nas.discretize.tournament`.
 
     Attributes:
         prefer: "accuracy" or "simplicity".

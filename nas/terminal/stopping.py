@@ -88,7 +88,7 @@ def resumable(out: Path) -> Iterator[None]:
 
 def _how_to_resume(out: Path) -> str:
     """The command that resumes a run, if there is anything to resume."""
-    from nas.checkpoint import status  # noqa: PLC0415  # it needs torch
+    from nas.runs.checkpoint import status  # noqa: PLC0415  # it needs torch
 
     try:
         if status(out / "checkpoints") != "stopped":

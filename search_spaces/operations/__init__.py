@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.operation import Operation
+from nas.space.operation import Operation
 from search_spaces.operations.additive import Additive
 from search_spaces.operations.attention import CrossAttention
 from search_spaces.operations.bottleneck import Bottleneck

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from nas.operation import Operation, match_times
-from nas.source import Source, Term, listed, names
+from nas.codegen import Source, Term, listed, names
+from nas.space.operation import Operation, match_times
 from search_spaces.operations.attention import Attention, read_and_summed
 
 TOKENS = 4

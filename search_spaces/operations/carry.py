@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from nas.operation import Operation, match_times
-from nas.source import Source, Term, names
+from nas.codegen import Source, Term, names
+from nas.space.operation import Operation, match_times
 
 
 class Nothing(Operation):

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nas.operation import Operation, match_times
-from nas.source import Source, Term, listed, matched, members, names
+from nas.codegen import Source, Term, listed, matched, members, names
+from nas.space.operation import Operation, match_times
 
 
 class _Gate(Operation):

@@ -8,8 +8,8 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from nas.operation import Operation, match_times
-from nas.source import Source, Term, listed, matched, members, names
+from nas.codegen import Source, Term, listed, matched, members, names
+from nas.space.operation import Operation, match_times
 from search_spaces.operations.additive import Additive
 from search_spaces.operations.multiplicative import unit_linear
 

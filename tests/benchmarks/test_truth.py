@@ -13,9 +13,10 @@ from benchmarks.truth import Job, Row, Truth, enumerated, signature, space_of, t
 from nas.config import TrainingConfig
 from nas.data.batches import split_batch
 from nas.data.synthetic import KnownTask
-from nas.prediction import evaluation_losses
-from nas.train import train
-from nas.training import build_network, seeded
+from nas.network.prediction import evaluation_losses
+from nas.seeding import seeded
+from nas.training.build import build_network
+from nas.training.train import train
 
 CPU = torch.device("cpu")
 TWO = KnownTask(kind="additive", depth=0, samples=130, test_samples=100)

@@ -14,11 +14,11 @@ import nas
 from nas import FusionClassifier, RunConfig, SearchConfig, TrainingConfig, UserError
 from nas.config import EvaluationConfig, Option, OutputConfig, SourceConfig
 from nas.config.flags import with_flags
-from nas.estimators import FusionEstimator
 from nas.fields import Whole, setting
-from nas.load import read_config
-from nas.resume import begin
-from nas.runs import RunFolder
+from nas.pipeline.estimators import FusionEstimator
+from nas.pipeline.resume import begin
+from nas.runs.folder import RunFolder
+from nas.saved.run import read_config
 from tests.tiny_runs import as_data, tiny_arrays
 
 

@@ -17,7 +17,7 @@ from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.piecewise import PiecewiseLinear
 from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.vector import VectorEncoder
-from nas.training import seeded
+from nas.seeding import seeded
 from tests.contracts import ENCODER_CHECKS
 from tests.helpers import tiny_array, tiny_data
 

@@ -8,7 +8,7 @@ from nas.encoders.base import Standardize
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.vector import VectorEncoder
-from nas.training import seeded
+from nas.seeding import seeded
 
 
 def make() -> tuple[FrozenEncoder, VectorEncoder, torch.Tensor]:

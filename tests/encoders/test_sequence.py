@@ -7,7 +7,7 @@ import torch
 
 from nas.encoders.base import Standardize
 from nas.encoders.sequence import SequenceEncoder
-from nas.training import seeded
+from nas.seeding import seeded
 
 
 def test_mean_over_time_tells_early_from_late() -> None:

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import Choice
 from nas.data.fusion_data import FusionData
 from nas.data.modality import MAX_TOKEN_ID
 from nas.encoders import build_encoders, from_blueprint
 from nas.encoders.tokens import TokenEncoder
-from nas.runs import RunFolder
-from nas.training import seeded
-from nas.weights import load_weights, save_weights
+from nas.runs.folder import RunFolder
+from nas.saved.weights import load_weights, save_weights
+from nas.seeding import seeded
+from nas.space.architecture import Choice
 from tests.export import test_code
 from tests.export.networks import derived, with_outputs
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, Choice
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData
@@ -16,12 +15,14 @@ from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.export.portable import Portable
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
 from nas.routing.cascade import LEVER, Cascade
 from nas.routing.gates import Gate
 from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
 from nas.tasks import TASKS
-from nas.training import build_network, seeded
+from nas.training.build import build_network
 from search_spaces import OPERATIONS, layerwise
 from tests.helpers import CPU
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from nas.export.card import to_card
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
 from nas.summary import Summary
 from tests.summaries import change_row, known
 from tests.tiny_runs import dynamic_run, finished_run

@@ -14,7 +14,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import Choice
 from nas.data.fusion_data import FusionData
 from nas.export.cascaded import Cascaded, CascadedDense
 from nas.export.check import imported
@@ -22,6 +21,7 @@ from nas.export.portable import Portable, routed_network
 from nas.export.program import _best, write_onnx, write_program
 from nas.export.verify import verify
 from nas.routing.network import RoutedNetwork
+from nas.space.architecture import Choice
 from tests.export.networks import cascaded, every_kind, frozen, held_out, with_outputs
 from tests.export.test_code import assert_same, written
 from tests.helpers import counted_calls

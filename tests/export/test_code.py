@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from nas.architecture import Choice
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
@@ -23,9 +22,10 @@ from nas.export.check import imported
 from nas.export.classes import constructor, safe
 from nas.export.code import with_shapes, write_code
 from nas.export.portable import Portable
-from nas.operation import Operation
 from nas.routing.network import DerivedNetwork
-from nas.weights import describe_network
+from nas.saved.weights import describe_network
+from nas.space.architecture import Choice
+from nas.space.operation import Operation
 from search_spaces import OPERATIONS
 from tests.export.networks import FUSING, MODALITIES, derived, every_kind, frozen, with_outputs
 from tests.helpers import NESTED, tiny_data, tiny_network

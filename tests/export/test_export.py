@@ -20,16 +20,16 @@ from safetensors import safe_open
 
 import nas
 from benchmarks.export import balance
-from nas.architecture import Architecture
 from nas.errors import UserError
 from nas.export import FORMATS, export
 from nas.export.record import to_json
 from nas.export.subject import Subject
-from nas.prediction import predict
+from nas.network.prediction import predict
 from nas.records import plain
 from nas.routing.network import RoutedNetwork, static_part
-from nas.runs import RunFolder
-from nas.weights import load_weights
+from nas.runs.folder import RunFolder
+from nas.saved.weights import load_weights
+from nas.space.architecture import Architecture
 from tests.helpers import CPU, tiny_batch
 from tests.tiny_runs import as_data, dynamic_run, finished_run, tiny_arrays
 

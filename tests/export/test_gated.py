@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.architecture import Choice
 from nas.data.fusion_data import FusionData
 from nas.export.check import imported
 from nas.export.gated import Dense, Routed
@@ -20,6 +19,7 @@ from nas.export.portable import Portable
 from nas.export.program import write_onnx, write_program
 from nas.export.verify import verify
 from nas.routing.network import RoutedNetwork
+from nas.space.architecture import Choice
 from tests.export.networks import dynamic, every_kind, frozen, held_out, with_outputs
 from tests.export.test_code import assert_same, written
 from tests.helpers import counted_calls, tiny_data

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import networkx as nx
 
-from nas.architecture import Architecture, Choice, Step
 from nas.export.graph import architecture_graph, to_dot, to_graphml
+from nas.space.architecture import Architecture, Choice, Step
 from nas.summary import Summary
 from tests.summaries import make_summary
 

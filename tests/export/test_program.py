@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.architecture import Choice
 from nas.export.portable import Portable
 from nas.export.program import write_onnx, write_program
 from nas.export.verify import verify
+from nas.space.architecture import Choice
 from tests.export.networks import derived, every_kind, with_outputs
 
 CHOICES = (

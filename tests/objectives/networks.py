@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from nas.architecture import Architecture, Choice
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, split_batch
-from nas.graph import FusionNetwork
-from nas.training import build_network, seeded
+from nas.network.fusion_network import FusionNetwork
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
+from nas.training.build import build_network
 from search_spaces import layerwise
 from tests.helpers import CPU
 from tests.tiny_runs import as_data, tiny_arrays

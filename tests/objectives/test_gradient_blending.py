@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from nas.data.batches import Batch, split_batch
-from nas.epoch_loop import fitting
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives.base import ForwardPass
 from nas.objectives.gradient_blending import GradientBlending, blending_weights
+from nas.training.epoch_loop import fitting
 from tests.helpers import CPU
 from tests.objectives.networks import CONFIG, DATA, batch_of, network_of
 from tests.strategies.problems import same_tensors

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from nas.epoch_loop import make_optimizer, step
+from nas.network.prediction import losses
 from nas.objectives.base import ForwardPass
 from nas.objectives.gradient_modulation import GradientModulation, modulation, unimodal_scores
 from nas.objectives.steps import parameters_of
-from nas.prediction import losses
+from nas.training.epoch_loop import make_optimizer, step
 from tests.objectives.networks import CONFIG, DATA, batch_of, network_of
 
 

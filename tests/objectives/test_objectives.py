@@ -11,15 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from nas.checkpoint import Checkpoints
 from nas.data.batches import shuffled, split_batch
 from nas.errors import UserError
+from nas.network.prediction import losses
 from nas.objectives import OBJECTIVES, check_objective, dropout_rate, make_objective, parse
 from nas.objectives.base import deepest_taps
-from nas.prediction import losses
+from nas.runs.checkpoint import Checkpoints
+from nas.seeding import seeded
 from nas.strategies import STRATEGIES
-from nas.train import train
-from nas.training import seeded
+from nas.training.train import train
 from tests.helpers import CPU
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.objectives.networks import CONFIG, DATA, network_of

@@ -9,16 +9,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.architecture import Architecture, Choice
 from nas.config import TrainingConfig
 from nas.data.batches import split_batch
-from nas.epoch_loop import make_optimizer, step, steps_per_epoch
 from nas.errors import UserError
-from nas.graph import FusionNetwork
+from nas.network.fusion_network import FusionNetwork
 from nas.objectives.base import ForwardPass, only_choices
 from nas.objectives.residual import Residual, levels, outputs_up_to
-from nas.train import train
-from nas.training import build_network, seeded
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
+from nas.training.build import build_network
+from nas.training.epoch_loop import make_optimizer, step, steps_per_epoch
+from nas.training.train import train
 from search_spaces import layerwise
 from tests.helpers import CPU, tiny_batch, tiny_data
 from tests.objectives.networks import CONFIG, DATA, batch_of, network_of
@@ -109,7 +110,7 @@ def test_in_sequence_each_level_has_all_epochs_and_a_learning_rate_cycle_of_its_
         rates.append(optimizer.param_groups[0]["lr"])
         step(loss, optimizer, *rest, **more)
 
-    monkeypatch.setattr("nas.epoch_loop.step", noted)
+    monkeypatch.setattr("nas.training.epoch_loop.step", noted)
     config = replace(CONFIG, objective="residual_sequential", patience=0)
     batches = split_batch(DATA, "weights", CPU), split_batch(DATA, "architecture", CPU)
     done = train(network_of("both"), DATA.task, *batches, config, seed=0, device=CPU)

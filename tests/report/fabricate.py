@@ -11,8 +11,9 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import Architecture, Choice
+from nas.discretize.tournament import DEPOSED
 from nas.report.verdict import verdict
+from nas.space.architecture import Architecture, Choice
 from nas.statistics import Interval
 from nas.summary import (
     Agreement,
@@ -33,7 +34,6 @@ from nas.summary import (
     Summary,
     Votes,
 )
-from nas.tournament import DEPOSED
 from tests.summaries import (
     NO_GAP,
     make_data,

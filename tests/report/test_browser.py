@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
-from nas.architecture import Choice
 from nas.report import report
+from nas.space.architecture import Choice
 from tests.report.fabricate import add_routes, fabricate_run
 from tests.report.test_serve import served
 from tests.summaries import write_summary

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from matplotlib.patches import Polygon
 
-from nas.architecture import Choice
 from nas.report.cascade import draw_cascade
 from nas.report.figures import draw_all
 from nas.report.gate import lanes
+from nas.space.architecture import Choice
 from nas.summary import Confidence, Summary
 from tests.report.fabricate import add_routes, fabricate_run, gated
 from tests.report.test_gate import EARLY, IMAGE

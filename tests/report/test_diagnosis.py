@@ -11,7 +11,7 @@ import pytest
 from nas.records import plain
 from nas.report import report
 from nas.report.diagnosis import cures_of, diagnosis_of, overfitting_panels
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
 from nas.statistics import Interval
 from nas.summary import Advice, Objectives, TriedObjective
 from tests.report.fabricate import fabricate_run

@@ -12,7 +12,7 @@ import pytest
 from nas.errors import UserError
 from nas.records import plain
 from nas.report.extent import MAX_NODES, MAX_ROWS, drawable
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
 from tests.report.fabricate import fabricate_run
 from tests.report.vast import VAST, vast_run
 

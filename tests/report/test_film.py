@@ -12,7 +12,7 @@ from nas.records import plain
 from nas.report import report
 from nas.report.film import film
 from nas.report.numbers import node_words
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
 from tests.report.fabricate import fabricate_run
 from tests.summaries import write_summary
 

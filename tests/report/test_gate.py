@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from matplotlib.patches import Polygon
 
-from nas.architecture import Choice
 from nas.report.figures import draw_all
 from nas.report.gate import draw_gate, lanes
 from nas.report.page import _missing
+from nas.space.architecture import Choice
 from nas.summary import Summary, Without
 from tests.report.fabricate import add_routes, fabricate_run, gated
 from tests.summaries import make_decisions, make_route

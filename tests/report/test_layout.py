@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from nas.architecture import Architecture, Choice
 from nas.report.layout import LEFT, PITCH, TAP_OFFSET, layout
+from nas.space.architecture import Architecture, Choice
 from tests.report.fabricate import fabricate_run
 from tests.summaries import make_data, make_node, make_search, make_summary
 

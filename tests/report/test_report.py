@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from nas.baselines import Contestant
 from nas.errors import UserError
-from nas.evaluate import leaderboard
-from nas.graph import FusionNetwork
+from nas.evaluation.leaderboard import leaderboard
+from nas.network.fusion_network import FusionNetwork
 from nas.records import plain
 from nas.report import report
-from nas.retrain import Entry, Judged
+from nas.retraining.baselines import Contestant
+from nas.retraining.retrain import Entry, Judged
 from nas.summary import Compromise, RowKind
 from search_spaces import layerwise
 from tests.report.fabricate import fabricate_run

@@ -24,7 +24,7 @@ from nas.records import plain
 from nas.report import serve
 from nas.report.live import render_live
 from nas.report.serve import address, server
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
 from tests.report.fabricate import fabricate_run
 from tests.report.test_report import _Reader
 from tests.summaries import write_summary

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from nas.architecture import Choice
 from nas.report.space import draw_space, space_graph
 from nas.report.style import figure_style
-from nas.space import SearchSpace
+from nas.space.architecture import Choice
+from nas.space.search_space import SearchSpace
 from nas.summary import Search
 from search_spaces import layerwise
 from tests.summaries import make_node, make_search

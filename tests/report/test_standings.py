@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from nas.discretize.tournament import DEPOSED
 from nas.errors import UserError
 from nas.records import plain
 from nas.report import report
 from nas.report.standings import standings
 from nas.report.tables import heat_maps, leaderboard_rows
 from nas.summary import Standings
-from nas.tournament import DEPOSED
 from tests.report.fabricate import fabricate_run
 from tests.summaries import NO_GAP, change_row, known, write_summary
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from nas.architecture import Architecture, Choice
 from nas.report.tables import (
     curves,
     entropy_curves,
@@ -18,6 +17,7 @@ from nas.report.tables import (
     own_records,
     to_csv,
 )
+from nas.space.architecture import Architecture, Choice
 from nas.statistics import Interval
 from nas.summary import Row, RowKind, SearchedNode
 from tests.summaries import make_node, make_row, make_search, make_summary

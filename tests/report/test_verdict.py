@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nas.architecture import Architecture, Choice
+from nas.discretize.tournament import DEPOSED
 from nas.report import report
 from nas.report.verdict import verdict
 from nas.report.words import how_in_words, modalities_in_words
+from nas.space.architecture import Architecture, Choice
 from nas.statistics import Interval
 from nas.summary import (
     Agreement,
@@ -29,7 +30,6 @@ from nas.summary import (
     Summary,
     Verdict,
 )
-from nas.tournament import DEPOSED
 from search_spaces.operations import OPERATIONS
 from tests.report.fabricate import fabricate_run
 from tests.summaries import known, make_data, make_diagnosis, make_row, make_search, make_summary, spread

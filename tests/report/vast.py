@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from nas.architecture import Architecture
 from nas.records import plain
+from nas.space.architecture import Architecture
 from tests.report.fabricate import fabricate_run
 from tests.summaries import write_summary
 

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from nas import UserError
-from nas.architecture import Architecture, Choice
-from nas.cost import CostTable, multiply_adds
 from nas.metrics import losses_of_routes
+from nas.network.cost import CostTable, multiply_adds
+from nas.pipeline.search import make_space
 from nas.routing.cascade import LEVER, Cascade
 from nas.routing.loss import routes_loss
 from nas.routing.network import RoutedNetwork, build_routed
 from nas.routing.prediction import predict_routes
 from nas.routing.training import train_routed
-from nas.search import make_space
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
 from nas.tasks import TASKS
-from nas.training import seeded
 from search_spaces import layerwise
 from tests.helpers import CPU, counted_calls, tiny_batch, tiny_data, tiny_routed
 from tests.routing.test_execution import AUDIO, BOTH, DATA, IMAGE, ROUNDING, SPACE, Forced, architecture

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, Choice
-from nas.cost import CostTable, multiply_adds
 from nas.encoders import Encoder
 from nas.encoders.base import channels_last
 from nas.errors import UserError
-from nas.graph import Inputs
+from nas.network.cost import CostTable, multiply_adds
+from nas.network.fusion_network import Inputs
 from nas.routing.encoding import gather
 from nas.routing.execution import Execution, cheaper_execution
 from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork
+from nas.space.architecture import Architecture, Choice
 from search_spaces import layerwise
 from tests.helpers import counted_calls, tiny_batch, tiny_data, tiny_network, tiny_routed
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nas.analysis import Recombined
-from nas.cost import CostTable
+from nas.diagnostics import Recombined
+from nas.network.cost import CostTable
 from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes
 from nas.routing.explain import Routes, explain, in_words
 from nas.routing.gates import Gate

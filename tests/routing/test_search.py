@@ -14,17 +14,17 @@ from torch import Tensor
 
 import nas
 from nas import UserError
-from nas.architecture import Architecture, Choice
-from nas.candidates import Candidates
-from nas.cost import CostTable
 from nas.data.dynamic_tasks import DynamicTask
+from nas.network.cost import CostTable
 from nas.routing.cascade import LEVER, Cascade
 from nas.routing.explain import Routes
 from nas.routing.levels import LEVELS, check_levels
 from nas.routing.linear_gate import gains
 from nas.routing.network import RoutedNetwork
 from nas.routing.search import add_gate, affordable_routes, candidate_routes, paying_routes, shared_taps
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture, Choice
+from nas.space.search_space import SearchSpace
+from nas.supernet.candidates import Candidates
 from nas.tasks import TASKS
 from search_spaces import SPACES, experts, layerwise
 from tests.helpers import tiny_batch, tiny_data, tiny_network

@@ -7,9 +7,9 @@ from collections import defaultdict
 import pytest
 import torch
 
-from nas.architecture import Architecture, Choice
-from nas.cost import CostTable
+from nas.network.cost import CostTable
 from nas.routing.stages import every_stage, steepest, within
+from nas.space.architecture import Architecture, Choice
 from search_spaces import experts, layerwise
 
 SPACE = layerwise({"image": 3, "audio": 3}, operations=["additive", "mlp"])

@@ -11,9 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, Choice
-from nas.augmentation import drop_modalities
-from nas.checkpoint import Checkpoints, Slot
 from nas.config import RELAXATIONS, TrainingConfig
 from nas.data.batches import Batch
 from nas.errors import UserError
@@ -22,8 +19,11 @@ from nas.routing.loss import gate_decides, gated_loss, hold_budget, priced
 from nas.routing.network import RoutedNetwork, build_routed
 from nas.routing.prediction import answers
 from nas.routing.training import train_routed
-from nas.train import Trained
-from nas.training import seeded
+from nas.runs.checkpoint import Checkpoints, Slot
+from nas.seeding import seeded
+from nas.space.architecture import Architecture, Choice
+from nas.training.augmentation import drop_modalities
+from nas.training.train import Trained
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import CPU, TRAINING, same_tensors, tiny_problem
 

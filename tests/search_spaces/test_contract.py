@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nas.space import SearchSpace
+from nas.space.search_space import SearchSpace
 from tests.contracts import SPACE_CHECKS
 from tests.spaces import EVERY
 

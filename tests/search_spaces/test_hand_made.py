@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import nas
-from nas.architecture import Choice
-from nas.node import FusionNode
-from nas.space import SearchSpace
+from nas.space.architecture import Choice
+from nas.space.node import FusionNode
+from nas.space.search_space import SearchSpace
 from search_spaces import OPERATIONS
 from tests.tiny_runs import as_data, tiny_arrays, tiny_search, write_npz
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nas.architecture import Architecture, Choice, Step
 from nas.errors import UserError
-from nas.space import SearchSpace, SpaceBuilder
+from nas.space.architecture import Architecture, Choice, Step
+from nas.space.search_space import SearchSpace, SpaceBuilder
 from search_spaces import OPERATIONS, SPACES, experts, layerwise
 from search_spaces.layerwise import MAX_CHOICES, MAX_NODES, MAX_TAPS
 

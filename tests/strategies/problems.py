@@ -18,11 +18,11 @@ from nas.data.fusion_data import FusionData, Modality, Split
 from nas.encoders import Encoder, EncoderBuilder
 from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
-from nas.space import SearchSpace
+from nas.runs.metrics_log import Log
+from nas.space.search_space import SearchSpace
 from nas.strategies import Explored, Problem
 from nas.strategies.base import Evaluator
-from nas.supernet import Supernet
-from nas.training import Log
+from nas.supernet.supernet import Supernet
 from search_spaces import layerwise
 
 CPU = torch.device("cpu")

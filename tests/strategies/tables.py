@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture, Choice
-from nas.cost import CostTable
-from nas.node import FusionNode
-from nas.space import SearchSpace
+from nas.network.cost import CostTable
+from nas.space.architecture import Architecture, Choice
+from nas.space.node import FusionNode
+from nas.space.search_space import SearchSpace
 from nas.strategies import Problem
 from search_spaces import OPERATIONS, layerwise
 

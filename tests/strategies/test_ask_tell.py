@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture
 from nas.config import SearchConfig
-from nas.prediction import evaluation_losses
-from nas.space import SearchSpace
+from nas.network.prediction import evaluation_losses
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.strategies import STRATEGIES, Explored, Problem
 from nas.strategies.ask_tell import MAX_REPEATS, ask_tell, shares
 from tests.strategies.problems import SEARCH, tiny_problem, tiny_space

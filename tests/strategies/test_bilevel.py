@@ -13,11 +13,11 @@ from torch import Tensor
 
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, Endless
-from nas.prediction import evaluation_losses, losses
-from nas.relaxation import softmax
+from nas.network.prediction import evaluation_losses, losses
 from nas.strategies import Explored, Problem, bilevel
 from nas.strategies.bilevel import add_penalty_gradient, first_order
-from nas.supernet import Supernet
+from nas.supernet.relaxation import softmax
+from nas.supernet.supernet import Supernet
 from tests.strategies.problems import CPU, SEARCH, TRAINING, tiny_problem, tiny_supernet
 
 

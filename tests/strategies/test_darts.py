@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.prediction import losses
-from nas.relaxation import softmax
+from nas.network.prediction import losses
 from nas.strategies import STRATEGIES
 from nas.strategies.bilevel import first_order
+from nas.supernet.relaxation import softmax
 from tests.strategies.problems import same_tensors, state_of, tiny_problem, tiny_supernet
 
 

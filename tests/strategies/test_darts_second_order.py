@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.data.batches import Batch
-from nas.prediction import losses
-from nas.relaxation import softmax
+from nas.network.prediction import losses
 from nas.strategies import STRATEGIES, bilevel
 from nas.strategies.bilevel import first_order
 from nas.strategies.darts_second_order import second_order, unrolled_gradient
-from nas.supernet import Supernet
+from nas.supernet.relaxation import softmax
+from nas.supernet.supernet import Supernet
 from tests.strategies.problems import TRAINING, same_tensors, tiny_problem, tiny_supernet
 
 _Losses = tuple[Callable[[], Tensor], Callable[[], Tensor]]

@@ -8,8 +8,8 @@ import pytest
 import torch
 from scipy.stats import beta
 
-from nas.relaxation import concentrations, dirichlet
 from nas.strategies.drnas import mean_weights
+from nas.supernet.relaxation import concentrations, dirichlet
 from tests.strategies.problems import tiny_supernet
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import random
 
-from nas.architecture import Architecture
 from nas.config import SearchConfig
-from nas.space import SearchSpace
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
 from nas.strategies import STRATEGIES
 from nas.strategies.evolution import Ageing
 from tests.strategies.problems import tiny_problem, tiny_space

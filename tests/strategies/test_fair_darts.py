@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from nas.architecture import Choice
-from nas.node import FusionNode
+from nas.space.architecture import Choice
+from nas.space.node import FusionNode
 from nas.strategies import STRATEGIES
 from nas.strategies.bilevel import Penalty, bilevel
 from nas.strategies.fair_darts import beliefs, read_out, sparse, zero_one_loss

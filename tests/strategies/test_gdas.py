@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.graph import StraightThrough
-from nas.prediction import losses
-from nas.relaxation import gumbel
+from nas.network.fusion_network import StraightThrough
+from nas.network.prediction import losses
 from nas.strategies import STRATEGIES
 from nas.strategies.gdas import temperature
+from nas.supernet.relaxation import gumbel
 from search_spaces import OPERATIONS
 from tests.strategies.problems import TRAINING, tiny_problem, tiny_supernet
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from nas.architecture import Architecture
 from nas.config import SearchConfig
+from nas.space.architecture import Architecture
 from nas.strategies import STRATEGIES
 from nas.strategies.mfas import Progressive, drawn, features, predicted, temperature
 from search_spaces import layerwise

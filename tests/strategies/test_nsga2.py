@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from nas.architecture import Architecture
 from nas.config import SearchConfig
-from nas.cost import CostTable, multiply_adds
-from nas.preparation import Setup, prepare
-from nas.search import find
+from nas.network.cost import CostTable, multiply_adds
+from nas.pipeline.search import find
+from nas.retraining.preparation import Setup, prepare
+from nas.space.architecture import Architecture
 from nas.strategies import STRATEGIES, ParetoPoint, Problem
 from nas.strategies.ask_tell import Tried
 from nas.strategies.nsga2 import cheapest_of_the_best

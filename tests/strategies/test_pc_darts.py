@@ -7,15 +7,15 @@ import math
 import pytest
 import torch
 
-from nas.architecture import Choice
-from nas.graph import PartialChannels
-from nas.node import FusionNode
-from nas.prediction import losses
-from nas.relaxation import edge_normalised, partial_channels
-from nas.space import SearchSpace
+from nas.network.fusion_network import PartialChannels
+from nas.network.prediction import losses
+from nas.seeding import seeded
+from nas.space.architecture import Choice
+from nas.space.node import FusionNode
+from nas.space.search_space import SearchSpace
 from nas.strategies.pc_darts import beliefs, mixture, sampled_channels, select
-from nas.supernet import Supernet
-from nas.training import seeded
+from nas.supernet.relaxation import edge_normalised, partial_channels
+from nas.supernet.supernet import Supernet
 from search_spaces import OPERATIONS
 from tests.helpers import run_node, tiny_data, tiny_network
 from tests.strategies.problems import tiny_problem, tiny_supernet

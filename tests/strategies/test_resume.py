@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from nas.checkpoint import Checkpoints, _seal, _unseal
-from nas.packing import pack, unpack
+from nas.runs.checkpoint import Checkpoints, _seal, _unseal
+from nas.runs.serialization import pack, unpack
 from nas.strategies import STRATEGIES, Explored
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.strategies.problems import SEARCH, TRAINING, same_tensors, search_of, state_of, tiny_problem

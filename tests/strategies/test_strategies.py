@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from nas.config import RoutingConfig, SearchConfig, TrainingConfig
-from nas.discretize import DISCRETIZATIONS, discretize
+from nas.discretize.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
-from nas.graph import FusionNetwork
-from nas.prediction import evaluation_losses
+from nas.network.fusion_network import FusionNetwork
+from nas.network.prediction import evaluation_losses
 from nas.strategies import STRATEGIES, Explored
-from nas.train import Trained
+from nas.training.train import Trained
 from tests.strategies.problems import (
     CPU,
     SEARCH,

@@ -15,7 +15,7 @@ import pytest
 from nas import RunResult
 from nas.errors import UserError
 from nas.records import from_plain, plain
-from nas.runs import RunFolder
+from nas.runs.folder import RunFolder
 from nas.summary import Summary
 from tests.report.fabricate import fabricate_run
 from tests.summaries import NO_GAP, change_row, write_summary

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from nas.operation import Operation
+from nas.space.operation import Operation
 from search_spaces.operations import OPERATIONS
 from tests.contracts import OPERATION_CHECKS, input_counts
 

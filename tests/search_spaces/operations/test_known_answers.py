@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from nas.operation import Operation, match_time
+from nas.space.operation import Operation, match_time
 from search_spaces.operations import OPERATIONS
 from search_spaces.operations.attention import Attention
 from search_spaces.operations.tensor import MAX_FEATURES

@@ -6,9 +6,9 @@ import pytest
 
 from nas.config import TrainingConfig
 from nas.data.synthetic import KnownTask
-from nas.preparation import Setup, raw
-from nas.retrain import train_from_scratch
-from nas.search import make_space
+from nas.pipeline.search import make_space
+from nas.retraining.preparation import Setup, raw
+from nas.retraining.retrain import train_from_scratch
 from tests.helpers import CPU
 
 _DATA = KnownTask(kind="alignment", depth=0, time=3, samples=600, test_samples=100).make()

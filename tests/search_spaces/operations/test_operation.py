@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from nas.errors import UserError
-from nas.operation import Operation, carries, installed_operations, match_time, match_times
+from nas.space.operation import Operation, carries, installed_operations, match_time, match_times
 from search_spaces.operations import OPERATIONS
 
 
@@ -55,6 +55,6 @@ def test_two_packages_may_not_share_a_name(monkeypatch: pytest.MonkeyPatch) -> N
         def load(self) -> dict[str, type[Operation]]:
             return self.table
 
-    monkeypatch.setattr("nas.operation.entry_points", lambda group: [Entry("mlp"), Entry("additive")])
+    monkeypatch.setattr("nas.space.operation.entry_points", lambda group: [Entry("mlp"), Entry("additive")])
     with pytest.raises(UserError, match="two installed packages offer an operation 'mine'"):
         installed_operations.__wrapped__()

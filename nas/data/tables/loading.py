@@ -1,0 +1,181 @@
+"""From a table to a data set: target, splits, the recipe that the training split gives, and the arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nas.data.fusion_data import SPLITS, FusionData
+from nas.data.npz import one_line
+from nas.data.paths import printable
+from nas.data.splits import SPLIT_NAMES, make_splits
+from nas.data.tables.cells import row_numbers, words
+from nas.data.tables.columns import parse_columns
+from nas.data.tables.groups import Named
+from nas.data.tables.reading import OTHER_TABLES, READERS, read_table, suffix_of, table_of
+from nas.data.tables.recipe import TableRecipe
+from nas.data.tables.target import Target
+from nas.errors import UserError, unknown_name
+
+SPLIT = "split"
+"""Name by which a column of splits is found, in large letters or small."""
+
+
+def is_table(source: Any) -> bool:
+    """Whether a source is a table: a frame in memory, or a file whose name ends like one."""
+    if isinstance(source, FusionData):
+        return False
+    if isinstance(source, str | Path):
+        return suffix_of(Path(source)) in (*READERS, *OTHER_TABLES)
+    return True
+
+
+def open_table(source: Any) -> tuple[pd.DataFrame, Path, str]:
+    """A table from a file or from memory.
+
+    Args:
+        source: A path that ends in one of `READERS`; a pandas frame; or what turns itself into one by `to_pandas()`.
+
+    Returns:
+        The frame, rows counted from 0; the folder that paths in it are relative to, for a frame the current one; and a
+        name for people.
+
+    Raises:
+        UserError: If it cannot be read or is malformed.
+    """
+    if not isinstance(source, str | Path):
+        return table_of(source), Path(), "table"
+    path = Path(source)
+    if suffix_of(path) not in READERS:
+        raise UserError(
+            f"{str(source)!r} is no table that is read here; expected {', '.join(READERS)}: save it as CSV, or hand "
+            "the data frame over in Python"
+        )
+    return read_table(path), path.parent, printable(path.resolve().stem)
+
+
+def load_table(
+    source: Any,
+    *,
+    modalities: Named | None = None,
+    target: str | None = None,
+    split: str | None = None,
+    task: str | None = None,
+    columns: str | Sequence[str] | Mapping[str, str] | None = None,
+    seed: int = 0,
+    recipe: TableRecipe | None = None,
+) -> FusionData:
+    """Reads a table as a data set; see `nas.load_data`.
+
+    Args:
+        source: As `open_table` takes it.
+        modalities: Which columns form which modality, such as "meta=year+author,picture,title".
+        target: Column of the target.
+        split: Column of the split, words such as train, val and test, or 0, 1 and 2; one that is named "split" is taken
+            if it holds nothing else. Without one, splits are drawn from the seed.
+        task: classification or regression; None to tell it from the target.
+        columns: Column to kind, such as "picture:image,zip:category,id:ignore".
+        seed: Of splits that are drawn.
+        recipe: Of an earlier run, which is applied instead of a new one; it says everything but the split.
+
+    Raises:
+        UserError: If the table or anything that was named is malformed.
+    """
+    frame, folder, name = open_table(source)
+    try:
+        return _loaded(frame, folder, name, modalities, target, split, task, parse_columns(columns), seed, recipe)
+    except MemoryError as error:
+        raise UserError(
+            f"the table {name!r} does not fit in memory ({one_line(error)}); use fewer rows or columns"
+        ) from error
+
+
+def _loaded(
+    frame: pd.DataFrame,
+    folder: Path,
+    name: str,
+    modalities: Named | None,
+    target: str | None,
+    split: str | None,
+    task: str | None,
+    columns: Mapping[str, str],
+    seed: int,
+    recipe: TableRecipe | None,
+) -> FusionData:
+    target = recipe.target.column if recipe is not None else target
+    if target is None:
+        raise UserError(f"name the column to predict with --target T; the table has {', '.join(frame.columns):.1000}")
+    for role, column in (("target", target), ("split", split)):
+        if column is not None and column not in frame.columns:
+            raise unknown_name(f"{role} column", column, frame.columns)
+    if split == target:
+        raise UserError(f"column {target!r} is named as target and as split; name two")
+    if split is None:
+        split = _find_split(frame, target, columns) if recipe is None else _recorded_split(recipe, frame)
+    labelled = np.array([cell is not None for cell in words(frame[target])])
+    if not labelled.any():
+        raise UserError(f"target {target!r} is empty in all {len(frame)} rows; name another column")
+    rows = frame[labelled]
+    decided = recipe.target if recipe is not None else Target.decide(rows[target], task)
+    if not labelled.all() and recipe is None:
+        left_out = f"{int((~labelled).sum())} rows without it are left out"
+        decided = replace(decided, reason=f"{decided.reason}; {left_out}")
+    values = decided.values(rows[target])
+    given = None if split is None else _splits(rows[split])
+    indices = make_splits(given, decided.checked(values), seed)
+    if recipe is None:
+        roles = {} if split is None else {split: "split"}
+        recipe = TableRecipe.fit(rows, indices["weights"], {**columns, **roles}, decided, modalities, folder)
+    made = recipe.apply(rows, folder)
+    data = FusionData.from_arrays(
+        {key: modality.arrays[0] for key, modality in made.items()},
+        values,
+        task=decided.task,
+        splits={str(key): value for key, value in indices.items()},
+        kinds={key: modality.kind for key, modality in made.items()},
+        present={key: modality.present for key, modality in made.items() if modality.present is not None},
+        name=name,
+        class_names=decided.class_names or None,
+        seed=seed,
+    )
+    return replace(data, recipe=recipe)
+
+
+def _find_split(frame: pd.DataFrame, target: str, columns: Mapping[str, str]) -> str | None:
+    """A column that is named so and holds nothing but splits."""
+    for name in frame.columns:
+        if name.lower() == SPLIT and name != target and name not in columns:
+            found = Counter(words(frame[name]))
+            if all(cell is not None and cell.lower() in _KNOWN for cell in found):
+                return str(name)
+    return None
+
+
+def _recorded_split(recipe: TableRecipe, frame: pd.DataFrame) -> str | None:
+    """The column of the splits of an earlier run, if the table has it."""
+    return next((one.name for one in recipe.columns if one.kind == "split" and one.name in frame.columns), None)
+
+
+_KNOWN: Mapping[str, int] = {
+    **{str(number): number for number in range(len(SPLITS))},
+    **{name: SPLITS.index(split) for name, split in SPLIT_NAMES.items()},
+}
+"""Word to number of a split."""
+
+
+def _splits(column: pd.Series) -> NDArray[np.int64]:
+    rows = row_numbers(column)
+    found = np.zeros(len(column), dtype=np.int64)
+    for place, cell in enumerate(words(column)):
+        if cell is None or cell.lower() not in _KNOWN:
+            held = "is empty" if cell is None else f"holds {cell!r:.100}"
+            raise UserError(f"split {column.name!r} {held} in row {rows[place]}; expected {', '.join(_KNOWN)}")
+        found[place] = _KNOWN[cell.lower()]
+    return found

@@ -1,0 +1,1 @@
+"""From a supernet to one architecture: the read-out, and the tournament of trainings that decides."""

@@ -1,0 +1,1 @@
+"""The leaderboard, and how far it and its probabilities can be trusted."""

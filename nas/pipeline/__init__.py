@@ -1,0 +1,1 @@
+"""What users call: search, retrain, evaluate and predict, one function each."""

@@ -1,0 +1,239 @@
+"""What can be done with a finished run: judge it again, train it again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nas.config import EvaluationConfig, OutputConfig, RunConfig, SearchConfig
+from nas.data import FusionData
+from nas.data.batches import split_batch
+from nas.data.loading import MissingTargetError
+from nas.device import pick_device
+from nas.diagnostics import MAX_GRID, Recombined, diagnose
+from nas.encoders import EncoderBuilder
+from nas.errors import UserError
+from nas.metrics import metric_of, score, shown_beside
+from nas.objectives import check_objective
+from nas.pipeline.resume import begin, going_on, what_decides
+from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, write_run
+from nas.records import from_plain
+from nas.report.verdict import verdict
+from nas.retraining.preparation import Progress, Setup, check_judging, prepare
+from nas.routing.prediction import answers
+from nas.runs.folder import RunFolder
+from nas.runs.metrics_log import Log, MetricsLog
+from nas.runs.provenance import provenance
+from nas.saved.run import contestants_of, data_of, load_run, recorded_preprocessing, recorded_space, refuse_other_form
+from nas.summary import DataDescription
+
+
+def evaluate(
+    run: str | Path,
+    *,
+    data: FusionData | str | Path | None = None,
+    device: str = "auto",
+    recombinations: int = MAX_GRID,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> dict[str, Any]:
+    """Judges the saved network on the test split again, and says what it does with its modalities.
+
+    Args:
+        run: Folder of a finished run.
+        data: The data that it was searched on, for a run whose data was not read from a file.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        recombinations: Most of them that are run for the additive projection, at least 4; see `nas.diagnostics.emap`.
+        progress: Called with the number of recombinations done and of all.
+
+    Returns:
+        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, the `diagnosis`,
+        `same_data`: whether the data is the one of the search, and `repeated`: whether it is and the scores are equal.
+
+    Raises:
+        UserError: If the run cannot be read, its data is not there, the data is of another form than the run's, or
+            there are too few recombinations.
+    """
+    if recombinations < 4:
+        raise UserError(f"recombinations must be at least 4, those of two samples, got {recombinations}")
+    loaded = load_run(run)
+    where = pick_device(device)
+    try:
+        found = data_of(loaded, data)
+    except MissingTargetError as error:
+        raise UserError(f"{error}. Without it nothing can be judged; `fusenas predict` needs no target") from error
+    refuse_other_form(loaded, found)
+    task, metric = found.task, metric_of(found.task, loaded.config.training.metric)
+    batch = split_batch(found, "test", where)
+    outputs, targets = answers(task, loaded.network.to(where), batch, where)[0], batch.targets.cpu()
+    diagnosis = diagnose(
+        task,
+        [Recombined.of(loaded.network, batch, where)],
+        targets.numpy(),
+        alone={},
+        overfitting={},
+        metric=metric,
+        max_grid=recombinations,
+        progress=progress,
+    )
+    metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (metric, shown_beside(task, metric))}
+    now, recorded = metrics[metric], loaded.summary.saved.scores[0]
+    same_data = found.fingerprint() == loaded.summary.data.fingerprint
+    return {
+        "run": str(loaded.folder),
+        "in_words": loaded.summary.in_words,
+        "metric": metric,
+        "score": now,
+        "recorded": recorded,
+        "metrics": metrics,
+        "samples": len(targets),
+        "diagnosis": diagnosis,
+        "same_data": same_data,
+        "repeated": same_data and now == recorded,
+    }
+
+
+def retrain(
+    run: str | Path,
+    *,
+    data: FusionData | str | Path | None = None,
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    seed: int | None = None,
+    retrain_seeds: int | None = None,
+    epochs: int | None = None,
+    objective: str | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_seconds: float = OutputConfig.checkpoint_seconds,
+    progress: Progress = lambda _line: None,
+    command: str | None = None,
+) -> RunResult:
+    """Trains the found architecture and everything on its leaderboard from scratch again.
+
+    Args:
+        run: Folder of a finished run.
+        data: Other data of the same modalities, or the data of a run that was not read from a file.
+        builders: Encoder builders of the run, for one that was searched with some of its own.
+        seed: Of the first retraining; None for the run's.
+        retrain_seeds: How many; None for as many as the run has.
+        epochs: Passes over the weights split, 0 for automatic; None for the run's.
+        objective: Names of `nas.objectives.OBJECTIVES`, comma-separated, empty for none; None for the run's.
+        device: "auto", "cpu", "cuda" or "cuda:1".
+        out: Run folder to write; None writes into the run itself, in place of its scores and weights.
+        overwrite: Whether an earlier run in `out` may be replaced.
+        resume: Whether to go on with a retraining that was stopped there; see `nas.search`.
+        checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
+        progress: Called with a line for people whenever something new begins.
+        command: The command line, for the record.
+
+    Raises:
+        UserError: If the run cannot be read, its data is not there, or an option is wrong.
+    """
+    started = time.perf_counter()
+    origin = provenance(command)
+    with ExitStack() as stack:
+        # In place, the run is ours from the beginning: nobody changes what is read of it here.
+        folder = stack.enter_context(RunFolder.claimed(run)) if out is None else RunFolder(out)
+        loaded = load_run(run)
+        if out is None and folder.exists("metrics.jsonl"):
+            folder.read_metrics()  # the report will: damage is told now, and not when the weights have been replaced
+        old = loaded.summary
+        found = data_of(loaded, data)
+        own, given = list(loaded.config.source.builders), sorted(builders or ())
+        if given != own:
+            raise UserError(
+                f"builders are given for {given}, but the run was searched with encoders of its own for {own}; hand "
+                "over the same"
+            )
+        where = pick_device(device)
+        first_seed = old.seeds[0] if seed is None else seed
+        count = len(old.seeds) if retrain_seeds is None else retrain_seeds
+        RunConfig(  # which refuses what makes no sense
+            search=SearchConfig(seed=first_seed),
+            evaluation=EvaluationConfig(retrain_seeds=count),
+            output=OutputConfig(
+                out=out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds
+            ),
+        )
+        asked: dict[str, Any] = {
+            "epochs": epochs,
+            "objective": objective,
+            "preprocessing": recorded_preprocessing(old),
+        }
+        changed = {name: value for name, value in asked.items() if value is not None}
+        training = replace(loaded.config.training, **changed)
+        space, depths = recorded_space(old), tap_counts(found, builders)
+        if dict(space.depths) != depths:
+            raise UserError(f"the encoders of the data offer taps {depths}, those of the run {dict(space.depths)}")
+        dynamic = loaded.architecture.gating is not None
+        check_judging(training, found.task)
+        check_objective(training.objective, found.task, space.modalities, dynamic=dynamic, compiled=training.compile)
+        config = replace(loaded.config, training=training)
+        seeds_of_all = range(first_seed, first_seed + count)
+        told = {
+            "kind": "retrain",
+            "training": config.to_dict()["training"],
+            "seeds": list(seeds_of_all),
+            "encoders": old.encoders,
+            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
+            **what_decides(found, space, where, builders),
+        }
+        if out is not None:
+            folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
+        checkpoints = begin(folder, told, resume=resume, every_seconds=checkpoint_seconds, in_place=out is None)
+        if checkpoints.finished:
+            return finished_run(folder, progress)
+        if checkpoints.kept():
+            progress(going_on(checkpoints))
+        log: Log = ignore
+        if out is not None:  # in place, the old one stays until there is something to go with the new one
+            folder.write_config(config.to_dict())
+        stack.enter_context(checkpoints)
+        if out is not None:
+            stack.enter_context(folder.replacing())
+            log = stack.enter_context(MetricsLog(folder))
+        setup = Setup(
+            data=found,
+            space=space,
+            training=training,
+            device=where,
+            builders=builders,
+            log=log,
+            progress=progress,
+            checkpoints=checkpoints,
+        )
+        prepared, mode = prepare(setup, old.encoders, first_seed)
+        results, entries = retrain_and_judge(
+            setup,
+            prepared,
+            mode,
+            contestants_of(old),
+            seeds_of_all,
+            with_refit=config.evaluation.refit,
+            with_ensemble=config.evaluation.has_ensemble and count > 1,
+        )
+        summary = replace(
+            old,
+            **{name: value for name, value in results.values().items() if value is not None},
+            data=from_plain(DataDescription, found.describe()),
+            device=str(where),
+            provenance=origin,
+            total_seconds=checkpoints.now() - started,
+        )
+        summary = replace(summary, verdict=verdict(summary, space.operations))
+        network = entries[0].network.cpu()
+        page = write_run(folder, config, summary, network, found)
+        return RunResult(
+            architecture=loaded.architecture,
+            network=network,
+            summary=summary,
+            config=config,
+            folder=folder.path,
+            report=page,
+            recipe=found.recipe,
+        )

@@ -1,0 +1,739 @@
+"""The whole path: data, encoders, supernet, one architecture, retraining, leaderboard, export and report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from nas.config import EncoderMode, RunConfig, SearchConfig, TrainingConfig
+from nas.config.keywords import takes_options
+from nas.data import FusionData, load_data
+from nas.data.batches import split_batch
+from nas.data.tables import RECIPE_FILE, TableRecipe
+from nas.device import pick_device
+from nas.diagnostics import mistakes
+from nas.discretize.discretize import DISCRETIZATIONS, Discretized, discretize
+from nas.discretize.tournament import Tournament, entrants, with_proposals
+from nas.encoders import EncoderBuilder, build_encoders
+from nas.encoders.preprocessing import check_preprocessing
+from nas.errors import UserError, unknown_name
+from nas.evaluation.calibration import calibration
+from nas.evaluation.leaderboard import costs, diagnosis, leaderboard
+from nas.export import write_exports
+from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
+from nas.pipeline.preprocessing import decide_preprocessing
+from nas.pipeline.repeated import Decision, Repeated, judge_searches, repeat
+from nas.pipeline.resume import begin, going_on, what_decides
+from nas.records import from_plain
+from nas.report import draw_report
+from nas.report.notebook import run_html, run_line
+from nas.report.verdict import recorded_verdict, verdict
+from nas.retraining.baselines import Contestant, contestants
+from nas.retraining.controls import controls
+from nas.retraining.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
+from nas.retraining.ensemble import ensemble
+from nas.retraining.preparation import Prepared, Progress, Setup, check_judging, prepare
+from nas.retraining.refit import epochs_alone, refit
+from nas.retraining.retrain import Entry, judge, judge_one, train_all
+from nas.routing.explain import explain
+from nas.routing.levels import CASCADE, LEVELS, check_levels
+from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
+from nas.routing.search import Gated, add_gate
+from nas.runs.checkpoint import NOWHERE
+from nas.runs.folder import RunFolder
+from nas.runs.metrics_log import Log, MetricsLog
+from nas.runs.provenance import provenance
+from nas.saved.run import read_config, recipe_of
+from nas.saved.weights import load_weights, save_weights
+from nas.seeding import seeded
+from nas.space.architecture import Architecture
+from nas.space.node import FusionNode
+from nas.space.search_space import SearchSpace, find_space
+from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem
+from nas.strategies.exhaustive import check_size
+from nas.summary import (
+    Compromise,
+    DataDescription,
+    Decisions,
+    Guards,
+    Objectives,
+    Results,
+    Search,
+    SearchedChoice,
+    SearchedNode,
+    SearchedReference,
+    Standings,
+    Summary,
+)
+from nas.supernet.guards import discretization_after
+from nas.supernet.path_scorer import PathScorer
+from nas.tasks import TASKS
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SearchResult:
+    """What a search decided, before anything is retrained.
+
+    Attributes:
+        architecture: The decision.
+        explored: What the strategy learned.
+        discretized: How the decision was read out; None for a strategy without a supernet.
+        discretization: By which method, which is not what was asked for if a guard has tripped; None likewise.
+        fell_back: Whether that is so.
+        problem: As the strategy saw it.
+        prepared: What the search was done on; its seed is the run's.
+        encoders: The mode that encoders are trained in.
+        seconds: Wall time of search, read-out and gates, without that of encoders trained alone.
+        gated: What came of letting the architecture decide per sample; None in a static space.
+    """
+
+    architecture: Architecture
+    explored: Explored
+    discretized: Discretized | None
+    discretization: str | None
+    fell_back: bool
+    problem: Problem
+    prepared: Prepared
+    encoders: EncoderMode
+    seconds: float
+    gated: Gated | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class RunResult:
+    """A finished run.
+
+    Attributes:
+        architecture: What was found.
+        network: It, as it was trained with the first seed, in evaluation mode; maps {modality: arrays} to logits or
+            predictions.
+        summary: All that it came to, as in `summary.json`.
+        config: The options that the run came to, as in `config.toml`.
+        folder: Where everything was written; None if nothing was.
+        report: The page to look at; None if nothing was written.
+        recipe: How rows of a table become arrays; None for a run on arrays.
+    """
+
+    architecture: Architecture
+    network: DerivedNetwork
+    summary: Summary
+    config: RunConfig
+    folder: Path | None
+    report: Path | None
+    recipe: TableRecipe | None = None
+
+    @property
+    def verdict(self) -> str:
+        """Whether to fuse, when and how, and what it gains, a sentence a line; the first one is the answer."""
+        told = recorded_verdict(self.summary)
+        return "\n".join(told.lines()) if told else ""
+
+    def __repr__(self) -> str:
+        return run_line("RunResult", self.summary, self.folder)
+
+    def _repr_html_(self) -> str:
+        return run_html(self.summary)
+
+
+@takes_options
+def search(  # noqa: PLR0915  # the whole path, told in order
+    data: FusionData | str | Path | Any,
+    config: RunConfig | None = None,
+    *,
+    preset: str = "default",
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    command: str | None = None,
+    progress: Progress = lambda _line: None,
+    on_data: Callable[[FusionData], None] = lambda _data: None,
+    **options: Any,
+) -> RunResult:
+    """Finds an architecture, retrains it and its baselines from scratch, and judges them on the test split.
+
+        nas.search(data, strategy="darts", epochs=20, out="results/runs/mine")
+        nas.search(data, RunConfig(search=SearchConfig(strategy="darts"), training=TrainingConfig(epochs=20)))
+
+    Args:
+        data: A `FusionData`, the name of an embedded data set, a file or folder, or a data frame; see `nas.load_data`.
+        config: Options; what is not given by name is as it is here. None for the defaults.
+        preset: A name of `nas.config.presets.PRESETS`, which sets several options at once; those given by name win.
+        builders: Encoder builders that replace the defaults, by modality.
+        command: The command line, for the record.
+        progress: Called with a line for people whenever something new begins.
+        on_data: Called with the data set when it has been read.
+        options: Options by name, or whole sections of `RunConfig` by theirs; None stands for one that is not given.
+            `modalities` and `columns` may also be lists or mappings, see `nas.load_data`, and `space` a space made by
+            hand.
+
+    Returns:
+        What was found. If a run that has finished is resumed, it is read back.
+
+    Raises:
+        UserError: If something that was given is wrong, before anything is written; or if a training diverges.
+    """
+    started = time.perf_counter()
+    origin = provenance(command)
+    space, source = options.get("space"), data
+    named = {name: options.get(name) for name in ("modalities", "columns")}
+    as_text = {name: _as_text(value) for name, value in named.items()}
+    if isinstance(space, SearchSpace):
+        as_text["space"] = space.name
+    config = RunConfig.of(config, preset=preset, **{**options, **as_text})
+    for kind, name, known in (
+        ("strategy", config.search.strategy, STRATEGIES),
+        ("discretization", config.search.discretization, DISCRETIZATIONS),
+    ):
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    search, training, evaluation, output = config.search, config.training, config.evaluation, config.output
+    where = pick_device(search.device)
+    data = load_data(
+        source,
+        modalities=named["modalities"] or config.source.modalities or None,
+        columns=named["columns"] or config.source.columns or None,
+        target=config.source.target or None,
+        split=config.source.split or None,
+        task=config.source.task or None,
+        seed=search.seed,
+    )
+    on_data(data)
+    check_judging(training, data.task)
+    for name in builders or ():
+        if name not in data.modalities:
+            raise unknown_name("modality in builders:", name, data.modalities)
+    found_space = make_space(space or search.space, data, builders, search.operations, search.dynamic)
+    check_preprocessing(training.preprocessing, data, builders)
+    check_objective(
+        training.objective,
+        data.task,
+        found_space.modalities,
+        dynamic=bool(found_space.dynamic),
+        compiled=training.compile,
+    )
+    refuse_mixtures(training.objective, search.strategy)
+    _check_dynamic(found_space, training, search.strategy)
+    if search.strategy == "exhaustive":  # at once, and not after encoders were trained
+        check_size(found_space, search)
+    config = _resolved(config, source, found_space, builders)
+    with ExitStack() as stack:
+        folder, checkpoints = None, NOWHERE
+        if output.out is not None:
+            run = {"kind": "search", **config.identity(), **what_decides(data, found_space, where, builders)}
+            owned = RunFolder.created(output.out, overwrite=output.overwrite, resume=output.resume)
+            folder = stack.enter_context(owned)
+            checkpoints = begin(folder, run, resume=output.resume, every_seconds=output.checkpoint_seconds)
+            if checkpoints.finished:
+                return finished_run(folder, progress)
+        if checkpoints.kept():
+            progress(going_on(checkpoints))
+        log: Log = ignore
+        if folder is not None:
+            folder.write_config(config.to_dict())  # first, for it marks the folder as one of ours
+            stack.enter_context(checkpoints)
+            stack.enter_context(folder.replacing())
+            labels = {node.name: node.labels() for node in found_space.nodes}
+            log = stack.enter_context(MetricsLog(folder, labels))
+            log({"phase": "space", "nodes": [_choices(node, found_space) for node in found_space.nodes]})
+        setup = Setup(
+            data=data,
+            space=found_space,
+            training=training,
+            device=where,
+            builders=builders,
+            log=log,
+            progress=progress,
+            checkpoints=checkpoints,
+        )
+        setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
+
+        def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
+            result = find(own, search, own_seed)
+            if found_space.dynamic:
+                result = let_decide(own, result)
+            return _decision(own, result), result.prepared
+
+        repeated: Repeated | None = None
+        prepared: Prepared | None = None
+        if search.search_seeds == 1:
+            decision, prepared = decide(setup, search.seed)
+        else:
+            repeated = repeat(setup, range(search.seed, search.seed + search.search_seeds), decide)
+            others = [one.decision.architecture for one in repeated.repetitions]
+            decision = replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others))
+        results, first = retrain_and_judge(
+            setup,
+            prepared,
+            decision.encoders,
+            decision.rows,
+            range(search.seed, search.seed + evaluation.retrain_seeds),
+            budget_seconds=search.budget_seconds,
+            tournament=Tournament(evaluation.prefer, evaluation.baselines, decision.candidates),
+            with_refit=evaluation.refit,
+            with_ensemble=evaluation.has_ensemble,
+        )
+        one_training = _one_training_seconds(first)
+        nodes = _with_choices(decision.search.nodes, first[0].architecture, found_space)
+        summary = Summary(
+            **results.values(),
+            data=from_plain(DataDescription, data.describe()),
+            search=replace(decision.search, nodes=nodes),
+            device=str(where),
+            preprocessing=preprocessing,
+            training_seconds=one_training,
+            search_cost=decision.search.search_seconds / one_training,
+            stability=judge_searches(setup, repeated) if repeated is not None else None,
+            strategy=search.strategy,
+            provenance=origin,
+            total_seconds=checkpoints.now() - started,
+        )
+        summary = replace(summary, verdict=verdict(summary, found_space.operations))
+        network = first[0].network.cpu()
+        page = write_run(folder, config, summary, network, data) if folder is not None else None
+    return RunResult(
+        architecture=first[0].architecture,
+        network=network,
+        summary=summary,
+        config=config,
+        folder=folder.path if folder is not None else None,
+        report=page,
+        recipe=data.recipe,
+    )
+
+
+def _resolved(
+    config: RunConfig, source: Any, space: SearchSpace, builders: Mapping[str, EncoderBuilder] | None
+) -> RunConfig:
+    """With what only data and space decide, as it is recorded."""
+    return replace(
+        config,
+        source=replace(
+            config.source,
+            data=str(source) if isinstance(source, str | Path) else "",
+            builders=tuple(sorted(builders or ())),
+        ),
+        search=replace(config.search, space=space.name, dynamic=tuple(space.dynamic)),
+        evaluation=replace(config.evaluation, ensemble=config.evaluation.has_ensemble),
+    )
+
+
+def _check_dynamic(space: SearchSpace, training: TrainingConfig, strategy: str) -> None:
+    if training.max_multiply_adds and not space.dynamic:
+        raise UserError(
+            "max_multiply_adds is a budget of networks that decide per sample; ask for dynamic, such as cascade"
+        )
+    if space.dynamic and strategy not in WITH_SUPERNET:
+        raise UserError(
+            f"strategy {strategy!r} has no supernet, which gates are made from; take sampled, or dynamic none"
+        )
+
+
+def _decision(setup: Setup, result: SearchResult) -> Decision:
+    """What the rest of a run needs of a search, so that its supernet and cached taps can go."""
+    discretized = result.discretized
+    candidates = discretized.candidates if discretized else None
+    search = Search(
+        space=setup.space.name,
+        depths=dict(setup.space.depths),
+        nodes=_nodes(setup.space, result),
+        references=tuple(
+            SearchedReference(name=one.name, kind=one.kind, architecture=one.architecture)
+            for one in setup.space.references
+        ),
+        search_seconds=result.seconds,
+        encoder_seconds=result.prepared.seconds,
+        discretization=result.discretization,
+        discretization_loss=discretized.loss if discretized else math.nan,
+        guards=_guards(result),
+        gated=result.gated.told() if result.gated else None,
+        candidates=len(candidates.indices) if candidates else None,
+        pareto=tuple(
+            Compromise(
+                architecture=point.architecture,
+                in_words=point.architecture.in_words(),
+                loss=point.loss,
+                multiply_adds=point.multiply_adds,
+            )
+            for point in result.explored.pareto
+        ),
+        seed=result.prepared.seed,
+    )
+    return Decision(
+        architecture=result.architecture,
+        encoders=result.encoders,
+        rows=rows_of(setup.space, result),
+        candidates=candidates,
+        search=search,
+    )
+
+
+def _guards(result: SearchResult) -> Guards | None:
+    """How a guarded search ended, also in words; None for a search without guards."""
+    guarded = result.explored.guards
+    if guarded is None:
+        return None
+    in_words = guarded.in_words(fell_back=result.fell_back)
+    return Guards(**asdict(guarded), fell_back=result.fell_back, in_words=in_words)
+
+
+def write_run(
+    folder: RunFolder, config: RunConfig, summary: Summary, network: DerivedNetwork, data: FusionData
+) -> Path:
+    """Writes what a run came to, and draws its report.
+
+    Args:
+        folder: Of the run; the caller owns it.
+        config: Of the run, for `config.toml`.
+        summary: For `summary.json`.
+        network: The found architecture, trained with the first seed.
+        data: That it was trained on.
+
+    Returns:
+        The page to look at.
+    """
+    folder.remove("exports")  # of a network that this one replaces
+    folder.write_config(config.to_dict())
+    folder.write_json("architecture.json", summary.architecture)
+    if data.recipe is not None:
+        folder.write_json(RECIPE_FILE, data.recipe.to_dict())
+    save_weights(folder, network, data)
+    folder.write_json("summary.json", summary)
+    # What takes no time; networks are exported when they are wanted.
+    write_exports(folder, folder.inner("exports"), ["json", "graph", "card"])
+    return draw_report(folder, folder)
+
+
+def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
+    """What a run came to that had ended when it was asked to go on.
+
+    Raises:
+        UserError: If a file is missing or damaged, or the network cannot be built from files alone.
+    """
+    progress(f"{str(folder.path)!r} is finished: nothing is left to do")
+    loaded, summary = load_weights(folder), folder.read_summary()
+    return RunResult(
+        architecture=loaded.architecture,
+        network=loaded.network,
+        summary=summary,
+        config=read_config(folder),
+        folder=folder.path,
+        report=folder.report if folder.is_file("report.html") else None,
+        recipe=recipe_of(folder),
+    )
+
+
+def refuse_mixtures(objective: str, strategy: str) -> None:
+    """Refuses an objective that trains single paths, for a strategy that trains mixtures.
+
+    Raises:
+        UserError: If it is one.
+    """
+    names = [one.name for one in parse(objective) if OBJECTIVES[one.name].trains_paths]
+    if names and strategy in WITH_SUPERNET and strategy != "sampled":
+        raise UserError(
+            f"objective {names[0]} trains single paths, and {strategy} mixtures of choices; search with sampled, or "
+            "without it and retrain with it"
+        )
+
+
+def make_space(
+    space: str | SearchSpace,
+    data: FusionData,
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    operations: Sequence[str] | None = None,
+    dynamic: Sequence[str] | None = None,
+) -> SearchSpace:
+    """The space for a data set: as many depths as each modality's encoder offers taps.
+
+    Raises:
+        UserError: If the space is unknown, cannot be built, or was made by hand for other modalities or depths; or if
+            it offers a cascade for regression.
+    """
+    made = _make_space(space, data, builders, operations, dynamic)
+    if CASCADE in made.dynamic and not TASKS[data.task].has_probabilities:
+        raise UserError(
+            "a cascade stops where an answer is sure of itself, which those of regression do not tell; take "
+            f"another level of {', '.join(LEVELS)}"
+        )
+    return made
+
+
+def _make_space(
+    space: str | SearchSpace,
+    data: FusionData,
+    builders: Mapping[str, EncoderBuilder] | None,
+    operations: Sequence[str] | None,
+    dynamic: Sequence[str] | None,
+) -> SearchSpace:
+    depths = tap_counts(data, builders)
+    if isinstance(space, SearchSpace):
+        if dict(space.depths) != depths:
+            raise UserError(
+                f"space {space.name!r} is made for taps {dict(space.depths)}, the encoders of the data offer {depths}"
+            )
+        if operations:
+            raise UserError(f"space {space.name!r} brings its own operations; leave operations out")
+        return space if dynamic is None else replace(space, dynamic=check_levels(dynamic))
+    options = {"operations": list(operations)} if operations else {}
+    if dynamic is not None:
+        options["dynamic"] = list(check_levels(dynamic))
+    return find_space(space)(depths, **options)
+
+
+def tap_counts(data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None) -> dict[str, int]:
+    """How many taps each modality's encoder offers."""
+    with seeded(0):
+        return {name: encoder.num_taps for name, encoder in build_encoders(data, builders).items()}
+
+
+def find(setup: Setup, config: SearchConfig, seed: int) -> SearchResult:
+    """Prepares encoders, trains the supernet and reads one static architecture out. The test split is not read.
+
+    Args:
+        setup: Of the run.
+        config: How to search; its own seed and space are not looked at.
+        seed: Of this search.
+    """
+    prepared, mode = prepare(setup, config.encoders, seed)
+    started = setup.checkpoints.now()
+    problem = Problem(
+        space=setup.space,
+        data=prepared.data,
+        weights=prepared.weights,
+        architecture=prepared.architecture,
+        training=setup.training,
+        search=config,
+        seed=seed,
+        device=setup.device,
+        builders=None if prepared.frozen else setup.builders,
+        log=setup.log,
+        measure_cost=lambda problem: prepared.measure_cost(problem.make_network()),
+        checkpoints=setup.checkpoints,
+        started=started,
+    )
+    setup.progress(f"searching {setup.space.name} by {config.strategy} ({setup.space.size():,} architectures)")
+    explored = STRATEGIES[config.strategy](problem)
+    method = discretization_after(explored.guards, config.discretization)
+    discretized = discretize(problem, explored, method) if explored.network is not None else None
+    architecture = discretized.architecture if discretized else explored.architecture
+    assert architecture is not None
+    seconds = setup.checkpoints.now() - started
+    setup.progress(f"found in {seconds:.1f} s: {architecture.in_words()}")
+    return SearchResult(
+        architecture=architecture,
+        explored=explored,
+        discretized=discretized,
+        discretization=method if discretized else None,
+        fell_back=method != config.discretization,
+        problem=problem,
+        prepared=prepared,
+        encoders=mode,
+        seconds=seconds,
+    )
+
+
+def let_decide(setup: Setup, result: SearchResult, static: Architecture | None = None) -> SearchResult:
+    """Lets an architecture decide per sample, see `nas.routing.search.add_gate`.
+
+    Args:
+        setup: Of the run.
+        result: Of a search with a supernet.
+        static: The architecture; None for that of `nas.discretize.tournament.Tournament.leader`.
+    """
+    problem, network, discretized = result.problem, result.explored.network, result.discretized
+    assert network is not None
+    assert discretized is not None
+    if static is None:
+        rows = rows_of(setup.space, result)
+        tournament = Tournament(candidates=discretized.candidates)
+        static = tournament.leader(setup, result.prepared, rows, discretized.cost)
+    started = setup.checkpoints.now()
+    setup.progress(f"letting it decide per sample: {static.in_words()}")
+    scorer = PathScorer(network, problem.data.task, problem.architecture, problem.device)
+    candidates = discretized.candidates.including(setup.space.index(static), scorer)
+    gated = add_gate(problem, network, static, candidates, discretized.cost)
+    if refused := gated.in_words():
+        setup.progress(refused)
+    seconds = result.seconds + setup.checkpoints.now() - started
+    return replace(result, architecture=gated.architecture, gated=gated, seconds=seconds)
+
+
+def rows_of(space: SearchSpace, result: SearchResult) -> list[Contestant]:
+    """All that is trained for the first seed, what was read out first."""
+    network, problem = result.explored.network, result.problem
+    scorer = None
+    if network is not None:
+        scorer = PathScorer(network, problem.data.task, problem.architecture, problem.device)
+    candidates = result.discretized.candidates if result.discretized else None
+    return entrants(space, contestants(space, result.architecture, scorer), candidates)
+
+
+def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in order
+    setup: Setup,
+    prepared: Prepared | None,
+    encoders: EncoderMode,
+    rows: Sequence[Any],
+    seeds: Sequence[int],
+    *,
+    budget_seconds: float = 0.0,
+    tournament: Tournament | None = None,
+    with_refit: bool = False,
+    with_ensemble: bool = False,
+) -> tuple[Results, list[Entry]]:
+    """Trains every contestant from scratch over the seeds, then reads the test split once.
+
+    Args:
+        setup: Of the run.
+        prepared: For the first seed; None if it is yet to be.
+        encoders: `pretrained` or `joint`, as it was decided; the other seeds pretrain encoders of their own.
+        rows: The contestants, the found one first.
+        seeds: Of initialisation, order and dropout.
+        budget_seconds: Wall time for trying objectives, if the objective is "auto"; 0 for no limit.
+        tournament: By which the found one is chosen among the contestants; None leaves it as it is.
+        with_refit: See `search`.
+        with_ensemble: Likewise.
+
+    Returns:
+        What it came to, and the entries of the first seed, of which the first has the network that is to be kept.
+    """
+    entries: list[list[Entry]] = []
+    every: list[Prepared] = []
+    epochs: list[dict[str, int]] = []
+    trainings, seconds = 0, 0.0
+    for seed in seeds:
+        if prepared is None or seed != prepared.seed:
+            prepared, _ = prepare(setup, encoders, seed)
+        if tournament and not entries:
+            first = tournament.first_seed(setup, prepared, rows)
+            trained, trainings, seconds = first.entries, first.trainings, first.seconds
+        else:
+            trained = train_all(setup, prepared, rows)
+        rows = [one.contestant for one in trained]
+        entries.append(trained)
+        epochs.append(epochs_alone(prepared))
+        if setup.training.objective == AUTO:  # else its cached taps can go
+            every.append(prepared)
+    standings: Standings | None = None  # a retraining leaves what the search wrote
+    if tournament:
+        crowned = tournament.crown(setup, entries, trainings=trainings, seconds=seconds)
+        entries, standings = crowned.entries, crowned.standings
+    advice = advice_on(setup, entries) if not setup.training.objective or every else ()
+    tried: list[Tried] = []
+    if every:
+        tried, left_out = try_objectives(setup, every, entries, advice, budget_seconds=budget_seconds)
+        chosen = best_of(setup, tried)
+        entries = [[one, *some[1:]] for one, some in zip(tried[chosen].entries, entries, strict=True)]
+    kept = entries[0]
+    if with_refit and entries[0][0].architecture.gating is None:
+        objective = tried[chosen].objective if tried else setup.training.objective
+        own = replace(setup, training=replace(setup.training, objective=objective))
+        entries = [[*some, refit(own, some[0], alone)] for some, alone in zip(entries, epochs, strict=True)]
+        kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
+    setup.progress("judging on the test split")
+    judged = [judge(setup, some) for some in entries]
+    if with_ensemble:
+        last = -1 if entries[0][-1].contestant.kind == "refit" else 0
+        together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
+        judged = [([*some, together], targets) for some, targets in judged]
+    beside = controls(setup, entries[0][0])
+    rivals = [[*some, *beside] for some, _ in judged]
+    board = leaderboard(setup.data.task, rivals, judged[0][1], setup.metric)
+    metric = setup.metric
+    found = entries[0][0].architecture
+    batch = split_batch(setup.data, "test", setup.device)
+    dynamic: Decisions | None = None
+    network = entries[0][0].network
+    if isinstance(network, RoutedNetwork):
+        alone = {
+            one.contestant.name: static_part(one.network) for one in entries[0] if one.contestant.kind == "modality"
+        }
+        budget = setup.training.max_multiply_adds
+        dynamic = explain(network, alone, batch, setup.data, setup.device, metric, budget=budget)
+    objectives: Objectives | None = None
+    if tried:
+        outputs = [[judge_one(setup, entry, batch) for entry in one.entries] for one in tried]
+        objectives = told_of_tried(setup, tried, outputs, judged[0][1], chosen=chosen, left_out=left_out)
+    setup.progress("diagnosing what fusion does")
+    results = Results(
+        architecture=found,
+        in_words=found.in_words() + (", each trained alone" if board[0].separate else ""),
+        interaction_order=setup.space.interaction_order(found),
+        encoders=encoders,
+        metric=metric,
+        leaderboard=tuple(board),
+        costs=costs(setup, entries[0][0], batch),
+        diagnosis=diagnosis(setup, [some for some, _ in judged], batch),
+        calibration=calibration(setup, entries, judged[0][0], judged[0][1]),
+        mistakes=mistakes(
+            setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
+        ),
+        seeds=tuple(seeds),
+        objective=setup.training.objective,
+        advice=tuple(advice),
+        tournament=standings,
+        objectives=objectives,
+        dynamic=dynamic,
+    )
+    return results, kept
+
+
+def _one_training_seconds(entries: Sequence[Entry]) -> float:
+    """What one fixed architecture takes at full length: late fusion, which every leaderboard holds."""
+    late = next((entry for entry in entries if entry.contestant.kind == "late"), entries[0])
+    return late.full_length_seconds
+
+
+def _nodes(space: SearchSpace, result: SearchResult) -> tuple[SearchedNode, ...]:
+    """Every node's choices with the search's belief in each."""
+    return tuple(
+        replace(_choices(node, space), beliefs=tuple(result.explored.beliefs[node.name])) for node in space.nodes
+    )
+
+
+def _with_choices(nodes: Sequence[SearchedNode], found: Architecture, space: SearchSpace) -> tuple[SearchedNode, ...]:
+    """The nodes as they are told, with the index of what was found in the end; None of what no supernet holds."""
+    made = {step.name: step.choice for step in found.steps}
+    chosen: list[int | None] = []
+    for node in space.nodes:
+        if node.name in made:
+            chosen.append(node.choices.index(made[node.name]) if made[node.name] in node.choices else None)
+        else:
+            chosen.append(next(iter(node.idle()), None))
+    return tuple(replace(node, chosen=index) for node, index in zip(nodes, chosen, strict=True))
+
+
+def _choices(node: FusionNode, space: SearchSpace) -> SearchedNode:
+    """A node with all that it may do: also the first record of a run, so that its course can be told before it ends."""
+    return SearchedNode(
+        name=node.name,
+        residual=node.residual,
+        choices=tuple(
+            SearchedChoice(
+                operation=choice.operation,
+                inputs=choice.inputs,
+                label=label,
+                order=space.operations[choice.operation].order,
+                formula=space.operations[choice.operation].formula,
+            )
+            for choice, label in zip(node.choices, node.labels(), strict=True)
+        ),
+    )
+
+
+def _as_text(names: str | Sequence[str] | Mapping[str, str] | None) -> str | None:
+    """Names and kinds as one text, for the record."""
+    if names is None or isinstance(names, str):
+        return names
+    if isinstance(names, Mapping):
+        return ",".join(f"{name}:{kind}" for name, kind in names.items())
+    return ",".join(names)
+
+
+def ignore(_record: Mapping[str, Any]) -> None:
+    """Where records go when there is no run folder."""
+
+
+__all__ = ["RunResult", "SearchResult", "find", "make_space", "retrain_and_judge", "search"]

@@ -1,0 +1,1 @@
+"""Everything on the leaderboard, trained from scratch under the same conditions."""

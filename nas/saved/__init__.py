@@ -1,0 +1,1 @@
+"""A finished run and its network, read back from their files."""

@@ -1,0 +1,1 @@
+"""What can be built: operations, architectures, and the spaces that hold them."""

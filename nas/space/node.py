@@ -1,0 +1,58 @@
+"""A fusion node of a search space: what may be chosen there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from nas.space.architecture import Choice, is_tap
+
+
+@dataclass(frozen=True)
+class FusionNode:
+    """A place where inputs are chosen and one candidate operation is applied.
+
+    Attributes:
+        name: Unique in its space, such as "fusion1".
+        choices: All that it may do, each at most once.
+        residual: Earlier node whose fused state is added to this node's output, or None.
+        any_subset: Whether an architecture may also apply an operation to a part of what it reads in some choice. A
+            supernet does not hold these, for of many modalities they are too many to learn each.
+    """
+
+    name: str
+    choices: tuple[Choice, ...]
+    residual: str | None = None
+    any_subset: bool = False
+
+    def offers(self, choice: Choice) -> bool:
+        """Whether an architecture may choose this here."""
+        return choice in self.choices or (
+            self.any_subset
+            and len(choice.inputs) > 1
+            and any(choice.operation == one.operation and set(choice.inputs) < set(one.inputs) for one in self.choices)
+        )
+
+    def sources(self) -> tuple[str, ...]:
+        """Taps and earlier nodes that some choice reads, each once, in order of first use."""
+        return tuple(dict.fromkeys(name for choice in self.choices for name in choice.inputs))
+
+    def idlest(self) -> int:
+        """Index of the choice that reads least: nothing where that is offered; of equals the first."""
+        return min(range(len(self.choices)), key=lambda index: len(self.choices[index].inputs))
+
+    def edges(self) -> dict[frozenset[str], list[int]]:
+        """Every set of inputs that some choice reads, with the indices of those choices, in order of first use."""
+        found: dict[frozenset[str], list[int]] = {}
+        for index, choice in enumerate(self.choices):
+            found.setdefault(frozenset(choice.inputs), []).append(index)
+        return found
+
+    def idle(self) -> list[int]:
+        """Indices of the choices that read nothing."""
+        return [index for index, choice in enumerate(self.choices) if not choice.inputs]
+
+    def labels(self) -> list[str]:
+        """Every choice in words, all different; depths of taps are told unless each modality is read at one alone."""
+        taps = [name for name in self.sources() if is_tap(name)]
+        read_once = len(taps) == len(Choice("", tuple(taps)).modalities)
+        return [choice.in_words(with_depths=not read_once) for choice in self.choices]

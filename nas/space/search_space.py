@@ -1,0 +1,318 @@
+"""A search space: fusion nodes with everything each may choose. It holds choices, no tensors."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
+from typing import Literal
+
+import networkx as nx
+
+from nas.errors import UserError, unknown_name
+from nas.space.architecture import NOTHING, Architecture, Choice, Option, Step, is_tap, natural_key
+from nas.space.node import FusionNode
+from nas.space.operation import Operation
+from nas.space.spelling import count, is_sum, spelled
+
+OUTPUT = "output"
+
+ReferenceKind = Literal["modality", "late", "transformer", "early", "operation"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A fixed architecture that a search is judged against, whether or not the space itself offers it.
+
+    Attributes:
+        name: For people; the modality, "late fusion", "late-fusion transformer", "early fusion" or the operation.
+        kind: What it stands for.
+        architecture: Over the same nodes and taps as the space.
+    """
+
+    name: str
+    kind: ReferenceKind
+    architecture: Architecture
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Fusion nodes in topological order; the last node's fused state goes to the head.
+
+    Attributes:
+        name: Name under which `find_space` knows it, or any other one.
+        depths: For each modality, how many taps its encoder offers.
+        nodes: The fusion nodes; each reads taps and earlier nodes alone.
+        operations: Name to operation class, for every operation that some choice or reference names.
+        references: What a found architecture is compared with; several of one operation differ in depth or in order.
+        warm_up: An architecture that every encoder can learn through at full depth, whatever the interaction between
+            modalities; a supernet whose encoders train along starts with it. None for none.
+        dynamic: Names of `nas.routing.levels.LEVELS` at which a found architecture may decide per sample; empty for a
+            static space.
+        options: (name, value) of the options that it was built with, which its architectures record.
+        sole: The architecture that it holds alone; None for a space in which something can be chosen.
+    """
+
+    name: str
+    depths: Mapping[str, int]
+    nodes: tuple[FusionNode, ...]
+    operations: Mapping[str, type[Operation]]
+    references: tuple[Reference, ...] = field(default=(), repr=False)
+    warm_up: Architecture | None = field(default=None, repr=False)
+    dynamic: tuple[str, ...] = field(default=(), repr=False)
+    options: tuple[tuple[str, Option | tuple[Option, ...]], ...] = ()
+    sole: Architecture | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        known = {f"{modality}@{depth}" for modality, depths in self.depths.items() for depth in range(depths)}
+        if not self.nodes and self.sole is None:
+            raise UserError("a search space needs at least one fusion node")
+        for node in self.nodes:
+            if len({choice.key for choice in node.choices}) != len(node.choices) or not node.choices:
+                raise UserError(f"node {node.name!r} needs choices, each listed once")
+            for choice in node.choices:
+                if choice.operation not in self.operations:
+                    raise unknown_name("operation", choice.operation, self.operations)
+            unknown = ({*node.sources()} | ({node.residual} if node.residual else set())) - known
+            if unknown:
+                raise UserError(f"node {node.name!r} reads {sorted(unknown)}, which no tap or earlier node offers")
+            if node.name in known:
+                raise UserError(f"node name {node.name!r} is taken twice")
+            known.add(node.name)
+        if self.warm_up is not None:
+            self.validate(self.warm_up)
+        gating = self.sole.gating if self.sole else None
+        if gating and (unread := [tap for tap in gating.reads if tap not in known or not is_tap(tap)]):
+            raise UserError(f"the gate reads {unread}, which no encoder offers")
+
+    @classmethod
+    def of(
+        cls, architecture: Architecture, depths: Mapping[str, int], operations: Mapping[str, type[Operation]]
+    ) -> SearchSpace:
+        """The space that holds one architecture alone: what the derived network is built from.
+
+        Args:
+            architecture: Whatever space it is of.
+            depths: For each modality, how many taps its encoder offers.
+            operations: Name to operation class, for those that it applies.
+
+        Raises:
+            UserError: If it reads a tap that is not there, or applies an operation that is not.
+        """
+        steps = [step for route in architecture.routes() for step in route.steps]
+        nodes = tuple(
+            FusionNode(name, tuple(dict.fromkeys(step.choice for step in steps if step.name == name)))
+            for name in _in_order(steps)
+        )
+        if architecture.gating is None:
+            nodes = tuple(replace(node, residual=architecture[node.name].add_to) for node in nodes)
+        return cls(architecture.space, dict(depths), nodes, operations, options=architecture.options, sole=architecture)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the modalities, in order."""
+        return tuple(self.depths)
+
+    def graph(self) -> nx.DiGraph:
+        """Taps, fusion nodes and the output as a directed graph; an edge's `kind` is encoder, tap, residual or head."""
+        graph = nx.DiGraph(space=self.name)
+        for modality, depths in self.depths.items():
+            for depth in range(depths):
+                graph.add_node(f"{modality}@{depth}", kind="tap", modality=modality, depth=depth)
+                if depth:
+                    graph.add_edge(f"{modality}@{depth - 1}", f"{modality}@{depth}", kind="encoder")
+        for node in self.nodes:
+            graph.add_node(node.name, kind="fusion", choices=len(node.choices))
+            for source in node.sources():
+                graph.add_edge(source, node.name, kind="tap")
+            if node.residual:
+                graph.add_edge(node.residual, node.name, kind="residual")
+        graph.add_node(OUTPUT, kind="output")
+        graph.add_edge(self.nodes[-1].name, OUTPUT, kind="head")
+        return graph
+
+    def is_sum(self) -> bool:
+        """Whether every node reads taps alone and adds its output to the state of the node before."""
+        return is_sum(self.nodes)
+
+    def size(self) -> int:
+        """Number of architectures."""
+        if self.is_sum():  # the general count, which takes longer the more nodes there are, comes to the same
+            return math.prod(len(node.choices) - max(0, len(node.idle()) - 1) for node in self.nodes)
+        return count(self.nodes)
+
+    def indices(self) -> Iterator[tuple[int, ...]]:
+        """Index of each node's choice for every architecture once, the last node varying fastest."""
+        every = itertools.product(*(range(len(node.choices)) for node in self.nodes))
+        return (index for index in every if self.own_spelling(index) == index)
+
+    def enumerate(self) -> Iterator[Architecture]:
+        """Every architecture once."""
+        return map(self.at, self.indices())
+
+    def compose(self, choices: Mapping[str, Choice]) -> Architecture:
+        """The static architecture of these choices, whether or not their nodes offer them.
+
+        Args:
+            choices: Node to what it does; nodes that are left out do nothing.
+        """
+        made = [(node, choices.get(node.name, NOTHING)) for node in self.nodes]
+        steps = tuple(Step(node.name, choice.operation, choice.inputs, node.residual) for node, choice in made)
+        return Architecture(self.name, steps, self.nodes[-1].name if self.nodes else None, self.options)
+
+    def sample(self, generator: random.Random) -> Architecture:
+        """One architecture, every choice of every node equally likely."""
+        return self.compose({node.name: generator.choice(node.choices) for node in self.nodes})
+
+    def mutate(self, architecture: Architecture, generator: random.Random) -> Architecture:
+        """Another architecture, by another choice at one node, drawn among the nodes that have one.
+
+        Where the new choice makes no difference, since nothing depends on it, more nodes make another one.
+
+        Raises:
+            UserError: If no node has a second choice, or no choice makes a difference.
+        """
+        free = [node for node in self.nodes if len(node.choices) > 1]
+        if not free:
+            raise UserError("nothing to mutate: every node has one choice only")
+        choices = self.choices(architecture)
+        while True:
+            node = generator.choice(free)
+            choices[node.name] = generator.choice([one for one in node.choices if one != choices[node.name]])
+            if (mutated := self.compose(choices)) != architecture:
+                return mutated
+            if self.size() == 1:
+                raise UserError("nothing to mutate: all choices make one architecture")
+
+    def validate(self, architecture: Architecture) -> None:
+        """Checks that the architecture is one of this space.
+
+        Raises:
+            UserError: If it is of another space, or a step is at no node, or makes a choice that its node does not
+                offer, or is joined to others in another way than the space joins them.
+        """
+        if architecture.space != self.name:
+            raise UserError(f"architecture is of space {architecture.space!r}, expected {self.name!r}")
+        for route in architecture.routes():
+            if (made := self.compose(spelled(self.nodes, route))) != route:
+                raise UserError(f"the space has no architecture {route.in_short()}; the nearest is {made.in_short()}")
+
+    def offers(self, architecture: Architecture) -> bool:
+        """Whether the architecture is one of this space."""
+        try:
+            self.validate(architecture)
+        except UserError:
+            return False
+        return True
+
+    def restrict(self, architecture: Architecture) -> SearchSpace:
+        """The space that holds one of its architectures alone."""
+        self.validate(architecture)
+        return self.only(architecture)
+
+    def only(self, architecture: Architecture) -> SearchSpace:
+        """Like `restrict`, for an architecture whose choices the space need not offer, such as a reference's."""
+        return SearchSpace.of(architecture, self.depths, self.operations)
+
+    def taps(self) -> tuple[str, ...]:
+        """Names of all taps that some choice reads, each once, in order of first use."""
+        return tuple(dict.fromkeys(name for node in self.nodes for name in node.sources() if is_tap(name)))
+
+    def choices(self, architecture: Architecture) -> dict[str, Choice]:
+        """What each node chooses for a static architecture, those that are no step of it too; see `nas.space.spelling`.
+
+        Raises:
+            UserError: If the architecture is not of this space.
+        """
+        self.validate(architecture)
+        return spelled(self.nodes, architecture)
+
+    def index(self, architecture: Architecture) -> tuple[int, ...]:
+        """Index of each node's choice, in the order of the nodes.
+
+        Raises:
+            UserError: If the architecture is not of this space, or makes a choice that no supernet holds.
+        """
+        made = self.choices(architecture)
+        for node in self.nodes:
+            if made[node.name] not in node.choices:
+                raise UserError(f"no supernet holds {made[node.name].key!r} at node {node.name!r}")
+        return tuple(node.choices.index(made[node.name]) for node in self.nodes)
+
+    def path(self, architecture: Architecture) -> dict[str, int]:
+        """Node name to the index of its choice: what a supernet runs to compute the architecture."""
+        return dict(zip((node.name for node in self.nodes), self.index(architecture), strict=True))
+
+    def at(self, index: Sequence[int]) -> Architecture:
+        """The architecture with these choice indices."""
+        pairs = zip(self.nodes, index, strict=True)
+        return self.compose({node.name: node.choices[place] for node, place in pairs})
+
+    def own_spelling(self, index: tuple[int, ...]) -> tuple[int, ...]:
+        """The choice indices that stand for the same architecture in `indices`."""
+        if self.is_sum() and all(len(node.idle()) < 2 for node in self.nodes):
+            return index
+        return self.index(self.at(index))
+
+    def holds(self, architecture: Architecture) -> bool:
+        """Whether a supernet of this space holds the architecture."""
+        try:
+            self.index(architecture)
+        except UserError:
+            return False
+        return True
+
+    def interaction_order(self, architecture: Architecture) -> int:
+        """The highest interaction order among the steps of all routes: 0 when each route reads one modality at most.
+
+        Carrying two modalities at two nodes adds them up, so two or more modalities make it at least 1.
+        """
+        routes = architecture.routes()
+        highest = max((self.operations[step.operation].order for route in routes for step in route.steps), default=0)
+        return max(highest, 1) if any(len(route.modalities()) > 1 for route in routes) else 0
+
+
+def _in_order(steps: Sequence[Step]) -> list[str]:
+    """Names of the steps of all routes of an architecture, each once, in an order in which all routes run them."""
+    graph = nx.DiGraph()
+    for step in steps:
+        graph.add_node(step.name)
+        graph.add_edges_from((source, step.name) for source in step.sources)
+    if not nx.is_directed_acyclic_graph(graph):
+        raise UserError("the routes of the architecture run the same steps in different orders")
+    return list(nx.lexicographical_topological_sort(graph, key=natural_key))
+
+
+SpaceBuilder = Callable[..., SearchSpace]
+"""Builds a space from how many taps each modality's encoder offers, and from options of its own."""
+
+
+def space_names() -> list[str]:
+    """Names of all installed spaces, in order."""
+    return sorted({entry.name for entry in entry_points(group="fusenas.spaces")})
+
+
+def find_space(name: str) -> SpaceBuilder:
+    """The builder of an installed space, by its name in the entry-point group `fusenas.spaces`.
+
+    Raises:
+        UserError: If no installed package offers it.
+    """
+    for entry in entry_points(group="fusenas.spaces"):
+        if entry.name == name:
+            builder: SpaceBuilder = entry.load()
+            return builder
+    raise unknown_name("space", name, space_names())
+
+
+__all__ = [
+    "OUTPUT",
+    "Reference",
+    "SearchSpace",
+    "SpaceBuilder",
+    "find_space",
+    "space_names",
+]

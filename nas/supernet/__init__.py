@@ -1,0 +1,1 @@
+"""The network that holds every choice, and what it thinks of its paths."""

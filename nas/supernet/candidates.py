@@ -1,0 +1,110 @@
+"""Candidates of a space and what the supernet thinks of them: all when the space is small, a beam when it is not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from nas.space.architecture import Architecture
+from nas.space.search_space import SearchSpace
+from nas.supernet.path_scorer import PathScorer, paired_z
+
+ENUMERATE_UP_TO = 5_000
+BEAM_WIDTH = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Scored architectures.
+
+    Attributes:
+        indices: Choice index of every node, (architectures, nodes).
+        losses: On samples of the architecture split, (architectures, samples).
+    """
+
+    indices: NDArray[np.int64]
+    losses: Tensor
+
+    def best(self) -> int:
+        """Row of the lowest mean loss."""
+        return int(self.losses.mean(dim=1).argmin())
+
+    def take(self, rows: NDArray[np.int64]) -> Candidates:
+        """Some of them, (rows,)."""
+        return Candidates(self.indices[rows], self.losses[torch.from_numpy(rows)])
+
+    def including(self, index: tuple[int, ...], scorer: PathScorer) -> Candidates:
+        """These and one more, with its index of every node, if it is not among them."""
+        if (self.indices == np.array(index)).all(axis=1).any():
+            return self
+        return Candidates(np.vstack([self.indices, index]), torch.cat([self.losses, scorer.losses([index])]))
+
+    def extending(self, space: SearchSpace, architecture: Architecture) -> NDArray[np.int64]:
+        """Rows of those that do all that an architecture does and one thing more, (rows,).
+
+        Args:
+            space: Of the candidates.
+            architecture: Static.
+        """
+        own = {(step.name, step.choice) for step in architecture.steps}
+        found = []
+        for row, index in enumerate(self.indices.tolist()):
+            steps = {(step.name, step.choice) for step in space.at(index).steps}
+            if own < steps and len(steps) == len(own) + 1:
+                found.append(row)
+        return np.array(found, dtype=np.int64)
+
+    def z(self) -> Tensor:
+        """Paired standard errors above the best, (architectures,)."""
+        return paired_z(self.losses, self.losses[self.best()])
+
+    def beliefs(self, space: SearchSpace) -> dict[str, list[float]]:
+        """For every node how plausible each choice is: exp(−z²/2) of the best candidate that makes it, normalised."""
+        weights = torch.exp(-0.5 * self.z().square()).double().numpy()
+        beliefs = {}
+        for column, node in enumerate(space.nodes):
+            best = np.zeros(len(node.choices))
+            np.maximum.at(best, self.indices[:, column], weights)
+            beliefs[node.name] = (best / best.sum()).tolist()
+        return beliefs
+
+
+def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENUMERATE_UP_TO) -> Candidates:
+    """Scores every architecture of a small space, or those that a beam search meets in a large one.
+
+    The beam starts from the architectures with the fewest active nodes and changes one node at a time, keeping the
+    best `BEAM_WIDTH`, until a round brings nothing better. Simple interactions come first by construction.
+
+    Args:
+        space: The space of the scorer's supernet.
+        scorer: Of the trained supernet.
+        limit: Largest size that is enumerated.
+    """
+    sizes = [len(node.choices) for node in space.nodes]
+    if space.size() <= limit:
+        indices = np.array(list(space.indices()), dtype=np.int64)
+        return Candidates(indices, scorer.losses(indices))
+    start = tuple(node.idlest() for node in space.nodes)
+    seen: dict[tuple[int, ...], Tensor] = {}
+    fresh, best = [start], float("inf")
+    while fresh:
+        seen.update(zip(fresh, scorer.losses(fresh), strict=True))
+        beam = sorted(seen, key=lambda row: float(seen[row].mean()))[:BEAM_WIDTH]
+        now = float(seen[beam[0]].mean())
+        if now >= best:
+            break
+        best = now
+        fresh = list(
+            dict.fromkeys(
+                neighbour
+                for row in beam
+                for column, size in enumerate(sizes)
+                for value in range(size)
+                if (neighbour := space.own_spelling((*row[:column], value, *row[column + 1 :]))) not in seen
+            )
+        )
+    return Candidates(np.array(list(seen), dtype=np.int64), torch.stack(list(seen.values())))

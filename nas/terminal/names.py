@@ -1,0 +1,45 @@
+"""Every name that an option may have as its value, with a few words on each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from nas.config import RELAXATIONS
+from nas.config.presets import PRESETS
+from nas.data import EMBEDDED
+from nas.discretize.discretize import DISCRETIZATIONS
+from nas.export import FORMATS
+from nas.metrics import METRICS
+from nas.objectives import OBJECTIVES
+from nas.routing import cascade
+from nas.routing.levels import CASCADE, LEVELS
+from nas.space.operation import Operation
+from nas.space.search_space import space_names
+from nas.strategies import STRATEGIES
+
+
+def known_names(operations: Mapping[str, type[Operation]]) -> dict[str, dict[str, str]]:
+    """Kind of name to name to words, which are empty where the name says it all.
+
+    Args:
+        operations: Name to candidate operation, of the installed spaces.
+    """
+    return {
+        "data": {name: _first_line(builder) for name, builder in EMBEDDED.items()},
+        "spaces": dict.fromkeys(space_names(), ""),
+        "operations": {name: f"order {one.order}: {one.formula}" for name, one in operations.items()},
+        "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
+        "dynamic": {name: _first_line(level) for name, level in LEVELS.items()} | {CASCADE: _first_line(cascade)},
+        "gates": dict.fromkeys(map(str, RELAXATIONS), ""),
+        "discretizations": {name: _first_line(decide) for name, decide in DISCRETIZATIONS.items()},
+        "objectives": {f"{name}{known.takes}": known.words for name, known in OBJECTIVES.items()},
+        "metrics": {name: f"{one.words} ({', '.join(one.tasks)})" for name, one in METRICS.items()},
+        "presets": {name: preset.words for name, preset in PRESETS.items()},
+        "formats": {name: format_.words for name, format_ in FORMATS.items()},
+    }
+
+
+def _first_line(documented: Any) -> str:
+    return (documented.__doc__ or "").strip().splitlines()[0]
