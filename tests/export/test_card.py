@@ -86,7 +86,7 @@ def test_a_gate_is_told_route_by_route(tmp_path_factory: pytest.TempPathFactory)
     routes = [line for line in lines if line.startswith("- route")]
     assert [line.split(";")[0] for line in routes] == [
         "- route 0: depth 0: sight alone",
-        "- route 1: depth 0: sight alone, depth 2: sound + sight",
+        "- route 1: depth 2: sound + sight",
     ]
     shares = [route.share for route in known(summary.dynamic).routes]
     assert [f"; {100 * share:.0f} % of the test samples, " in line for share, line in zip(shares, routes, strict=True)]

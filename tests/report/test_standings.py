@@ -86,7 +86,7 @@ def test_the_mixing_weights_mark_what_the_search_chose_and_not_the_winner(tmp_pa
     assert labels == ["nothing", "image × words", "image + words"]
     report(tmp_path)
     nodes = list(csv.DictReader((tmp_path / "figures" / "architecture.csv").read_text().splitlines()))
-    assert [node["operation"] for node in nodes] == ["none", "none", "additive"]
+    assert [node["operation"] for node in nodes] == ["additive"]
 
 
 def test_a_network_has_no_gain_over_itself(tmp_path: Path) -> None:
