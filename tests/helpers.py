@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from nas.architecture import Choice
+from nas.architecture import Architecture, Choice
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, split_batch
 from nas.data.fusion_data import FusionData, Kind, Split
@@ -106,6 +106,11 @@ def tiny_routed(space: SearchSpace, data: FusionData, *, seed: int = 0) -> Route
     """Likewise of a space that holds one dynamic architecture; its router begins at random, and knows no costs."""
     with seeded(seed):
         return RoutedNetwork.of(tiny_network(space, data, seed=seed), data.task).eval()
+
+
+def dynamic(routes: Sequence[Architecture], reads: Sequence[str]) -> Architecture:
+    """Routes and a gate that reads these taps, or a cascade if it reads none."""
+    return Architecture.gated(routes, reads) if reads else Architecture.cascaded(routes)
 
 
 def tiny_batch(data: FusionData, split: Split = "weights") -> Batch:

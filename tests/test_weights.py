@@ -34,6 +34,7 @@ from nas.runs import RunFolder
 from nas.training import build_network, seeded
 from nas.weights import architecture_hash, describe_network, load_weights, save_weights, weights_hash
 from search_spaces import layerwise
+from tests.helpers import dynamic
 
 _CPU = torch.device("cpu")
 _TRAINING = TrainingConfig(channels=4)
@@ -171,7 +172,7 @@ def test_a_routed_network_is_saved_under_the_names_of_a_static_one(reads: tuple[
         Architecture.chain("layerwise", (("fusion0", Choice("none")), ("fusion1", choice), ("fusion2", Choice("none"))))
         for choice in (Choice("carry", ("blood@1",)), Choice("mlp", ("blood@1", "scan@1")))
     )
-    space = layerwise(dict.fromkeys(data.modalities, 3)).restrict(Architecture.gated([one, other], reads))
+    space = layerwise(dict.fromkeys(data.modalities, 3)).restrict(dynamic([one, other], reads))
     network = build_routed(space, data, _TRAINING)
     folder = RunFolder.create(tmp_path / "run")
     save_weights(folder, network, data)

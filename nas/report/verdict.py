@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from nas.architecture import Cascading
 from nas.operation import Operation
 from nas.report.board import OWN_CHOICE, SMALL, Board
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name
@@ -240,7 +241,7 @@ def _fuse_headline(board: Board, contender: Row) -> str:
     also = "" if contender is board.found or architecture is None else f" ({board.label(contender)})"
     if architecture is None or architecture.gating is None:
         return f"Fuse {names}: {board.how(contender)}{also}."
-    way = "step by step" if architecture.gating.is_cascade else "and decide for every sample"
+    way = "step by step" if isinstance(architecture.gating, Cascading) else "and decide for every sample"
     return f"Fuse {names} {way}: {board.how(contender)}{also}."
 
 
