@@ -117,8 +117,8 @@ def networks(
     gated = {
         "second on half": Architecture.gated([late(deepest[0]), static], ["a@0", "a@1", "a@2"]),
         "one of three": Architecture.gated([*(late(tap) for tap in deepest), static], [f"{name}@0" for name in arrays]),
-        "cascade of two": Architecture.gated([late(deepest[0]), static], []),
-        "cascade of three": Architecture.gated([late(deepest[0]), late(*deepest[:2]), static], []),
+        "cascade of two": Architecture.cascaded([late(deepest[0]), static]),
+        "cascade of three": Architecture.cascaded([late(deepest[0]), late(*deepest[:2]), static]),
     }[setup]
     config = RunConfig.of(preset="quick").training
     with seeded(0):

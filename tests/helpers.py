@@ -20,7 +20,7 @@ from nas.encoders import DEFAULT_ENCODERS, Encoder, EncoderBuilder, from_bluepri
 from nas.network.fusion_network import Chosen, FusionNetwork, States
 from nas.routing.network import RoutedNetwork
 from nas.seeding import seeded
-from nas.space.architecture import Choice
+from nas.space.architecture import Architecture, Choice
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
 from nas.training.build import build_network
@@ -107,6 +107,11 @@ def tiny_routed(space: SearchSpace, data: FusionData, *, seed: int = 0) -> Route
     """Likewise of a space that holds one dynamic architecture; its router begins at random, and knows no costs."""
     with seeded(seed):
         return RoutedNetwork.of(tiny_network(space, data, seed=seed), data.task).eval()
+
+
+def dynamic(routes: Sequence[Architecture], reads: Sequence[str]) -> Architecture:
+    """Routes and a gate that reads these taps, or a cascade if it reads none."""
+    return Architecture.gated(routes, reads) if reads else Architecture.cascaded(routes)
 
 
 def tiny_batch(data: FusionData, split: Split = "weights") -> Batch:

@@ -77,7 +77,7 @@ def _objective(batch: Batch) -> Tensor:
 
 
 def _cascade(batch: Batch) -> Tensor:
-    space = PROBLEM.space.restrict(Architecture.gated([SOUND, BOTH], ()))
+    space = PROBLEM.space.restrict(Architecture.cascaded([SOUND, BOTH]))
     network = RoutedNetwork.of(PROBLEM.make_network(space), "classification").eval()
     return routes_loss("classification", network, batch)
 

@@ -184,7 +184,9 @@ def _make_dynamic(run: Path, *, is_cascade: bool) -> Any:
         cheap = Architecture.chain(found.space, [("fusion0", Choice("carry", ("sight@0",)))])
         both = Architecture.chain(found.space, [("fusion2", Choice("additive", ("sound@2", "sight@2")))])
         space = layerwise(dict.fromkeys(data.modalities, 3), operations=("additive", "multiplicative"))
-        with_gate(run, space, Architecture.gated([cheap, both], [] if is_cascade else ["sight@0"]), data)
+        routes = [cheap, both]
+        dynamic = Architecture.cascaded(routes) if is_cascade else Architecture.gated(routes, ["sight@0"])
+        with_gate(run, space, dynamic, data)
         nas.retrain(run, data=data, retrain_seeds=1, device="cpu")
 
     return make

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nas.report.numbers import clean, count_text, metric_words, score_text, seconds_text
 from nas.report.verdict import recorded_verdict
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Cascading
 from nas.statistics import Interval
 from nas.summary import Row, Summary
 from nas.tasks import TASKS
@@ -85,7 +85,7 @@ def to_card(summary: Summary, formats: Sequence[str], inputs: Sequence[str], ste
         task=data.task.capitalize(),
         outputs=f"{TASKS[data.task].output} ({', '.join(data.class_names) or data.classes})",
         depths=_steps(architecture, summary),
-        decides="" if architecture.gating is None else "cascade" if architecture.gating.is_cascade else "gate",
+        decides=_decider(architecture),
         metric=metric_words(metric).capitalize(),
         seeds=len(summary.seeds),
         kept=found.name,
@@ -100,6 +100,13 @@ def to_card(summary: Summary, formats: Sequence[str], inputs: Sequence[str], ste
     )
 
 
+def _decider(architecture: Architecture) -> str:
+    """What decides per sample; "" for nothing."""
+    if architecture.gating is None:
+        return ""
+    return "cascade" if isinstance(architecture.gating, Cascading) else "gate"
+
+
 def _steps(architecture: Architecture, summary: Summary) -> list[str]:
     """What it does, a line each; of a route also how many samples take it, and what that costs."""
     if architecture.gating is None:
@@ -108,7 +115,7 @@ def _steps(architecture: Architecture, summary: Summary) -> list[str]:
     known = summary.dynamic.routes if summary.dynamic else ()
     if len(known) != len(routes):
         return [gate, *routes]
-    stop, after = (" stop here", "after ") if architecture.gating.is_cascade else ("", "")
+    stop, after = (" stop here", "after ") if isinstance(architecture.gating, Cascading) else ("", "")
     told = [
         f"{step}; {100 * route.share:.0f} % of the test samples{stop}, "
         f"{after}{count_text(route.multiply_adds)} multiply-adds each"

@@ -15,7 +15,7 @@ from nas.report.gate import draw_gate
 from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
 from nas.report.style import to_svg as save_svg
-from nas.space.architecture import Architecture, Choice, tap_name
+from nas.space.architecture import Architecture, Cascading, Choice, Gating, tap_name
 from nas.space.search_space import OUTPUT
 from nas.summary import Summary
 
@@ -49,7 +49,7 @@ def architecture_graph(summary: Summary) -> nx.DiGraph:
                 graph.add_edge(tap_name(modality, depth - 1), tap_name(modality, depth), kind="encoder")
     graph.add_node(OUTPUT, kind="output", label=OUTPUT)
     routes = architecture.routes()
-    is_cascade = architecture.gating is not None and architecture.gating.is_cascade
+    is_cascade = isinstance(architecture.gating, Cascading)
     for number, route in enumerate(routes):
         answer = OUTPUT
         if is_cascade and number < len(routes) - 1:
@@ -59,7 +59,7 @@ def architecture_graph(summary: Summary) -> nx.DiGraph:
             if number:
                 graph.add_edge(f"{SURE}{number - 1}", answer, kind="gate")
         _add_route(graph, route, _names(routes), str(number) if len(routes) > 1 else None, answer)
-    if architecture.gating is not None and not is_cascade:
+    if isinstance(architecture.gating, Gating):
         graph.add_node(GATE, kind="gate", label=f"gate: one of {len(routes)} routes")
         graph.add_edges_from([(tap, GATE) for tap in architecture.gating.reads], kind="gate")
     return graph
@@ -113,7 +113,7 @@ def to_svg(summary: Summary) -> bytes:
     colours = modality_colours(list(summary.search.depths))
     with figure_style():
         if gating := summary.architecture.gating:
-            return save_svg((draw_cascade if gating.is_cascade else draw_gate)(summary, colours))
+            return save_svg((draw_cascade if isinstance(gating, Cascading) else draw_gate)(summary, colours))
         return save_svg(draw_architecture(layout(summary), colours))
 
 

@@ -10,6 +10,7 @@ from nas.metrics import METRICS
 from nas.report.numbers import PERCENT_METRICS, clean, metric_name
 from nas.report.tables import shown
 from nas.report.words import capital, how_in_words, modalities_in_words, separately_in_words
+from nas.space.architecture import Cascading
 from nas.statistics import Interval
 from nas.summary import Row, Summary
 
@@ -109,8 +110,8 @@ class Board:
     @property
     def decider(self) -> str:
         """What decides per sample."""
-        gating = self.found.architecture.gating if self.found.architecture else None
-        return "cascade" if gating and gating.is_cascade else "gate"
+        architecture = self.found.architecture
+        return "cascade" if architecture and isinstance(architecture.gating, Cascading) else "gate"
 
     def how(self, row: Row) -> str:
         """When and how a row fuses, as an instruction."""

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from nas.report.numbers import clean
 from nas.report.tables import own_records
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Cascading
 from nas.summary import (
     Agreement,
     Confidence,
@@ -154,8 +154,8 @@ def _nodes(summary: Summary, depths: Mapping[str, int], left: list[str]) -> Summ
     kept = _kept_routes(architecture, depths)
     if kept is not None and architecture.gating is not None:
         left.append(f"{len(kept)} of {len(architecture.gating.routes):,} routes")
-        routes = [architecture.gating.routes[place] for place in kept]
-        architecture = Architecture.gated(routes, architecture.gating.reads)
+        routes = tuple(architecture.gating.routes[place] for place in kept)
+        architecture = replace(routes[-1], gating=replace(architecture.gating, routes=routes))
     return replace(
         summary,
         architecture=_cut(architecture, depths) if left else architecture,
@@ -188,6 +188,8 @@ def _cut(architecture: Architecture, depths: Mapping[str, int]) -> Architecture:
     gating = architecture.gating
     if gating is None or len(set(routes)) < len(routes):
         return routes[-1]
+    if isinstance(gating, Cascading):
+        return Architecture.cascaded(routes)
     return Architecture.gated(routes, [tap for tap in gating.reads if _is_drawn(tap, depths, ())] or gating.reads[:1])
 
 

@@ -41,6 +41,7 @@ from nas.report.tables import (
     to_csv,
 )
 from nas.report.tips import node_facts, tips
+from nas.space.architecture import Cascading
 from nas.summary import Decisions, Row, RowKind, Search, SearchedNode, Summary
 
 
@@ -172,10 +173,10 @@ def _gate(summary: Summary, colours: Mapping[str, str]) -> list[Drawn]:
         (place, lane.nodes, lane.skips, lane.share, lane.multiply_adds, lane.part)
         for place, lane in enumerate(every, start=1)
     ]
-    reads = " and ".join(clean(tap) for tap in gating.reads)
-    if not reads:
+    if isinstance(gating, Cascading):
         alt = f"A cascade tries {len(every)} routes in turn, and every sample stops at a sure answer. {told}"
         return [Drawn("cascade", draw_cascade(summary, colours), alt, to_csv(header, table))]
+    reads = " and ".join(clean(tap) for tap in gating.reads)
     alt = f"A gate reads {reads} and picks one of {len(every)} routes for every sample. {told}"
     return [Drawn("gate", draw_gate(summary, colours), alt, to_csv(header, table))]
 

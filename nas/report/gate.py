@@ -19,7 +19,7 @@ from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y
 from nas.report.numbers import clean, count_text, node_words
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
-from nas.space.architecture import deepest
+from nas.space.architecture import Cascading, deepest, read_by_gate
 from nas.space.operation import carries
 from nas.summary import Route, Summary
 
@@ -91,12 +91,14 @@ def lanes(summary: Summary) -> list[Lane]:
     assert gating is not None
     found: Sequence[Route | None] = summary.dynamic.routes if summary.dynamic else [None] * len(routes)
     static = summary.dynamic.static_multiply_adds if summary.dynamic else math.nan
-    before = [gating.reads or [tap for one in routes[:number] for tap in one.taps()] for number in range(len(routes))]
+    is_cascade = isinstance(gating, Cascading)
+    reads = read_by_gate(gating)
+    before = [reads or [tap for one in routes[:number] for tap in one.taps()] for number in range(len(routes))]
     plans = [layout(summary, route) for route in routes]
     states = [
         {
             stream.modality: tuple(
-                _state(depth < _reached(stream.modality, taps), runs=layer.runs, is_tried=gating.is_cascade)
+                _state(depth < _reached(stream.modality, taps), runs=layer.runs, is_tried=is_cascade)
                 for depth, layer in enumerate(stream.layers)
             )
             for stream in plan.streams
@@ -111,7 +113,7 @@ def lanes(summary: Summary) -> list[Lane]:
             if (words := _skipped(name, layers, [other[name] for other in states]))
         ]
         share, cost = (route.share, route.multiply_adds) if route else (math.nan, math.nan)
-        lanes_of.append(Lane(plan, own, share, cost, cost / static, ", ".join(skips), gating.is_cascade))
+        lanes_of.append(Lane(plan, own, share, cost, cost / static, ", ".join(skips), is_cascade))
     return lanes_of
 
 
@@ -149,8 +151,7 @@ def draw_gate(summary: Summary, colours: Mapping[str, str]) -> Figure:
         bottom = height - (place + 1) * (tall + GAP)
         _way(axes, middle, bottom + tall / 2, lane, route_colour(place))
         draw_lane(axes, lane, bottom, tall, route_colour(place), colours)
-    assert summary.architecture.gating is not None
-    _gate(axes, middle, summary.architecture.gating.reads, colours)
+    _gate(axes, middle, read_by_gate(summary.architecture.gating), colours)
     return figure
 
 

@@ -17,6 +17,7 @@ from nas.report.numbers import PERCENT_METRICS, clean, metric_name
 from nas.report.planning import ENOUGH_SEEDS, FEW_SEEDS, plan
 from nas.report.words import capital, listed, modalities_in_words
 from nas.routing.explain import in_words as decided_in_words
+from nas.space.architecture import Cascading
 from nas.space.operation import Operation
 from nas.statistics import Interval
 from nas.summary import Agreement, Answer, BetterRow, Row, Summary, Verdict
@@ -240,7 +241,7 @@ def _fuse_headline(board: Board, contender: Row) -> str:
     also = "" if contender is board.found or architecture is None else f" ({board.label(contender)})"
     if architecture is None or architecture.gating is None:
         return f"Fuse {names}: {board.how(contender)}{also}."
-    way = "step by step" if architecture.gating.is_cascade else "and decide for every sample"
+    way = "step by step" if isinstance(architecture.gating, Cascading) else "and decide for every sample"
     return f"Fuse {names} {way}: {board.how(contender)}{also}."
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from nas.report.numbers import clean
-from nas.space.architecture import Architecture, Choice, tap_depth, tap_modality
+from nas.space.architecture import Architecture, Cascading, Choice, tap_depth, tap_modality
 from nas.space.operation import carries
 
 MOST_NAMED = 6
@@ -49,7 +49,7 @@ def how_in_words(architecture: Architecture, depths: Mapping[str, int], phrases:
     routes = [_steps(route, depths, phrases) for route in architecture.routes()]
     if len(routes) > MOST_STEPS:
         routes = [*routes[:MOST_STEPS], f"one of {len(routes) - MOST_STEPS} more routes"]
-    if architecture.gating.is_cascade:
+    if isinstance(architecture.gating, Cascading):
         return "; if unsure, ".join(routes)
     return listed(routes, last="or")
 

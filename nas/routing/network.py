@@ -15,7 +15,7 @@ from nas.network.fusion_network import FusionNetwork, Head, Inputs, Presence
 from nas.routing.cascade import Cascade
 from nas.routing.execution import Execution, run_cascade, run_gate, taps_of_routes
 from nas.routing.gates import Gate, Router
-from nas.space.architecture import Architecture, tap_depth, tap_modality
+from nas.space.architecture import Architecture, Cascading, tap_depth, tap_modality
 from nas.space.search_space import SearchSpace
 from nas.tasks import Task
 from nas.training.build import build_network
@@ -47,12 +47,12 @@ class RoutedNetwork(nn.Module):
             task: What the outputs are; a cascade asks them how sure they are.
         """
         architecture = network.architecture
-        assert architecture.gating is not None
-        modalities, reads = [route.modalities() for route in architecture.routes()], architecture.gating.reads
-        if architecture.gating.is_cascade:
+        gating, modalities = architecture.gating, [route.modalities() for route in architecture.routes()]
+        if isinstance(gating, Cascading):
             return cls(network, Cascade(modalities, task))
-        channels = [network.encoder(tap_modality(tap)).channels[tap_depth(tap)] for tap in reads]
-        return cls(network, Gate(reads, channels, modalities))
+        assert gating is not None
+        channels = [network.encoder(tap_modality(tap)).channels[tap_depth(tap)] for tap in gating.reads]
+        return cls(network, Gate(gating.reads, channels, modalities))
 
     @property
     def architecture(self) -> Architecture:

@@ -142,30 +142,33 @@ def add_gate(
     def train_dynamic(one: Architecture) -> Trained[RoutedNetwork]:
         return train_on_routed(problem, network, one, cost, parts)
 
-    tried: list[tuple[list[Architecture], tuple[str, ...]]] = []
+    tried: list[Architecture] = []
     if any(level in LEVELS for level in problem.space.dynamic):
         shallow = shallow_taps(problem.space, found)
         seen = seen_by_gate(scored_samples(problem.architecture), network, shallow, problem.device)
         routes = affordable_routes(problem, found, candidates, cost, seen)
         if len(routes) > 1:
             routes = paying_routes(problem, train_dynamic(Architecture.gated(routes, shallow)).network, judging)
-        tried += [(routes, reads) for reads in dict.fromkeys((shallow, shared_taps(routes))) if reads]
+        if len(routes) > 1:
+            every = dict.fromkeys((shallow, shared_taps(routes)))
+            tried += [Architecture.gated(routes, reads) for reads in every if reads]
     if CASCADE in problem.space.dynamic:
-        tried.append((cascade_routes(problem, network, found, cost, parts), ()))
-    architectures = [Architecture.gated(routes, reads) for routes, reads in tried if len(routes) > 1]
-    if not architectures:
+        routes = cascade_routes(problem, network, found, cost, parts)
+        if len(routes) > 1:
+            tried.append(Architecture.cascaded(routes))
+    if not tried:
         return Gated(architecture=found, static=found)
     static = problem.train_on(network, found, share=TRAINING_SHARE, judges=parts[1])
-    gated = [train_dynamic(one) for one in architectures]
+    gated = [train_dynamic(one) for one in tried]
     best = min(range(len(gated)), key=lambda number: gated[number].architecture_loss)
     of_static = priced_losses(problem, static.network, judging)
     behind = float(standard_errors(priced_losses(problem, gated[best].network, judging) - of_static))
     _, picked = predict_routed(gated[best].network, judging, problem.device)
     decided = 1 - float(picked.bincount().max()) / len(picked)
     return Gated(
-        architecture=architectures[best] if behind <= 1 and decided >= DECIDES else found,
+        architecture=tried[best] if behind <= 1 and decided >= DECIDES else found,
         static=found,
-        tried=tuple(architectures),
+        tried=tuple(tried),
         losses=tuple(one.architecture_loss for one in gated),
         static_loss=float(of_static.mean()),
         behind=behind,
@@ -299,7 +302,7 @@ def cascade_routes(
     if not every:
         return [found]
     unlimited = replace(problem, training=replace(problem.training, max_multiply_adds=0.0))
-    whole = Architecture.gated([*every, found], ())
+    whole = Architecture.cascaded([*every, found])
     trained = train_on_routed(unlimited, network, whole, cost, parts).network
     of_routes = Routes.of(trained, problem.architecture, problem.data, problem.device)
     losses = dict(zip(every, of_routes.losses(trained.head.scale).T, strict=False))

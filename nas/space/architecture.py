@@ -140,21 +140,30 @@ def natural_key(name: str) -> tuple[str | int, ...]:
 
 @dataclass(frozen=True)
 class Gating:
-    """Which routes there are for a sample, and what the gate that picks one of them looks at.
+    """A gate picks one of several routes for every sample, see `nas.routing.gates`.
 
     Attributes:
-        reads: Names of the taps that the gate reads. None for a cascade: its routes are run in their order until one is
-            sure of its answer; see `nas.routing.cascade`.
+        reads: Names of the taps that the gate reads, at least one.
         routes: Static architectures, two or more, all different.
     """
 
     reads: tuple[str, ...]
     routes: tuple[Architecture, ...]
 
-    @property
-    def is_cascade(self) -> bool:
-        """Whether routes are tried in turn, and none picked by a gate."""
-        return not self.reads
+    def __post_init__(self) -> None:
+        if not self.reads:
+            raise UserError("a gate reads one tap at least; what decides without one is a cascade")
+
+
+@dataclass(frozen=True)
+class Cascading:
+    """Routes are run in their order until one is sure of its answer, see `nas.routing.cascade`.
+
+    Attributes:
+        routes: Static architectures, two or more, all different.
+    """
+
+    routes: tuple[Architecture, ...]
 
 
 @dataclass(frozen=True)
@@ -172,7 +181,7 @@ class Architecture:
         steps: Each reads taps and steps before it.
         output: Name of the last step, whose state the head reads; None if there is none, and the answer is a constant.
         options: (name, value) of the options of its space, sorted; a record likewise.
-        gating: The routes and what their gate reads; None for a static architecture.
+        gating: The routes, and whether a gate or a cascade decides on them; None for a static architecture.
 
     Raises:
         UserError: If a step reads what no earlier step offers, or has the name of another one.
@@ -182,7 +191,7 @@ class Architecture:
     steps: tuple[Step, ...]
     output: str | None
     options: tuple[tuple[str, Option | tuple[Option, ...]], ...] = ()
-    gating: Gating | None = None
+    gating: Gating | Cascading | None = None
 
     def __post_init__(self) -> None:
         steps = _live(self.steps, self.output)
@@ -203,13 +212,22 @@ class Architecture:
 
     @classmethod
     def gated(cls, routes: Sequence[Architecture], reads: Sequence[str]) -> Architecture:
-        """The dynamic architecture that takes one of these static ones for every sample.
+        """The dynamic architecture whose gate picks one of these static ones for every sample.
 
         Args:
             routes: Two or more of one space, all different; the last one lends its steps.
-            reads: Names of the taps that the gate reads; none for a cascade.
+            reads: Names of the taps that the gate reads.
         """
         return replace(routes[-1], gating=Gating(tuple(reads), tuple(routes)))
+
+    @classmethod
+    def cascaded(cls, routes: Sequence[Architecture]) -> Architecture:
+        """The dynamic architecture that runs these static ones in turn until one is sure of its answer.
+
+        Args:
+            routes: Two or more of one space, all different; the last one lends its steps.
+        """
+        return replace(routes[-1], gating=Cascading(tuple(routes)))
 
     def changed(self, choices: Mapping[str, Choice | None]) -> Architecture:
         """The static architecture in which some steps do something else, or nothing.
@@ -228,7 +246,7 @@ class Architecture:
     def taps(self) -> tuple[str, ...]:
         """Names of all taps that it reads on some route or in its gate, each once, in order of first use."""
         read = [name for route in self.routes() for step in route.steps for name in step.inputs if is_tap(name)]
-        return tuple(dict.fromkeys([*read, *(self.gating.reads if self.gating else ())]))
+        return tuple(dict.fromkeys([*read, *read_by_gate(self.gating)]))
 
     def modalities(self) -> tuple[str, ...]:
         """The modalities that it reads, in order of first use."""
@@ -252,7 +270,7 @@ class Architecture:
         """
         if self.gating is None:
             return "; ".join(self.in_lines())
-        if self.gating.is_cascade:
+        if isinstance(self.gating, Cascading):
             return f"a cascade tries {', then '.join(r.in_short() for r in self.routes())}"
         return f"a gate on {', '.join(self.gating.reads)} picks {', or '.join(r.in_short() for r in self.routes())}"
 
@@ -270,7 +288,7 @@ class Architecture:
             tell = _told_by_depth if self.is_sum() else _told_by_name
             return [tell(step) for step in self.steps] or ["nothing"]
         routes = [f"route {number}: {route.in_short()}" for number, route in enumerate(self.routes())]
-        if self.gating.is_cascade:
+        if isinstance(self.gating, Cascading):
             return ["a cascade tries one route after another, until one is sure of its answer", *routes]
         return [f"a gate on {', '.join(self.gating.reads)} picks one route for every sample", *routes]
 
@@ -280,7 +298,10 @@ class Architecture:
         found = {"format_version": FORMAT_VERSION, "space": self.space, "options": options, **_plain(self)}
         if self.gating is None:
             return found
-        return {**found, "gate": {"reads": list(self.gating.reads), "routes": [_plain(one) for one in self.routes()]}}
+        return {
+            **found,
+            "gate": {"reads": list(read_by_gate(self.gating)), "routes": [_plain(one) for one in self.routes()]},
+        }
 
     def to_json(self) -> str:
         """As JSON text that `from_json` reads back to an equal value."""
@@ -316,6 +337,11 @@ class Architecture:
         except (ValueError, RecursionError) as error:  # ValueError also for a number of too many digits
             raise UserError(f"architecture is not JSON: {error}; was the file cut off?") from error
         return cls.from_dict(values)
+
+
+def read_by_gate(gating: Gating | Cascading | None) -> tuple[str, ...]:
+    """Names of the taps that decide on the route of a sample: in a cascade, answers do."""
+    return gating.reads if isinstance(gating, Gating) else ()
 
 
 def _live(steps: Iterable[Step], output: str | None) -> tuple[Step, ...]:
@@ -411,7 +437,7 @@ def _read_gate(found: Architecture, routes: Sequence[Architecture], gate: Mappin
     if routes[-1] != found:
         raise TypeError("steps, which must be those of the last route")
     reads = _list(gate["reads"], "reads", MAX_INPUTS)
-    return Architecture.gated(routes, [_tap(tap) for tap in reads])
+    return Architecture.gated(routes, [_tap(tap) for tap in reads]) if reads else Architecture.cascaded(routes)
 
 
 def _routes(gate: Mapping[str, Any] | None) -> list[Any]:

@@ -13,7 +13,7 @@ from typing import Literal
 import networkx as nx
 
 from nas.errors import UserError, unknown_name
-from nas.space.architecture import NOTHING, Architecture, Choice, Option, Step, is_tap, natural_key
+from nas.space.architecture import NOTHING, Architecture, Choice, Option, Step, is_tap, natural_key, read_by_gate
 from nas.space.node import FusionNode
 from nas.space.operation import Operation
 from nas.space.spelling import count, is_sum, spelled
@@ -84,8 +84,8 @@ class SearchSpace:
             known.add(node.name)
         if self.warm_up is not None:
             self.validate(self.warm_up)
-        gating = self.sole.gating if self.sole else None
-        if gating and (unread := [tap for tap in gating.reads if tap not in known or not is_tap(tap)]):
+        reads = read_by_gate(self.sole.gating) if self.sole else ()
+        if unread := [tap for tap in reads if tap not in known or not is_tap(tap)]:
             raise UserError(f"the gate reads {unread}, which no encoder offers")
 
     @classmethod

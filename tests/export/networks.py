@@ -24,6 +24,7 @@ from nas.space.architecture import Architecture, Choice
 from nas.tasks import TASKS
 from nas.training.build import build_network
 from search_spaces import OPERATIONS, layerwise
+from tests import helpers
 from tests.helpers import CPU
 
 MODALITIES = ("blood", "pulse", "notes", "scan", "ready")
@@ -131,7 +132,7 @@ def _with_routes(
     names = [node.name for node in space.nodes]
     static = [Architecture.chain("layerwise", tuple(zip(names, route, strict=True))) for route in routes]
     with seeded(0):
-        space = space.only(Architecture.gated(static, reads))
+        space = space.only(helpers.dynamic(static, reads))
         network = build_routed(space, data, TrainingConfig(channels=8), builders)
         batch = split_batch(data, "weights", CPU)
         for _ in range(5):

@@ -8,6 +8,7 @@ import pytest
 
 from nas.export.card import to_card
 from nas.runs.folder import RunFolder
+from nas.space.architecture import Cascading, Gating
 from nas.summary import Summary
 from tests.summaries import change_row, known
 from tests.tiny_runs import dynamic_run, finished_run
@@ -95,8 +96,9 @@ def test_a_gate_is_told_route_by_route(tmp_path_factory: pytest.TempPathFactory)
 
 def test_a_cascade_is_told_as_one(tmp_path_factory: pytest.TempPathFactory) -> None:
     summary = RunFolder(dynamic_run(tmp_path_factory)).read_summary()
-    gating = known(summary.architecture.gating)
-    cascade = replace(summary.architecture, gating=replace(gating, reads=()))
+    gating = summary.architecture.gating
+    assert isinstance(gating, Gating)
+    cascade = replace(summary.architecture, gating=Cascading(gating.routes))
     card = to_card(replace(summary, architecture=cascade), ["card"], (), "network")
     assert "- a cascade tries one route after another, until one is sure of its answer\n- route 0: " in card
     assert f"; {100 * known(summary.dynamic).routes[0].share:.0f} % of the test samples stop here, after " in card

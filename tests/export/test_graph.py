@@ -11,6 +11,7 @@ import networkx as nx
 from nas.export.graph import architecture_graph, to_dot, to_graphml
 from nas.space.architecture import Architecture, Choice, Step
 from nas.summary import Summary
+from tests.helpers import dynamic
 from tests.summaries import make_summary
 
 _Step = tuple[str, Sequence[str]]
@@ -145,7 +146,7 @@ def _dynamic(*reads: str) -> Summary:
     carry, join = Choice("carry", ("image@0",)), Choice("additive", ("image@1", "words@1"))
     choices = [[carry], [carry, join], [Choice("multiplicative", ("image@0", "words@0")), join]]
     routes = [Architecture.chain("layerwise", [(f"fusion{n}", c) for n, c in enumerate(some)]) for some in choices]
-    return make_summary(Architecture.gated(routes, reads), DEPTHS)
+    return make_summary(dynamic(routes, reads), DEPTHS)
 
 
 GATED = _dynamic("image@0", "words@0")

@@ -34,6 +34,7 @@ from nas.summary import (
     Summary,
     Votes,
 )
+from tests.helpers import dynamic
 from tests.summaries import (
     NO_GAP,
     make_data,
@@ -358,12 +359,12 @@ def _chain(choices: Sequence[Choice]) -> Architecture:
 
 def add_routes(summary: Summary, reads: Sequence[str], *routes: Sequence[Choice]) -> Summary:
     """The same with a dynamic architecture: cheaper routes, of one choice per depth, before its own."""
-    return replace(summary, architecture=Architecture.gated([*map(_chain, routes), summary.architecture], reads))
+    return replace(summary, architecture=dynamic([*map(_chain, routes), summary.architecture], reads))
 
 
 def gated(reads: Sequence[str], *routes: Sequence[Choice]) -> Architecture:
     """A dynamic architecture of routes of one choice per depth."""
-    return Architecture.gated([*map(_chain, routes)], reads)
+    return dynamic([*map(_chain, routes)], reads)
 
 
 def _spread(scores: Sequence[float]) -> Spread:

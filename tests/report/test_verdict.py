@@ -56,7 +56,7 @@ LATE = _architecture(NONE, NONE, Choice("additive", ("image@2", "sound@2")))
 EARLY = _architecture(Choice("mlp", ("image@0", "sound@0")))
 TIMES = _architecture(NONE, Choice("multiplicative", ("image@1", "sound@1")))
 GATE = Architecture.gated([IMAGE, LATE], ["image@0"])
-CASCADE = Architecture.gated([IMAGE, LATE], [])
+CASCADE = Architecture.cascaded([IMAGE, LATE])
 
 
 def _row(

@@ -29,7 +29,7 @@ from tests.strategies.problems import tiny_problem
 
 NOTHING = Choice("none")
 FIRST = architecture(Choice("carry", ("image@0",)), NOTHING)
-CASCADE = Architecture.gated([FIRST, IMAGE, BOTH], [])
+CASCADE = Architecture.cascaded([FIRST, IMAGE, BOTH])
 ROUTES = [["image"], ["image"], ["image", "audio"]]
 
 
@@ -150,7 +150,7 @@ def test_costs_add_up_over_the_routes_before() -> None:
     costs = cascade_of(built).costs.tolist()
     extra = cascade_of(built).multiply_adds()
     assert [cost - extra for cost in costs] == [multiply_adds(Forced(built, number), one) for number in range(3)]
-    apart = network(Architecture.gated([FIRST, AUDIO], []))  # nothing shared: the sum of both
+    apart = network(Architecture.cascaded([FIRST, AUDIO]))  # nothing shared: the sum of both
     table = CostTable.measure(apart.network, one)
     assert table.of_cascade([FIRST, AUDIO]) == [table.total(FIRST), table.total(FIRST) + table.total(AUDIO)]
 
@@ -167,7 +167,7 @@ def test_all_routes_learn_from_all_samples_and_then_where_to_stop() -> None:
     problem = tiny_problem()
     sound = architecture(NOTHING, Choice("carry", ("sound@1",)))
     both = architecture(NOTHING, Choice("additive", ("sound@1", "sight@1")))
-    space = problem.space.restrict(Architecture.gated([sound, both], []))
+    space = problem.space.restrict(Architecture.cascaded([sound, both]))
     with seeded(0):
         built = build_routed(space, problem.data, problem.training, problem.builders)
     gate = cascade_of(built)

@@ -249,6 +249,11 @@ def test_a_space_refuses_what_it_does_not_offer() -> None:
         SPACE.restrict(Architecture.gated([architecture(NOTHING, Choice("carry", ("image@0",))), BOTH], ["image@0"]))
 
 
+def test_a_gate_that_reads_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match="a gate reads one tap at least"):
+        Architecture.gated([IMAGE, BOTH], [])
+
+
 def test_what_a_dynamic_architecture_reads_is_the_union() -> None:
     assert set(GATED.taps()) == {"image@0", "audio@0", "image@1", "audio@1"}
     assert Architecture.gated([IMAGE, AUDIO], ["audio@0"]).deepest() == {"image": 1, "audio": 1}

@@ -35,6 +35,7 @@ from nas.seeding import seeded
 from nas.space.architecture import Architecture, Choice
 from nas.training.build import build_network
 from search_spaces import layerwise
+from tests.helpers import dynamic
 
 _CPU = torch.device("cpu")
 _TRAINING = TrainingConfig(channels=4)
@@ -172,7 +173,7 @@ def test_a_routed_network_is_saved_under_the_names_of_a_static_one(reads: tuple[
         Architecture.chain("layerwise", (("fusion0", Choice("none")), ("fusion1", choice), ("fusion2", Choice("none"))))
         for choice in (Choice("carry", ("blood@1",)), Choice("mlp", ("blood@1", "scan@1")))
     )
-    space = layerwise(dict.fromkeys(data.modalities, 3)).restrict(Architecture.gated([one, other], reads))
+    space = layerwise(dict.fromkeys(data.modalities, 3)).restrict(dynamic([one, other], reads))
     network = build_routed(space, data, _TRAINING)
     folder = RunFolder.create(tmp_path / "run")
     save_weights(folder, network, data)
