@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +24,10 @@ from nas.export.subject import Subject
 from nas.metrics import METRICS
 from nas.network.fusion_network import FusionNetwork
 from nas.objectives import OBJECTIVES, ForwardPass, Known, Objective
+from nas.space.architecture import Choice, tap_name
+from nas.space.node import FusionNode
 from nas.space.operation import Operation, match_times
+from nas.space.search_space import SearchSpace
 from nas.strategies import STRATEGIES, Explored, Problem
 from nas.strategies.random import RandomSampler
 from nas.tasks import TASKS, Regression
@@ -170,3 +174,18 @@ def test_a_task_is_one_class_and_one_entry_and_the_metrics_that_suit_it(monkeypa
     found = tiny_search(data, training=TrainingConfig(epochs=3, channels=8, batch_size=24, preprocessing="standardize"))
     assert found.summary.metric == "rmse"
     assert all(np.isfinite(row.score.mean) for row in found.summary.leaderboard)
+
+
+def toy_space(depths: Mapping[str, int], **_options: Any) -> SearchSpace:
+    """One node that adds the deepest taps of all modalities, or carries the first one."""
+    taps = [tap_name(name, count - 1) for name, count in depths.items()]
+    choices = (Choice("carry", (taps[0],)), Choice("additive", tuple(taps)))
+    return SearchSpace("toy", dict(depths), (FusionNode("only", choices),), OPERATIONS)
+
+
+def test_a_space_is_one_function_and_one_entry_point(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    toy = EntryPoint("toy", "tests.test_extending:toy_space", "fusenas.spaces")
+    monkeypatch.setattr("nas.space.search_space.entry_points", lambda group: [toy] if group == toy.group else [])
+    found = tiny_search(as_data(tiny_arrays()), space="toy", operations=None, out=tmp_path / "run")
+    assert found.architecture.space == "toy"
+    assert nas.load_run(tmp_path / "run").architecture == found.architecture

@@ -141,7 +141,7 @@ class RunResult:
 
 
 @takes_options
-def search(  # noqa: PLR0915  # the whole path, told in order
+def search(
     data: FusionData | str | Path | Any,
     config: RunConfig | None = None,
     *,
@@ -183,41 +183,17 @@ def search(  # noqa: PLR0915  # the whole path, told in order
     if isinstance(space, SearchSpace):
         as_text["space"] = space.name
     config = RunConfig.of(config, preset=preset, **{**options, **as_text})
+    search, evaluation, output = config.search, config.evaluation, config.output
     for kind, name, known in (
-        ("strategy", config.search.strategy, STRATEGIES),
-        ("discretization", config.search.discretization, DISCRETIZATIONS),
+        ("strategy", search.strategy, STRATEGIES),
+        ("discretization", search.discretization, DISCRETIZATIONS),
     ):
         if name not in known:
             raise unknown_name(kind, name, known)
-    search, training, evaluation, output = config.search, config.training, config.evaluation, config.output
     where = pick_device(search.device)
-    data = load_data(
-        source,
-        modalities=named["modalities"] or config.source.modalities or None,
-        columns=named["columns"] or config.source.columns or None,
-        target=config.source.target or None,
-        split=config.source.split or None,
-        task=config.source.task or None,
-        seed=search.seed,
-    )
+    data = _read(source, config, named)
     on_data(data)
-    check_judging(training, data.task)
-    for name in builders or ():
-        if name not in data.modalities:
-            raise unknown_name("modality in builders:", name, data.modalities)
-    found_space = make_space(space or search.space, data, builders, search.operations, search.dynamic)
-    check_preprocessing(training.preprocessing, data, builders)
-    check_objective(
-        training.objective,
-        data.task,
-        found_space.modalities,
-        dynamic=bool(found_space.dynamic),
-        compiled=training.compile,
-    )
-    refuse_mixtures(training.objective, search.strategy)
-    _check_dynamic(found_space, training, search.strategy)
-    if search.strategy == "exhaustive":  # at once, and not after encoders were trained
-        check_size(found_space, search)
+    found_space = _checked_space(config, space or search.space, data, builders)
     config = _resolved(config, source, found_space, builders)
     with ExitStack() as stack:
         folder, checkpoints = None, NOWHERE
@@ -241,7 +217,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         setup = Setup(
             data=data,
             space=found_space,
-            training=training,
+            training=config.training,
             device=where,
             builders=builders,
             log=log,
@@ -249,21 +225,7 @@ def search(  # noqa: PLR0915  # the whole path, told in order
             checkpoints=checkpoints,
         )
         setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
-
-        def decide(own: Setup, own_seed: int) -> tuple[Decision, Prepared]:
-            result = find(own, search, own_seed)
-            if found_space.dynamic:
-                result = let_decide(own, result)
-            return _decision(own, result), result.prepared
-
-        repeated: Repeated | None = None
-        prepared: Prepared | None = None
-        if search.search_seeds == 1:
-            decision, prepared = decide(setup, search.seed)
-        else:
-            repeated = repeat(setup, range(search.seed, search.seed + search.search_seeds), decide)
-            others = [one.decision.architecture for one in repeated.repetitions]
-            decision = replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others))
+        decision, prepared, repeated = _decide(setup, search)
         results, first = retrain_and_judge(
             setup,
             prepared,
@@ -302,6 +264,56 @@ def search(  # noqa: PLR0915  # the whole path, told in order
         report=page,
         recipe=data.recipe,
     )
+
+
+def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mapping[str, Any]) -> FusionData:
+    """The data, where modalities and columns may be given as more than a text."""
+    return load_data(
+        source,
+        modalities=named["modalities"] or config.source.modalities or None,
+        columns=named["columns"] or config.source.columns or None,
+        target=config.source.target or None,
+        split=config.source.split or None,
+        task=config.source.task or None,
+        seed=config.search.seed,
+    )
+
+
+def _checked_space(
+    config: RunConfig, space: str | SearchSpace, data: FusionData, builders: Mapping[str, EncoderBuilder] | None
+) -> SearchSpace:
+    """The space for the data, when all that was asked for has been found to suit both."""
+    search, training = config.search, config.training
+    check_judging(training, data.task)
+    for name in builders or ():
+        if name not in data.modalities:
+            raise unknown_name("modality in builders:", name, data.modalities)
+    made = make_space(space, data, builders, search.operations, search.dynamic)
+    check_preprocessing(training.preprocessing, data, builders)
+    check_objective(
+        training.objective, data.task, made.modalities, dynamic=bool(made.dynamic), compiled=training.compile
+    )
+    refuse_mixtures(training.objective, search.strategy)
+    _check_dynamic(made, training, search.strategy)
+    if search.strategy == "exhaustive":  # at once, and not after encoders were trained
+        check_size(made, search)
+    return made
+
+
+def _decide(setup: Setup, search: SearchConfig) -> tuple[Decision, Prepared | None, Repeated | None]:
+    """What the searches decide: of one what it was done on besides, of several all of them."""
+
+    def decide(own: Setup, seed: int) -> tuple[Decision, Prepared]:
+        result = find(own, search, seed)
+        if own.space.dynamic:
+            result = let_decide(own, result)
+        return _decision(own, result), result.prepared
+
+    if search.search_seeds == 1:
+        return *decide(setup, search.seed), None
+    repeated = repeat(setup, range(search.seed, search.seed + search.search_seeds), decide)
+    others = [one.decision.architecture for one in repeated.repetitions]
+    return replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others)), None, repeated
 
 
 def _resolved(
