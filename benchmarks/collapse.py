@@ -32,7 +32,7 @@ from nas.report.style import ACCENT, INK, figure_style, to_png
 from nas.runs.folder import write_atomically
 from nas.runs.provenance import provenance
 from nas.space.architecture import Architecture, Choice
-from nas.strategies import STRATEGIES, Problem
+from nas.strategies import STRATEGIES, SearchProblem
 
 TASKS = ("staged-d1-m2-t1-n0.4-s0", "bilinear-d1-m2-t1-n0.4-s0")
 
@@ -99,7 +99,7 @@ def family(choice: Choice) -> int:
     return {"carry": 1, "additive": 2, "multiplicative": 3}.get(choice.operation, 4)
 
 
-def test_score(problem: Problem, architecture: Architecture) -> float:
+def test_score(problem: SearchProblem, architecture: Architecture) -> float:
     """Test accuracy in % of an architecture that was trained from scratch."""
     network = problem.train_from_scratch(architecture).network
     outputs, targets = predict(network, split_batch(problem.data, "test", CPU), CPU)

@@ -38,7 +38,7 @@ from nas.discretize.discretize import discretize
 from nas.runs.folder import write_atomically
 from nas.runs.provenance import provenance
 from nas.space.architecture import Architecture, tap_depth
-from nas.strategies import STRATEGIES, Explored, Problem
+from nas.strategies import STRATEGIES, SearchProblem, StrategyResult
 from nas.supernet.candidates import score_candidates
 from nas.supernet.guards import discretization_after
 from nas.supernet.path_scorer import PathScorer
@@ -139,10 +139,10 @@ class Records:
         write_rows(self.path, Search, [one for _, one in sorted(self.rows.items())], digits=4)
 
 
-def problem_of(task: KnownTask, seed: int) -> Problem:
+def problem_of(task: KnownTask, seed: int) -> SearchProblem:
     """A search's problem; the test split is not in it."""
     data = made(task)
-    return Problem(
+    return SearchProblem(
         space=space_of(task),
         data=data,
         weights=split_batch(data, "weights", CPU),
@@ -192,10 +192,10 @@ def run(part: Part, task: KnownTask, seed: int, table: Truth) -> list[Search]:
     ]
 
 
-def _looked_up(part: Part, problem: Problem, table: Truth) -> Search:
+def _looked_up(part: Part, problem: SearchProblem, table: Truth) -> Search:
     asked = []
 
-    def evaluator(_problem: Problem, architecture: Architecture) -> Tensor:
+    def evaluator(_problem: SearchProblem, architecture: Architecture) -> Tensor:
         index = problem.space.index(architecture)
         asked.append(index)
         return torch.full((len(problem.architecture),), table.rows[index, 0].architecture_loss)
@@ -214,7 +214,7 @@ def _looked_up(part: Part, problem: Problem, table: Truth) -> Search:
     )
 
 
-def _rank_correlation(problem: Problem, explored: Explored, table: Truth) -> float:
+def _rank_correlation(problem: SearchProblem, explored: StrategyResult, table: Truth) -> float:
     if explored.network is None:
         return float("nan")
     scorer = PathScorer(explored.network, problem.data.task, problem.architecture, CPU)

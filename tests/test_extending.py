@@ -23,12 +23,12 @@ from nas.export.formats import FORMATS, Format
 from nas.export.subject import Subject
 from nas.metrics import METRICS
 from nas.network.fusion_network import FusionNetwork
-from nas.objectives import OBJECTIVES, ForwardPass, Known, Objective
+from nas.objectives import OBJECTIVES, ForwardPass, Objective, ObjectiveInfo
 from nas.space.architecture import Choice, tap_name
 from nas.space.node import FusionNode
 from nas.space.operation import Operation, match_times
 from nas.space.search_space import SearchSpace
-from nas.strategies import STRATEGIES, Explored, Problem
+from nas.strategies import STRATEGIES, SearchProblem, StrategyResult
 from nas.strategies.random import RandomSampler
 from nas.tasks import TASKS, Regression
 from search_spaces import OPERATIONS
@@ -110,11 +110,11 @@ def test_an_encoder_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch, 
     torch.testing.assert_close(again.network(inputs), found.network(inputs))
 
 
-def first_drawn(problem: Problem) -> Explored:
+def first_drawn(problem: SearchProblem) -> StrategyResult:
     """Takes the first architecture that is drawn."""
     architecture = RandomSampler(problem.space, problem.generator()).ask()
     beliefs = {node.name: [1 / len(node.choices)] * len(node.choices) for node in problem.space.nodes}
-    return Explored(network=None, beliefs=beliefs, architecture=architecture, loss=0.0)
+    return StrategyResult(network=None, beliefs=beliefs, architecture=architecture, loss=0.0)
 
 
 def test_a_strategy_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_an_objective_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch
         made.append(network)
         return Halved()
 
-    add(monkeypatch, OBJECTIVES, "halved", Known("half of the loss", make, replaces_loss=True))
+    add(monkeypatch, OBJECTIVES, "halved", ObjectiveInfo("half of the loss", make, replaces_loss=True))
     tiny_search(as_data(tiny_arrays()), training=replace(TRAINING, objective="halved"))
     assert made
 

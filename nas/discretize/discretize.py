@@ -14,7 +14,7 @@ from nas.network.fusion_network import FusionNetwork, Selection
 from nas.network.prediction import evaluation_losses, losses
 from nas.seeding import seeded
 from nas.space.architecture import Architecture
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.supernet.candidates import Candidates, score_candidates
 from nas.supernet.path_scorer import PathScorer
 from nas.training.epoch_loop import EpochLoop
@@ -45,11 +45,11 @@ class Discretized:
         return self.loss_after - self.loss_before
 
 
-Decide = Callable[[Problem, FusionNetwork, Explored, Candidates, CostTable], Architecture]
+Decide = Callable[[SearchProblem, FusionNetwork, StrategyResult, Candidates, CostTable], Architecture]
 
 
 def one_standard_error(
-    problem: Problem, _network: FusionNetwork, _explored: Explored, candidates: Candidates, cost: CostTable
+    problem: SearchProblem, _network: FusionNetwork, _explored: StrategyResult, candidates: Candidates, cost: CostTable
 ) -> Architecture:
     """The simplest architecture that the supernet cannot tell apart from its best.
 
@@ -64,7 +64,7 @@ def one_standard_error(
 
 
 def argmax(
-    problem: Problem, _network: FusionNetwork, explored: Explored, _candidates: Candidates, _cost: CostTable
+    problem: SearchProblem, _network: FusionNetwork, explored: StrategyResult, _candidates: Candidates, _cost: CostTable
 ) -> Architecture:
     """The choice of the largest weight at every node, `none` included.
 
@@ -77,7 +77,7 @@ def argmax(
 
 
 def perturbation(
-    problem: Problem, network: FusionNetwork, explored: Explored, _candidates: Candidates, _cost: CostTable
+    problem: SearchProblem, network: FusionNetwork, explored: StrategyResult, _candidates: Candidates, _cost: CostTable
 ) -> Architecture:
     """Keeps at every node the choice whose removal from the mixture hurts most.
 
@@ -107,7 +107,7 @@ def perturbation(
     return problem.space.at(tuple(decided[node.name] for node in problem.space.nodes))
 
 
-def _fine_tune(problem: Problem, network: FusionNetwork, selection: Mapping[str, Tensor | int]) -> None:
+def _fine_tune(problem: SearchProblem, network: FusionNetwork, selection: Mapping[str, Tensor | int]) -> None:
     config = replace(problem.training, learning_rate=problem.training.learning_rate / 10)
     with seeded(problem.seed) as generator:
         loop = EpochLoop(
@@ -129,7 +129,7 @@ DISCRETIZATIONS: Mapping[str, Decide] = {
 }
 
 
-def discretize(problem: Problem, explored: Explored, method: str) -> Discretized:
+def discretize(problem: SearchProblem, explored: StrategyResult, method: str) -> Discretized:
     """Decides on one architecture and measures what the step costs.
 
     Args:

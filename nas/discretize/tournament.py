@@ -55,7 +55,7 @@ class FirstSeed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crowned:
+class TournamentResult:
     """What a tournament came to.
 
     Attributes:
@@ -120,7 +120,7 @@ class Tournament:
     """Who stays after the first seed, and who wins.
 
     Attributes:
-        prefer: `accuracy` or `simplicity`, see `crown`.
+        prefer: `accuracy` or `simplicity`, see `choose_winner`.
         baselines: `quick` keeps the best few operations, `full` all.
         candidates: What the supernet thinks of its paths; None for a search without one.
     """
@@ -199,9 +199,9 @@ class Tournament:
             for name, number in best.items()
         ]
 
-    def crown(
+    def choose_winner(
         self, setup: Setup, entries: Sequence[Sequence[Entry]], *, trainings: int = 0, seconds: float = 0.0
-    ) -> Crowned:
+    ) -> TournamentResult:
         """Chooses what is found among all rows that the space offers, by the architecture split.
 
         `accuracy` takes the row with the best evidence. `simplicity` takes, of all rows within one standard error of
@@ -220,7 +220,7 @@ class Tournament:
         first = entries[0]
         rows = list(zip(*entries, strict=True))
         if first[0].architecture.gating is not None:
-            return Crowned(entries=[list(some) for some in entries], standings=None)
+            return TournamentResult(entries=[list(some) for some in entries], standings=None)
         eligible = [
             number
             for number, entry in enumerate(first)
@@ -244,7 +244,7 @@ class Tournament:
             seconds=seconds,
         )
         if winner == 0:
-            return Crowned(entries=[list(some) for some in entries], standings=standings)
+            return TournamentResult(entries=[list(some) for some in entries], standings=standings)
         found = replace(first[winner].contestant, name="found", kind="found")
         deposed = replace(first[0].contestant, name=DEPOSED, kind="proposal")
         named = [
@@ -253,7 +253,7 @@ class Tournament:
         ]
         if first[winner].contestant.kind == "proposal":  # it is what was found, and no row to compare that with
             named = [[*some[: winner + 1], *some[winner + 2 :]] for some in named]
-        return Crowned(entries=named, standings=standings)
+        return TournamentResult(entries=named, standings=standings)
 
 
 def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:
@@ -266,4 +266,4 @@ def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:
     )
 
 
-__all__ = ["Crowned", "Tournament", "entrants", "with_proposals"]
+__all__ = ["Tournament", "TournamentResult", "entrants", "with_proposals"]

@@ -11,7 +11,7 @@ from nas.encoders.base import State
 from nas.export.portable import Portable, routed_network
 from nas.network.fusion_network import Inputs, Presence
 from nas.routing.cascade import Cascade
-from nas.routing.encoding import Begun, advance
+from nas.routing.encoding import EncodingState, extend_taps
 from nas.routing.gates import allowed_routes
 from nas.space.architecture import deepest, tap_modality
 
@@ -119,7 +119,7 @@ class Cascaded(nn.Module):
             if kind == "state":
                 states[name] = (reached[name] + 1, (*states.get(name, (0, ()))[1], part))
         names = [name for name in self.needed[number] if name not in adapted]
-        begun = advance(network, Begun(arrays, taps, states), names)
+        begun = extend_taps(network, EncodingState(arrays, taps, states), names)
         adapted |= network.adapt(begun.taps, names, present)
         answers = network.fuse(adapted, routed.routes[number], batch_size=count)
         there = {**begun.taps, **adapted}

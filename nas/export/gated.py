@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.portable import Portable, routed_network
-from nas.routing.encoding import Begun, begin, go_on
+from nas.routing.encoding import EncodingState, begin, go_on
 from nas.routing.gates import Gate
 
 
@@ -43,7 +43,7 @@ class Routed(nn.Module):
             outputs = torch.cond(takes.any(), self._run(number, begun), _skip, (outputs, takes, *inputs, *parts))
         return outputs
 
-    def _run(self, number: int, begun: Begun) -> Callable[..., Tensor]:
+    def _run(self, number: int, begun: EncodingState) -> Callable[..., Tensor]:
         """One route as a function of outputs so far, which samples take it, the inputs, and the tensors of `begun`."""
         portable, routed = self.portable, routed_network(self.portable)
         network, selection = routed.network, routed.routes[number]
@@ -59,7 +59,7 @@ class Routed(nn.Module):
             rest = iter(own[len(portable.names) :])
             there = {name: next(rest) for name in known}
             gone = {m: (depth, tuple(next(rest) for _ in range(width))) for m, (depth, width) in states.items()}
-            taps = network.adapt(go_on(network, Begun(arrays, there, gone), names), names, present)
+            taps = network.adapt(go_on(network, EncodingState(arrays, there, gone), names), names, present)
             return outputs.index_copy(0, rows, network.fuse(taps, selection, batch_size=count))
 
         return run

@@ -31,7 +31,7 @@ Make = Callable[[FusionNetwork, Task, str], Objective | None]
 
 
 @dataclass(frozen=True)
-class Asked:
+class ObjectiveRequest:
     """One objective that is asked for.
 
     Attributes:
@@ -44,7 +44,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Known:
+class ObjectiveInfo:
     """What is known of an objective before it is made.
 
     Attributes:
@@ -75,30 +75,30 @@ def _align(network: FusionNetwork, _task: Task, argument: str) -> Objective | No
     return Align(network, pair) if set(pair) <= set(deepest_taps(network)) else None
 
 
-OBJECTIVES: Mapping[str, Known] = {
-    "gradient_blending": Known(
+OBJECTIVES: Mapping[str, ObjectiveInfo] = {
+    "gradient_blending": ObjectiveInfo(
         "a loss for every modality beside the joint one, weighted by how well each generalizes, measured once",
         lambda network, task, _argument: GradientBlending(network, task, online=False),
         replaces_loss=True,
     ),
-    "gradient_blending_online": Known(
+    "gradient_blending_online": ObjectiveInfo(
         "likewise, measured anew four times on the way",
         lambda network, task, _argument: GradientBlending(network, task, online=True),
         replaces_loss=True,
     ),
-    "residual": Known(
+    "residual": ObjectiveInfo(
         "simple interactions first, each higher one on what the simpler leave over; for architectures of both",
         lambda network, _task, _argument: Residual(network, sequential=False),
         replaces_loss=True,
         trains_paths=True,
     ),
-    "residual_sequential": Known(
+    "residual_sequential": ObjectiveInfo(
         "likewise, each level trained in full after the one below, which is frozen",
         lambda network, _task, _argument: Residual(network, sequential=True),
         replaces_loss=True,
         trains_paths=True,
     ),
-    "rubi": Known(
+    "rubi": ObjectiveInfo(
         "what one modality answers by itself is masked out",
         _rubi,
         replaces_loss=True,
@@ -106,19 +106,19 @@ OBJECTIVES: Mapping[str, Known] = {
         takes=":MODALITY",
         tasks=("classification", "multilabel"),
     ),
-    "gradient_modulation": Known(
+    "gradient_modulation": ObjectiveInfo(
         "the modality that is ahead takes smaller steps (OGM-GE)",
         lambda network, _task, argument: GradientModulation(network, alpha_of(argument)),
         check=lambda argument, _modalities: alpha_of(argument),
         takes="[:ALPHA]",
     ),
-    "align": Known(
+    "align": ObjectiveInfo(
         "taps of two modalities are drawn together before they are fused, with momentum distillation (ALBEF)",
         _align,
         check=pair_of,
         takes="[:ONE+OTHER]",
     ),
-    "modality_dropout": Known(
+    "modality_dropout": ObjectiveInfo(
         "samples are shown without a modality now and then",
         None,
         check=lambda argument, _modalities: _rate(argument),
@@ -127,7 +127,7 @@ OBJECTIVES: Mapping[str, Known] = {
 }
 
 
-def parse(text: str) -> tuple[Asked, ...]:
+def parse(text: str) -> tuple[ObjectiveRequest, ...]:
     """The objectives that a text such as "align,modality_dropout:0.2" asks for; none for an empty one, or for "auto".
 
     Raises:
@@ -142,7 +142,7 @@ def parse(text: str) -> tuple[Asked, ...]:
             raise unknown_name("objective", name, [*OBJECTIVES, AUTO])
         if argument and not OBJECTIVES[name].takes:
             raise UserError(f"objective {name} takes no argument, got {argument!r}")
-        asked.append(Asked(name, argument))
+        asked.append(ObjectiveRequest(name, argument))
     names = [one.name for one in asked]
     if len(set(names)) < len(names):
         raise UserError(f"objectives are each given once, got {text!r}")
@@ -223,11 +223,11 @@ def _rate(text: str) -> float:
 __all__ = [
     "AUTO",
     "OBJECTIVES",
-    "Asked",
     "Combined",
     "Fit",
     "ForwardPass",
     "Objective",
+    "ObjectiveRequest",
     "check_objective",
     "dropout_rate",
     "make_objective",

@@ -19,7 +19,7 @@ from nas.metrics import sample_errors, sample_losses
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import predict
 from nas.report.numbers import score_text, with_unit
-from nas.retraining.preparation import Setup, train_alone, training_batches
+from nas.retraining.preparation import Setup, train_unimodal, training_batches
 from nas.summary import Preprocessing
 from nas.supernet.path_scorer import standard_errors
 from nas.training.train import Trained
@@ -116,7 +116,7 @@ def _short_training(
     whole = config.num_epochs(len(weights))
     epochs = min(whole, max(MIN_EPOCHS, round(SHARE_OF_TRAINING * whole)))
     training = replace(config, epochs=epochs, preprocessing=write_preprocessing({name: preprocessing}))
-    return train_alone(replace(setup, training=training), name, weights, architecture, seed, trial=preprocessing)
+    return train_unimodal(replace(setup, training=training), name, weights, architecture, seed, trial=preprocessing)
 
 
 def _in_words(setup: Setup, told: Preprocessing) -> str:

@@ -38,7 +38,7 @@ from nas.retraining.controls import controls
 from nas.retraining.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.retraining.ensemble import ensemble
 from nas.retraining.preparation import Prepared, Progress, Setup, check_judging, prepare
-from nas.retraining.refit import epochs_alone, refit
+from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import Entry, judge, judge_one, train_all
 from nas.routing.explain import explain
 from nas.routing.levels import CASCADE, LEVELS, check_levels
@@ -54,7 +54,7 @@ from nas.seeding import seeded
 from nas.space.architecture import Architecture
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace, find_space
-from nas.strategies import STRATEGIES, WITH_SUPERNET, Explored, Problem
+from nas.strategies import STRATEGIES, WITH_SUPERNET, SearchProblem, StrategyResult
 from nas.strategies.exhaustive import check_size
 from nas.summary import (
     Compromise,
@@ -93,11 +93,11 @@ class SearchResult:
     """
 
     architecture: Architecture
-    explored: Explored
+    explored: StrategyResult
     discretized: Discretized | None
     discretization: str | None
     fell_back: bool
-    problem: Problem
+    problem: SearchProblem
     prepared: Prepared
     encoders: EncoderMode
     seconds: float
@@ -511,7 +511,7 @@ def find(setup: Setup, config: SearchConfig, seed: int) -> SearchResult:
     """
     prepared, mode = prepare(setup, config.encoders, seed)
     started = setup.checkpoints.now()
-    problem = Problem(
+    problem = SearchProblem(
         space=setup.space,
         data=prepared.data,
         weights=prepared.weights,
@@ -625,12 +625,12 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
             trained = train_all(setup, prepared, rows)
         rows = [one.contestant for one in trained]
         entries.append(trained)
-        epochs.append(epochs_alone(prepared))
+        epochs.append(unimodal_epochs(prepared))
         if setup.training.objective == AUTO:  # else its cached taps can go
             every.append(prepared)
     standings: Standings | None = None  # a retraining leaves what the search wrote
     if tournament:
-        crowned = tournament.crown(setup, entries, trainings=trainings, seconds=seconds)
+        crowned = tournament.choose_winner(setup, entries, trainings=trainings, seconds=seconds)
         entries, standings = crowned.entries, crowned.standings
     advice = advice_on(setup, entries) if not setup.training.objective or every else ()
     tried: list[Tried] = []

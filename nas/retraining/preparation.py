@@ -146,7 +146,7 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
     alone: dict[str, Trained[FusionNetwork]] = {}
     for name in setup.data.modalities:
         setup.progress(f"training {name} alone (seed {seed})")
-        alone[name] = train_alone(setup, name, weights, architecture, seed)
+        alone[name] = train_unimodal(setup, name, weights, architecture, seed)
         if mode == "auto" and not informative(setup, alone[name].network, weights, architecture):
             setup.progress(f"{name} alone predicts nothing: encoders are trained jointly")
             return Prepared(
@@ -215,7 +215,7 @@ def raw(setup: Setup, seed: int) -> Prepared:
     )
 
 
-def train_alone(
+def train_unimodal(
     setup: Setup,
     modality: str,
     weights: Batch,

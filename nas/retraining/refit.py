@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nas.retraining.preparation import Prepared, Setup, frozen, raw, train_alone
+from nas.retraining.preparation import Prepared, Setup, frozen, raw, train_unimodal
 from nas.retraining.retrain import Entry, constant_of, train_from_scratch
 from nas.retraining.summed import summed
 from nas.seeding import seeded
@@ -15,7 +15,7 @@ from nas.seeding import seeded
 NAME = "found, trained on both splits"
 
 
-def epochs_alone(prepared: Prepared) -> dict[str, int]:
+def unimodal_epochs(prepared: Prepared) -> dict[str, int]:
     """Modality to the epochs of its frozen encoder; nothing where encoders are trained jointly."""
     return {name: prepared.alone[name].chosen_epochs for name in prepared.frozen}
 
@@ -30,7 +30,7 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
     Args:
         setup: Of the run, with the objective that `found` was trained by.
         found: A static contestant, trained on the weights split.
-        alone: As `epochs_alone` has it.
+        alone: As `unimodal_epochs` has it.
 
     Returns:
         It as a contestant of its own; its score on the architecture split is still that of `found`.
@@ -49,7 +49,7 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
         return _refit_parts(own, found, prepared)
     if alone:
         trained = {
-            name: train_alone(own, name, prepared.weights, prepared.architecture, seed, exact_epochs=alone[name])
+            name: train_unimodal(own, name, prepared.weights, prepared.architecture, seed, exact_epochs=alone[name])
             for name in found.architecture.modalities() or alone
         }
         seconds = sum(one.train_seconds for one in trained.values())
@@ -67,7 +67,7 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
 def _refit_parts(setup: Setup, found: Entry, prepared: Prepared) -> Entry:
     """The networks of a sum, trained one by one, or one alone; how much each counts was fitted to held-out samples."""
     trained = {
-        name: train_alone(setup, name, prepared.weights, prepared.architecture, found.seed, exact_epochs=part.epochs)
+        name: train_unimodal(setup, name, prepared.weights, prepared.architecture, found.seed, exact_epochs=part.epochs)
         for name, part in found.parts.items()
     }
     networks = {name: done.network for name, done in trained.items()}
@@ -85,4 +85,4 @@ def _refit_parts(setup: Setup, found: Entry, prepared: Prepared) -> Entry:
     )
 
 
-__all__ = ["NAME", "epochs_alone", "refit"]
+__all__ = ["NAME", "refit", "unimodal_epochs"]

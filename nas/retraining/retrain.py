@@ -17,7 +17,7 @@ from nas.network.cost import multiply_adds, num_parameters
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import predict
 from nas.retraining.baselines import Contestant, random_architectures
-from nas.retraining.preparation import Prepared, Setup, train_alone
+from nas.retraining.preparation import Prepared, Setup, train_unimodal
 from nas.retraining.summed import cross_fitted, summed, trust
 from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.routing.prediction import answers, predict_routed
@@ -84,7 +84,7 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
     def alone(modality: str) -> Trained[FusionNetwork]:
         if modality not in by_modality:
             setup.progress(f"training {modality} alone (seed {seed})")
-            by_modality[modality] = train_alone(setup, modality, prepared.weights, prepared.architecture, seed)
+            by_modality[modality] = train_unimodal(setup, modality, prepared.weights, prepared.architecture, seed)
         return by_modality[modality]
 
     by_modality = dict(prepared.alone)  # what is not in there is trained on what was prepared, which then is raw

@@ -14,7 +14,7 @@ from nas.space.architecture import deepest, tap_modality, tap_name
 
 
 @dataclass(frozen=True)
-class Begun:
+class EncodingState:
     """How far a network's encoders have come with some samples.
 
     Attributes:
@@ -27,10 +27,10 @@ class Begun:
     taps: Mapping[str, Tensor]
     states: Mapping[str, tuple[int, State]]
 
-    def take(self, rows: Tensor, names: Sequence[str]) -> Begun:
+    def take(self, rows: Tensor, names: Sequence[str]) -> EncodingState:
         """Some of the samples, (rows,), and of them what it takes to compute the named taps."""
         further = {tap_modality(name) for name in names if name not in self.taps}
-        return Begun(
+        return EncodingState(
             {name: tuple(gather(a, rows) for a in self.inputs[name]) for name in further if name not in self.states},
             {name: gather(self.taps[name], rows) for name in names if name in self.taps},
             {
@@ -48,7 +48,7 @@ def gather(tensor: Tensor, rows: Tensor) -> Tensor:
     return tensor.index_select(0, rows)
 
 
-def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> Begun:
+def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> EncodingState:
     """Runs the encoders as deep as the named taps need, so that they can go on from there.
 
     Args:
@@ -56,10 +56,10 @@ def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> Begun
         inputs: The batch, with all modalities that are read in the end.
         names: Of taps.
     """
-    return advance(network, Begun(inputs, {}, {}), names)
+    return extend_taps(network, EncodingState(inputs, {}, {}), names)
 
 
-def advance(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> Begun:
+def extend_taps(network: FusionNetwork, begun: EncodingState, names: Sequence[str]) -> EncodingState:
     """Runs the encoders on, as deep as the named taps need; those that have not begun do so."""
     taps, states = dict(begun.taps), dict(begun.states)
     for modality, depth in deepest(name for name in names if name not in taps).items():
@@ -68,10 +68,10 @@ def advance(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> Begun
         found, state = encoder.further(state, first, depth + 1)
         taps.update({tap_name(modality, first + number): tap for number, tap in enumerate(found)})
         states[modality] = (depth + 1, state)
-    return Begun(begun.inputs, taps, states)
+    return EncodingState(begun.inputs, taps, states)
 
 
-def go_on(network: FusionNetwork, begun: Begun, names: Sequence[str]) -> dict[str, Tensor]:
+def go_on(network: FusionNetwork, begun: EncodingState, names: Sequence[str]) -> dict[str, Tensor]:
     """The named taps: those that are there, those of encoders that go on, and those of encoders that begin."""
-    taps = advance(network, begun, names).taps
+    taps = extend_taps(network, begun, names).taps
     return {name: taps[name] for name in names}

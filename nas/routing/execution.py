@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nas.network.fusion_network import FusionNetwork, Inputs, Presence, Selection
 from nas.routing.cascade import Cascade
-from nas.routing.encoding import Begun, advance, begin, gather, go_on
+from nas.routing.encoding import EncodingState, begin, extend_taps, gather, go_on
 from nas.routing.gates import Gate, Router, allowed_routes
 
 GATHER_COST = 3_000_000
@@ -91,7 +91,7 @@ def run_cascade(
     """As `run_gate`: the samples that go on are gathered wherever that is cheaper than to take all of them along."""
     last = len(routes) - 1
     needed = [network.needed_taps(selection) for selection in routes]
-    begun = Begun(inputs, {}, {})
+    begun = EncodingState(inputs, {}, {})
     adapted: dict[str, Tensor] = {}
     some = next(iter(inputs.values()))[0]
     rows = torch.arange(some.shape[0], device=some.device)
@@ -99,7 +99,7 @@ def run_cascade(
     outputs, picked = network.head.scale.new_zeros(len(rows), len(network.head.scale)), torch.full_like(rows, last)
     is_open = torch.ones_like(rows, dtype=torch.bool)
     for number, selection in enumerate(routes):
-        begun = advance(network, begun, needed[number])
+        begun = extend_taps(network, begun, needed[number])
         fresh = [name for name in needed[number] if name not in adapted]
         adapted.update(network.adapt(begun.taps, fresh, present))
         answers = network.fuse(adapted, selection, batch_size=len(rows))

@@ -137,7 +137,7 @@ def gate_decides(progress: float) -> bool:
     return progress >= GATE_ALONE_FROM
 
 
-def priced(losses: Tensor, spent: Tensor, config: RoutingConfig) -> Tensor:
+def with_cost_penalty(losses: Tensor, spent: Tensor, config: RoutingConfig) -> Tensor:
     """Losses with the price of multiply-adds, so that networks and epochs can be compared, (n,).
 
     That of what each sample spends; with a budget, which is kept on average, of what all spend beyond it.

@@ -27,7 +27,7 @@ from nas.routing.explain import Routes
 from nas.routing.gates import Gate, what_is_seen
 from nas.routing.levels import CASCADE, LEVELS
 from nas.routing.linear_gate import gains
-from nas.routing.loss import priced
+from nas.routing.loss import with_cost_penalty
 from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.routing.prediction import answers, predict_routed
 from nas.routing.stages import every_stage, steepest
@@ -35,7 +35,7 @@ from nas.routing.training import train_routed
 from nas.seeding import seeded
 from nas.space.architecture import Architecture, tap_name
 from nas.space.search_space import SearchSpace
-from nas.strategies.base import Problem, inherit
+from nas.strategies.base import SearchProblem, inherit
 from nas.summary import GateTrial, TriedGate
 from nas.supernet.candidates import Candidates
 from nas.supernet.path_scorer import scored_samples, standard_errors
@@ -112,7 +112,7 @@ class Gated:
 
 
 def add_gate(
-    problem: Problem, network: FusionNetwork, found: Architecture, candidates: Candidates, cost: CostTable
+    problem: SearchProblem, network: FusionNetwork, found: Architecture, candidates: Candidates, cost: CostTable
 ) -> Gated:
     """Gives a found architecture routes and a gate, unless its loss with the price of multiply-adds is lower without.
 
@@ -177,7 +177,11 @@ def add_gate(
 
 
 def train_on_routed(
-    problem: Problem, network: FusionNetwork, architecture: Architecture, cost: CostTable, parts: tuple[Batch, Batch]
+    problem: SearchProblem,
+    network: FusionNetwork,
+    architecture: Architecture,
+    cost: CostTable,
+    parts: tuple[Batch, Batch],
 ) -> Trained[RoutedNetwork]:
     """The network of a dynamic architecture, trained on from a supernet's weights; its router begins at random.
 
@@ -207,10 +211,10 @@ def train_on_routed(
     )
 
 
-def priced_losses(problem: Problem, network: DerivedNetwork, batch: Batch) -> Tensor:
+def priced_losses(problem: SearchProblem, network: DerivedNetwork, batch: Batch) -> Tensor:
     """The loss of every sample of a batch, with the price of its multiply-adds, (n,)."""
     _, losses, spent = answers(problem.data.task, network, batch, problem.device)
-    return priced(losses, spent, problem.training)
+    return with_cost_penalty(losses, spent, problem.training)
 
 
 @torch.no_grad()
@@ -225,7 +229,7 @@ def seen_by_gate(batch: Batch, network: FusionNetwork, reads: Sequence[str], dev
 
 
 def affordable_routes(
-    problem: Problem, found: Architecture, candidates: Candidates, cost: CostTable, seen: Tensor
+    problem: SearchProblem, found: Architecture, candidates: Candidates, cost: CostTable, seen: Tensor
 ) -> list[Architecture]:
     """Those of `candidate_routes` at the price of multiply-adds; or, with a budget, at the lowest price that keeps it.
 
@@ -284,7 +288,7 @@ def candidate_routes(
 
 
 def cascade_routes(
-    problem: Problem, network: FusionNetwork, found: Architecture, cost: CostTable, parts: tuple[Batch, Batch]
+    problem: SearchProblem, network: FusionNetwork, found: Architecture, cost: CostTable, parts: tuple[Batch, Batch]
 ) -> list[Architecture]:
     """The routes of a cascade as `nas.routing.stages` finds them, the found architecture last.
 
@@ -311,7 +315,7 @@ def cascade_routes(
     return [*steepest(every, losses, nothing, cost), found]
 
 
-def paying_routes(problem: Problem, network: RoutedNetwork, batch: Batch) -> list[Architecture]:
+def paying_routes(problem: SearchProblem, network: RoutedNetwork, batch: Batch) -> list[Architecture]:
     """The routes of a gate that are worth having, and the last one.
 
     Routes that no sample takes go. Then, as long as there is a route without which the loss with the price of
@@ -331,7 +335,7 @@ def paying_routes(problem: Problem, network: RoutedNetwork, batch: Batch) -> lis
     def with_routes(numbers: list[int]) -> Tensor:
         picked = gate.pick(logits[:, numbers])
         own = losses[:, numbers].gather(1, picked[:, None]).squeeze(1)
-        return priced(own, gate.shares().cpu()[numbers][picked], problem.training)
+        return with_cost_penalty(own, gate.shares().cpu()[numbers][picked], problem.training)
 
     taken = set(gate.pick(logits).tolist())
     kept = [number for number in range(len(routes)) if number in taken or number == len(routes) - 1]

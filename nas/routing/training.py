@@ -1,4 +1,4 @@
-"""Training networks that decide per sample: the regimes of gates and of cascades in the one training loop."""
+"""Training networks that decide per sample: the criteria of gates and of cascades in the one training loop."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nas.metrics import losses_of_routes, score
 from nas.objectives import check_objective, dropout_rate
 from nas.routing.cascade import Cascade
 from nas.routing.gates import Gate
-from nas.routing.loss import gate_decides, gated_loss, hold_budget, priced, routes_loss
+from nas.routing.loss import gate_decides, gated_loss, hold_budget, routes_loss, with_cost_penalty
 from nas.routing.network import RoutedNetwork
 from nas.routing.prediction import answers, predict_gate, predict_routes
 from nas.routing.thresholds import fitted_to
@@ -23,7 +23,7 @@ from nas.runs.checkpoint import Slot
 from nas.runs.metrics_log import Log
 from nas.tasks import Task
 from nas.training.augmentation import drop_modalities
-from nas.training.criteria import Reached, Regime
+from nas.training.criteria import Criterion, Reached
 from nas.training.snapshot import Stateful
 from nas.training.train import Trained, train
 
@@ -59,7 +59,7 @@ def train_routed(
         UserError: As `nas.training.train.train`, and if an objective is asked for, which no gate can be trained by.
     """
     check_objective(config.objective, task, network.network.space.modalities, dynamic=True)
-    regime = CascadeRegime if isinstance(network.router, Cascade) else GatedRegime
+    criterion = CascadeCriterion if isinstance(network.router, Cascade) else GatedCriterion
     return train(
         network,
         task,
@@ -68,15 +68,15 @@ def train_routed(
         config,
         seed=seed,
         device=device,
-        make_regime=partial(regime, held_out=router_split or architecture),
+        make_criterion=partial(criterion, held_out=router_split or architecture),
         log=log,
         slot=slot,
     )
 
 
 @dataclass(kw_only=True)
-class RoutedRegime(Regime):
-    """What the regimes of gates and of cascades have in common.
+class RoutedRegime(Criterion):
+    """What the criteria of gates and of cascades have in common.
 
     Attributes:
         network: That decides per sample.
@@ -93,11 +93,11 @@ class RoutedRegime(Regime):
     def _priced(self) -> Reached:
         """What the network comes to as it decides now, its loss with the price of what samples spend."""
         outputs, lost, spent = answers(self.task, self.network, self.architecture, self.device)
-        return self._reached(outputs, priced(lost, spent, self.config))
+        return self._reached(outputs, with_cost_penalty(lost, spent, self.config))
 
 
 @dataclass(kw_only=True)
-class GatedRegime(RoutedRegime):
+class GatedCriterion(RoutedRegime):
     """The gate learns along with its routes, see `nas.routing.loss`.
 
     The best epoch is that of the lowest loss with the price of its multiply-adds, among those in which the gate decides
@@ -126,7 +126,7 @@ class GatedRegime(RoutedRegime):
         self._gate.output.bias.data.copy_(learned)
         return reached
 
-    def finish(self, best: Reached, held_out: Tensor) -> Reached:  # noqa: ARG002  # as all regimes
+    def finish(self, best: Reached, held_out: Tensor) -> Reached:  # noqa: ARG002  # as all criteria
         """Keeps to the budget."""
         self._hold_budget()
         return best
@@ -151,7 +151,7 @@ class GatedRegime(RoutedRegime):
 
 
 @dataclass(kw_only=True)
-class CascadeRegime(RoutedRegime):
+class CascadeCriterion(RoutedRegime):
     """All routes learn from all samples; the best epoch is that of their lowest mean loss; then it learns to stop.
 
     Where to stop it learns by the held-out samples, see `nas.routing.thresholds`.
@@ -166,7 +166,7 @@ class CascadeRegime(RoutedRegime):
         outputs, lost = self._routes(self.architecture)
         return self._reached(outputs[-1], lost)
 
-    def finish(self, best: Reached, held_out: Tensor) -> Reached:  # noqa: ARG002  # as all regimes
+    def finish(self, best: Reached, held_out: Tensor) -> Reached:  # noqa: ARG002  # as all criteria
         """Fits where it stops; what it comes to has the price of what samples spend."""
         cascade = self.network.router
         assert isinstance(cascade, Cascade)

@@ -36,7 +36,7 @@ class FusionNode:
         """Taps and earlier nodes that some choice reads, each once, in order of first use."""
         return tuple(dict.fromkeys(name for choice in self.choices for name in choice.inputs))
 
-    def idlest(self) -> int:
+    def least_reading(self) -> int:
         """Index of the choice that reads least: nothing where that is offered; of equals the first."""
         return min(range(len(self.choices)), key=lambda index: len(self.choices[index].inputs))
 

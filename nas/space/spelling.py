@@ -46,7 +46,7 @@ def spelled(nodes: Sequence[FusionNode], architecture: Architecture) -> dict[str
             found[node.name], states[node.name] = _spelled_step(node, step, states), node.name
             continue
         idle = [choice for choice in node.choices if _reads(choice, states) is None]
-        found[node.name] = idle[0] if idle else node.choices[node.idlest()]
+        found[node.name] = idle[0] if idle else node.choices[node.least_reading()]
         states[node.name] = _before(node, states) if idle else _UNREAD
     return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from nas.strategies.base import Explored, ParetoPoint, Problem, Strategy
+from nas.strategies.base import ParetoPoint, SearchProblem, Strategy, StrategyResult
 from nas.strategies.beta_darts import beta_darts
 from nas.strategies.darts import darts
 from nas.strategies.darts_second_order import darts_second_order
@@ -49,4 +49,4 @@ WITH_SUPERNET = (
 )
 """Names of those that leave a trained supernet."""
 
-__all__ = ["STRATEGIES", "WITH_SUPERNET", "Explored", "ParetoPoint", "Problem", "Strategy"]
+__all__ = ["STRATEGIES", "WITH_SUPERNET", "ParetoPoint", "SearchProblem", "Strategy", "StrategyResult"]

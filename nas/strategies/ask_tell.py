@@ -15,7 +15,7 @@ from torch import Tensor
 
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 
 TRAININGS = 40
 """Automatic number of trainings for a sampler that learns: `START` to learn from, three times as many that it guides.
@@ -61,13 +61,15 @@ class Tried:
         """The one of the lowest mean loss; of equals the first."""
         return min(self.losses, key=lambda architecture: float(self.losses[architecture].mean()))
 
-    def explored(self) -> Explored:
+    def explored(self) -> StrategyResult:
         """The best one as a strategy's decision."""
         best = self.best()
-        return Explored(network=None, beliefs=self.beliefs, architecture=best, loss=float(self.losses[best].mean()))
+        return StrategyResult(
+            network=None, beliefs=self.beliefs, architecture=best, loss=float(self.losses[best].mean())
+        )
 
 
-def ask_tell(problem: Problem, sampler: Sampler, *, trainings: int, believed: Believed | None = None) -> Tried:
+def ask_tell(problem: SearchProblem, sampler: Sampler, *, trainings: int, believed: Believed | None = None) -> Tried:
     """Asks, trains and tells until enough was trained, the budget is spent, or nothing new is asked for.
 
     Args:

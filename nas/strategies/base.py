@@ -31,7 +31,7 @@ from nas.training.train import Trained, train
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Problem:
+class SearchProblem:
     """All that a strategy sees. The test split is not among it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Problem:
     builders: Mapping[str, EncoderBuilder] | None = None
     log: Log = lambda _record: None
     evaluator: Evaluator | None = None
-    measure_cost: Callable[[Problem], CostTable] | None = None
+    measure_cost: Callable[[SearchProblem], CostTable] | None = None
     checkpoints: Checkpoints = NOWHERE
     started: float = field(default_factory=time.perf_counter)
 
@@ -205,7 +205,7 @@ class Problem:
         return self.elapsed_seconds() / budget if budget else 0.0
 
 
-Evaluator = Callable[[Problem, Architecture], Tensor]
+Evaluator = Callable[[SearchProblem, Architecture], Tensor]
 """From a problem and an architecture to the losses of the samples of the architecture split, (samples,)."""
 
 
@@ -225,7 +225,7 @@ class ParetoPoint:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Explored:
+class StrategyResult:
     """What a strategy learned.
 
     Attributes:
@@ -248,7 +248,7 @@ class Explored:
     guards: Guarded | None = None
 
 
-Strategy = Callable[[Problem], Explored]
+Strategy = Callable[[SearchProblem], StrategyResult]
 
 
 def inherit(derived: FusionNetwork, supernet: FusionNetwork) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel, first_order, plain_softmax
 from nas.supernet.supernet import Supernet
 
@@ -22,7 +22,7 @@ def beta_penalty(supernet: Supernet) -> Tensor:
     return torch.stack([logits.logsumexp(dim=0) for logits in supernet.logits().values()]).mean()
 
 
-def beta_darts(problem: Problem) -> Explored:
+def beta_darts(problem: SearchProblem) -> StrategyResult:
     """Searches by beta-DARTS."""
     return bilevel(
         problem,

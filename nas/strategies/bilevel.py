@@ -21,7 +21,7 @@ from nas.network.fusion_network import Selection
 from nas.network.prediction import autocast, evaluation_losses, losses
 from nas.objectives import ForwardPass, dropout_rate, make_objective
 from nas.seeding import seeded
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.supernet.guards import LOOKS, Guards
 from nas.supernet.relaxation import softmax
 from nas.supernet.supernet import Supernet
@@ -97,7 +97,7 @@ def add_penalty_gradient(supernet: Supernet, penalty: Tensor) -> None:
 
 
 def bilevel(  # noqa: PLR0915  # one search, told in order
-    problem: Problem,
+    problem: SearchProblem,
     select: Select,
     architecture_gradient: ArchitectureGradient,
     *,
@@ -108,7 +108,7 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
     frozen_share: float = 0.0,
     edges: bool = False,
     mixed_precision: bool = True,
-) -> Explored:
+) -> StrategyResult:
     """Searches by gradient: per step first the architecture parameters, then the weights.
 
     Args:
@@ -221,7 +221,7 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
         guarded = guards.end() if guards is not None else None
         with torch.no_grad():
             mixed = mixture(supernet)
-        return Explored(
+        return StrategyResult(
             network=network,
             beliefs={name: values.tolist() for name, values in _detached((read_out or beliefs)(supernet)).items()},
             loss=float(evaluation_losses(task, network, problem.architecture, device, mixed).mean()),

@@ -6,11 +6,11 @@ node are mixed instead of the operations of an edge, and `none` competes with th
 
 from __future__ import annotations
 
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel, first_order
 from nas.supernet.relaxation import softmax
 
 
-def darts(problem: Problem) -> Explored:
+def darts(problem: SearchProblem) -> StrategyResult:
     """Searches by first-order DARTS."""
     return bilevel(problem, lambda supernet, _generator, _progress: softmax(supernet.logits()), first_order)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.seeding import seeded
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel
 from nas.supernet.relaxation import softmax
 from nas.supernet.supernet import Supernet
@@ -110,7 +110,7 @@ def second_order(
     return loss
 
 
-def darts_second_order(problem: Problem) -> Explored:
+def darts_second_order(problem: SearchProblem) -> StrategyResult:
     """Searches by second-order DARTS."""
     return bilevel(
         problem,

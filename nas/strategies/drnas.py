@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel, first_order
 from nas.supernet.relaxation import concentrations, dirichlet
 from nas.supernet.supernet import Supernet
@@ -27,7 +27,7 @@ def mean_weights(supernet: Supernet) -> dict[str, Tensor]:
     return {node: values / values.sum() for node, values in concentrations(supernet.logits()).items()}
 
 
-def drnas(problem: Problem) -> Explored:
+def drnas(problem: SearchProblem) -> StrategyResult:
     """Searches by DrNAS."""
     return bilevel(
         problem,

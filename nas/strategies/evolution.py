@@ -14,7 +14,7 @@ from collections import deque
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import START, TRAININGS, ask_tell
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 
 SAMPLE_SIZE = 4
 """Of how many members the best becomes the parent."""
@@ -62,7 +62,7 @@ class Ageing:
         return [architecture for architecture, _ in self.population]
 
 
-def evolution(problem: Problem) -> Explored:
+def evolution(problem: SearchProblem) -> StrategyResult:
     """Searches by ageing evolution; beliefs are the shares of the population's choices."""
     sampler = Ageing(problem.space, problem.generator())
     trainings = problem.search.max_trials or TRAININGS

@@ -14,7 +14,7 @@ from nas.errors import UserError
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import ask_tell
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 
 LARGEST_SPACE = 1_000
 """Number of architectures beyond which it takes a word of the user's: at some seconds each, an hour or more."""
@@ -38,7 +38,7 @@ class InOrder:
         """Learns nothing."""
 
 
-def exhaustive(problem: Problem) -> Explored:
+def exhaustive(problem: SearchProblem) -> StrategyResult:
     """Searches by trying everything; see `check_size` for errors."""
     check_size(problem.space, problem.search)
     return ask_tell(problem, InOrder(problem.space.enumerate()), trainings=problem.space.size()).explored()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from nas.space.node import FusionNode
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel, first_order
 from nas.supernet.relaxation import sigmoid
 from nas.supernet.supernet import Supernet
@@ -59,7 +59,7 @@ def read_out(supernet: Supernet) -> dict[str, Tensor]:
     return {node.name: sparse(node, shares[node.name]) for node in supernet.network.space.nodes}
 
 
-def fair_darts(problem: Problem) -> Explored:
+def fair_darts(problem: SearchProblem) -> StrategyResult:
     """Searches by FairDARTS."""
     return bilevel(
         problem,

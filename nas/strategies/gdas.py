@@ -7,7 +7,7 @@ draw their own.
 
 from __future__ import annotations
 
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel, first_order
 from nas.supernet.relaxation import gumbel
 
@@ -19,7 +19,7 @@ def temperature(progress: float) -> float:
     return FIRST_TEMPERATURE + (LAST_TEMPERATURE - FIRST_TEMPERATURE) * min(1.0, progress)
 
 
-def gdas(problem: Problem) -> Explored:
+def gdas(problem: SearchProblem) -> StrategyResult:
     """Searches by GDAS."""
     return bilevel(
         problem,

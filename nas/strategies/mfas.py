@@ -40,7 +40,7 @@ from sklearn.linear_model import BayesianRidge
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import TRAININGS, ask_tell
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 
 FIRST_TEMPERATURE, LAST_TEMPERATURE, DECAY = 10.0, 0.2, 4.0
 ITERATIONS = 3
@@ -68,7 +68,7 @@ class Progressive:
         self.generator = generator
         self.losses: dict[Architecture, float] = {}
         self.step = 0
-        self._base = space.at(tuple(node.idlest() for node in space.nodes))
+        self._base = space.at(tuple(node.least_reading() for node in space.nodes))
         self._levels = max(1, sum(len(node.choices) > 1 for node in space.nodes))
         self._first_size = max(1, trainings // FIRST_SHARE)
         self._size = max(1, math.ceil((trainings - self._first_size) / max(1, ITERATIONS * self._levels - 1)))
@@ -173,7 +173,7 @@ def drawn(
     return [candidates[index] for index in order[:size]]
 
 
-def mfas(problem: Problem) -> Explored:
+def mfas(problem: SearchProblem) -> StrategyResult:
     """Searches by MFAS."""
     trainings = problem.search.max_trials or TRAININGS
     sampler = Progressive(problem.space, problem.generator(), trainings=trainings)

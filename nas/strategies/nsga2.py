@@ -19,7 +19,7 @@ from optuna.samplers import NSGAIISampler
 
 from nas.space.architecture import Architecture
 from nas.strategies.ask_tell import TRAININGS, Tried, ask_tell
-from nas.strategies.base import Explored, ParetoPoint, Problem
+from nas.strategies.base import ParetoPoint, SearchProblem, StrategyResult
 from nas.strategies.optuna_study import OptunaSampler
 from nas.strategies.pareto import pareto_front
 from nas.supernet.path_scorer import paired_z
@@ -27,7 +27,7 @@ from nas.supernet.path_scorer import paired_z
 POPULATION_SIZE = 8
 
 
-def nsga2(problem: Problem) -> Explored:
+def nsga2(problem: SearchProblem) -> StrategyResult:
     """Searches by NSGA-II."""
     cost = problem.cost()
 

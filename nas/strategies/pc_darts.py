@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from nas.network.fusion_network import PartialChannels
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel, first_order
 from nas.supernet.relaxation import edge_normalised, partial_channels
 from nas.supernet.supernet import Supernet
@@ -61,7 +61,7 @@ def _on(supernet: Supernet, share: Tensor) -> dict[str, PartialChannels]:
     return partial_channels(supernet.network.space, beliefs(supernet), edge_logits, share)
 
 
-def pc_darts(problem: Problem) -> Explored:
+def pc_darts(problem: SearchProblem) -> StrategyResult:
     """Searches by PC-DARTS."""
     return bilevel(
         problem, select, first_order, mixture=mixture, beliefs=beliefs, frozen_share=FROZEN_SHARE, edges=True

@@ -12,7 +12,7 @@ import random as python_random
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.strategies.ask_tell import ask_tell
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 
 TRAININGS = 3
 """Automatic number of trainings."""
@@ -38,7 +38,7 @@ class RandomSampler:
         """Learns nothing."""
 
 
-def random(problem: Problem) -> Explored:
+def random(problem: SearchProblem) -> StrategyResult:
     """Searches at random."""
     sampler = RandomSampler(problem.space, problem.generator())
     return ask_tell(problem, sampler, trainings=problem.search.max_trials or TRAININGS).explored()

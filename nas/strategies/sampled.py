@@ -23,7 +23,7 @@ from nas.metrics import sample_losses
 from nas.network.fusion_network import FusionNetwork
 from nas.objectives import ForwardPass, dropout_rate, make_objective
 from nas.seeding import seeded
-from nas.strategies.base import Explored, Problem, encoders_train
+from nas.strategies.base import SearchProblem, StrategyResult, encoders_train
 from nas.supernet.candidates import Candidates, score_candidates
 from nas.supernet.path_scorer import PathScorer
 from nas.supernet.relaxation import fair_paths
@@ -49,7 +49,7 @@ WARM_UP_SHARE = 0.3
 """Share of the steps that train the warm-up path when encoders train along."""
 
 
-def sampled(problem: Problem) -> Explored:
+def sampled(problem: SearchProblem) -> StrategyResult:
     """Searches by sampled single paths."""
     device, task = problem.device, problem.data.task
     config = replace(problem.training, learning_rate=RATE * problem.training.learning_rate)
@@ -103,7 +103,9 @@ def sampled(problem: Problem) -> Explored:
 
         loop.run(loss, after_epoch=look, is_over=lambda: bool(loop.epochs) and problem.spent() >= 1)
     scored = score_candidates(problem.space, PathScorer(network, task, problem.architecture, device))
-    return Explored(network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored), candidates=scored)
+    return StrategyResult(
+        network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored), candidates=scored
+    )
 
 
 def losses_of_paths(task: Task, network: FusionNetwork, batch: Batch, paths: Sequence[Mapping[str, int]]) -> Tensor:

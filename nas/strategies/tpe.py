@@ -11,11 +11,11 @@ from __future__ import annotations
 from optuna.samplers import TPESampler
 
 from nas.strategies.ask_tell import START, TRAININGS, ask_tell
-from nas.strategies.base import Explored, Problem
+from nas.strategies.base import SearchProblem, StrategyResult
 from nas.strategies.optuna_study import OptunaSampler
 
 
-def tpe(problem: Problem) -> Explored:
+def tpe(problem: SearchProblem) -> StrategyResult:
     """Searches by TPE."""
     # The default of `multivariate` is not the same in all versions of Optuna.
     guide = TPESampler(seed=problem.seed, n_startup_trials=START, multivariate=False)

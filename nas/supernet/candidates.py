@@ -88,7 +88,7 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
     if space.size() <= limit:
         indices = np.array(list(space.indices()), dtype=np.int64)
         return Candidates(indices, scorer.losses(indices))
-    start = tuple(node.idlest() for node in space.nodes)
+    start = tuple(node.least_reading() for node in space.nodes)
     seen: dict[tuple[int, ...], Tensor] = {}
     fresh, best = [start], float("inf")
     while fresh:

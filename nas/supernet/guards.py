@@ -77,7 +77,7 @@ BEST_STANDARD_ERRORS = 4.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class GuardReading:
     """What was seen at one look.
 
     Attributes:
@@ -161,7 +161,7 @@ def discretization_after(guarded: Guarded | None, asked: str) -> str:
     return asked if guarded is None or guarded.tripped is None else FALLBACK
 
 
-def suspect(looks: Sequence[Look], *, is_last: bool) -> str | None:
+def suspect(looks: Sequence[GuardReading], *, is_last: bool) -> str | None:
     """The guard that the last of the looks alone gives reason to suspect, or None if its state is good.
 
     Args:
@@ -177,7 +177,7 @@ def suspect(looks: Sequence[Look], *, is_last: bool) -> str | None:
     return "discretization" if is_last and now.is_lossy else None
 
 
-def judge(looks: Sequence[Look], *, is_last: bool) -> str | None:
+def judge(looks: Sequence[GuardReading], *, is_last: bool) -> str | None:
     """The guard that trips at the last of the looks, or None.
 
     Args:
@@ -228,7 +228,7 @@ class Guards:
         self.device = device
         self.batch = scored_samples(architecture, SAMPLES).to(device)
         self.constant = constant_losses(task, self.batch.targets.cpu(), targets.cpu())
-        self.looks: list[Look] = []
+        self.looks: list[GuardReading] = []
         size = sum(parameter.numel() for parameter in supernet.architecture_parameters())
         self.vector = torch.randn(size, generator=torch.Generator().manual_seed(0)).to(device)
         self.good: tuple[int, dict[str, Tensor]] | None = None
@@ -245,7 +245,7 @@ class Guards:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Remembers what another one did."""
-        self.looks = [Look(**look) for look in state["looks"]]
+        self.looks = [GuardReading(**look) for look in state["looks"]]
         self.vector = state["vector"].to(self.device)
         self.good = None if state["good"] is None else (int(state["good"][0]), dict(state["good"][1]))
         self.tripped = state["tripped"]
@@ -282,7 +282,7 @@ class Guards:
         last = self.looks[-1]
         return Guarded(tripped=self.tripped, epoch=last.epoch, restored_epoch=restored, values=last.values())
 
-    def _look(self, epoch: int, weights: Mapping[str, Tensor], progress: float) -> Look:
+    def _look(self, epoch: int, weights: Mapping[str, Tensor], progress: float) -> GuardReading:
         network = self.supernet.network.eval()
         nodes = network.space.nodes
         weights = {name: values.detach() for name, values in weights.items()}
@@ -294,7 +294,7 @@ class Guards:
         eigenvalue, self.vector = dominant_eigenvalue(
             self._curved_loss, self.supernet.architecture_parameters(), self.vector, num_iterations=ITERATIONS
         )
-        return Look(
+        return GuardReading(
             epoch=epoch,
             progress=progress,
             none_share=sum(float(weights[node.name][node.idle()].sum()) for node in nodes) / len(nodes),

@@ -1,6 +1,6 @@
 """How a network learns and is judged while `nas.training.train.train` trains it.
 
-Networks that decide per sample have regimes of their own, see `nas.routing.training`.
+Networks that decide per sample have criteria of their own, see `nas.routing.training`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Reached(NamedTuple):
 
 
 @dataclass(kw_only=True)
-class Regime(ABC):
+class Criterion(ABC):
     """What is particular about the training of one kind of network; it is made when the training begins.
 
     Attributes:
@@ -76,7 +76,7 @@ class Regime(ABC):
         """Whether an epoch is better than the best one so far: here that of the lower loss."""
         return now.loss < best.loss
 
-    def counts(self, progress: float) -> bool:  # noqa: ARG002  # as all regimes
+    def counts(self, progress: float) -> bool:  # noqa: ARG002  # as all criteria
         """Whether an epoch that ends there may be the best one."""
         return True
 
@@ -100,7 +100,7 @@ class Regime(ABC):
 
 
 @dataclass(kw_only=True)
-class StaticRegime(Regime):
+class StaticCriterion(Criterion):
     """Every sample runs through all of the network; the best epoch is that of the best score, then of the lowest loss.
 
     Attributes:
@@ -139,6 +139,6 @@ class StaticRegime(Regime):
         sense = 1 if higher_is_better(self.metric) else -1
         return math.isnan(best.score) or (sense * now.score, -now.loss) > (sense * best.score, -best.loss)
 
-    def finish(self, best: Reached, held_out: Tensor) -> Reached:  # noqa: ARG002  # as all regimes
+    def finish(self, best: Reached, held_out: Tensor) -> Reached:  # noqa: ARG002  # as all criteria
         """Nothing is left to be learned; it comes to what it says held out, which no choice of an epoch flatters."""
         return self.reached(held_out)

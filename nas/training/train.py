@@ -20,7 +20,7 @@ from nas.runs.checkpoint import NOWHERE, Slot
 from nas.runs.metrics_log import Log
 from nas.seeding import seeded
 from nas.tasks import Task
-from nas.training.criteria import Reached, Regime, StaticRegime
+from nas.training.criteria import Criterion, Reached, StaticCriterion
 from nas.training.epoch_loop import EpochLoop, steps_per_epoch
 from nas.training.folds import FOLDS, folds
 
@@ -67,14 +67,14 @@ def train(
     *,
     seed: int,
     device: torch.device,
-    make_regime: Callable[..., Regime] = StaticRegime,
+    make_criterion: Callable[..., Criterion] = StaticCriterion,
     log: Log = lambda _record: None,
     slot: Slot | None = None,
     exact_epochs: int = 0,
 ) -> Trained[AnyNetwork]:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
-    By which loss, and which epoch is the best one, is up to the regime of its kind, see `nas.training.criteria`; or the
+    By which loss, and which epoch is the best one, is up to the criterion of its kind, see `nas.training.criteria`; or the
     loss is that of an objective.
 
     Args:
@@ -85,7 +85,7 @@ def train(
         config: How to train.
         seed: Order of samples and dropout.
         device: Where to train.
-        make_regime: Makes the regime of what `Regime` has; networks that decide per sample have others, see
+        make_criterion: Makes the criterion of the network; networks that decide per sample have others, see
             `nas.routing.training.train_routed`.
         log: Called once an epoch with its losses and score.
         slot: Where the training keeps its state, to go on from it; None keeps nothing.
@@ -110,7 +110,7 @@ def train(
     course = _Course(network)
     with seeded(seed) as generator:
         num_steps = num_epochs * steps_per_epoch(len(weights), config)
-        regime = make_regime(
+        criterion = make_criterion(
             task=task,
             network=network,
             architecture=architecture,
@@ -132,13 +132,13 @@ def train(
             shifted_maps=maps if epochs_of_stage >= MANY_PASSES else (),
             dropped=dropout_rate(config.objective),
             slot=slot,
-            parts={"course": course, **regime.parts()},
+            parts={"course": course, **criterion.parts()},
             kept=("course",),
         )
 
         def loss(batch: Batch, progress: float) -> Tensor:
             if objective is None:
-                return regime.loss(batch, progress)
+                return criterion.loss(batch, progress)
             assert isinstance(network, FusionNetwork)
             forward = ForwardPass.run(
                 task, network, batch, more_taps=objective.reads, label_smoothing=config.label_smoothing
@@ -146,7 +146,7 @@ def train(
             return objective.loss(forward, progress)
 
         def judge(train_loss: float) -> None:
-            now = regime.judge()
+            now = criterion.judge()
             log(
                 {
                     "epoch": loop.epochs,
@@ -156,13 +156,13 @@ def train(
                 }
             )
             progress = (loop.epochs + 1) / num_epochs
-            counts = regime.counts(progress) and (objective is None or objective.counts(progress))
-            course.note(train_loss, now, regime, counts=counts, at_once=bool(exact_epochs))
+            counts = criterion.counts(progress) and (objective is None or objective.counts(progress))
+            course.note(train_loss, now, criterion, counts=counts, at_once=bool(exact_epochs))
 
         loop.run(loss, after_epoch=judge, is_over=lambda: course.is_over(exact_epochs or num_epochs, config.patience))
     network.load_state_dict(course.best_state)
     network.eval()
-    reached = regime.finish(course.best, course.held_out)
+    reached = criterion.finish(course.best, course.held_out)
     return Trained(
         network=network,
         architecture_score=reached.score,
@@ -200,35 +200,35 @@ class _Course:
         self.held_out = torch.empty(0)
         self._best_without: list[tuple[float, float]] = []
 
-    def note(self, train_loss: float, now: Reached, regime: Regime, *, counts: bool, at_once: bool) -> None:
+    def note(self, train_loss: float, now: Reached, criterion: Criterion, *, counts: bool, at_once: bool) -> None:
         """Takes in an epoch.
 
         Args:
             train_loss: Mean loss while it was trained.
             now: What the network comes to after it.
-            regime: By which epochs are compared.
+            criterion: By which epochs are compared.
             counts: Whether it may be the best one; patience begins with the first that does.
             at_once: Whether it is the best one, whatever it has come to.
         """
         if not counts:
             self.best_epoch = self.epochs
-        elif at_once or regime.is_better(now, self.best):
+        elif at_once or criterion.is_better(now, self.best):
             self.best = now._replace(outputs=None)
             self.best_epoch, self.best_state = self.epochs, copy.deepcopy(self._network.state_dict())
-        if isinstance(regime, StaticRegime):
+        if isinstance(criterion, StaticCriterion):
             assert now.outputs is not None
-            self._keep_held_out(now.outputs, regime, at_once=at_once or not counts)
+            self._keep_held_out(now.outputs, criterion, at_once=at_once or not counts)
         self.losses.append((train_loss, now.loss))
         self.epochs += 1
 
-    def _keep_held_out(self, outputs: Tensor, regime: StaticRegime, *, at_once: bool) -> None:
+    def _keep_held_out(self, outputs: Tensor, criterion: StaticCriterion, *, at_once: bool) -> None:
         """Keeps what is said of each fold, if this epoch is the best one by all other folds."""
         if not self._best_without:
             self.held_out = outputs.clone()
             self._best_without = [(math.nan, math.inf)] * min(FOLDS, len(outputs))
         for number, (part, rest) in enumerate(folds(len(outputs))):
-            others = regime.reached(outputs, rest)
-            if at_once or regime.is_better(others, Reached(*self._best_without[number])):
+            others = criterion.reached(outputs, rest)
+            if at_once or criterion.is_better(others, Reached(*self._best_without[number])):
                 self.held_out[part] = outputs[part]
                 self._best_without[number] = others.score, others.loss
 

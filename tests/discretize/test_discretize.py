@@ -15,7 +15,7 @@ from nas.network.cost import CostTable
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import losses
 from nas.space.architecture import Architecture, Choice
-from nas.strategies import Explored, Problem
+from nas.strategies import SearchProblem, StrategyResult
 from nas.supernet.candidates import Candidates
 from nas.supernet.path_scorer import PathScorer
 from tests.strategies.problems import CPU, TRAINING, tiny_problem, tiny_space
@@ -37,27 +37,27 @@ def architecture(first: Choice, second: Choice) -> Architecture:
 
 
 @pytest.fixture(scope="module")
-def problem() -> Problem:
+def problem() -> SearchProblem:
     return tiny_problem()
 
 
 @pytest.fixture(scope="module")
-def network(problem: Problem) -> FusionNetwork:
+def network(problem: SearchProblem) -> FusionNetwork:
     return problem.make_network()
 
 
 @pytest.fixture(scope="module")
-def cost(problem: Problem, network: FusionNetwork) -> CostTable:
+def cost(problem: SearchProblem, network: FusionNetwork) -> CostTable:
     return CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
 
 
-def explored_of(problem: Problem, network: FusionNetwork, favourite: Mapping[str, int]) -> Explored:
+def explored_of(problem: SearchProblem, network: FusionNetwork, favourite: Mapping[str, int]) -> StrategyResult:
     """Beliefs of 0.6 in one choice of each node and 0.1 in each other."""
     beliefs = {
         node.name: [0.6 if i == favourite[node.name] else 0.1 for i in range(len(node.choices))]
         for node in problem.space.nodes
     }
-    return Explored(network=network, beliefs=beliefs, loss=0.5)
+    return StrategyResult(network=network, beliefs=beliefs, loss=0.5)
 
 
 def standard_normal(seed: int) -> Tensor:
@@ -76,7 +76,7 @@ Losses = Callable[[Architecture], Tensor]
 class Scene:
     """A read-out of a supernet whose losses are made up, {architecture: (samples,)}."""
 
-    problem: Problem
+    problem: SearchProblem
     network: FusionNetwork
     cost: CostTable
     supernet: Losses
@@ -92,7 +92,7 @@ class Scene:
 
 
 @pytest.fixture
-def scene(problem: Problem, network: FusionNetwork, cost: CostTable) -> Scene:
+def scene(problem: SearchProblem, network: FusionNetwork, cost: CostTable) -> Scene:
     """In which all are equal."""
     return Scene(problem=problem, network=network, cost=cost, supernet=lambda _one: BASE)
 
@@ -164,7 +164,7 @@ def test_what_is_trained_on_begins_with_the_supernets_weights_and_leaves_them_as
 
 
 def test_argmax_takes_the_largest_weight_of_every_node(
-    problem: Problem, network: FusionNetwork, cost: CostTable
+    problem: SearchProblem, network: FusionNetwork, cost: CostTable
 ) -> None:
     candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4))
     for first in range(5):
@@ -187,7 +187,7 @@ def test_perturbation_keeps_the_choice_whose_removal_hurts() -> None:
         losses("classification", network.train(), problem.architecture, taught).mean().backward()
         optimizer.step()
     before = {name: value.clone() for name, value in network.state_dict().items() if "running" not in name}
-    explored = Explored(network=network, beliefs={name: weights.tolist() for name, weights in mixture.items()})
+    explored = StrategyResult(network=network, beliefs={name: weights.tolist() for name, weights in mixture.items()})
     cost = CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
     candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4))
     found = perturbation(problem, network, explored, candidates, cost)

@@ -18,7 +18,7 @@ from nas.config import TrainingConfig
 from nas.data.fusion_data import FusionData
 from nas.discretize import tournament
 from nas.discretize.evidence import Evidence
-from nas.discretize.tournament import DEPOSED, FAVOURITE, PROPOSALS, Crowned, Tournament, entrants
+from nas.discretize.tournament import DEPOSED, FAVOURITE, PROPOSALS, Tournament, TournamentResult, entrants
 from nas.metrics import score
 from nas.network.cost import CostTable
 from nas.network.fusion_network import FusionNetwork
@@ -77,7 +77,9 @@ def _entry(name: str, kind: RowKind, architecture: Architecture, held_out: Tenso
     )
 
 
-def _crown(*rows: tuple[str, RowKind, Architecture, float], prefer: str = "accuracy", seeds: int = 3) -> Crowned:
+def _crown(
+    *rows: tuple[str, RowKind, Architecture, float], prefer: str = "accuracy", seeds: int = 3
+) -> TournamentResult:
     """Rows with the share of held-out samples that each has right."""
     entries = [
         [
@@ -86,7 +88,7 @@ def _crown(*rows: tuple[str, RowKind, Architecture, float], prefer: str = "accur
         ]
         for seed in range(seeds)
     ]
-    return Tournament(prefer=prefer).crown(_setup(), entries)  # type: ignore[arg-type]
+    return Tournament(prefer=prefer).choose_winner(_setup(), entries)  # type: ignore[arg-type]
 
 
 _LATE = _REFERENCES["late fusion", "late"]
@@ -95,11 +97,11 @@ _EARLY = _REFERENCES["early fusion", "early"]
 _TIMES = next(one.architecture for one in _SPACE.references if one.name == "multiplicative")
 
 
-def _names(crowned: Crowned) -> list[tuple[str, str]]:
+def _names(crowned: TournamentResult) -> list[tuple[str, str]]:
     return [(one.contestant.name, one.contestant.kind) for one in crowned.entries[0]]
 
 
-def _standings(crowned: Crowned) -> Standings:
+def _standings(crowned: TournamentResult) -> Standings:
     assert crowned.standings is not None
     return crowned.standings
 
@@ -124,7 +126,7 @@ def test_what_the_supernet_chose_stays_if_nothing_is_better() -> None:
 def test_equals_stay_as_the_supernet_has_them() -> None:
     same = _answers(0.8, 0)
     entries = [[_entry("found", "found", _LATE, same), _entry("late fusion", "late", _LATE, same)]]
-    assert _standings(Tournament().crown(_setup(), entries)).winner == "found"
+    assert _standings(Tournament().choose_winner(_setup(), entries)).winner == "found"
 
 
 def test_a_favourite_that_wins_has_no_row_beside_the_found_one() -> None:
@@ -201,7 +203,7 @@ def test_the_simplest_of_equals_wins_if_that_is_preferred() -> None:
 def test_nothing_stays_nothing_where_others_are_as_good_as_chance() -> None:
     wins = [
         _standings(
-            Tournament().crown(
+            Tournament().choose_winner(
                 _setup(),
                 [
                     [_entry("found", "found", _NOTHING, torch.zeros(200, 2))]
@@ -222,7 +224,7 @@ def test_nothing_gives_way_to_what_measurably_beats_a_constant() -> None:
 def test_who_is_too_sure_of_itself_is_not_held_to_be_worse_for_that() -> None:
     boasting, modest = _answers(0.85, 0, sure=30.0), _answers(0.8, 1, sure=1.0)
     entries = [[_entry("found", "found", _TIMES, modest), _entry("late fusion", "late", _LATE, boasting)]]
-    assert _standings(Tournament().crown(_setup(), entries)).winner == "late fusion"
+    assert _standings(Tournament().choose_winner(_setup(), entries)).winner == "late fusion"
 
 
 def test_the_metric_that_is_asked_for_counts() -> None:
@@ -231,7 +233,7 @@ def test_the_metric_that_is_asked_for_counts() -> None:
     ranks = torch.stack([torch.full_like(targets, 5.0), targets], dim=1)
     right = _answers(0.8, 1)
     entries = [[_entry("found", "found", _TIMES, right), _entry("late fusion", "late", _LATE, ranks)]]
-    assert _standings(Tournament().crown(_setup(metric="auroc"), entries)).winner == "late fusion"
+    assert _standings(Tournament().choose_winner(_setup(metric="auroc"), entries)).winner == "late fusion"
 
 
 def test_what_decides_per_sample_is_left_as_it_is() -> None:
@@ -245,7 +247,7 @@ def test_what_decides_per_sample_is_left_as_it_is() -> None:
     ]
     stayed = Tournament().after_the_first_seed(_setup(), entries[0])
     assert [one.contestant.name for one in stayed] == ["found", "late fusion", "image"]
-    assert Tournament().crown(_setup(), entries).standings is None
+    assert Tournament().choose_winner(_setup(), entries).standings is None
 
 
 def test_single_modalities_and_late_fusion_enter_at_every_tap() -> None:

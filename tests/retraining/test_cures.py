@@ -18,7 +18,7 @@ from nas.report.diagnosis import cures_of
 from nas.retraining.baselines import Contestant
 from nas.retraining.cures import try_objectives
 from nas.retraining.preparation import Setup, prepare
-from nas.retraining.refit import epochs_alone, refit
+from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import train_all
 from nas.routing.network import static_part
 from nas.summary import Advice
@@ -113,6 +113,6 @@ def test_an_objective_trains_the_whole_network_where_a_sum_of_single_ones_was_fo
     plain, cured = (one.entries[0] for one in tried)
     assert (plain.contestant.separate, set(plain.parts)) == (True, {"sound", "sight"})
     assert (cured.contestant.separate, cured.parts) == (False, {})
-    again = refit(setup, cured, epochs_alone(prepared))
+    again = refit(setup, cured, unimodal_epochs(prepared))
     assert static_part(again.network).adapters.keys() == static_part(cured.network).adapters.keys()
     assert not torch.equal(again.network.head.linear.weight, torch.eye(*again.network.head.linear.weight.shape))

@@ -20,7 +20,7 @@ from nas.pipeline.search import make_space
 from nas.retraining.baselines import Contestant
 from nas.retraining.ensemble import average
 from nas.retraining.preparation import Setup, prepare
-from nas.retraining.refit import epochs_alone, refit
+from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import Entry, train_all
 from nas.routing.network import static_part
 from nas.tasks import Task
@@ -38,7 +38,7 @@ def found_of(data: FusionData, mode: EncoderMode) -> tuple[Setup, Entry, dict[st
     setup = Setup(data=data, space=make_space("layerwise", data, operations=OPERATIONS), training=CONFIG, device=CPU)
     prepared, _ = prepare(setup, mode, 0)
     late = next(one.architecture for one in setup.space.references if one.kind == "late")
-    return setup, train_all(setup, prepared, [Contestant("found", "found", late)])[0], epochs_alone(prepared)
+    return setup, train_all(setup, prepared, [Contestant("found", "found", late)])[0], unimodal_epochs(prepared)
 
 
 @pytest.mark.parametrize("mode", ["pretrained", "joint"])

@@ -140,8 +140,8 @@ def test_routes_that_do_not_pay_are_dropped(monkeypatch: pytest.MonkeyPatch) -> 
             pick=gate.pick,
         )
         monkeypatch.setattr(Routes, "of", lambda *_arguments: told)
-        priced = replace(problem, training=replace(problem.training, cost_weight=price))
-        return paying_routes(priced, built, batch)
+        with_cost_penalty = replace(problem, training=replace(problem.training, cost_weight=price))
+        return paying_routes(with_cost_penalty, built, batch)
 
     assert kept(lucky, price=0.1) == [sound, both]
     assert kept(~half, price=0.1) == [sound, sight, both]

@@ -15,7 +15,7 @@ from nas.config import RELAXATIONS, TrainingConfig
 from nas.data.batches import Batch
 from nas.errors import UserError
 from nas.routing.gates import Gate
-from nas.routing.loss import gate_decides, gated_loss, hold_budget, priced
+from nas.routing.loss import gate_decides, gated_loss, hold_budget, with_cost_penalty
 from nas.routing.network import RoutedNetwork, build_routed
 from nas.routing.prediction import answers
 from nas.routing.training import train_routed
@@ -229,9 +229,9 @@ def test_with_modality_dropout_what_decides_meets_absent_modalities(monkeypatch:
 
 def test_what_is_spent_has_a_price() -> None:
     losses, spent = torch.tensor([1.0, 2.0]), torch.tensor([0.4, 1.0])
-    assert priced(losses, spent, TrainingConfig(cost_weight=0.2)).tolist() == pytest.approx([1.08, 2.2])
-    assert priced(losses, spent, TrainingConfig(max_multiply_adds=0.7)).tolist() == pytest.approx([1.0, 2.0])
-    assert priced(losses, spent, TrainingConfig(max_multiply_adds=0.4)).tolist() == pytest.approx([1.3, 2.3])
+    assert with_cost_penalty(losses, spent, TrainingConfig(cost_weight=0.2)).tolist() == pytest.approx([1.08, 2.2])
+    assert with_cost_penalty(losses, spent, TrainingConfig(max_multiply_adds=0.7)).tolist() == pytest.approx([1.0, 2.0])
+    assert with_cost_penalty(losses, spent, TrainingConfig(max_multiply_adds=0.4)).tolist() == pytest.approx([1.3, 2.3])
 
 
 @pytest.mark.parametrize(

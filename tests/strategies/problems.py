@@ -20,7 +20,7 @@ from nas.encoders.base import Standardize
 from nas.encoders.vector import VectorEncoder
 from nas.runs.metrics_log import Log
 from nas.space.search_space import SearchSpace
-from nas.strategies import Explored, Problem
+from nas.strategies import SearchProblem, StrategyResult
 from nas.strategies.base import Evaluator
 from nas.supernet.supernet import Supernet
 from search_spaces import layerwise
@@ -106,7 +106,7 @@ def tiny_problem(
     already_seconds: float = 0.0,
     space: SearchSpace | None = None,
     evaluator: Evaluator | None = None,
-) -> Problem:
+) -> SearchProblem:
     """A problem of tiny data and space.
 
     Args:
@@ -121,7 +121,7 @@ def tiny_problem(
         evaluator: In place of training from scratch.
     """
     data = data or tiny_data()
-    return Problem(
+    return SearchProblem(
         space=space or tiny_space(),
         data=data,
         weights=split_batch(data, "weights", CPU),
@@ -145,7 +145,7 @@ def tiny_supernet(*, dropout_rate: float = 0.0) -> Supernet:
         return Supernet(problem.make_network(), init_deviation=0.5)
 
 
-def state_of(explored: Explored) -> Mapping[str, Tensor]:
+def state_of(explored: StrategyResult) -> Mapping[str, Tensor]:
     """Weights and buffers of the trained supernet; empty for a strategy without one."""
     return explored.network.state_dict() if explored.network is not None else {}
 

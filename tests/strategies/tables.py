@@ -13,7 +13,7 @@ from nas.network.cost import CostTable
 from nas.space.architecture import Architecture, Choice
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
-from nas.strategies import Problem
+from nas.strategies import SearchProblem
 from search_spaces import OPERATIONS, layerwise
 
 NUM_SAMPLES = 6
@@ -31,7 +31,7 @@ class Table:
     loss: Callable[[Architecture], float]
     asked: list[Architecture] = field(default_factory=list)
 
-    def __call__(self, problem: Problem, architecture: Architecture) -> Tensor:
+    def __call__(self, problem: SearchProblem, architecture: Architecture) -> Tensor:
         self.asked.append(architecture)
         return torch.full((NUM_SAMPLES,), self.loss(architecture))
 

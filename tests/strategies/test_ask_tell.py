@@ -15,7 +15,7 @@ from nas.config import SearchConfig
 from nas.network.prediction import evaluation_losses
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
-from nas.strategies import STRATEGIES, Explored, Problem
+from nas.strategies import STRATEGIES, SearchProblem, StrategyResult
 from nas.strategies.ask_tell import MAX_REPEATS, ask_tell, shares
 from tests.strategies.problems import SEARCH, tiny_problem, tiny_space
 from tests.strategies.tables import Table, additive, costs_of_inputs, medium_space, uneven_space
@@ -38,11 +38,11 @@ class Scripted:
         self.told.append((architecture, loss))
 
 
-def _explored(name: str, table: Table, *, space: SearchSpace | None = None, **options: Any) -> Explored:
+def _explored(name: str, table: Table, *, space: SearchSpace | None = None, **options: Any) -> StrategyResult:
     return STRATEGIES[name](_problem(table, space or tiny_space(), **options))
 
 
-def _problem(table: Any, space: SearchSpace, *, seed: int = 0, trainings: int = 0, **options: Any) -> Problem:
+def _problem(table: Any, space: SearchSpace, *, seed: int = 0, trainings: int = 0, **options: Any) -> SearchProblem:
     """A problem of a table, whose costs are a table too: each choice costs as many as it has inputs."""
     problem = tiny_problem(
         seed=seed, space=space, evaluator=table, search=SearchConfig(max_trials=trainings), **options
@@ -160,11 +160,11 @@ def test_it_goes_the_same_way_again_with_evaluations_that_are_remembered(name: s
     remembered: dict[Architecture, Tensor] = {}
     generator = torch.Generator().manual_seed(0)
 
-    def first(_problem: Problem, architecture: Architecture) -> Tensor:
+    def first(_problem: SearchProblem, architecture: Architecture) -> Tensor:
         remembered[architecture] = torch.rand(6, generator=generator)
         return remembered[architecture]
 
-    def second(_problem: Problem, architecture: Architecture) -> Tensor:
+    def second(_problem: SearchProblem, architecture: Architecture) -> Tensor:
         return remembered[architecture]  # an architecture that was not tried before is a KeyError
 
     one, other = (STRATEGIES[name](_problem(evaluator, space, trainings=24)) for evaluator in (first, second))

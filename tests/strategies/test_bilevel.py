@@ -14,7 +14,7 @@ from torch import Tensor
 from nas.config import TrainingConfig
 from nas.data.batches import Batch, Endless
 from nas.network.prediction import evaluation_losses, losses
-from nas.strategies import Explored, Problem, bilevel
+from nas.strategies import SearchProblem, StrategyResult, bilevel
 from nas.strategies.bilevel import add_penalty_gradient, first_order
 from nas.supernet.relaxation import softmax
 from nas.supernet.supernet import Supernet
@@ -25,7 +25,7 @@ def _of_one_class(batch: Batch, label: int) -> Batch:
     return replace(batch, targets=torch.full_like(batch.targets, label))
 
 
-def _told_apart(**options: Any) -> Problem:
+def _told_apart(**options: Any) -> SearchProblem:
     """A problem whose weights split is all of class 0 and whose architecture split is all of class 1."""
     problem = tiny_problem(**options)
     return replace(
@@ -104,7 +104,7 @@ def test_the_architecture_learns_the_architecture_split_alone() -> None:
     at_first = bilevel.bilevel(problem, _mixture, _nothing)
     assert learned.loss < at_first.loss - 0.01
 
-    def weights_loss(explored: Explored) -> float:
+    def weights_loss(explored: StrategyResult) -> float:
         weights = {name: torch.tensor(values) for name, values in explored.beliefs.items()}
         assert explored.network is not None
         return float(evaluation_losses("classification", explored.network, problem.weights, CPU, weights).mean())

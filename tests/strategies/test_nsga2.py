@@ -13,7 +13,7 @@ from nas.network.cost import CostTable, multiply_adds
 from nas.pipeline.search import find
 from nas.retraining.preparation import Setup, prepare
 from nas.space.architecture import Architecture
-from nas.strategies import STRATEGIES, ParetoPoint, Problem
+from nas.strategies import STRATEGIES, ParetoPoint, SearchProblem
 from nas.strategies.ask_tell import Tried
 from nas.strategies.nsga2 import cheapest_of_the_best
 from search_spaces import layerwise
@@ -110,7 +110,7 @@ def test_the_decision_is_the_cheapest_within_one_paired_standard_error_of_the_be
 def test_the_decision_of_a_search_is_a_member_of_its_pareto_set_with_its_loss() -> None:
     noise = torch.rand(40, generator=torch.Generator().manual_seed(0))
 
-    def evaluator(problem: Problem, architecture: Architecture) -> Tensor:
+    def evaluator(problem: SearchProblem, architecture: Architecture) -> Tensor:
         return noise.roll(sum(problem.space.index(architecture))) + 0.01 * additive(tiny_space())(architecture)
 
     explored = STRATEGIES["nsga2"](tiny_problem(evaluator=evaluator, search=SearchConfig(max_trials=20)))
@@ -126,7 +126,7 @@ def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_t
     assert result.prepared.frozen
     prepared, _ = prepare(setup, "pretrained", 0)
     for point in result.explored.pareto:
-        problem = Problem(
+        problem = SearchProblem(
             space=space,
             data=prepared.data,
             weights=prepared.weights,

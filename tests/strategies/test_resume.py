@@ -11,7 +11,7 @@ import pytest
 
 from nas.runs.checkpoint import Checkpoints, _seal, _unseal
 from nas.runs.serialization import pack, unpack
-from nas.strategies import STRATEGIES, Explored
+from nas.strategies import STRATEGIES, StrategyResult
 from tests.interruptions import Interrupted, interrupted_at, timeless
 from tests.strategies.problems import SEARCH, TRAINING, same_tensors, search_of, state_of, tiny_problem
 
@@ -21,7 +21,9 @@ UNEVEN = replace(TRAINING, epochs=3, batch_size=12)
 """Three steps pass over the weights split, two over the architecture split: an epoch ends within a pass over that."""
 
 
-def explore(name: str, checkpoints: Checkpoints, *, kill: bool = False) -> tuple[Explored, list[Mapping[str, Any]]]:
+def explore(
+    name: str, checkpoints: Checkpoints, *, kill: bool = False
+) -> tuple[StrategyResult, list[Mapping[str, Any]]]:
     """Searches with checkpoints.
 
     Args:

@@ -18,7 +18,7 @@ from nas.discretize.discretize import DISCRETIZATIONS, discretize
 from nas.errors import UserError
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import evaluation_losses
-from nas.strategies import STRATEGIES, Explored
+from nas.strategies import STRATEGIES, StrategyResult
 from nas.training.train import Trained
 from tests.strategies.problems import (
     CPU,
@@ -39,7 +39,7 @@ _WITH_SUPERNET = tuple(name for name in STRATEGIES if name not in _TRAINING_FROM
 
 @dataclass(frozen=True, eq=False)
 class _Outcome:
-    explored: Explored
+    explored: StrategyResult
     records: tuple[Mapping[str, Any], ...]
 
     @property

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from nas.data.fusion_data import FusionData
 from nas.network.prediction import losses
-from nas.strategies import STRATEGIES, Explored, Problem
+from nas.strategies import STRATEGIES, SearchProblem, StrategyResult
 from nas.strategies.bilevel import bilevel, first_order, plain_softmax
 from nas.supernet.guards import (
     FALLBACK,
     ITERATIONS,
     Guarded,
+    GuardReading,
     Guards,
-    Look,
     discretization_after,
     judge,
     suspect,
@@ -31,7 +31,7 @@ from nas.supernet.relaxation import softmax
 from nas.supernet.supernet import Supernet
 from tests.strategies.problems import CPU, SEARCH, TRAINING, same_tensors, state_of, tiny_problem, tiny_supernet
 
-_HEALTHY = Look(
+_HEALTHY = GuardReading(
     epoch=1,
     progress=0.5,
     none_share=0.2,
@@ -47,7 +47,7 @@ _NOTHING = replace(_POOR, nothing_nodes=2)
 """Nothing is a constant answer, whose gain over one is 0; the mixture is better."""
 
 
-def _curved(*eigenvalues: float, of: Look = _POOR) -> list[Look]:
+def _curved(*eigenvalues: float, of: GuardReading = _POOR) -> list[GuardReading]:
     return [replace(of, eigenvalue=value) for value in eigenvalues]
 
 
@@ -66,7 +66,7 @@ def _curved(*eigenvalues: float, of: Look = _POOR) -> list[Look]:
         ([replace(_POOR, progress=0.3), *_curved(1, 1, 1.3, 1.35, 1.4)], None),  # one of them is of the warm-up
     ],
 )
-def test_curvature_trips_by_the_ratio_of_two_windows(looks: Sequence[Look], expected: str | None) -> None:
+def test_curvature_trips_by_the_ratio_of_two_windows(looks: Sequence[GuardReading], expected: str | None) -> None:
     assert judge(looks, is_last=False) == expected
 
 
@@ -86,7 +86,7 @@ def test_curvature_trips_by_the_ratio_of_two_windows(looks: Sequence[Look], expe
     ],
 )
 def test_nothing_everywhere_trips_where_more_is_known(
-    looks: Sequence[Look], is_last: bool, expected: str | None
+    looks: Sequence[GuardReading], is_last: bool, expected: str | None
 ) -> None:
     assert judge(looks, is_last=is_last) == expected
 
@@ -103,7 +103,7 @@ def test_nothing_everywhere_trips_where_more_is_known(
     ],
 )
 def test_discretizing_trips_at_the_end_where_it_loses_everything(
-    last: Look, is_last: bool, expected: str | None
+    last: GuardReading, is_last: bool, expected: str | None
 ) -> None:
     assert judge([_HEALTHY, last], is_last=is_last) == expected
 
@@ -134,7 +134,7 @@ def test_the_fallback_decides_after_a_guard_has_tripped() -> None:
     )
 
 
-def _guards(supernet: Supernet, problem: Problem) -> Guards:
+def _guards(supernet: Supernet, problem: SearchProblem) -> Guards:
     return Guards(supernet, plain_softmax, "classification", problem.architecture, problem.weights.targets, CPU)
 
 
@@ -233,7 +233,9 @@ def _pulled(to: int) -> Callable[..., Tensor]:
     return gradient
 
 
-def _search(*, to: int, guards: bool = True) -> tuple[Explored, list[dict[str, Any]], dict[int, dict[str, Tensor]]]:
+def _search(
+    *, to: int, guards: bool = True
+) -> tuple[StrategyResult, list[dict[str, Any]], dict[int, dict[str, Tensor]]]:
     """A search of 24 epochs of eight steps, its records, and the states after every epoch."""
     records: list[dict[str, Any]] = []
     states: dict[int, dict[str, Tensor]] = {}

@@ -24,7 +24,7 @@ from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import evaluation_losses, losses, predict
 from nas.seeding import seeded
 from nas.training.build import build_network
-from nas.training.criteria import Reached, StaticRegime
+from nas.training.criteria import Reached, StaticCriterion
 from nas.training.epoch_loop import make_optimizer, step, steps_per_epoch
 from nas.training.folds import folds
 from nas.training.train import Trained, train
@@ -112,13 +112,13 @@ def test_what_it_says_of_a_fold_is_from_the_epoch_that_the_other_folds_choose(
 ) -> None:
     data = drawn_by_lot(0) if task == "classification" else regression()
     every: list[Tensor] = []
-    judge = StaticRegime.judge
+    judge = StaticCriterion.judge
 
-    def seen(regime: StaticRegime) -> Reached:
-        every.append(judge(regime).outputs.clone())  # type: ignore[union-attr]
-        return judge(regime)
+    def seen(criterion: StaticCriterion) -> Reached:
+        every.append(judge(criterion).outputs.clone())  # type: ignore[union-attr]
+        return judge(criterion)
 
-    monkeypatch.setattr(StaticRegime, "judge", seen)
+    monkeypatch.setattr(StaticCriterion, "judge", seen)
     trained, _ = train_tiny(data, replace(CONFIG, epochs=12, learning_rate=2e-2))
     targets = torch.from_numpy(data.targets[data.splits["architecture"]])
     scale = trained.network.head.scale
