@@ -74,8 +74,8 @@ def train(
 ) -> Trained[AnyNetwork]:
     """Trains a derived network on the weights split and keeps its best epoch on the architecture split.
 
-    By which loss, and which epoch is the best one, is up to the criterion of its kind, see `nas.training.criteria`; or the
-    loss is that of an objective.
+    By which loss, and which epoch is the best one, is up to the criterion, see `nas.training.criteria`; or the loss is
+    that of an objective.
 
     Args:
         network: Built from a restricted space, with `encoders` by modality; moved to the device and changed in place.
