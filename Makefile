@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint types check clean
 
 demo: $(VENV)/.installed
-	$(BIN)/fusenas search emoji --preset quick --out results/runs/demo --overwrite
+	$(BIN)/fusenas search emoji --out results/runs/demo --overwrite
 
 test: lint types check
 

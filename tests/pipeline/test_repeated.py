@@ -20,7 +20,7 @@ from nas.pipeline.repeated import Decision, judge_searches, repeat
 from nas.records import plain
 from nas.report import report
 from nas.retraining.preparation import Prepared, Setup, raw
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, Choice
 from search_spaces import layerwise
 from tests.strategies.problems import CPU, builders, tiny_data, tiny_space
 from tests.strategies.problems import TRAINING as PROBLEM_TRAINING
@@ -83,7 +83,8 @@ def test_each_search_is_what_its_seed_alone_would_come_to(run: RunResult) -> Non
 def test_the_counts_are_those_of_the_found_architectures(run: RunResult) -> None:
     told = plain(run.summary.stability)
     architectures = [Architecture.from_dict(one["architecture"]) for one in told["searches"]]
-    found = stability(layerwise({"sound": 3, "sight": 3}, operations=OPERATIONS), architectures)
+    space = layerwise({"sound": 3, "sight": 3}, operations=OPERATIONS)
+    found = stability(space, architectures)
     assert told["num_distinct"] == found.num_distinct > 1  # otherwise this run would test little
     assert (told["agreement"], told["kappa"]) == (found.agreement, found.kappa)
     assert told["chance_agreement"] == found.chance_agreement
@@ -95,8 +96,8 @@ def test_the_counts_are_those_of_the_found_architectures(run: RunResult) -> None
         counts = [choice["count"] for choice in node["choices"]]
         assert counts == sorted((count for count in found.choices[node["node"]] if count), reverse=True)
         for choice in node["choices"]:
-            made = [(one[node["node"]].operation, list(one[node["node"]].inputs)) for one in architectures]
-            assert made.count((choice["operation"], choice["inputs"])) == choice["count"]
+            made = [space.choices(one)[node["node"]] for one in architectures]
+            assert made.count(Choice(choice["operation"], tuple(choice["inputs"]))) == choice["count"]
 
 
 def test_scores_are_spread_over_searches_beside_late_fusion(run: RunResult) -> None:

@@ -52,7 +52,7 @@ def _depth(summary: Summary) -> None:
     deep: Any = 1
     for _ in range(50):
         deep = [deep]
-    summary["extra"] = summary["data"]["extra"] = summary["versions"]["extra"] = deep
+    summary["extra"] = summary["data"]["extra"] = deep
 
 
 def _tables(summary: Summary) -> None:
