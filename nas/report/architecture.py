@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -140,15 +141,14 @@ def _wire(axes: Axes, wire: Wire, node: Node, colours: Mapping[str, str]) -> Non
 def _fused_state(axes: Axes, plan: Layout, colours: Mapping[str, str]) -> None:
     """The line at the bottom: one stripe for every modality that has flowed in so far."""
     end = plan.width - 1.15
-    for node, following in zip(plan.nodes, [*plan.nodes[1:], None], strict=True):
+    for node, following in zip_longest(plan.nodes, plan.nodes[1:]):
         right = end if following is None else following.x
         # A following node that does not add to this state leaves it hanging: its line stops before that node.
         if following is not None and not following.state_before and node.state_after:
             right = following.x - 0.6
         _stripes(axes, node.x, right, node.state_after, colours)
     axes.text(2.0 - 0.5, STATE_Y, "fused state", color=SOFT, ha="right", va="center", weight="bold")
-    if plan.nodes:
-        _stripes(axes, 2.0 - 0.32, plan.nodes[0].x, (), colours)
+    _stripes(axes, 2.0 - 0.32, plan.nodes[0].x if plan.nodes else end, (), colours)
     axes.add_patch(
         FancyBboxPatch(
             (end, STATE_Y - 0.24), 0.68, 0.48, "round,pad=0,rounding_size=0.1", facecolor=INK, lw=0, zorder=8

@@ -174,6 +174,10 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     )
 
 
+MOST_TOLD = 500
+"""Characters of what is told of data."""
+
+
 def refuse_other_form(run: Run, data: FusionData) -> None:
     """Checks that the network can read the data and that its outputs mean the same there."""
     recorded, given = (
@@ -181,7 +185,13 @@ def refuse_other_form(run: Run, data: FusionData) -> None:
     )
     for what, wanted in recorded.items():
         if given[what] != wanted:
-            raise UserError(f"{what} of the data is {given[what]}, but the run was searched on {wanted}")
+            seen, searched_on = _bounded(given[what]), _bounded(wanted)
+            raise UserError(f"{what} of the data is {seen}, but the run was searched on {searched_on}")
+
+
+def _bounded(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}…"
 
 
 def _form(network: DerivedNetwork, described: DataDescription) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_node_tells_of_itself_to_pointer_and_keyboard(browser: Any, usual: Path) -> None:
     opened = Opened(browser, usual)
-    tip, node = opened.page.locator(".tip"), opened.page.locator("#architecture-node-1")
+    tip, node = opened.page.locator(".tip"), opened.page.locator("#architecture-node-0")
     assert tip.is_hidden()
     node.hover()
     assert "depth 1: image × words" in tip.inner_text()
@@ -135,7 +135,7 @@ def test_without_script_there_is_no_film_but_the_heat_map(browser: Any, usual: P
     opened = Opened(browser, usual, java_script_enabled=False)
     assert opened.page.locator("#film").is_hidden()
     assert opened.page.locator("#mixing-figure_1").is_visible()
-    assert "depth 1: image × words" in opened.page.locator("#architecture-node-1 title").text_content()
+    assert "depth 1: image × words" in opened.page.locator("#architecture-node-0 title").text_content()
 
 
 @pytest.mark.parametrize("width", [1200, 390])
@@ -168,7 +168,7 @@ def test_a_page_of_routes_is_as_quiet(browser: Any, tmp_path: Path) -> None:
     write_summary(tmp_path, add_routes(summary, ["image@0"], [Choice("carry", ("image@0",))]))
     (tmp_path / "metrics.jsonl").unlink()  # what is drawn of it takes time and is the same
     opened = Opened(browser, report(tmp_path))
-    node, tip = opened.page.locator("#architecture-node-1"), opened.page.locator(".tip")
+    node, tip = opened.page.locator("#architecture-node-0"), opened.page.locator(".tip")
     node.hover()
     assert "depth 1: image × words" in tip.inner_text()
     assert "route 1" in opened.page.locator(".steps").inner_text()
@@ -192,7 +192,7 @@ def test_a_served_page_is_as_quiet_and_its_files_can_be_opened(browser: Any, usu
     with served(usual.parent) as client:
         page.goto(client.address.replace("127.0.0.1", "localhost"))
         assert "Fuse image and words: " in page.locator("h1").inner_text()
-        page.locator("#architecture-node-1").hover()
+        page.locator("#architecture-node-0").hover()
         assert "depth 1: image × words" in page.locator(".tip").inner_text()
         assert [text for text in complaints if "favicon.ico" not in text and "404" not in text] == []
         assert page.goto(f"{client.address}figures/cost.svg").status == 200
