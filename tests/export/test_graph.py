@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import networkx as nx
 
-from nas.export.graph import architecture_graph, to_dot, to_graphml
+from nas.export.graph import architecture_graph, to_dot, to_graphml, to_svg
 from nas.space.architecture import Architecture, Choice, Step
 from nas.summary import Summary
 from tests.helpers import dynamic
@@ -197,3 +197,11 @@ def test_in_a_cascade_a_question_stands_behind_every_route_but_the_last() -> Non
     read = nx.read_graphml(io.BytesIO(to_graphml(told)))
     assert dict(read.nodes(data=True)) == dict(graph.nodes(data=True))
     assert '"sure0" -> "sure1" [style=dotted];' in to_dot(told)
+
+
+def test_a_constant_that_reads_nothing_is_drawn_too() -> None:
+    summary = _summary(("none", ()), ("none", ()))
+    assert summary.architecture.steps == ()
+    assert b"</svg>" in to_svg(summary)
+    assert "output" in architecture_graph(summary)
+    assert not architecture_graph(summary).in_edges("output")
