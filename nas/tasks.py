@@ -104,13 +104,22 @@ class TaskKind(ABC):
         raise TypeError(f"answers of {type(self).__name__} do not tell how sure they are")
 
 
-class Classification(TaskKind):
-    """One of several classes: targets are (n,) int64, outputs are logits of a softmax."""
+class _Logits(TaskKind):
+    """What classes and labels have in common."""
 
-    metric = "accuracy"
     second_metric = "macro_f1"
     surprise = "log_loss"
     has_probabilities = True
+
+    def combined(self, outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
+        """The sum of what each network says beyond the constant; of classes up to what all of them share."""
+        return (weights.to(outputs)[:, None, None] * (outputs - constant)).sum(dim=0) + constant
+
+
+class Classification(_Logits):
+    """One of several classes: targets are (n,) int64, outputs are logits of a softmax."""
+
+    metric = "accuracy"
     output = "one logit per class"
     printing = """\
 for name, probability in zip(CLASSES, outputs.softmax(dim=0).tolist()):
@@ -150,10 +159,6 @@ for name, probability in zip(CLASSES, outputs.softmax(dim=0).tolist()):
         """The mean of probabilities, as logits."""
         return outputs.log_softmax(dim=2).logsumexp(dim=0) - math.log(len(outputs))
 
-    def combined(self, outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
-        """Up to what all classes share."""
-        return _evidence(outputs, constant, weights)
-
     def answers(self, outputs: Tensor) -> Tensor:
         """The most probable class."""
         return outputs.argmax(dim=1)
@@ -174,13 +179,10 @@ for name, probability in zip(CLASSES, outputs.softmax(dim=0).tolist()):
         return ordered[:, 0] - ordered[:, 1:].logsumexp(dim=1)
 
 
-class Multilabel(TaskKind):
+class Multilabel(_Logits):
     """Any of several labels: targets are (n, labels) float32 of 0 and 1, outputs are logits of sigmoids."""
 
     metric = "micro_f1"
-    second_metric = "macro_f1"
-    surprise = "log_loss"
-    has_probabilities = True
     output = "one logit per label"
     printing = """\
 for name, probability in zip(CLASSES, outputs.sigmoid().tolist()):
@@ -213,10 +215,6 @@ for name, probability in zip(CLASSES, outputs.sigmoid().tolist()):
     def mean(self, outputs: Tensor) -> Tensor:
         """The mean of probabilities, as logits."""
         return outputs.sigmoid().mean(dim=0).logit(eps=1e-12)
-
-    def combined(self, outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
-        """Of each label by itself."""
-        return _evidence(outputs, constant, weights)
 
     def answers(self, outputs: Tensor) -> Tensor:
         """Labels that are more probable than not."""
@@ -281,10 +279,6 @@ class Regression(TaskKind):
     def combined(self, outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
         """The weighted sum of predictions."""
         return (weights.to(outputs)[:, None, None] * outputs).sum(dim=0)
-
-
-def _evidence(outputs: Tensor, constant: Tensor, weights: Tensor) -> Tensor:
-    return (weights.to(outputs)[:, None, None] * (outputs - constant)).sum(dim=0) + constant
 
 
 TASKS: Mapping[Task, TaskKind] = {

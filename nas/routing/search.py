@@ -3,8 +3,8 @@
 A space names the levels at which its architectures may be dynamic. Each level says in what cheaper architectures differ
 from the found one; of each kind the supernet's best complement is a route, and the found architecture is the last
 route. The dynamic network is trained on from the supernet's weights, gate and weights together, by the loss of
-`nas.routing.loss`; routes that do not pay are dropped. After Xue and Marculescu 2023, "Dynamic
-Multimodal Fusion" (DynMM), whose experts (modality level) and depths of fusion (fusion level) are written by hand.
+`nas.routing.loss`; routes that do not pay are dropped. After Xue and Marculescu 2023, "Dynamic Multimodal Fusion"
+(DynMM), whose experts (modality level) and depths of fusion (fusion level) are written by hand.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def train_routed(
 
 
 @dataclass(kw_only=True)
-class RoutedRegime(Criterion):
+class RoutedCriterion(Criterion):
     """What the criteria of gates and of cascades have in common.
 
     Attributes:
@@ -97,7 +97,7 @@ class RoutedRegime(Criterion):
 
 
 @dataclass(kw_only=True)
-class GatedCriterion(RoutedRegime):
+class GatedCriterion(RoutedCriterion):
     """The gate learns along with its routes, see `nas.routing.loss`.
 
     The best epoch is that of the lowest loss with the price of its multiply-adds, among those in which the gate decides
@@ -151,7 +151,7 @@ class GatedCriterion(RoutedRegime):
 
 
 @dataclass(kw_only=True)
-class CascadeCriterion(RoutedRegime):
+class CascadeCriterion(RoutedCriterion):
     """All routes learn from all samples; the best epoch is that of their lowest mean loss; then it learns to stop.
 
     Where to stop it learns by the held-out samples, see `nas.routing.thresholds`.
