@@ -226,9 +226,10 @@ def _boosting(features: Floats, column: NDArray[Any], classes: int, trees: int, 
 def _outputs(task: Task, answers: list[Answers], features: Floats) -> Iterator[NDArray[np.float32]]:
     """Of every setting in turn what a network would put out: logits or predictions, (n, outputs)."""
     for told in zip(*(one(features) for one in answers), strict=False):
-        columns = (
-            told[0] if task == "classification" else np.stack([one.reshape(len(one), -1)[:, -1] for one in told], 1)
-        )
+        if task == "classification":
+            columns = told[0]
+        else:  # a number each, or the probabilities of no and yes, of which the last one is told
+            columns = np.stack([one.reshape(len(one), -1)[:, -1] for one in told], axis=1)
         outputs = TASKS[task].logits(columns, UNSEEN)
         yield outputs.astype(np.float32)
 

@@ -13,6 +13,8 @@ from nas.data.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.records import from_plain
+from nas.report.notebook import run_html, run_line
+from nas.report.numbers import clean
 from nas.retraining.baselines import Contestant
 from nas.routing.network import DerivedNetwork
 from nas.runs.folder import RunFolder
@@ -47,13 +49,9 @@ class Run:
     recipe: TableRecipe | None = None
 
     def __repr__(self) -> str:
-        from nas.report.notebook import run_line  # noqa: PLC0415  # the report needs this module
-
         return run_line("Run", self.summary, self.folder)
 
     def _repr_html_(self) -> str:
-        from nas.report.notebook import run_html  # noqa: PLC0415
-
         return run_html(self.summary)
 
 
@@ -185,13 +183,8 @@ def refuse_other_form(run: Run, data: FusionData) -> None:
     )
     for what, wanted in recorded.items():
         if given[what] != wanted:
-            seen, searched_on = _bounded(given[what]), _bounded(wanted)
+            seen, searched_on = clean(given[what], MOST_TOLD), clean(wanted, MOST_TOLD)
             raise UserError(f"{what} of the data is {seen}, but the run was searched on {searched_on}")
-
-
-def _bounded(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}…"
 
 
 def _form(network: DerivedNetwork, described: DataDescription) -> dict[str, Any]:
