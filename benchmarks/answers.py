@@ -32,7 +32,7 @@ from nas.metrics import score
 from nas.pipeline.search import make_space
 from nas.records import plain
 from nas.retraining.baselines import Contestant
-from nas.retraining.preparation import Setup, raw
+from nas.retraining.preparation import TrainingSetup, raw
 from nas.retraining.retrain import judge, train_all
 from nas.runs.folder import write_atomically
 from nas.runs.provenance import provenance
@@ -118,7 +118,7 @@ def run(task: KnownTask, search: int, seeds: int) -> Row:
     seconds = time.process_time() - started
     board = result.summary.leaderboard
     training = RunConfig.of(metric=metric).training
-    setup = Setup(data=data, space=make_space("layerwise", data), training=training, device=CPU)
+    setup = TrainingSetup(data=data, space=make_space("layerwise", data), training=training, device=CPU)
     rows = [Contestant(one.in_words(), "operation", one) for one in answers(task, setup.space)]
     scores: dict[str, list[float]] = {row.name: [] for row in rows}
     for seed in range(search, search + seeds):

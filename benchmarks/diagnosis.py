@@ -97,7 +97,7 @@ def verdicts(searches: Path) -> list[dict[str, Any]]:
             trained = replace(problem, seed=seed).train_from_scratch(architecture).network
             test = split_batch(problem.data, "test", CPU)
             samples = Recombined.of(trained, test, CPU)
-            diagnosis = diagnose(problem.data.task, [samples], test.targets.numpy(), alone={}, overfitting={})
+            diagnosis = diagnose(problem.data.task, [samples], test.targets.numpy(), unimodal={}, overfitting={})
             interacts = diagnosis.additivity.gain.low > 0
             found.append(
                 {

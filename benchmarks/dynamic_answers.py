@@ -26,7 +26,7 @@ from nas.data.dynamic_tasks import DynamicKind, DynamicTask
 from nas.device import pick_device
 from nas.pipeline.search import find, let_decide, make_space
 from nas.retraining.baselines import Contestant
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import judge, train_all
 from nas.routing.network import RoutedNetwork
 from nas.runs.folder import write_atomically
@@ -74,7 +74,7 @@ def measure(kind: DynamicKind, seed: int, config: TrainingConfig) -> Row:
     data, needed = task.make()
     needed = needed[data.splits["test"]]
     space = make_space(SPACES[kind], data, None, OPERATIONS, ["modality"])
-    setup = Setup(data=data, space=space, training=config, device=pick_device("cpu"), progress=print)
+    setup = TrainingSetup(data=data, space=space, training=config, device=pick_device("cpu"), progress=print)
     result = let_decide(setup, find(setup, SearchConfig(), seed))
     routes = result.architecture.routes()
     rows = [Contestant("found", "found", result.architecture), Contestant("static", "static", routes[-1])]

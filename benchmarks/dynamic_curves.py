@@ -42,7 +42,7 @@ from nas.metrics import higher_is_better, sample_errors, score
 from nas.network.cost import CostTable
 from nas.pipeline.search import find, let_decide, make_space
 from nas.retraining.baselines import Contestant
-from nas.retraining.preparation import Setup, prepare
+from nas.retraining.preparation import TrainingSetup, prepare
 from nas.retraining.retrain import train_all
 from nas.routing.cascade import Cascade
 from nas.routing.explain import Routes
@@ -119,7 +119,7 @@ def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> li
     """Searches once, trains the dynamic and the static network, and reads the test split."""
     space = make_space("layerwise", data, None, OPERATIONS, [CASCADE])
     training = RunConfig.of(preset="quick", epochs=plan.epochs, max_multiply_adds=BUDGET).training
-    setup = Setup(data=data, space=space, training=training, device=device, progress=print)
+    setup = TrainingSetup(data=data, space=space, training=training, device=device, progress=print)
     found = next(one.architecture for one in space.references if one.kind == "late")
     result = find(setup, SearchConfig(encoders=plan.encoders), seed)
     result = let_decide(setup, result, found)
@@ -150,7 +150,8 @@ def measure(data: FusionData, plan: Plan, seed: int, device: torch.device) -> li
     reached, spent = ways.at(ways.oracle())
     found_rows.append(row("oracle", spent / whole, reached, gated.in_words()))
     found_rows += [
-        row("route", cost / whole, alone) for cost, alone in zip(ways.costs.tolist(), ways.alone(), strict=True)
+        row("route", cost / whole, alone)
+        for cost, alone in zip(ways.costs.tolist(), ways.single_route_scores(), strict=True)
     ]
     told, paid = (np.array(some) for some in zip(*informed(held_out, ways, own), strict=True))
     for share in SHARES:

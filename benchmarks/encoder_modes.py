@@ -25,7 +25,7 @@ from nas.data import EMBEDDED, load_data
 from nas.device import pick_device
 from nas.pipeline.search import find, make_space
 from nas.records import plain
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import train_from_scratch
 from nas.runs.folder import write_atomically
 from nas.runs.provenance import provenance
@@ -74,7 +74,9 @@ def write(folder: Path, records: Sequence[Mapping[str, object]], origin: Provena
 def _one(name: str, mode: EncoderMode, seed: int, device: str) -> dict[str, object]:
     data = load_data(name)
     space = make_space("layerwise", data)
-    setup = Setup(data=data, space=space, training=RunConfig.of(preset="quick").training, device=pick_device(device))
+    setup = TrainingSetup(
+        data=data, space=space, training=RunConfig.of(preset="quick").training, device=pick_device(device)
+    )
     result = find(setup, SearchConfig(encoders=mode), seed)
     trained = train_from_scratch(setup, result.prepared, result.architecture, "found")
     return {

@@ -247,8 +247,8 @@ def check_it_goes_on_where_it_stopped(encoder: Encoder, inputs: Sequence[Tensor]
     whole = encoder(inputs)
     for first in range(1, encoder.num_taps):
         with counted_calls(encoder) as calls:
-            taps, state = encoder.further(encoder.begin(inputs), 0, first)
-            later, _ = encoder.further(tuple(part[rows] for part in state), first)
+            taps, state = encoder.extend(encoder.start(inputs), 0, first)
+            later, _ = encoder.extend(tuple(part[rows] for part in state), first)
         assert max(calls.values()) == 1
         for tap, same in zip(taps, whole, strict=False):
             assert torch.equal(tap, same)

@@ -180,7 +180,7 @@ def make_decisions(routes: Sequence[Route], **changes: Any) -> Decisions:
         "oracle": (40.0, 0.9),
         "most_fused": (Sample(sample=3, target="class 1", fused=0.9),),
         "least_fused": (Sample(sample=4, target="class 2", fused=0.1),),
-        "confidence": Confidence(alone={}),
+        "confidence": Confidence(unimodal={}),
         "missing": {},
     }
     return Decisions(routes=tuple(routes), **{**usual, **changes})

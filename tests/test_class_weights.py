@@ -18,7 +18,7 @@ from nas.metrics import balanced_importance, sample_losses
 from nas.network.prediction import evaluation_losses, losses
 from nas.objectives import make_objective
 from nas.objectives.base import ForwardPass
-from nas.retraining.preparation import Setup, raw
+from nas.retraining.preparation import TrainingSetup, raw
 from nas.retraining.retrain import train_from_scratch
 from nas.routing.loss import gated_loss, routes_loss
 from nas.routing.network import RoutedNetwork
@@ -116,7 +116,9 @@ def test_they_stay_with_their_samples() -> None:
 def test_the_weights_split_alone_has_them() -> None:
     data, space = PROBLEM.data, PROBLEM.space
     for asked in ("none", "balanced"):
-        prepared = raw(Setup(data=data, space=space, training=TrainingConfig(class_weights=asked), device=CPU), 0)
+        prepared = raw(
+            TrainingSetup(data=data, space=space, training=TrainingConfig(class_weights=asked), device=CPU), 0
+        )
         assert prepared.architecture.importance is None
         assert (prepared.weights.importance is not None) == (asked == "balanced")
 
@@ -132,7 +134,7 @@ def test_they_find_a_rare_class() -> None:
     scores = {}
     for asked in ("none", "balanced"):
         training = replace(TRAINING, epochs=8, class_weights=asked, metric="balanced_accuracy")
-        setup = Setup(data=data, space=space, training=training, device=CPU)
+        setup = TrainingSetup(data=data, space=space, training=training, device=CPU)
         scores[asked] = train_from_scratch(setup, raw(setup, 0), late, "late").architecture_score
     assert scores["balanced"] > scores["none"] + 0.1
 

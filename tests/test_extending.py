@@ -113,8 +113,8 @@ def test_an_encoder_is_one_class_and_one_entry(monkeypatch: pytest.MonkeyPatch, 
 def first_drawn(problem: SearchProblem) -> StrategyResult:
     """Takes the first architecture that is drawn."""
     architecture = RandomSampler(problem.space, problem.generator()).ask()
-    beliefs = {node.name: [1 / len(node.choices)] * len(node.choices) for node in problem.space.nodes}
-    return StrategyResult(network=None, beliefs=beliefs, architecture=architecture, loss=0.0)
+    choice_weights = {node.name: [1 / len(node.choices)] * len(node.choices) for node in problem.space.nodes}
+    return StrategyResult(network=None, choice_weights=choice_weights, architecture=architecture, loss=0.0)
 
 
 def test_a_strategy_is_one_function_and_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ def diagnose(
     networks: Sequence[Recombined],
     targets: NDArray[np.generic],
     *,
-    alone: Mapping[str, NDArray[np.floating]],
+    unimodal: Mapping[str, NDArray[np.floating]],
     overfitting: Mapping[str, Sequence[Overfitting]],
     metric: str = "",
     max_grid: int = MAX_GRID,
@@ -43,8 +43,8 @@ def diagnose(
         task: What the target is.
         networks: Trained with different seeds, on the same test samples.
         targets: Of these samples.
-        alone: Modality to the outputs of its network alone on these samples, (n, outputs), with the first seed; empty
-            if they are not known.
+        unimodal: Modality to the outputs of its network alone on these samples, (n, outputs), with the first seed;
+            empty if they are not known.
         overfitting: Modality to the course of its training alone, by seed.
         metric: Of the scores; empty for the task's own.
         max_grid: Most recombinations for EMAP.
@@ -55,7 +55,7 @@ def diagnose(
     additivity = _additivity(metric, projections, targets)
     few = len(networks[0].modalities) <= MOST_MODALITIES
     shares = contributions(task, networks, targets, metric=metric) if few else []
-    regression = _regression(task, alone, targets)
+    regression = _regression(task, unimodal, targets)
     courses = {modality: tuple(some) for modality, some in overfitting.items() if some}
     return Diagnosis(
         additivity=additivity,
@@ -128,15 +128,15 @@ def _contributions_in_words(task: Task, metric: str, found: Sequence[Contributio
 
 
 def _regression(
-    task: Task, alone: Mapping[str, NDArray[np.floating]], targets: NDArray[np.generic]
+    task: Task, unimodal: Mapping[str, NDArray[np.floating]], targets: NDArray[np.generic]
 ) -> list[LinearModel]:
     """Of classes, or of one number; not of several labels or numbers, and not where scores say nothing apart."""
-    if len(alone) < 2 or (targets.ndim == 2 and (TASKS[task].has_probabilities or targets.shape[1] != 1)):
+    if len(unimodal) < 2 or (targets.ndim == 2 and (TASKS[task].has_probabilities or targets.shape[1] != 1)):
         return []
     if targets.ndim == 1:
-        scores, target = matched_scores(alone, targets.astype(np.int64))
+        scores, target = matched_scores(unimodal, targets.astype(np.int64))
     else:
-        scores = {name: _standardised(outputs[:, 0]) for name, outputs in alone.items()}
+        scores = {name: _standardised(outputs[:, 0]) for name, outputs in unimodal.items()}
         target = targets[:, 0].astype(np.float64)
     try:
         return interaction_regression(scores, target, yes_or_no=targets.ndim == 1)

@@ -1,4 +1,4 @@
-"""Discretization: from a trained supernet and its beliefs to one architecture, and what that step costs in loss."""
+"""Discretization: from a trained supernet and its choice weights to one architecture, and what that costs in loss."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def argmax(
     Liu et al. 2019, "DARTS: Differentiable Architecture Search", section 2.4. Departure: the paper leaves `none` out.
     """
     index = tuple(
-        max(range(len(node.choices)), key=explored.beliefs[node.name].__getitem__) for node in problem.space.nodes
+        max(range(len(node.choices)), key=explored.choice_weights[node.name].__getitem__)
+        for node in problem.space.nodes
     )
     return problem.space.at(index)
 
@@ -87,7 +88,7 @@ def perturbation(
     """
     device, task = problem.device, problem.data.task
     generator = problem.generator()
-    weights = {name: torch.tensor(values, device=device) for name, values in explored.beliefs.items()}
+    weights = {name: torch.tensor(values, device=device) for name, values in explored.choice_weights.items()}
 
     def loss_of(selection: Selection) -> float:
         return float(evaluation_losses(task, network, problem.architecture, device, selection).mean())

@@ -11,7 +11,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from nas.metrics import higher_is_better
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import Entry, constant_of
 from nas.retraining.summed import cross_fitted
 from nas.statistics import sample_statistics
@@ -37,7 +37,7 @@ class Evidence:
         rows: Of every row the entries of all seeds.
     """
 
-    def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
+    def __init__(self, setup: TrainingSetup, rows: Sequence[Sequence[Entry]]) -> None:
         self.task = setup.data.task
         self.metrics = (setup.metric, TASKS[self.task].surprise)
         splits, targets = setup.data.splits, setup.data.targets
@@ -67,7 +67,7 @@ class Evidence:
         merits: list[float] = (means / np.maximum(units, 1e-12)).mean(axis=1).tolist()
         return merits
 
-    def behind(self, one: int, other: int) -> float:
+    def errors_behind(self, one: int, other: int) -> float:
         """How many paired standard errors a row lies behind another, the mean of score and loss."""
         return float(np.mean([_lead(lead) for lead in self.terms[other] - self.terms[one]]))
 

@@ -21,7 +21,7 @@ from nas.diagnostics import Recombined
 from nas.discretize.evidence import Evidence
 from nas.metrics import sample_losses
 from nas.retraining.baselines import Contestant
-from nas.retraining.preparation import Prepared, Setup
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup
 from nas.retraining.retrain import Entry, train_all
 from nas.space.architecture import Architecture, Choice, Step, is_tap, tap_modality
 from nas.space.node import FusionNode
@@ -40,7 +40,7 @@ USED = 2.0
 
 
 def local_search(
-    setup: Setup, prepared: Prepared, entries: Sequence[Entry], candidates: Candidates | None, name: str
+    setup: TrainingSetup, prepared: PreparedEncoders, entries: Sequence[Entry], candidates: Candidates | None, name: str
 ) -> list[Entry]:
     """Trains variations of what leads until none is better.
 
@@ -76,7 +76,7 @@ def local_search(
 
 
 def variations(
-    setup: Setup, leader: Entry, operations: Sequence[str], candidates: Candidates | None
+    setup: TrainingSetup, leader: Entry, operations: Sequence[str], candidates: Candidates | None
 ) -> Iterator[Architecture]:
     """The neighbours of a trained architecture that are worth a training, whether or not the space offers them.
 
@@ -97,7 +97,7 @@ def variations(
         yield more
 
 
-def able_to_lead(setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
+def able_to_lead(setup: TrainingSetup, entries: Sequence[Entry]) -> list[Entry]:
     """What the space offers, reads something, is static and was trained as one network; random search is a control."""
     return [
         one
@@ -107,7 +107,7 @@ def able_to_lead(setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
     ]
 
 
-def _standing(setup: Setup, entries: Sequence[Entry]) -> tuple[Entry | None, list[str]]:
+def _standing(setup: TrainingSetup, entries: Sequence[Entry]) -> tuple[Entry | None, list[str]]:
     """Who leads, and the single operations, best first."""
     able = able_to_lead(setup, entries)
     if not able or entries[0].architecture.gating is not None:
@@ -136,7 +136,7 @@ def at_other_taps(space: SearchSpace, architecture: Architecture) -> list[tuple[
     return [(number, one) for number, one in found.values() if one.steps]  # the output need not depend on any node
 
 
-def unused(setup: Setup, entry: Entry) -> list[str]:
+def unused(setup: TrainingSetup, entry: Entry) -> list[str]:
     """The modalities that a network does as well with when they come from other samples of the architecture split.
 
     Breiman 2001, "Random Forests", section 10, with paired losses.

@@ -22,7 +22,7 @@ from nas.discretize.evidence import Evidence
 from nas.discretize.local_search import able_to_lead, at_other_taps, local_search
 from nas.network.cost import CostTable
 from nas.retraining.baselines import PROMISING, Contestant
-from nas.retraining.preparation import Prepared, Setup
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup
 from nas.retraining.retrain import Entry, train_all
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
@@ -129,7 +129,9 @@ class Tournament:
     baselines: Baselines = "quick"
     candidates: Candidates | None = field(default=None, repr=False, compare=False)
 
-    def leader(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant], cost: CostTable) -> Architecture:
+    def leader(
+        self, setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[Contestant], cost: CostTable
+    ) -> Architecture:
         """Where gates and cascades start: the cheapest of what is as good as the best, by trainings of the first seed.
 
         As good is what reads the same modalities, for which of them to read is a question for every sample, and lies
@@ -154,10 +156,10 @@ class Tournament:
             return read_out
         read = set(held[best].architecture.modalities())
         alike = [number for number, one in enumerate(held) if set(one.architecture.modalities()) == read]
-        near = [held[number].architecture for number in alike if evidence.behind(number, best) <= 1]
+        near = [held[number].architecture for number in alike if evidence.errors_behind(number, best) <= 1]
         return min(near, key=cost.total)
 
-    def first_seed(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> FirstSeed:
+    def first_seed(self, setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[Contestant]) -> FirstSeed:
         """Trains what enters and variations of what leads.
 
         Args:
@@ -171,11 +173,11 @@ class Tournament:
             entries=self.after_the_first_seed(setup, entries), trainings=len(extra), seconds=float(sum(extra))
         )
 
-    def _trained(self, setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
+    def _trained(self, setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[Contestant]) -> list[Entry]:
         entries = train_all(setup, prepared, rows)
         return local_search(setup, prepared, entries, self.candidates, VARIATION)
 
-    def after_the_first_seed(self, setup: Setup, entries: Sequence[Entry]) -> list[Entry]:
+    def after_the_first_seed(self, setup: TrainingSetup, entries: Sequence[Entry]) -> list[Entry]:
         """The entries that go on to the other seeds: of those that stand for one row the best, and the best operations.
 
         Args:
@@ -200,7 +202,7 @@ class Tournament:
         ]
 
     def choose_winner(
-        self, setup: Setup, entries: Sequence[Sequence[Entry]], *, trainings: int = 0, seconds: float = 0.0
+        self, setup: TrainingSetup, entries: Sequence[Sequence[Entry]], *, trainings: int = 0, seconds: float = 0.0
     ) -> TournamentResult:
         """Chooses what is found among all rows that the space offers, by the architecture split.
 
@@ -233,13 +235,15 @@ class Tournament:
         merits = evidence.merits()
         winner = max(eligible, key=lambda number: (merits[number], -number))
         if self.prefer == "simplicity":
-            near = [number for number in eligible if evidence.behind(number, winner) <= 1]
+            near = [number for number in eligible if evidence.errors_behind(number, winner) <= 1]
             winner = min(near, key=lambda number: _complexity(setup.space, first[number]))
         standings = Standings(
             prefer=self.prefer,
             proposed=first[0].architecture,
             winner=first[winner].contestant.name,
-            behind={first[number].contestant.name: evidence.behind(number, winner) for number in eligible},
+            errors_behind={
+                first[number].contestant.name: evidence.errors_behind(number, winner) for number in eligible
+            },
             trainings=trainings,
             seconds=seconds,
         )

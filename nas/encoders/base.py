@@ -65,7 +65,7 @@ class Encoder(nn.Module, ABC):
             The taps, shallow to deep, each (batch, time, channels).
         """
 
-    def begin(self, inputs: Sequence[Tensor]) -> State:
+    def start(self, inputs: Sequence[Tensor]) -> State:
         """What the first layer takes.
 
         An encoder that does not say begins anew whenever it is asked for further taps.
@@ -75,11 +75,11 @@ class Encoder(nn.Module, ABC):
         """
         return tuple(inputs)
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from where it stopped.
 
         Args:
-            state: What `begin` returned, or a call of this for the taps before; or some of its samples.
+            state: What `start` returned, or a call of this for the taps before; or some of its samples.
             first: How many taps were computed already.
             num_taps: As in `forward`.
 

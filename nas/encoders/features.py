@@ -69,7 +69,7 @@ class FeaturesEncoder(KnownEncoder):
         """Maps the arrays of the batch to as many taps."""
         return self.taps(inputs[:num_taps])
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Every array stands by itself."""
         return self.taps(state[first:num_taps], first), state
 

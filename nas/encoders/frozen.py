@@ -75,13 +75,13 @@ class FrozenEncoder(KnownEncoder):
         """The standardized taps, each (batch, time, channels)."""
         return self.features.taps(self.inner(inputs, num_taps))
 
-    def begin(self, inputs: Sequence[Tensor]) -> State:
+    def start(self, inputs: Sequence[Tensor]) -> State:
         """As the encoder within."""
-        return self.inner.begin(inputs)
+        return self.inner.start(inputs)
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """As the encoder within, its taps standardized."""
-        taps, state = self.inner.further(state, first, num_taps)
+        taps, state = self.inner.extend(state, first, num_taps)
         return self.features.taps(taps, first), state
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:

@@ -84,13 +84,13 @@ class MapEncoder(KnownEncoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, channels, height, width),) to taps (batch, 1, width · rows · columns)."""
-        return self.further(self.begin(inputs), 0, num_taps)[0]
+        return self.extend(self.start(inputs), 0, num_taps)[0]
 
-    def begin(self, inputs: Sequence[Tensor]) -> State:
+    def start(self, inputs: Sequence[Tensor]) -> State:
         """The standardized maps."""
         return (channels_last(self.standardize(inputs[0])),)
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output."""
         (hidden,) = state
         taps = []

@@ -65,10 +65,10 @@ class ModuleEncoder(Encoder):
         self._outputs.clear()
         return taps
 
-    def begin(self, inputs: Sequence[Tensor]) -> State:
+    def start(self, inputs: Sequence[Tensor]) -> State:
         """All taps, since the whole module runs anyway."""
         return tuple(self(inputs))
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """The taps from `first` on, which are there already."""
         return list(state[first:num_taps]), state

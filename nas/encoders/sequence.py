@@ -102,9 +102,9 @@ class SequenceEncoder(KnownEncoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, time, features),) to taps (batch, at most MAX_TIME, width or twice that)."""
-        return self.further(self.begin(inputs), 0, num_taps)[0]
+        return self.extend(self.start(inputs), 0, num_taps)[0]
 
-    def begin(self, inputs: Sequence[Tensor]) -> State:
+    def start(self, inputs: Sequence[Tensor]) -> State:
         """The standardized sequence, its magnitudes if asked for, and the time, (batch, channels, 1, time)."""
         values = self.standardize(inputs[0])
         if self.magnitudes:
@@ -113,7 +113,7 @@ class SequenceEncoder(KnownEncoder):
         values = torch.cat([values, clock[None, :, None].expand(values.shape[0], -1, 1)], dim=2)
         return (values.transpose(1, 2).unsqueeze(2),)
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output."""
         (hidden,) = state
         taps = []

@@ -96,9 +96,9 @@ class TokenEncoder(KnownEncoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, length) integers,) to taps (batch, at most MAX_TIME, width)."""
-        return self.further(self.begin(inputs), 0, num_taps)[0]
+        return self.extend(self.start(inputs), 0, num_taps)[0]
 
-    def begin(self, inputs: Sequence[Tensor]) -> State:
+    def start(self, inputs: Sequence[Tensor]) -> State:
         """The embedded tokens (batch, length, width), which of them are there, and the scale of the taps."""
         tokens = inputs[0].long()
         if self.rows is not None:
@@ -109,7 +109,7 @@ class TokenEncoder(KnownEncoder):
         scale = tokens.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
         return hidden * mask, mask, scale
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output."""
         hidden, mask, scale = state
         taps = []
@@ -122,11 +122,11 @@ class TokenEncoder(KnownEncoder):
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
         """The embedding is layer 0, then one Sequential a layer."""
         name, length = inputs[0], shapes[0][0]
-        further = range(1, depths[-1] + 1)
+        extend = range(1, depths[-1] + 1)
         rows = {} if self.rows is None else {"rows": "rows"}
         return TapsSource(
             doc=f"Embedding of {name}, then convolutions; the mean of a tap over time is that over real tokens.",
-            members={**rows, "embedding": "embedding", **{f"layer{depth}": f"stages.{depth - 1}" for depth in further}},
+            members={**rows, "embedding": "embedding", **{f"layer{depth}": f"stages.{depth - 1}" for depth in extend}},
             layers=[
                 f"if {name}.shape[1] != {length}:",
                 f'    raise ValueError(f"expected {length} tokens, got {{{name}.shape[1]}}; pad with 0 or cut")',
@@ -139,7 +139,7 @@ class TokenEncoder(KnownEncoder):
                 f"layer0 = self.embedding({name}) * mask",
                 *(
                     f"layer{depth} = self.layer{depth}(layer{depth - 1}.transpose(1, 2)).transpose(1, 2) * mask"
-                    for depth in further
+                    for depth in extend
                 ),
             ],
             taps={depth: sequence_tap_source(f"layer{depth} * scale", length) for depth in depths},

@@ -88,14 +88,14 @@ class VectorEncoder(KnownEncoder):
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Maps ((batch, features),) to taps (batch, 1, width)."""
-        return self.further(self.begin(inputs), 0, num_taps)[0]
+        return self.extend(self.start(inputs), 0, num_taps)[0]
 
-    def begin(self, inputs: Sequence[Tensor]) -> State:
+    def start(self, inputs: Sequence[Tensor]) -> State:
         """The standardized vectors, (batch, features), or their bins, (batch, bins · features)."""
         values = inputs[0] if self.piecewise is None else self.piecewise(inputs[0])
         return (self.standardize(values),)
 
-    def further(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
+    def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output."""
         (hidden,) = state
         taps = []

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import Entry, Judged, answers_held_out
 from nas.retraining.summed import PULL, trust
 from nas.summary import Calibration
@@ -68,7 +68,7 @@ def expected_calibration_error(
 
 
 def calibration(
-    setup: Setup, entries: Sequence[Sequence[Entry]], judged: Sequence[Judged], targets: NDArray[np.generic]
+    setup: TrainingSetup, entries: Sequence[Sequence[Entry]], judged: Sequence[Judged], targets: NDArray[np.generic]
 ) -> Calibration | None:
     """The temperature of the network that is kept, and how far it may be believed on the test split.
 

@@ -12,7 +12,7 @@ from nas.diagnostics import Recombined, diagnose
 from nas.metrics import metric_of, score, shown_beside
 from nas.network.cost import CostTable
 from nas.retraining.cures import courses_alone
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import Entry, Judged
 from nas.routing.network import static_part
 from nas.statistics import interval, paired_interval, sample_statistics
@@ -64,7 +64,7 @@ def _mean(counts: Sequence[int | None]) -> int | None:
     return round(float(np.mean(known))) if known else None
 
 
-def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], batch: Batch) -> Diagnosis:
+def diagnosis(setup: TrainingSetup, judged: Sequence[Sequence[Judged]], batch: Batch) -> Diagnosis:
     """What the found networks do with their modalities; see `nas.diagnostics`.
 
     Args:
@@ -76,13 +76,15 @@ def diagnosis(setup: Setup, judged: Sequence[Sequence[Judged]], batch: Batch) ->
         setup.data.task,
         [Recombined.of(some[0].entry.network, batch, setup.device) for some in judged],
         batch.targets.cpu().numpy(),
-        alone={one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"},
+        unimodal={
+            one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"
+        },
         metric=setup.metric,
         overfitting=courses_alone([[one.entry for one in some] for some in judged]),
     )
 
 
-def costs(setup: Setup, entry: Entry, batch: Batch) -> Costs:
+def costs(setup: TrainingSetup, entry: Entry, batch: Batch) -> Costs:
     """Multiply-adds for one sample of each encoder that is run up to each of its taps, each fusion node and the head.
 
     Args:

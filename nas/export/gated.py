@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.export.portable import Portable, routed_network
-from nas.routing.encoding import EncodingState, begin, go_on
+from nas.routing.encoding import EncodingState, finish_taps, start_encoding
 from nas.routing.gates import Gate
 
 
@@ -31,7 +31,7 @@ class Routed(nn.Module):
         routed, gate = routed_network(self.portable), gate_of(self.portable)
         network = routed.network
         arrays, present = self.portable.named(inputs)
-        begun = begin(network, arrays, gate.reads)
+        begun = start_encoding(network, arrays, gate.reads)
         picked = gate.pick(gate(begun.taps, present))
         outputs = network.head.linear.weight.new_zeros(picked.shape[0], network.head.scale.numel())
         # Copies, for a branch must not take one tensor twice: taps may be inputs, or views of what is gone on from.
@@ -59,7 +59,7 @@ class Routed(nn.Module):
             rest = iter(own[len(portable.names) :])
             there = {name: next(rest) for name in known}
             gone = {m: (depth, tuple(next(rest) for _ in range(width))) for m, (depth, width) in states.items()}
-            taps = network.adapt(go_on(network, EncodingState(arrays, there, gone), names), names, present)
+            taps = network.adapt(finish_taps(network, EncodingState(arrays, there, gone), names), names, present)
             return outputs.index_copy(0, rows, network.fuse(taps, selection, batch_size=count))
 
         return run

@@ -45,7 +45,7 @@ class CostTable:
 
     Attributes:
         encoders: Tap name to the multiply-adds of its encoder up to that tap.
-        further: Two tap names of one modality to those of its encoder that goes on from the one to the other.
+        extensions: Two tap names of one modality to those of its encoder that goes on from the one to the other.
         adapters: Tap name to those of its adapter.
         times: Tap name to its number of time steps.
         operations: Name of an operation and the time steps of its inputs to those of the operation.
@@ -53,7 +53,7 @@ class CostTable:
     """
 
     encoders: Mapping[str, int]
-    further: Mapping[tuple[str, str], int]
+    extensions: Mapping[tuple[str, str], int]
     adapters: Mapping[str, int]
     times: Mapping[str, int]
     operations: Mapping[tuple[str, tuple[int, ...]], int]
@@ -68,7 +68,7 @@ class CostTable:
             inputs: One sample as a batch of one.
         """
         space = network.space
-        encoders, further, adapters, times = {}, {}, {}, {}
+        encoders, extensions, adapters, times = {}, {}, {}, {}
         training = network.training
         network.eval()
         with torch.enable_grad():  # see `multiply_adds`
@@ -77,16 +77,18 @@ class CostTable:
                 for depth in range(space.depths[modality]):
                     name = tap_name(modality, depth)
                     with FlopCounterMode(display=False) as counter:
-                        taps, state = encoder.further(encoder.begin(inputs[modality]), 0, depth + 1)
+                        taps, state = encoder.extend(encoder.start(inputs[modality]), 0, depth + 1)
                     encoders[name] = int(counter.get_total_flops()) // 2
                     times[name] = taps[depth].shape[1]
                     adapters[name] = times[name] * taps[depth].shape[2] * network.channels
                     for deeper in range(depth + 1, space.depths[modality]):
                         with FlopCounterMode(display=False) as counter:
-                            encoder.further(state, depth + 1, deeper + 1)
-                        further[name, tap_name(modality, deeper)] = int(counter.get_total_flops()) // 2
+                            encoder.extend(state, depth + 1, deeper + 1)
+                        extensions[name, tap_name(modality, deeper)] = int(counter.get_total_flops()) // 2
         network.train(training)
-        return cls(encoders, further, adapters, times, _operations(network, times), network.head.linear.weight.numel())
+        return cls(
+            encoders, extensions, adapters, times, _operations(network, times), network.head.linear.weight.numel()
+        )
 
     def steps(self, architecture: Architecture) -> dict[str, int]:
         """Multiply-adds of the operation of every step of a static architecture, by the step's name."""
@@ -118,7 +120,7 @@ class CostTable:
         """
         begun = deepest(reads)
         onward = sum(
-            self.further[tap_name(name, begun[name]), tap_name(name, depth)]
+            self.extensions[tap_name(name, begun[name]), tap_name(name, depth)]
             if name in begun and depth > begun[name]
             else 0
             if name in begun
@@ -139,7 +141,7 @@ class CostTable:
                 first = tap_name(name, begun[name]) if name in begun else None
                 if first is None or depth > begun[name]:
                     last = tap_name(name, depth)
-                    spent += self.further[first, last] if first else self.encoders[last]
+                    spent += self.extensions[first, last] if first else self.encoders[last]
             spent += sum(self.adapters[tap] for tap in fresh) + self.head
             spent += sum(self.steps(route).values())
             taps.update(dict.fromkeys(fresh))
@@ -173,9 +175,9 @@ def _operations(network: FusionNetwork, times: Mapping[str, int]) -> dict[tuple[
 
 def _residuals(space: SearchSpace, node: FusionNode) -> set[str]:
     """The nodes whose states a node's output may be added to: of a dynamic architecture they differ by route."""
-    if space.sole is None:
+    if space.fixed is None:
         return {node.residual} if node.residual else set()
-    steps = [step for route in space.sole.routes() for step in route.steps if step.name == node.name]
+    steps = [step for route in space.fixed.routes() for step in route.steps if step.name == node.name]
     return {step.add_to for step in steps if step.add_to}
 
 

@@ -168,7 +168,7 @@ class FusionNetwork(nn.Module):
         super().__init__()
         self.space = space
         taps = space.taps()
-        used = dict.fromkeys(tap_modality(tap) for tap in [*taps, *(space.sole.taps() if space.sole else ())])
+        used = dict.fromkeys(tap_modality(tap) for tap in [*taps, *(space.fixed.taps() if space.fixed else ())])
         self.encoders = nn.ModuleDict({name: encoders[name] for name in used})
         self.adapters = nn.ModuleDict(
             {
@@ -194,14 +194,14 @@ class FusionNetwork(nn.Module):
         self.channels = channels
         self._read = {name for node in space.nodes for name in node.sources() if not is_tap(name)}
         self.selection: Selection = {node.name: 0 for node in space.nodes}
-        if space.sole is not None:
-            self.selection = space.sole.routes()[-1]
+        if space.fixed is not None:
+            self.selection = space.fixed.routes()[-1]
 
     @property
     def architecture(self) -> Architecture:
         """What a derived network is derived from."""
-        assert self.space.sole is not None
-        return self.space.sole
+        assert self.space.fixed is not None
+        return self.space.fixed
 
     def forward(
         self,

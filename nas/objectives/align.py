@@ -150,8 +150,8 @@ def contrastive_loss(vectors: Tensor, momentum: Tensor, queues: Tensor, *, tempe
 @torch.no_grad()
 def follow(slow: nn.Module, live: nn.Module) -> None:
     """θ' ← m · θ' + (1 − m) · θ for all parameters; buffers are copied."""
-    for behind, ahead in zip(slow.parameters(), live.parameters(), strict=True):
-        behind.lerp_(ahead, 1 - MOMENTUM)
+    for errors_behind, ahead in zip(slow.parameters(), live.parameters(), strict=True):
+        errors_behind.lerp_(ahead, 1 - MOMENTUM)
     for kept, now in zip(slow.buffers(), live.buffers(), strict=True):
         kept.copy_(now)
 

@@ -187,7 +187,7 @@ class Combined(Objective):
 def only_choices(network: FusionNetwork) -> Selection:
     """What a derived network runs; of a supernet the space's warm-up path, through which all modalities can learn."""
     space = network.space
-    if space.sole is not None:
+    if space.fixed is not None:
         return network.selection
     if space.warm_up is not None:
         return space.path(space.warm_up)

@@ -109,7 +109,7 @@ class GradientBlending(Objective):
 
     def before_step(self, network: FusionNetwork) -> None:
         """Keeps the weights that shall not go all the way."""
-        self._steps.begin(network, self.steps())
+        self._steps.start(network, self.steps())
 
     def after_step(self, network: FusionNetwork) -> None:  # noqa: ARG002  # the interface of all objectives
         """Takes back what was too much of the step."""

@@ -72,7 +72,7 @@ class GradientModulation(Objective):
     @torch.no_grad()
     def before_step(self, network: FusionNetwork) -> None:
         """Adds the noise, and keeps the weights that shall not go all the way."""
-        self._steps.begin(network, self.coefficients)
+        self._steps.start(network, self.coefficients)
         for modality in self.coefficients:
             for parameter in parameters_of(network, modality):
                 if parameter.grad is not None and parameter.dim() > 1:

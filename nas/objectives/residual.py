@@ -45,7 +45,7 @@ class Residual(Objective):
 
     def __init__(self, network: FusionNetwork, *, sequential: bool) -> None:
         super().__init__()
-        self.sequential = sequential and network.space.sole is not None
+        self.sequential = sequential and network.space.fixed is not None
         self.stages = max(1, len(levels(network, only_choices(network)))) if self.sequential else 1
         self._fixed: list[nn.Parameter] = []
         self._stage = 0

@@ -16,12 +16,12 @@ from nas.space.architecture import tap_modality
 
 
 class ScaledSteps:
-    """Takes a part of the step of every modality: `begin` before the optimizer moves the weights, `end` after it."""
+    """Takes a part of the step of every modality: `start` before the optimizer moves the weights, `end` after it."""
 
     def __init__(self) -> None:
         self._before: list[tuple[nn.Parameter, Tensor, float]] = []
 
-    def begin(self, network: FusionNetwork, coefficients: Mapping[str, float]) -> None:
+    def start(self, network: FusionNetwork, coefficients: Mapping[str, float]) -> None:
         """Keeps the weights that shall not go all the way.
 
         Args:

@@ -19,7 +19,7 @@ from nas.metrics import sample_errors, sample_losses
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import predict
 from nas.report.numbers import score_text, with_unit
-from nas.retraining.preparation import Setup, train_unimodal, training_batches
+from nas.retraining.preparation import TrainingSetup, train_unimodal, training_batches
 from nas.summary import Preprocessing
 from nas.supernet.path_scorer import standard_errors
 from nas.training.train import Trained
@@ -43,7 +43,9 @@ MAX_COLUMNS = 2048
 """Features of a vector up to which bins are tried: their first layer has eight times the weights."""
 
 
-def decide_preprocessing(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Setup, dict[str, Preprocessing]]:
+def decide_preprocessing(
+    setup: TrainingSetup, mode: EncoderMode, seed: int
+) -> tuple[TrainingSetup, dict[str, Preprocessing]]:
     """Decides the preprocessing where it is left open and encoders are trained alone; else there is only one.
 
     Args:
@@ -58,8 +60,8 @@ def decide_preprocessing(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Se
     told = {name: Preprocessing(chosen=given.get(name, STANDARDIZE), scores={}) for name in setup.data.modalities}
     if setup.training.preprocessing != AUTO:
         return setup, told
-    told_alone = [one.name for one in setup.space.references if one.kind == "modality" and mode != "joint"]
-    open_ones = {name: tried for name in told_alone if len(tried := candidates(setup, name)) > 1}
+    unimodal_names = [one.name for one in setup.space.references if one.kind == "modality" and mode != "joint"]
+    open_ones = {name: tried for name in unimodal_names if len(tried := candidates(setup, name)) > 1}
     if open_ones:
         weights, architecture = training_batches(setup, setup.data)
     for name, tried in open_ones.items():
@@ -69,7 +71,7 @@ def decide_preprocessing(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Se
     return replace(setup, training=replace(setup.training, preprocessing=chosen)), told
 
 
-def candidates(setup: Setup, name: str) -> list[str]:
+def candidates(setup: TrainingSetup, name: str) -> list[str]:
     """What may be done with a modality, standardizing first.
 
     Bins tell nothing of a feature with one or two values that the feature itself does not.
@@ -86,7 +88,7 @@ def candidates(setup: Setup, name: str) -> list[str]:
 
 
 def _decide(
-    setup: Setup, name: str, tried: Sequence[str], weights: Batch, architecture: Batch, seed: int
+    setup: TrainingSetup, name: str, tried: Sequence[str], weights: Batch, architecture: Batch, seed: int
 ) -> Preprocessing:
     """What is measurably better than standardizing by two seeds, in loss and in error; of several the surest."""
     wrong: dict[str, list[Tensor]] = {one: [] for one in tried}  # per seed loss and error of every sample, (2, samples)
@@ -110,7 +112,7 @@ def _decide(
 
 
 def _short_training(
-    setup: Setup, name: str, preprocessing: str, weights: Batch, architecture: Batch, seed: int
+    setup: TrainingSetup, name: str, preprocessing: str, weights: Batch, architecture: Batch, seed: int
 ) -> Trained[FusionNetwork]:
     config = setup.training
     whole = config.num_epochs(len(weights))
@@ -119,7 +121,7 @@ def _short_training(
     return train_unimodal(replace(setup, training=training), name, weights, architecture, seed, trial=preprocessing)
 
 
-def _in_words(setup: Setup, told: Preprocessing) -> str:
+def _in_words(setup: TrainingSetup, told: Preprocessing) -> str:
     """Such as "magnitudes beside the signal, 71.2 instead of 55.0 % on the architecture split"."""
     texts = {one: score_text(value, setup.metric) for one, value in told.scores.items()}
     plain, chosen = texts.pop(STANDARDIZE), told.chosen

@@ -14,7 +14,7 @@ from nas.evaluation.stability import Stability, stability
 from nas.metrics import higher_is_better
 from nas.network.cost import multiply_adds
 from nas.retraining.baselines import Contestant
-from nas.retraining.preparation import Prepared, Setup
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup
 from nas.retraining.retrain import Entry, judge, train_all
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
@@ -85,7 +85,11 @@ class Repeated:
         return replace(chosen, search=search)
 
 
-def repeat(setup: Setup, seeds: Sequence[int], decide: Callable[[Setup, int], tuple[Decision, Prepared]]) -> Repeated:
+def repeat(
+    setup: TrainingSetup,
+    seeds: Sequence[int],
+    decide: Callable[[TrainingSetup, int], tuple[Decision, PreparedEncoders]],
+) -> Repeated:
     """Searches once per seed, trains what was found and late fusion with that seed, and chooses the consensus.
 
     The test split is not read. Records of the log say under `search` which seed's search they are of.
@@ -113,7 +117,7 @@ def repeat(setup: Setup, seeds: Sequence[int], decide: Callable[[Setup, int], tu
     return Repeated(repetitions=repetitions, stability=found, consensus=consensus)
 
 
-def _tagged(setup: Setup, seed: int) -> Callable[[Mapping[str, Any]], None]:
+def _tagged(setup: TrainingSetup, seed: int) -> Callable[[Mapping[str, Any]], None]:
     return lambda record: setup.log({**record, "search": seed})
 
 
@@ -123,7 +127,7 @@ def _rows(space: SearchSpace, found: Architecture) -> list[Contestant]:
     return rows if late is None else [*rows, Contestant(late.name, "late", late.architecture)]
 
 
-def judge_searches(setup: Setup, repeated: Repeated) -> Agreement:
+def judge_searches(setup: TrainingSetup, repeated: Repeated) -> Agreement:
     """Reads the test split once for every search.
 
     Args:

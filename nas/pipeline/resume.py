@@ -35,7 +35,7 @@ def what_decides(
     }
 
 
-def begin(
+def open_checkpoints(
     folder: RunFolder, run: Mapping[str, Any], *, resume: bool, every_seconds: float, in_place: bool = False
 ) -> Checkpoints:
     """The checkpoints of a run in its folder, new or gone on with; `finished` if it has ended already.

@@ -19,11 +19,11 @@ from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.metrics import metric_of, score, shown_beside
 from nas.objectives import check_objective
-from nas.pipeline.resume import begin, going_on, what_decides
+from nas.pipeline.resume import going_on, open_checkpoints, what_decides
 from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, write_run
 from nas.records import from_plain
 from nas.report.verdict import verdict
-from nas.retraining.preparation import Progress, Setup, check_judging, prepare
+from nas.retraining.preparation import Progress, TrainingSetup, check_judging, prepare
 from nas.routing.prediction import answers
 from nas.runs.folder import RunFolder
 from nas.runs.metrics_log import Log, MetricsLog
@@ -73,7 +73,7 @@ def evaluate(
         task,
         [Recombined.of(loaded.network, batch, where)],
         targets.numpy(),
-        alone={},
+        unimodal={},
         overfitting={},
         metric=metric,
         max_grid=recombinations,
@@ -185,7 +185,9 @@ def retrain(
         }
         if out is not None:
             folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
-        checkpoints = begin(folder, told, resume=resume, every_seconds=checkpoint_seconds, in_place=out is None)
+        checkpoints = open_checkpoints(
+            folder, told, resume=resume, every_seconds=checkpoint_seconds, in_place=out is None
+        )
         if checkpoints.finished:
             return finished_run(folder, progress)
         if checkpoints.kept():
@@ -197,7 +199,7 @@ def retrain(
         if out is not None:
             stack.enter_context(folder.replacing())
             log = stack.enter_context(MetricsLog(folder))
-        setup = Setup(
+        setup = TrainingSetup(
             data=found,
             space=space,
             training=training,

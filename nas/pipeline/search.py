@@ -28,7 +28,7 @@ from nas.export import write_exports
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.pipeline.preprocessing import decide_preprocessing
 from nas.pipeline.repeated import Decision, Repeated, judge_searches, repeat
-from nas.pipeline.resume import begin, going_on, what_decides
+from nas.pipeline.resume import going_on, open_checkpoints, what_decides
 from nas.records import from_plain
 from nas.report import draw_report
 from nas.report.notebook import run_html, run_line
@@ -37,7 +37,7 @@ from nas.retraining.baselines import Contestant, contestants
 from nas.retraining.controls import controls
 from nas.retraining.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.retraining.ensemble import ensemble
-from nas.retraining.preparation import Prepared, Progress, Setup, check_judging, prepare
+from nas.retraining.preparation import PreparedEncoders, Progress, TrainingSetup, check_judging, prepare
 from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import Entry, judge, judge_one, train_all
 from nas.routing.explain import explain
@@ -98,7 +98,7 @@ class SearchResult:
     discretization: str | None
     fell_back: bool
     problem: SearchProblem
-    prepared: Prepared
+    prepared: PreparedEncoders
     encoders: EncoderMode
     seconds: float
     gated: Gated | None = None
@@ -201,7 +201,7 @@ def search(
             run = {"kind": "search", **config.identity(), **what_decides(data, found_space, where, builders)}
             owned = RunFolder.created(output.out, overwrite=output.overwrite, resume=output.resume)
             folder = stack.enter_context(owned)
-            checkpoints = begin(folder, run, resume=output.resume, every_seconds=output.checkpoint_seconds)
+            checkpoints = open_checkpoints(folder, run, resume=output.resume, every_seconds=output.checkpoint_seconds)
             if checkpoints.finished:
                 return finished_run(folder, progress)
         if checkpoints.kept():
@@ -214,7 +214,7 @@ def search(
             labels = {node.name: node.labels() for node in found_space.nodes}
             log = stack.enter_context(MetricsLog(folder, labels))
             log({"phase": "space", "nodes": [_choices(node, found_space) for node in found_space.nodes]})
-        setup = Setup(
+        setup = TrainingSetup(
             data=data,
             space=found_space,
             training=config.training,
@@ -300,10 +300,10 @@ def _checked_space(
     return made
 
 
-def _decide(setup: Setup, search: SearchConfig) -> tuple[Decision, Prepared | None, Repeated | None]:
+def _decide(setup: TrainingSetup, search: SearchConfig) -> tuple[Decision, PreparedEncoders | None, Repeated | None]:
     """What the searches decide: of one what it was done on besides, of several all of them."""
 
-    def decide(own: Setup, seed: int) -> tuple[Decision, Prepared]:
+    def decide(own: TrainingSetup, seed: int) -> tuple[Decision, PreparedEncoders]:
         result = find(own, search, seed)
         if own.space.dynamic:
             result = let_decide(own, result)
@@ -343,7 +343,7 @@ def _check_dynamic(space: SearchSpace, training: TrainingConfig, strategy: str) 
         )
 
 
-def _decision(setup: Setup, result: SearchResult) -> Decision:
+def _decision(setup: TrainingSetup, result: SearchResult) -> Decision:
     """What the rest of a run needs of a search, so that its supernet and cached taps can go."""
     discretized = result.discretized
     candidates = discretized.candidates if discretized else None
@@ -501,7 +501,7 @@ def tap_counts(data: FusionData, builders: Mapping[str, EncoderBuilder] | None =
         return {name: encoder.num_taps for name, encoder in build_encoders(data, builders).items()}
 
 
-def find(setup: Setup, config: SearchConfig, seed: int) -> SearchResult:
+def find(setup: TrainingSetup, config: SearchConfig, seed: int) -> SearchResult:
     """Prepares encoders, trains the supernet and reads one static architecture out. The test split is not read.
 
     Args:
@@ -547,7 +547,7 @@ def find(setup: Setup, config: SearchConfig, seed: int) -> SearchResult:
     )
 
 
-def let_decide(setup: Setup, result: SearchResult, static: Architecture | None = None) -> SearchResult:
+def let_decide(setup: TrainingSetup, result: SearchResult, static: Architecture | None = None) -> SearchResult:
     """Lets an architecture decide per sample, see `nas.routing.search.add_gate`.
 
     Args:
@@ -584,8 +584,8 @@ def rows_of(space: SearchSpace, result: SearchResult) -> list[Contestant]:
 
 
 def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in order
-    setup: Setup,
-    prepared: Prepared | None,
+    setup: TrainingSetup,
+    prepared: PreparedEncoders | None,
     encoders: EncoderMode,
     rows: Sequence[Any],
     seeds: Sequence[int],
@@ -612,7 +612,7 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
         What it came to, and the entries of the first seed, of which the first has the network that is to be kept.
     """
     entries: list[list[Entry]] = []
-    every: list[Prepared] = []
+    every: list[PreparedEncoders] = []
     epochs: list[dict[str, int]] = []
     trainings, seconds = 0, 0.0
     for seed in seeds:
@@ -642,7 +642,7 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
     if with_refit and entries[0][0].architecture.gating is None:
         objective = tried[chosen].objective if tried else setup.training.objective
         own = replace(setup, training=replace(setup.training, objective=objective))
-        entries = [[*some, refit(own, some[0], alone)] for some, alone in zip(entries, epochs, strict=True)]
+        entries = [[*some, refit(own, some[0], unimodal)] for some, unimodal in zip(entries, epochs, strict=True)]
         kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
@@ -659,11 +659,11 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
     dynamic: Decisions | None = None
     network = entries[0][0].network
     if isinstance(network, RoutedNetwork):
-        alone = {
+        unimodal = {
             one.contestant.name: static_part(one.network) for one in entries[0] if one.contestant.kind == "modality"
         }
         budget = setup.training.max_multiply_adds
-        dynamic = explain(network, alone, batch, setup.data, setup.device, metric, budget=budget)
+        dynamic = explain(network, unimodal, batch, setup.data, setup.device, metric, budget=budget)
     objectives: Objectives | None = None
     if tried:
         outputs = [[judge_one(setup, entry, batch) for entry in one.entries] for one in tried]
@@ -699,9 +699,10 @@ def _one_training_seconds(entries: Sequence[Entry]) -> float:
 
 
 def _nodes(space: SearchSpace, result: SearchResult) -> tuple[SearchedNode, ...]:
-    """Every node's choices with the search's belief in each."""
+    """Every node's choices with the weight that the search gave each."""
     return tuple(
-        replace(_choices(node, space), beliefs=tuple(result.explored.beliefs[node.name])) for node in space.nodes
+        replace(_choices(node, space), choice_weights=tuple(result.explored.choice_weights[node.name]))
+        for node in space.nodes
     )
 
 

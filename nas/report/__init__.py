@@ -11,12 +11,12 @@ from markupsafe import Markup
 
 import nas.report.import_matplotlib  # noqa: F401  # before anything else imports it
 from nas.errors import UserError
+from nas.report.animation import animation
 from nas.report.comparison import groups
 from nas.report.comparison_page import render_comparison
-from nas.report.damage import damage_told
+from nas.report.damage import report_damage
 from nas.report.extent import drawable
 from nas.report.figures import Drawn, draw_all, draw_comparison
-from nas.report.film import film
 from nas.report.frame import inline_svg
 from nas.report.page import render
 from nas.report.style import to_png, to_svg
@@ -70,10 +70,10 @@ def render_report(run: RunFolder) -> tuple[list[_File], str]:
     """
     summary = run.read_summary()
     metrics = run.read_metrics() if run.exists("metrics.jsonl") else []
-    with damage_told(f"{str(run.summary)!r} or metrics.jsonl beside it"):
+    with report_damage(f"{str(run.summary)!r} or metrics.jsonl beside it"):
         summary, metrics, left_out = drawable(summary, metrics)
         drawn = _files(draw_all(summary, metrics))
-        return drawn, render(summary, _inlined(drawn), film(summary, own_records(summary, metrics)), left_out)
+        return drawn, render(summary, _inlined(drawn), animation(summary, own_records(summary, metrics)), left_out)
 
 
 def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:
@@ -93,7 +93,7 @@ def _compare(folders: Sequence[RunFolder], out: str | Path | None) -> Path:
         for name, folder in zip(summaries, folders, strict=True)
         if folder.is_file("report.html")
     }
-    with damage_told(f"summary.json of one of {[str(folder.path) for folder in folders]}"):
+    with report_damage(f"summary.json of one of {[str(folder.path) for folder in folders]}"):
         found = groups(summaries, pages)
         drawn = _files(draw_comparison(found))
         page = render_comparison(found, _inlined(drawn))
@@ -115,7 +115,7 @@ def _files(figures: Sequence[Drawn]) -> list[_File]:
 
 
 def _inlined(files: Sequence[_File]) -> dict[str, Markup]:
-    return {drawn.name: inline_svg(svg, drawn.name, drawn.alt, drawn.tips) for drawn, svg, _ in files}
+    return {drawn.name: inline_svg(svg, drawn.name, drawn.alt, drawn.tooltips) for drawn, svg, _ in files}
 
 
 def _write(target: Folder, files: Sequence[_File], page: str) -> Path:

@@ -63,7 +63,7 @@ def draw_architecture(plan: Layout, colours: Mapping[str, str]) -> Figure:
 
 
 def _places_to_point_at(axes: Axes, plan: Layout) -> None:
-    """Unseen boxes over nodes and layers, under the names by which `nas.report.tips` knows them."""
+    """Unseen boxes over nodes and layers, under the names by which `nas.report.tooltips` knows them."""
     boxes = {
         f"node-{place}": (node.x - NODE_WIDTH / 2, NODE_Y - NODE_HEIGHT / 2, NODE_WIDTH, NODE_HEIGHT)
         for place, node in enumerate(plan.nodes)
@@ -124,8 +124,8 @@ def _layer(axes: Axes, layer: Layer, colour: str) -> None:
 def _wire(axes: Axes, wire: Wire, node: Node, colours: Mapping[str, str]) -> None:
     """Along its stream, round a corner, down to the node: as a line branches off on a map."""
     (x0, y0), (x1, y1) = wire.start, wire.end
-    belief = 0.5 if math.isnan(node.belief) else node.belief
-    width = 1.4 + 4.0 * belief
+    choice_weight = 0.5 if math.isnan(node.choice_weight) else node.choice_weight
+    width = 1.4 + 4.0 * choice_weight
     colour = INK if wire.modality is None else colours.get(wire.modality, INK)
     if wire.modality is None:
         points, codes = [(x0, y0), (x0, y1), (x1, y1)], [Path.MOVETO, Path.CURVE3, Path.CURVE3]

@@ -41,14 +41,14 @@ def draw_cascade(summary: Summary, colours: Mapping[str, str]) -> Figure:
         bottom, colour = height - (place + 1) * (tall + GAP), route_colour(place)
         entry, leaving, question = bottom + 0.72 * tall, bottom + 0.26 * tall, bottom - GAP / 2
         share = lane.share if not math.isnan(lane.share) else UNKNOWN
-        _way(axes, [(COLUMN, start), (COLUMN, entry), (LANE_X - 0.1, entry)], left, colour)
+        _route_line(axes, [(COLUMN, start), (COLUMN, entry), (LANE_X - 0.1, entry)], left, colour)
         draw_lane(axes, lane, bottom, tall, colour, colours)
         if place == len(every) - 1:
-            _way(axes, [(LANE_X, leaving), (EXIT, leaving)], share, colour)
+            _route_line(axes, [(LANE_X, leaving), (EXIT, leaving)], share, colour)
             axes.text(EXIT, leaving + 0.22, _told(lane.share, "stop", "stop"), va="center", fontsize=8)
             break
-        _way(axes, [(LANE_X, leaving), (COLUMN, leaving), (COLUMN, question)], left, colour, ends=False)
-        _way(axes, [(COLUMN, question), (EXIT, question)], share, colour)
+        _route_line(axes, [(LANE_X, leaving), (COLUMN, leaving), (COLUMN, question)], left, colour, ends=False)
+        _route_line(axes, [(COLUMN, question), (EXIT, question)], share, colour)
         axes.text(EXIT, question + 0.22, _told(lane.share, "stop", "stop"), va="center", fontsize=8)
         left = sum(one.share for one in every[place + 1 :]) if not math.isnan(lane.share) else UNKNOWN
         start = question
@@ -69,7 +69,9 @@ def _question(axes: Axes, y: float) -> None:
     axes.text(COLUMN, y, "sure?", ha="center", va="center", weight="bold", fontsize=9, zorder=9)
 
 
-def _way(axes: Axes, points: Sequence[tuple[float, float]], share: float, colour: str, *, ends: bool = True) -> None:
+def _route_line(
+    axes: Axes, points: Sequence[tuple[float, float]], share: float, colour: str, *, ends: bool = True
+) -> None:
     """A line as wide as its share, with a head where it ends."""
     x, y = zip(*points, strict=True)
     width, style = 1.0 + 9.0 * share, (0, (3, 2)) if share == 0 else "-"

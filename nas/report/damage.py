@@ -9,7 +9,7 @@ from nas.errors import UserError
 
 
 @contextmanager
-def damage_told(source: str) -> Iterator[None]:
+def report_damage(source: str) -> Iterator[None]:
     """What goes wrong in the block is told as the user's.
 
     Args:

@@ -285,7 +285,7 @@ def _decisions(dynamic: Decisions | None, depths: Mapping[str, int], kept: Seque
     if dynamic is None:
         return None
     routes = dynamic.routes if kept is None else [dynamic.routes[place] for place in kept]
-    alone = [(name, some[:MAX_POINTS]) for name, some in dynamic.confidence.alone.items() if name in depths]
+    unimodal = [(name, some[:MAX_POINTS]) for name, some in dynamic.confidence.unimodal.items() if name in depths]
     return replace(
         dynamic,
         routes=tuple(replace(route, shares=dict(list(route.shares.items())[: 10 * MAX_CLASSES])) for route in routes),
@@ -293,7 +293,7 @@ def _decisions(dynamic: Decisions | None, depths: Mapping[str, int], kept: Seque
         random=_thinned(dynamic.random, MAX_SEEDS),
         most_fused=dynamic.most_fused[:MAX_ROWS],
         least_fused=dynamic.least_fused[:MAX_ROWS],
-        confidence=Confidence(fused=dynamic.confidence.fused[:MAX_POINTS], alone=dict(alone[:MAX_OUTPUTS])),
+        confidence=Confidence(fused=dynamic.confidence.fused[:MAX_POINTS], unimodal=dict(unimodal[:MAX_OUTPUTS])),
         missing={name: one for name, one in dynamic.missing.items() if name in depths},
     )
 

@@ -25,7 +25,7 @@ from nas.report.numbers import clean, count_text, metric_words, scale, score_tex
 from nas.report.progress import Panel, draw_progress
 from nas.report.routes import draw_confidence, draw_extremes, draw_routes, draw_trade, shares_of_routes, target_text
 from nas.report.space import draw_space, space_graph
-from nas.report.stability import Sureness, stability_table, sureness
+from nas.report.stability import SearchesAgreement, agreement_of_searches, stability_table
 from nas.report.style import figure_style, modality_colours
 from nas.report.tables import (
     Curve,
@@ -40,7 +40,7 @@ from nas.report.tables import (
     own_records,
     to_csv,
 )
-from nas.report.tips import node_facts, tips
+from nas.report.tooltips import node_facts, tooltips
 from nas.space.architecture import Cascading
 from nas.summary import Decisions, Row, RowKind, Search, SearchedNode, Summary
 
@@ -54,14 +54,14 @@ class Drawn:
         figure: The drawing.
         alt: What it shows, in words, for those who do not see it.
         csv: The numbers behind it.
-        tips: Name of a part of the drawing to what it tells when one points at it.
+        tooltips: Name of a part of the drawing to what it tells when one points at it.
     """
 
     name: str
     figure: Figure
     alt: str
     csv: str
-    tips: Mapping[str, str] = field(default_factory=dict)
+    tooltips: Mapping[str, str] = field(default_factory=dict)
 
 
 def draw_all(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
@@ -75,7 +75,7 @@ def draw_all(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> list[Dra
     rows = leaderboard_rows(summary)
     metric = summary.metric
     metrics = own_records(summary, metrics)
-    sure = sureness(summary)
+    sure = agreement_of_searches(summary)
     with figure_style():
         drawn = [_architecture(summary, colours), *_gate(summary, colours)]
         if rows:
@@ -151,14 +151,14 @@ def draw_course(metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
 
 def _architecture(summary: Summary, colours: Mapping[str, str]) -> Drawn:
     plan = layout(summary)
-    header = ("node", "operation", "inputs", "formula", "multiply_adds", "belief", "rival", "rival_belief")
+    header = ("node", "operation", "inputs", "formula", "multiply_adds", "choice_weight", "rival", "rival_weight")
     table = [
-        (n.name, n.operation, " ".join(f.inputs), f.formula, f.multiply_adds, n.belief, f.rival, f.rival_belief)
+        (n.name, n.operation, " ".join(f.inputs), f.formula, f.multiply_adds, n.choice_weight, f.rival, f.rival_weight)
         for n, f in zip(plan.nodes, node_facts(summary), strict=True)
     ]
     alt = f"The found architecture as a graph. {clean(summary.in_words, 400)}"
     drawing = draw_architecture(plan, colours)
-    return Drawn("architecture", drawing, alt, to_csv(header, table), tips(summary, plan))
+    return Drawn("architecture", drawing, alt, to_csv(header, table), tooltips(summary, plan))
 
 
 def _gate(summary: Summary, colours: Mapping[str, str]) -> list[Drawn]:
@@ -223,7 +223,7 @@ def _residuals(outputs: Sequence[Sequence[tuple[float, float]]]) -> Drawn:
     return Drawn("mistakes", draw_residuals(outputs), alt, to_csv(("output", "target", "prediction"), table))
 
 
-def _stability(sure: Sureness, colours: Mapping[str, str]) -> Drawn:
+def _stability(sure: SearchesAgreement, colours: Mapping[str, str]) -> Drawn:
     most = "; ".join(f"{node.node}: {node.choices[0].label} {node.choices[0].count}" for node in sure.nodes)
     alt = f"How many of {len(sure.told.searches)} searches made each choice, and their scores. Most often: {most}."
     csv = to_csv(("part", "of", "what", "value"), stability_table(sure))
@@ -290,11 +290,11 @@ def _routes(dynamic: Decisions, metric: str, colours: Mapping[str, str]) -> list
     some = [(kind, target_text(one), one.sample, one.fused) for kind, samples in extremes.items() for one in samples]
     alt = f"The ten samples that the {who} spends most multiply-adds on, and the ten that it spends least on."
     drawn.append(Drawn("extremes", draw_extremes(dynamic), alt, to_csv(("of", "target", "sample", "fused"), some)))
-    if alone := dynamic.confidence.alone:
-        table = list(zip(dynamic.confidence.fused, *alone.values(), strict=True))
+    if unimodal := dynamic.confidence.unimodal:
+        table = list(zip(dynamic.confidence.fused, *unimodal.values(), strict=True))
         alt = f"Multiply-adds that the {who} is expected to spend on a sample, against the confidence of one modality."
         figure = draw_confidence(dynamic.confidence, colours)
-        drawn.append(Drawn("confidence", figure, alt, to_csv(("fused", *map(clean, alone)), table)))
+        drawn.append(Drawn("confidence", figure, alt, to_csv(("fused", *map(clean, unimodal)), table)))
     return drawn
 
 

@@ -37,14 +37,14 @@ def fill(template: str, *, scripts: Sequence[str] = (), **values: Any) -> str:
     )
 
 
-def inline_svg(svg: bytes, name: str, alt: str, tips: Mapping[str, str]) -> Markup:
+def inline_svg(svg: bytes, name: str, alt: str, tooltips: Mapping[str, str]) -> Markup:
     """An SVG file as part of a page: no namespaces, comments or style sheet, names of its own, and a text alternative.
 
     Args:
         svg: As matplotlib writes it.
         name: Prefix of every id, so that two figures on a page do not mix up their clip paths.
         alt: What it shows.
-        tips: Id of a part to what it tells when one points at it, or reaches it by keyboard.
+        tooltips: Id of a part to what it tells when one points at it, or reaches it by keyboard.
     """
     root = ET.fromstring(svg)
     parents = {child: parent for parent in root.iter() for child in parent}
@@ -57,10 +57,10 @@ def inline_svg(svg: bytes, name: str, alt: str, tips: Mapping[str, str]) -> Mark
             plain_key = key.rsplit("}", 1)[-1]
             if plain_key == "id":
                 element.set("id", f"{name}-{value}")
-                if value in tips:
+                if value in tooltips:
                     element.attrib |= {"tabindex": "0", "role": "img"}
                     title = ET.Element("title")
-                    title.text = tips[value]
+                    title.text = tooltips[value]
                     element.insert(0, title)
             elif plain_key == "href":  # an address outside the figure has no business on the page
                 inside = value if value.startswith("data:image/png;base64,") else "#"
@@ -70,7 +70,7 @@ def inline_svg(svg: bytes, name: str, alt: str, tips: Mapping[str, str]) -> Mark
     width = float(root.attrib.pop("width").removesuffix("pt"))
     root.attrib.pop("height")
     root.attrib.pop("version", None)
-    root.set("role", "group" if tips else "img")  # an image has no parts that one could reach
+    root.set("role", "group" if tooltips else "img")  # an image has no parts that one could reach
     root.set("aria-label", alt)
     root.set("style", f"max-width:{width / 72 * 96:.0f}px")
     return Markup(ET.tostring(root, encoding="unicode"))  # ElementTree has escaped every text in it

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from nas.report.leaderboard import draw_row
 from nas.report.numbers import metric_words
-from nas.report.stability import SPREADS, NodeCounts, Sureness
+from nas.report.stability import SPREADS, NodeCounts, SearchesAgreement
 from nas.report.style import ACCENT, FAINT, INK, SOFT, cut
 
 WIDTH = 9.6
@@ -20,7 +20,7 @@ LEFT, RIGHT, TOP, BOTTOM = 3.0, 1.75, 0.05, 0.6
 BAR = 0.58  # of a row's height
 
 
-def draw_frequencies(sure: Sureness, colours: Mapping[str, str]) -> Figure:
+def draw_frequencies(sure: SearchesAgreement, colours: Mapping[str, str]) -> Figure:
     """A bar per choice under its node, those of the consensus coloured; below, scores over searches.
 
     Args:

@@ -149,7 +149,7 @@ def draw_gate(summary: Summary, colours: Mapping[str, str]) -> Figure:
     middle = height / 2
     for place, lane in enumerate(every):
         bottom = height - (place + 1) * (tall + GAP)
-        _way(axes, middle, bottom + tall / 2, lane, route_colour(place))
+        _route_line(axes, middle, bottom + tall / 2, lane, route_colour(place))
         draw_lane(axes, lane, bottom, tall, route_colour(place), colours)
     _gate(axes, middle, read_by_gate(summary.architecture.gating), colours)
     return figure
@@ -180,7 +180,7 @@ def _gate(axes: Axes, y: float, reads: Sequence[str], colours: Mapping[str, str]
         axes.text(GATE_X, y - half - 0.36 - 0.19 * row, words, ha="center", va="center", color=colour, fontsize=8)
 
 
-def _way(axes: Axes, start: float, end: float, lane: Lane, colour: str) -> None:
+def _route_line(axes: Axes, start: float, end: float, lane: Lane, colour: str) -> None:
     share = 0.3 if math.isnan(lane.share) else lane.share
     turn = (GATE_X + 0.6 + LANE_X) / 2
     points = [(GATE_X + 0.6, start), (turn, start), (turn, end), (LANE_X, end)]

@@ -74,7 +74,7 @@ class Node:
         name: Of the node.
         operation: That it applies.
         modalities: That it reads.
-        belief: Weight of its choice at the end of the search, NaN if unknown.
+        choice_weight: Weight of its choice at the end of the search, NaN if unknown.
         x: Of its middle.
         state_before: Modalities in the fused state that its output is added to; empty if there is none.
         state_after: Modalities in the fused state behind it.
@@ -84,7 +84,7 @@ class Node:
     name: str
     operation: str
     modalities: tuple[str, ...]
-    belief: float
+    choice_weight: float
     x: float
     state_before: tuple[str, ...]
     state_after: tuple[str, ...]
@@ -111,7 +111,7 @@ def layout(summary: Summary, architecture: Architecture | None = None) -> Layout
         architecture: A static one, such as a route; None for what was found.
     """
     architecture = architecture or summary.architecture
-    beliefs = {node.name: node.belief for node in summary.search.nodes}
+    choice_weights = {node.name: node.choice_weight for node in summary.search.nodes}
     depths = summary.search.depths
     if not depths or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
         raise ValueError(f"not 1 to {MAX_TAPS} taps for every modality")
@@ -131,8 +131,8 @@ def layout(summary: Summary, architecture: Architecture | None = None) -> Layout
         own = step.choice.modalities
         passed = [m for name in step.inputs if name in earlier for m in earlier[name].state_after]
         after = tuple(m for m in depths if m in {*before, *own, *passed})
-        belief = beliefs.get(step.name, math.nan)
-        nodes.append(Node(step.name, step.operation, own, belief, x, before, after, wires))
+        choice_weight = choice_weights.get(step.name, math.nan)
+        nodes.append(Node(step.name, step.operation, own, choice_weight, x, before, after, wires))
     num_columns = 1 + max(*node_columns, *(columns[-1] for columns in tap_columns.values() if columns), 0)
     height = FIRST_STREAM_Y + STREAM_PITCH * (len(depths) - 1) + 0.85
     width = LEFT + PITCH * num_columns + RIGHT

@@ -40,5 +40,5 @@ def render_live(name: str, metrics: Sequence[Mapping[str, Any]]) -> str:
         name=clean(name),
         headline=_PHASES.get(str(last.get("phase")), "Nothing has been recorded yet"),
         facts={what: value for what, value in facts.items() if value != "–"},
-        figures=[inline_svg(to_svg(one.figure), one.name, one.alt, one.tips) for one in drawn],
+        figures=[inline_svg(to_svg(one.figure), one.name, one.alt, one.tooltips) for one in drawn],
     )

@@ -23,7 +23,9 @@ GAMMA = 0.6  # spreads out the small weights, among which most of the competitio
 LEFT, RIGHT, TOP, BOTTOM = 3.0, 0.95, 0.75, 0.55
 
 # White for nothing, then steadily darker: readable in grey and with every kind of colour vision.
-SEQUENTIAL = LinearSegmentedColormap.from_list("beliefs", ["#f7f8fb", "#b9cbe6", "#5b86bd", "#27477f", "#111d3c"])
+SEQUENTIAL = LinearSegmentedColormap.from_list(
+    "choice_weights", ["#f7f8fb", "#b9cbe6", "#5b86bd", "#27477f", "#111d3c"]
+)
 
 
 # The row of all others is a sum, not one choice's weight: it gets a scale of its own, in grey, from 0 to 1.

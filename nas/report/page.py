@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from nas.encoders.preprocessing import PREPROCESSING
+from nas.report.animation import Animation
 from nas.report.diagnosis import cures_of, diagnosis_of
-from nas.report.film import Film
 from nas.report.frame import fill
 from nas.report.mistakes import confusion
 from nas.report.numbers import (
@@ -27,7 +27,7 @@ from nas.report.numbers import (
     tone,
     with_unit,
 )
-from nas.report.stability import SPREADS, Sureness, sureness
+from nas.report.stability import SPREADS, SearchesAgreement, agreement_of_searches
 from nas.report.standings import Standings, standings
 from nas.report.style import GROUPS, modality_colours
 from nas.report.tables import leaderboard_rows
@@ -36,26 +36,26 @@ from nas.summary import DataDescription, Row, Summary
 
 
 def render(
-    summary: Summary, figures: Mapping[str, Markup], film: Film | None = None, left_out: Sequence[str] = ()
+    summary: Summary, figures: Mapping[str, Markup], animation: Animation | None = None, left_out: Sequence[str] = ()
 ) -> str:
     """The page as HTML that needs nothing from anywhere.
 
     Args:
         summary: The run's summary.
         figures: Name to what `inline_svg` made of it.
-        film: Of the search, if there is one.
+        animation: Of the search, if there is one.
         left_out: Sentences on what is not drawn; see `nas.report.extent`.
     """
     metric = summary.metric
     rows = leaderboard_rows(summary)
     verdict = recorded_verdict(summary)
     words = clean(summary.in_words, 2000)
-    sure = sureness(summary)
+    sure = agreement_of_searches(summary)
     return fill(
         "page.html.j2",
-        scripts=("tips.js", "film.js") if film else ("tips.js",),
+        scripts=("tooltooltips.js", "animation.js") if animation else ("tooltooltips.js",),
         figures=figures,
-        film=film,
+        animation=animation,
         colours=modality_colours(list(summary.search.depths)),
         headline=verdict.headline if verdict else words or "A run of fusenas",
         sentences=verdict.sentences if verdict else (),
@@ -101,7 +101,9 @@ def _space_words(summary: Summary, left_out: Sequence[str]) -> str:
     return f"{len(choices)} fusion nodes with {math.prod(choices):,} architectures in all."
 
 
-def _facts(summary: Summary, rows: Sequence[Row], metric: str, sure: Sureness | None) -> list[tuple[str, str, str]]:
+def _facts(
+    summary: Summary, rows: Sequence[Row], metric: str, sure: SearchesAgreement | None
+) -> list[tuple[str, str, str]]:
     """The few numbers to remember: (what, number, how sure or of what)."""
     facts = []
     found = next((row for row in rows if row.kind == "found"), None)
@@ -135,10 +137,10 @@ def _facts(summary: Summary, rows: Sequence[Row], metric: str, sure: Sureness | 
 def _best_modality(summary: Summary, rows: Sequence[Row]) -> Row | None:
     """The one that the verdict compares with, or else the best one on the architecture split."""
     against = summary.verdict.against if summary.verdict else ""
-    alone = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
-    if any(summary.is_found_again(row) for row in alone):  # a network has no gain over itself
+    single = [row for row in rows if row.kind == "modality" and not math.isnan(row.architecture_score)]
+    if any(summary.is_found_again(row) for row in single):  # a network has no gain over itself
         return None
-    return max(alone, key=lambda row: (row.name == against, summary.sense * row.architecture_score), default=None)
+    return max(single, key=lambda row: (row.name == against, summary.sense * row.architecture_score), default=None)
 
 
 def _missing(summary: Summary, metric: str) -> list[tuple[str, str]]:
@@ -188,7 +190,7 @@ def _tournament(told: Standings | None, metric: str) -> dict[str, Any] | None:
         "winner": told.winner,
         "prefers_simple": told.prefers_simple,
         "changed_the_answer": told.changed_the_answer,
-        "some_are_ahead": any(row.behind < 0 for row in told.rows),
+        "some_are_ahead": any(row.errors_behind < 0 for row in told.rows),
         "rows": [
             {
                 "name": row.name,
@@ -196,7 +198,7 @@ def _tournament(told: Standings | None, metric: str) -> dict[str, Any] | None:
                 "is_winner": row.is_winner,
                 "is_own": row.is_own,
                 "held_out": score_text(row.held_out, metric),
-                "behind": "won" if row.is_winner else _errors(row.behind),
+                "errors_behind": "won" if row.is_winner else _errors(row.errors_behind),
             }
             for row in told.rows
         ],
@@ -216,12 +218,12 @@ def calibrated(summary: Summary) -> str:
     )
 
 
-def _errors(behind: float) -> str:
+def _errors(errors_behind: float) -> str:
     """A number of standard errors."""
-    return "–" if math.isnan(behind) else f"{behind + 0.0:.1f}".replace("-0.0", "0.0").replace("-", "−")
+    return "–" if math.isnan(errors_behind) else f"{errors_behind + 0.0:.1f}".replace("-0.0", "0.0").replace("-", "−")
 
 
-def _sure(sure: Sureness) -> dict[str, Any]:
+def _sure(sure: SearchesAgreement) -> dict[str, Any]:
     """What the section on how sure the search is shows."""
     told, metric, gap = sure.told, sure.told.metric, sure.difference
     spreads = [

@@ -81,10 +81,10 @@ def draw_extremes(dynamic: Decisions) -> Figure:
 
 def draw_confidence(confidence: Confidence, colours: Mapping[str, str]) -> Figure:
     """What is expected to be spent on a sample, against how sure each modality's own network is of it."""
-    alone = confidence.alone
+    unimodal = confidence.unimodal
     figure = Figure(figsize=(WIDTH, 3.4))
-    axes: Sequence[Axes] = figure.subplots(1, len(alone), sharey=True, squeeze=False)[0]
-    for each, (name, values) in zip(axes, alone.items(), strict=True):
+    axes: Sequence[Axes] = figure.subplots(1, len(unimodal), sharey=True, squeeze=False)[0]
+    for each, (name, values) in zip(axes, unimodal.items(), strict=True):
         each.plot(values, confidence.fused, "o", ms=3, mew=0, alpha=0.5, color=colours.get(name, SOFT))
         each.set_xlabel(f"confidence of {cut(clean(name), 24)} alone", fontsize=9)
         each.yaxis.set_major_formatter(PercentFormatter(1.0))

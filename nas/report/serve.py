@@ -27,7 +27,7 @@ from urllib.parse import unquote_to_bytes
 
 from nas.errors import UserError
 from nas.report import render_report
-from nas.report.damage import damage_told
+from nas.report.damage import report_damage
 from nas.report.live import render_live
 from nas.runs.checkpoint import status
 from nas.runs.folder import RunFolder
@@ -156,7 +156,7 @@ class _Pages:
             _, page = render_report(self.folder)
         else:
             records = self.folder.read_metrics() if self.folder.is_file("metrics.jsonl") else []
-            with damage_told(repr(str(self.folder.metrics))):
+            with report_damage(repr(str(self.folder.metrics))):
                 page = render_live(self.folder.path.name, records)
         return page.encode(errors="replace")
 

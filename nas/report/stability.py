@@ -45,7 +45,7 @@ class NodeCounts:
 
 
 @dataclass(frozen=True)
-class Sureness:
+class SearchesAgreement:
     """How sure the search is.
 
     Attributes:
@@ -63,7 +63,7 @@ class Sureness:
     difference: Interval | None
 
 
-def sureness(summary: Summary, *, max_rows: int = MAX_ROWS) -> Sureness | None:
+def agreement_of_searches(summary: Summary, *, max_rows: int = MAX_ROWS) -> SearchesAgreement | None:
     """Reads the summary's `stability`, or None if the run has but one search.
 
     Args:
@@ -75,7 +75,7 @@ def sureness(summary: Summary, *, max_rows: int = MAX_ROWS) -> Sureness | None:
         return None
     chosen = {step.name: step.choice for step in told.consensus.architecture.steps}
     spreads: dict[RowKind, Spread | None] = {"found": told.found, "late": told.late}
-    return Sureness(
+    return SearchesAgreement(
         told=told,
         nodes=tuple(_node(node, chosen.get(node.node), max_rows) for node in told.choices),
         usage={
@@ -116,7 +116,7 @@ def _is_same(votes: Votes, chosen: Choice | None) -> bool:
     return Choice(votes.operation, votes.inputs) == chosen
 
 
-def stability_table(sure: Sureness) -> Iterator[Sequence[Any]]:
+def stability_table(sure: SearchesAgreement) -> Iterator[Sequence[Any]]:
     """The numbers behind the figure: rows of (part, of what, what, value)."""
     for node in sure.nodes:
         for choice in node.choices:

@@ -19,7 +19,7 @@ class Standing:
         name: As on the leaderboard.
         in_words: The architecture in words, or "".
         held_out: Score on the architecture split, mean over seeds; NaN if unknown.
-        behind: Paired standard errors behind the winner, the mean of score and loss; negative if ahead of it.
+        errors_behind: Paired standard errors behind the winner, the mean of score and loss; negative if ahead of it.
         is_winner: Whether it won.
         is_own: Whether it is what the search itself chose, and its name does not say so.
     """
@@ -27,7 +27,7 @@ class Standing:
     name: str
     in_words: str
     held_out: float
-    behind: float
+    errors_behind: float
     is_winner: bool
     is_own: bool
 
@@ -64,7 +64,7 @@ def standings(summary: Summary) -> Standings | None:
     rows = {row.name: row for row in map(shown, summary.leaderboard)}
     winner = clean(told.winner)
     found = []
-    for raw, behind in told.behind.items():
+    for raw, errors_behind in told.errors_behind.items():
         name = clean(raw)
         if winner != "found" and name == "found":
             row = rows.get(DEPOSED)
@@ -73,7 +73,7 @@ def standings(summary: Summary) -> Standings | None:
         if row is not None:
             known_as = DEPOSED if row.name == DEPOSED else name
             is_own = name == known_as == "found"  # else its name says so
-            told_of = (row.in_words, row.architecture_score, behind, name == winner, is_own)
+            told_of = (row.in_words, row.architecture_score, errors_behind, name == winner, is_own)
             found.append(Standing(known_as, *told_of))
-    order = sorted(found, key=lambda one: (not one.is_winner, math.isnan(one.behind), one.behind))
+    order = sorted(found, key=lambda one: (not one.is_winner, math.isnan(one.errors_behind), one.errors_behind))
     return Standings(winner, told.prefer == "simplicity", winner != "found", tuple(order))

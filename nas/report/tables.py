@@ -29,7 +29,7 @@ class HeatMap:
         node: Name of the node.
         labels: One per row.
         modalities: For each row, the modalities that the choice reads.
-        steps: One per column; empty when only the final beliefs are known.
+        steps: One per column; empty when only the final weights of choices are known.
         weights: For each row, a weight per column.
         chosen: Index of the row of the discretized choice, or None.
         has_others: Whether the last row is the sum of all choices that have no row of their own.
@@ -161,7 +161,9 @@ def _heat_map(
     steps = sorted(step for step in columns if not math.isnan(step))
     if len(steps) > max_columns:
         steps = [steps[round(i * (len(steps) - 1) / (max_columns - 1))] for i in range(max_columns)]
-    table = [[number(weight) for weight in column] for column in [columns[step] for step in steps] or [node.beliefs]]
+    table = [
+        [number(weight) for weight in column] for column in [columns[step] for step in steps] or [node.choice_weights]
+    ]
     if any(len(column) != len(choices) for column in table):
         raise ValueError(f"node {name!r} has {len(choices)} choices and another number of mixing weights")
 

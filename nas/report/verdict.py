@@ -53,14 +53,14 @@ def verdict(summary: Summary, operations: Mapping[str, type[Operation]]) -> Verd
     """
     board = Board(summary, {name: operation.phrase for name, operation in operations.items()})
     found = board.found
-    contender, alone = _contender(board), _alone(board)
-    if contender is not None and alone is not None:
-        alone = _closest(board, contender, alone)
-    gain = board.gain(contender, alone) if contender is not None and alone is not None else None
-    answer, headline, recommended, first = _decide(board, contender, alone, gain)
+    contender, single = _contender(board), _best_single(board)
+    if contender is not None and single is not None:
+        single = _closest(board, contender, single)
+    gain = board.gain(contender, single) if contender is not None and single is not None else None
+    answer, headline, recommended, first = _decide(board, contender, single, gain)
     subject = recommended or found
-    told = (recommended, contender, alone)
-    compared = alone if contender is found else None
+    told = (recommended, contender, single)
+    compared = single if contender is found else None
     deposed = _deposed(board)
     sentences = [*first, *_better(board, compared), *_tournament(board, told), *_references(board, subject)]
     sentences += [*_highest(board, recommended, (*told, deposed)), *_control(board), *_beside(board, subject)]
@@ -70,7 +70,7 @@ def verdict(summary: Summary, operations: Mapping[str, type[Operation]]) -> Verd
         headline=headline,
         sentences=tuple(sentences),
         recommended=recommended.name if recommended else "",
-        against=alone.name if alone else "",
+        against=single.name if single else "",
         gain=gain,
         best_row=board.best().name,
         better_rows=tuple(
@@ -94,7 +94,7 @@ def _contender(board: Board) -> Row | None:
     return board.best_by_held_out(rivals)
 
 
-def _alone(board: Board) -> Row | None:
+def _best_single(board: Board) -> Row | None:
     """The single modality that fusion has to beat."""
     better = [one for one in board.better if one.kind == "modality"]
     if board.found.read is not None and len(board.found.read) == 1:
@@ -102,11 +102,11 @@ def _alone(board: Board) -> Row | None:
     return board.best_by_held_out(board.singles)
 
 
-def _closest(board: Board, contender: Row, alone: Row) -> Row:
+def _closest(board: Board, contender: Row, single: Row) -> Row:
     """Another single modality if fusion does not measurably beat it, so that no claim rests on a weak opponent."""
     rivals = [one for one in board.singles if one not in board.again and board.gain(contender, one).low <= 0]
-    if not rivals or board.gain(contender, alone).low <= 0:
-        return alone
+    if not rivals or board.gain(contender, single).low <= 0:
+        return single
     return min(rivals, key=lambda one: board.gain(contender, one).mean)
 
 
@@ -114,40 +114,40 @@ _Decided = tuple[Answer, str, Row | None, list[str]]
 """The answer, its headline, the row that it recommends, and the sentences that give the reason."""
 
 
-def _decide(board: Board, contender: Row | None, alone: Row | None, gain: Interval | None) -> _Decided:
+def _decide(board: Board, contender: Row | None, single: Row | None, gain: Interval | None) -> _Decided:
     names = modalities_in_words(list(board.depths))
     if len(board.found.scores) == 1:
-        return _one_seed(board, contender, alone, gain)
+        return _one_seed(board, contender, single, gain)
     if (nothing := _nothing(board)) is not None:
         return nothing
-    if contender is None or alone is None or gain is None:
-        lacking = "no single modality" if alone is None else "no fusion"
+    if contender is None or single is None or gain is None:
+        lacking = "no single modality" if single is None else "no fusion"
         return "cant_tell", f"Can't tell whether to fuse {names}: {lacking} was trained beside it.", None, []
-    is_best = " the best single modality," if _is_best_single(board, alone) else ""
-    against = f"{_named(alone)} alone,{is_best}".removesuffix(",")
+    is_best = " the best single modality," if _is_best_single(board, single) else ""
+    against = f"{_named(single)} alone,{is_best}".removesuffix(",")
     if gain.low > 0:
         subject = "This" if contender is board.found else board.label(contender)
-        first = board.compare(subject, gain, against, also=board.cost(contender, alone))
+        first = board.compare(subject, gain, against, also=board.cost(contender, single))
         return "fuse", _fuse_headline(board, contender), contender, [first]
-    if _is_as_good(board, gain) and not _is_beaten(board, alone):
+    if _is_as_good(board, gain) and not _is_beaten(board, single):
         better = "is better" if gain.high < 0 else "is as good"
-        more = [board.compare(board.described(contender), gain, f"{_named(alone)} alone")]
+        more = [board.compare(board.described(contender), gain, f"{_named(single)} alone")]
         if gain.high > 0:
             at_most = f"at most {board.size(gain.high)}"
             gains = f"gains {at_most}" if board.metric in PERCENT_METRICS else f"improves this by {at_most}"
-            more.append(f"So fusing {gains}{_simpler(board, alone, contender)}.")
-        return "dont_fuse", f"Don't fuse: {_use(board, alone)} {better}.", alone, more
+            more.append(f"So fusing {gains}{_simpler(board, single, contender)}.")
+        return "dont_fuse", f"Don't fuse: {_use(board, single)} {better}.", single, more
     told = [
-        board.compare(board.described(contender), gain, against, also=board.cost(contender, alone), is_open=True),
-        *_what_would_tell(board, contender, alone, gain),
+        board.compare(board.described(contender), gain, against, also=board.cost(contender, single), is_open=True),
+        *_what_would_tell(board, contender, single, gain),
     ]
-    return "cant_tell", f"Can't tell yet whether fusing {names} beats {_named(alone)} alone.", None, told
+    return "cant_tell", f"Can't tell yet whether fusing {names} beats {_named(single)} alone.", None, told
 
 
-def _one_seed(board: Board, contender: Row | None, alone: Row | None, gain: Interval | None) -> _Decided:
+def _one_seed(board: Board, contender: Row | None, single: Row | None, gain: Interval | None) -> _Decided:
     told = []
-    if contender is not None and alone is not None and gain is not None:
-        told.append(board.compare(board.described(contender), gain, f"{_named(alone)} alone"))
+    if contender is not None and single is not None and gain is not None:
+        told.append(board.compare(board.described(contender), gain, f"{_named(single)} alone"))
         told.append("This interval counts the test samples only, not the luck of a single training.")
     told.append("At least 3 seeds would tell (--retrain-seeds 3).")
     return "cant_tell", "Can't tell yet: each network was trained only once.", None, told
@@ -208,31 +208,31 @@ def _is_as_good(board: Board, gain: Interval) -> bool:
     return is_near_zero or gain.high <= TINY * board.unit
 
 
-def _is_beaten(board: Board, alone: Row) -> bool:
+def _is_beaten(board: Board, single: Row) -> bool:
     """Whether anything that fuses, the controls included, measurably beats a single modality."""
     return any(
-        board.gain(one, alone).low > 0 for one in board.others if (one.fuses and not one.is_helped) or one.is_control
+        board.gain(one, single).low > 0 for one in board.others if (one.fuses and not one.is_helped) or one.is_control
     )
 
 
-def _is_best_single(board: Board, alone: Row) -> bool:
+def _is_best_single(board: Board, single: Row) -> bool:
     scores = [board.sense * one.score.mean for one in board.singles]
-    return len(scores) > 1 and board.sense * alone.score.mean >= max(scores)
+    return len(scores) > 1 and board.sense * single.score.mean >= max(scores)
 
 
-def _named(alone: Row) -> str:
+def _named(single: Row) -> str:
     """The modality of a row that reads one."""
-    return alone.name if alone.kind == "modality" or not alone.read else clean(alone.read[0], 40)
+    return single.name if single.kind == "modality" or not single.read else clean(single.read[0], 40)
 
 
-def _use(board: Board, alone: Row) -> str:
+def _use(board: Board, single: Row) -> str:
     """Such as "image alone", with its layer if that is not the last one."""
-    return board.how(alone).removeprefix("use ")
+    return board.how(single).removeprefix("use ")
 
 
-def _simpler(board: Board, alone: Row, contender: Row) -> str:
-    cost = board.cost(alone, contender).removeprefix(", ")
-    return f", while {_named(alone)} alone runs {cost}" if cost.startswith("at ") else ""
+def _simpler(board: Board, single: Row, contender: Row) -> str:
+    cost = board.cost(single, contender).removeprefix(", ")
+    return f", while {_named(single)} alone runs {cost}" if cost.startswith("at ") else ""
 
 
 def _fuse_headline(board: Board, contender: Row) -> str:
@@ -286,7 +286,7 @@ def _tournament(board: Board, told: Sequence[Row | None]) -> list[str]:
     sentences = []
     if tournament and board.winner:
         won = f"{capital(board.winner)} won the tournament of proposals and baselines"
-        ahead = tournament.behind.get("found", math.nan)
+        ahead = tournament.errors_behind.get("found", math.nan)
         own = OWN_CHOICE if deposed is None else board.described(deposed)
         if deposed is not None and deposed.read == ():
             why = "the search itself found nothing better than a constant answer"
@@ -391,14 +391,14 @@ def _stability(board: Board, stability: Agreement) -> str:
     return f"{told} {board.compare('over these searches, what each proposed', gap, 'late fusion')}"
 
 
-def _what_would_tell(board: Board, contender: Row, alone: Row, gain: Interval) -> list[str]:
+def _what_would_tell(board: Board, contender: Row, single: Row, gain: Interval) -> list[str]:
     """How far single trainings lie apart, if that is much, and how many seeds or samples would settle it."""
     told = []
     scores = contender.scores
     spread = max(scores, default=0.0) - min(scores, default=0.0)
     if spread > SMALL * board.unit:
         told.append(f"The {len(scores)} trainings of {board.label(contender)} lie {board.size(spread)} apart.")
-    pairs = zip(scores, alone.scores, strict=False)
+    pairs = zip(scores, single.scores, strict=False)
     differences = [one - other for one, other in pairs if not math.isnan(one - other)]
     samples = board.summary.data.splits.get("test", math.nan)
     if len(differences) < FEW_SEEDS:

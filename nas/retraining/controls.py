@@ -27,7 +27,7 @@ from threadpoolctl import threadpool_limits
 from nas.data.fusion_data import SPLITS, FusionData, Modality, Split
 from nas.metrics import higher_is_better, score
 from nas.retraining.baselines import Contestant
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import Entry, Judged
 from nas.tasks import TASKS, Task
 
@@ -77,7 +77,7 @@ UNSEEN = 1e-9
 CHUNK = 512
 
 
-def controls(setup: Setup, like: Entry) -> list[Judged]:
+def controls(setup: TrainingSetup, like: Entry) -> list[Judged]:
     """The controls, fitted and judged on the test split.
 
     Args:
@@ -96,7 +96,12 @@ def controls(setup: Setup, like: Entry) -> list[Judged]:
 
 
 def _control(
-    setup: Setup, like: Entry, name: str, fit: Fit, features: Mapping[Split, Floats], fitted_on: NDArray[np.int64]
+    setup: TrainingSetup,
+    like: Entry,
+    name: str,
+    fit: Fit,
+    features: Mapping[Split, Floats],
+    fitted_on: NDArray[np.int64],
 ) -> Judged:
     """One of them, with the setting that scores best on the architecture split."""
     setup.progress(f"fitting {name} on all inputs")

@@ -15,7 +15,7 @@ from nas.data.batches import split_batch
 from nas.diagnostics import Recombined, advise, contributions, overfitting_ratio
 from nas.diagnostics.contribution import MOST_MODALITIES
 from nas.metrics import higher_is_better
-from nas.retraining.preparation import Prepared, Setup
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup
 from nas.retraining.retrain import Entry, Judged, train_from_scratch
 from nas.statistics import interval, paired_interval, sample_statistics
 from nas.summary import Advice, Objectives, Overfitting, TriedObjective
@@ -35,7 +35,7 @@ def courses_alone(entries: Sequence[Sequence[Entry]]) -> dict[str, list[Overfitt
     return courses
 
 
-def advice_on(setup: Setup, entries: Sequence[Sequence[Entry]]) -> tuple[Advice, ...]:
+def advice_on(setup: TrainingSetup, entries: Sequence[Sequence[Entry]]) -> tuple[Advice, ...]:
     """What to try for the found architecture; nothing for a dynamic one, whose gate no objective can train.
 
     Args:
@@ -78,8 +78,8 @@ class Tried:
 
 
 def try_objectives(
-    setup: Setup,
-    prepared: Sequence[Prepared],
+    setup: TrainingSetup,
+    prepared: Sequence[PreparedEncoders],
     entries: Sequence[Sequence[Entry]],
     advice: Sequence[Advice],
     *,
@@ -131,7 +131,7 @@ def try_objectives(
     return tried, left_out
 
 
-def best_of(setup: Setup, tried: Sequence[Tried]) -> int:
+def best_of(setup: TrainingSetup, tried: Sequence[Tried]) -> int:
     """Number of what scores best on the architecture split; of equals the first, so that plain training stays."""
     higher = higher_is_better(setup.metric)
     scores = [one.architecture_score if higher else -one.architecture_score for one in tried]
@@ -139,7 +139,7 @@ def best_of(setup: Setup, tried: Sequence[Tried]) -> int:
 
 
 def told_of_tried(
-    setup: Setup,
+    setup: TrainingSetup,
     tried: Sequence[Tried],
     judged: Sequence[Sequence[Judged]],
     targets: Any,

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.metrics import score
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import Judged, answers_held_out
 from nas.tasks import TASKS, Task
 
@@ -26,7 +26,7 @@ def average(task: Task, outputs: Sequence[NDArray[np.float32]]) -> NDArray[np.fl
     return np.asarray(TASKS[task].mean(every).float().numpy())
 
 
-def ensemble(setup: Setup, networks: Sequence[Judged], found: Sequence[Judged]) -> Judged:
+def ensemble(setup: TrainingSetup, networks: Sequence[Judged], found: Sequence[Judged]) -> Judged:
     """What the networks of all seeds come to together.
 
     Args:

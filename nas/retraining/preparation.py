@@ -41,7 +41,7 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Setup:
+class TrainingSetup:
     """What stays the same from the first pretraining to the last retraining of a run.
 
     Attributes:
@@ -71,14 +71,14 @@ class Setup:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Prepared:
+class PreparedEncoders:
     """What fusion is trained on for one seed. The test split is in none of it.
 
     Attributes:
         data: The user's data, or the cached taps of its weights and architecture splits.
         weights: The weights split as a batch.
         architecture: The architecture split as a batch.
-        alone: Modality to the network trained on it alone, where that was done already.
+        unimodal: Modality to the network trained on it alone, where that was done already.
         frozen: Modality to its pretrained encoder; empty for joint training.
         sample: One sample of the user's weights split as a batch of one, raw.
         seed: Of the pretraining.
@@ -89,7 +89,7 @@ class Prepared:
     data: FusionData
     weights: Batch
     architecture: Batch
-    alone: Mapping[str, Trained[FusionNetwork]] = field(default_factory=dict)
+    unimodal: Mapping[str, Trained[FusionNetwork]] = field(default_factory=dict)
     frozen: Mapping[str, FrozenEncoder] = field(default_factory=dict)
     sample: Batch
     seed: int
@@ -112,7 +112,9 @@ class Prepared:
         return CostTable.measure(static_part(self.assemble(network)), self.sample.inputs)
 
 
-def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Literal["pretrained", "joint"]]:
+def prepare(
+    setup: TrainingSetup, mode: EncoderMode, seed: int
+) -> tuple[PreparedEncoders, Literal["pretrained", "joint"]]:
     """Trains every modality alone unless encoders are joint, and decides between the two where it is left open.
 
     `auto` takes pretrained encoders if every modality says something about the target by itself: the mean loss of its
@@ -132,8 +134,8 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
         UserError: If encoders shall be pretrained in a space without references.
     """
     started = setup.checkpoints.now()
-    told_alone = {reference.name for reference in setup.space.references if reference.kind == "modality"}
-    unknown = [name for name in setup.data.modalities if name not in told_alone]
+    unimodal_names = {reference.name for reference in setup.space.references if reference.kind == "modality"}
+    unknown = [name for name in setup.data.modalities if name not in unimodal_names]
     if mode == "pretrained" and unknown:
         raise UserError(
             f"space {setup.space.name!r} names no reference of kind 'modality' for {unknown[0]!r}, by which its "
@@ -143,44 +145,44 @@ def prepare(setup: Setup, mode: EncoderMode, seed: int) -> tuple[Prepared, Liter
     if mode == "joint" or unknown or all_ready:
         return raw(setup, seed), "joint"
     weights, architecture = training_batches(setup, setup.data)
-    alone: dict[str, Trained[FusionNetwork]] = {}
+    unimodal: dict[str, Trained[FusionNetwork]] = {}
     for name in setup.data.modalities:
         setup.progress(f"training {name} alone (seed {seed})")
-        alone[name] = train_unimodal(setup, name, weights, architecture, seed)
-        if mode == "auto" and not informative(setup, alone[name].network, weights, architecture):
+        unimodal[name] = train_unimodal(setup, name, weights, architecture, seed)
+        if mode == "auto" and not informative(setup, unimodal[name].network, weights, architecture):
             setup.progress(f"{name} alone predicts nothing: encoders are trained jointly")
-            return Prepared(
+            return PreparedEncoders(
                 data=setup.data,
                 weights=weights,
                 architecture=architecture,
-                alone=alone,
+                unimodal=unimodal,
                 sample=_first_sample(setup, weights),
                 seed=seed,
                 seconds=setup.checkpoints.now() - started,
             ), "joint"
-    return frozen(setup, alone, weights, architecture, seed, setup.checkpoints.now() - started), "pretrained"
+    return frozen(setup, unimodal, weights, architecture, seed, setup.checkpoints.now() - started), "pretrained"
 
 
 def frozen(
-    setup: Setup,
-    alone: Mapping[str, Trained[FusionNetwork]],
+    setup: TrainingSetup,
+    unimodal: Mapping[str, Trained[FusionNetwork]],
     weights: Batch,
     architecture: Batch,
     seed: int,
     seconds: float,
-) -> Prepared:
+) -> PreparedEncoders:
     """The taps of encoders that were trained alone, ready for fusion to be trained on.
 
     Args:
         setup: Of the run.
-        alone: Modality to the network that was trained on it alone.
+        unimodal: Modality to the network that was trained on it alone.
         weights: The weights split, raw.
         architecture: The architecture split, raw.
         seed: Of the pretraining.
         seconds: That it took.
     """
     encoders: dict[str, Encoder] = {}
-    for name, trained in alone.items():
+    for name, trained in unimodal.items():
         encoder = trained.network.encoders[name]
         assert isinstance(encoder, Encoder)
         encoders[name] = encoder
@@ -190,11 +192,11 @@ def frozen(
         assert isinstance(features, FeaturesEncoder)
         kept[name] = FrozenEncoder(encoders[name], features).to(setup.device)
     cached_weights, cached_architecture = training_batches(setup, data)
-    return Prepared(
+    return PreparedEncoders(
         data=data,
         weights=cached_weights,
         architecture=cached_architecture,
-        alone=alone,
+        unimodal=unimodal,
         frozen=kept,
         sample=_first_sample(setup, weights),
         seed=seed,
@@ -202,10 +204,10 @@ def frozen(
     )
 
 
-def raw(setup: Setup, seed: int) -> Prepared:
+def raw(setup: TrainingSetup, seed: int) -> PreparedEncoders:
     """The user's own data, for encoders that are trained jointly."""
     weights, architecture = training_batches(setup, setup.data)
-    return Prepared(
+    return PreparedEncoders(
         data=setup.data,
         weights=weights,
         architecture=architecture,
@@ -216,7 +218,7 @@ def raw(setup: Setup, seed: int) -> Prepared:
 
 
 def train_unimodal(
-    setup: Setup,
+    setup: TrainingSetup,
     modality: str,
     weights: Batch,
     architecture: Batch,
@@ -256,7 +258,7 @@ def train_unimodal(
     )
 
 
-def informative(setup: Setup, network: FusionNetwork, weights: Batch, architecture: Batch) -> bool:
+def informative(setup: TrainingSetup, network: FusionNetwork, weights: Batch, architecture: Batch) -> bool:
     """Whether a network's loss or its error on the architecture split lies two standard errors below a constant's.
 
     What tells some of the samples and nothing of the others may be surely wrong on these, at a loss like a constant's.
@@ -270,7 +272,9 @@ def informative(setup: Setup, network: FusionNetwork, weights: Batch, architectu
 
 
 @torch.no_grad()
-def cached_taps(setup: Setup, encoders: Mapping[str, Encoder], weights: Batch, architecture: Batch) -> FusionData:
+def cached_taps(
+    setup: TrainingSetup, encoders: Mapping[str, Encoder], weights: Batch, architecture: Batch
+) -> FusionData:
     """The taps of all encoders on both training splits, as per-depth features (n, time, channels) in float32."""
     modalities = {}
     for name, encoder in encoders.items():
@@ -302,7 +306,7 @@ def cached_taps(setup: Setup, encoders: Mapping[str, Encoder], weights: Batch, a
 _TRAINING: tuple[Split, Split] = ("weights", "architecture")
 
 
-def training_batches(setup: Setup, data: FusionData) -> tuple[Batch, Batch]:
+def training_batches(setup: TrainingSetup, data: FusionData) -> tuple[Batch, Batch]:
     """The weights and architecture splits of the user's data or of cached taps, on the device."""
     weights = split_batch(data, "weights", setup.device)
     if setup.training.class_weights == "balanced":
@@ -321,8 +325,8 @@ def check_judging(training: TrainingConfig, task: Task) -> None:
         raise UserError(f"class_weights {training.class_weights!r} need classes or labels, the task is regression")
 
 
-def _first_sample(setup: Setup, weights: Batch) -> Batch:
+def _first_sample(setup: TrainingSetup, weights: Batch) -> Batch:
     return weights.take(slice(0, 1)).to(setup.device)
 
 
-__all__ = ["Prepared", "Setup", "prepare", "raw"]
+__all__ = ["PreparedEncoders", "TrainingSetup", "prepare", "raw"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from nas.retraining.preparation import Prepared, Setup, frozen, raw, train_unimodal
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup, frozen, raw, train_unimodal
 from nas.retraining.retrain import Entry, constant_of, train_from_scratch
 from nas.retraining.summed import summed
 from nas.seeding import seeded
@@ -15,12 +15,12 @@ from nas.seeding import seeded
 NAME = "found, trained on both splits"
 
 
-def unimodal_epochs(prepared: Prepared) -> dict[str, int]:
+def unimodal_epochs(prepared: PreparedEncoders) -> dict[str, int]:
     """Modality to the epochs of its frozen encoder; nothing where encoders are trained jointly."""
-    return {name: prepared.alone[name].chosen_epochs for name in prepared.frozen}
+    return {name: prepared.unimodal[name].chosen_epochs for name in prepared.frozen}
 
 
-def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
+def refit(setup: TrainingSetup, found: Entry, unimodal: Mapping[str, int]) -> Entry:
     """Trains what was found on the weights and architecture splits together.
 
     Nothing is held out that could choose an epoch, so that every training, those of frozen encoders among them, stops
@@ -30,7 +30,7 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
     Args:
         setup: Of the run, with the objective that `found` was trained by.
         found: A static contestant, trained on the weights split.
-        alone: As `unimodal_epochs` has it.
+        unimodal: As `unimodal_epochs` has it.
 
     Returns:
         It as a contestant of its own; its score on the architecture split is still that of `found`.
@@ -47,10 +47,10 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
     prepared, seconds = raw(own, seed), 0.0
     if found.parts:
         return _refit_parts(own, found, prepared)
-    if alone:
+    if unimodal:
         trained = {
-            name: train_unimodal(own, name, prepared.weights, prepared.architecture, seed, exact_epochs=alone[name])
-            for name in found.architecture.modalities() or alone
+            name: train_unimodal(own, name, prepared.weights, prepared.architecture, seed, exact_epochs=unimodal[name])
+            for name in found.architecture.modalities() or unimodal
         }
         seconds = sum(one.train_seconds for one in trained.values())
         prepared = frozen(own, trained, prepared.weights, prepared.architecture, seed, seconds)
@@ -64,7 +64,7 @@ def refit(setup: Setup, found: Entry, alone: Mapping[str, int]) -> Entry:
     )
 
 
-def _refit_parts(setup: Setup, found: Entry, prepared: Prepared) -> Entry:
+def _refit_parts(setup: TrainingSetup, found: Entry, prepared: PreparedEncoders) -> Entry:
     """The networks of a sum, trained one by one, or one alone; how much each counts was fitted to held-out samples."""
     trained = {
         name: train_unimodal(setup, name, prepared.weights, prepared.architecture, found.seed, exact_epochs=part.epochs)

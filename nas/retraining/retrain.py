@@ -17,7 +17,7 @@ from nas.network.cost import multiply_adds, num_parameters
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import predict
 from nas.retraining.baselines import Contestant, random_architectures
-from nas.retraining.preparation import Prepared, Setup, train_unimodal
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup, train_unimodal
 from nas.retraining.summed import cross_fitted, summed, trust
 from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.routing.prediction import answers, predict_routed
@@ -67,7 +67,7 @@ class Entry:
     parts: Mapping[str, Part] = field(default_factory=dict)
 
 
-def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
+def train_all(setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[Contestant]) -> list[Entry]:
     """Trains every contestant from scratch for the seed of what was prepared; equal architectures only once, ever.
 
     The test split is not read.
@@ -81,23 +81,23 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
             prepared.trained[key] = train_from_scratch(setup, prepared, architecture, name)
         return prepared.trained[key]
 
-    def alone(modality: str) -> Trained[FusionNetwork]:
+    def unimodal(modality: str) -> Trained[FusionNetwork]:
         if modality not in by_modality:
             setup.progress(f"training {modality} alone (seed {seed})")
             by_modality[modality] = train_unimodal(setup, modality, prepared.weights, prepared.architecture, seed)
         return by_modality[modality]
 
-    by_modality = dict(prepared.alone)  # what is not in there is trained on what was prepared, which then is raw
+    by_modality = dict(prepared.unimodal)  # what is not in there is trained on what was prepared, which then is raw
     carried = {one.architecture: one.name for one in setup.space.references if one.kind == "modality"}
     entries = []
     for row in rows:
         if row.separate:
             assert row.architecture is not None
-            networks = {name: alone(name) for name in setup.space.modalities}
+            networks = {name: unimodal(name) for name in setup.space.modalities}
             entries.append(_summed(setup, row, seed, row.architecture, networks))
         elif row.architecture in carried:
             name = carried[row.architecture]
-            done: Trained[DerivedNetwork] = alone(name)
+            done: Trained[DerivedNetwork] = unimodal(name)
             entry = _entry(setup, row, seed, row.architecture, done, done.network)
             entries.append(replace(entry, parts={name: Part(done.chosen_epochs, 1.0)}))
         elif row.architecture is not None:
@@ -115,7 +115,7 @@ def train_all(setup: Setup, prepared: Prepared, rows: Sequence[Contestant]) -> l
 
 
 def train_from_scratch(
-    setup: Setup, prepared: Prepared, architecture: Architecture, name: str, *, exact_epochs: int = 0
+    setup: TrainingSetup, prepared: PreparedEncoders, architecture: Architecture, name: str, *, exact_epochs: int = 0
 ) -> Trained[DerivedNetwork]:
     """One derived network, initialised and trained from the seed of what was prepared.
 
@@ -148,22 +148,22 @@ def train_from_scratch(
 
 
 def _summed(
-    setup: Setup,
+    setup: TrainingSetup,
     row: Contestant,
     seed: int,
     architecture: Architecture,
-    alone: Mapping[str, Trained[FusionNetwork]],
+    unimodal: Mapping[str, Trained[FusionNetwork]],
 ) -> Entry:
     """The sum of the networks of single modalities, as far as they can be trusted; its time is theirs."""
-    networks = {name: done.network for name, done in alone.items()}
-    told = torch.stack([done.held_out for done in alone.values()])
+    networks = {name: done.network for name, done in unimodal.items()}
+    told = torch.stack([done.held_out for done in unimodal.values()])
     constant = constant_of(setup)
     targets = torch.from_numpy(setup.data.targets[setup.data.splits["architecture"]])
     outputs = cross_fitted(setup.data.task, told, targets, constant)
     weights = trust(setup.data.task, told, targets, constant)
     with seeded(seed):
         network = summed(setup.data.task, architecture, networks, constant, weights)
-    seconds = sum(done.train_seconds for done in alone.values())
+    seconds = sum(done.train_seconds for done in unimodal.values())
     return Entry(
         contestant=row,
         seed=seed,
@@ -174,12 +174,13 @@ def _summed(
         train_seconds=seconds,
         full_length_seconds=seconds,
         parts={
-            name: Part(done.chosen_epochs, weight) for (name, done), weight in zip(alone.items(), weights, strict=True)
+            name: Part(done.chosen_epochs, weight)
+            for (name, done), weight in zip(unimodal.items(), weights, strict=True)
         },
     )
 
 
-def answers_held_out(setup: Setup, entry: Entry) -> Tensor:
+def answers_held_out(setup: TrainingSetup, entry: Entry) -> Tensor:
     """What a contestant says of the architecture split, (n, outputs); what decides per sample has to be run for it."""
     if len(entry.held_out):
         return entry.held_out
@@ -187,14 +188,14 @@ def answers_held_out(setup: Setup, entry: Entry) -> Tensor:
     return answers(setup.data.task, entry.network.to(setup.device), batch, setup.device)[0]
 
 
-def constant_of(setup: Setup) -> Tensor:
+def constant_of(setup: TrainingSetup) -> Tensor:
     """The best constant answer of the weights split, (outputs,)."""
     fitted_on = torch.from_numpy(setup.data.targets[setup.data.splits["weights"]])
     return constant_outputs(setup.data.task, fitted_on[:1], fitted_on)[0]
 
 
 def _entry(
-    setup: Setup,
+    setup: TrainingSetup,
     row: Contestant,
     seed: int,
     architecture: Architecture,
@@ -236,7 +237,7 @@ class Judged:
     picked: NDArray[np.int64] | None = None
 
 
-def judge(setup: Setup, entries: Sequence[Entry]) -> tuple[list[Judged], NDArray[np.generic]]:
+def judge(setup: TrainingSetup, entries: Sequence[Entry]) -> tuple[list[Judged], NDArray[np.generic]]:
     """Runs every network over the test split, once.
 
     Returns:
@@ -246,7 +247,7 @@ def judge(setup: Setup, entries: Sequence[Entry]) -> tuple[list[Judged], NDArray
     return [judge_one(setup, entry, batch) for entry in entries], batch.targets.cpu().numpy()
 
 
-def judge_one(setup: Setup, entry: Entry, batch: Batch) -> Judged:
+def judge_one(setup: TrainingSetup, entry: Entry, batch: Batch) -> Judged:
     """Runs one network over a batch."""
     network = entry.network.to(setup.device)
     if isinstance(network, RoutedNetwork):

@@ -22,9 +22,9 @@ PULL = 1e-3
 def can_be_summed(space: SearchSpace) -> bool:
     """Whether the space names a network for every modality alone, and a late fusion that adds up the very same taps."""
     late = late_fusion(space)
-    alone = [one.architecture.steps for one in space.references if one.kind == "modality"]
+    unimodal = [one.architecture.steps for one in space.references if one.kind == "modality"]
     carried = {
-        steps[0].inputs[0] for steps in alone if [space.operations[s.operation].carries for s in steps] == [True]
+        steps[0].inputs[0] for steps in unimodal if [space.operations[s.operation].carries for s in steps] == [True]
     }
     steps = late.steps if late else ()
     is_linear = [space.operations[step.operation].is_linear for step in steps] == [True]
@@ -95,7 +95,7 @@ def cross_fitted(task: Task, outputs: Tensor, targets: Tensor, constant: Tensor)
 def summed(
     task: Task,
     late: Architecture,
-    alone: Mapping[str, FusionNetwork],
+    unimodal: Mapping[str, FusionNetwork],
     constant: Tensor,
     weights: Sequence[float] | None = None,
 ) -> FusionNetwork:
@@ -110,7 +110,7 @@ def summed(
     Args:
         task: What the target is.
         late: The space's late fusion, see `can_be_summed`.
-        alone: Modality to the trained network that carries its tap to the head, for all of a space's modalities.
+        unimodal: Modality to the trained network that carries its tap to the head, for all of a space's modalities.
         constant: The best constant answer, log p(y), (outputs,).
         weights: Of every network, see `trust`; None for ones, or for equal shares in regression.
 
@@ -118,13 +118,13 @@ def summed(
         The network, in evaluation mode; its weights are copies. It has as many channels as the networks, or as outputs
         if these are more.
     """
-    networks = list(alone.values())
+    networks = list(unimodal.values())
     first = networks[0]
     (step,) = late.steps
     outputs = first.head.linear.out_features
     channels = max(first.channels, outputs)
     head = Head(channels, outputs, first.head.shift, first.head.scale)
-    encoders = {name: copy.deepcopy(network.encoder(name)) for name, network in alone.items()}
+    encoders = {name: copy.deepcopy(network.encoder(name)) for name, network in unimodal.items()}
     whole = FusionNetwork(first.space.only(late), encoders, head, channels=channels, dropout_rate=0.0)
     whole.to(first.head.shift.device)
     shares = weights or [1.0 if TASKS[task].has_probabilities else 1 / len(networks)] * len(networks)

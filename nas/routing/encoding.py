@@ -29,14 +29,14 @@ class EncodingState:
 
     def take(self, rows: Tensor, names: Sequence[str]) -> EncodingState:
         """Some of the samples, (rows,), and of them what it takes to compute the named taps."""
-        further = {tap_modality(name) for name in names if name not in self.taps}
+        modalities = {tap_modality(name) for name in names if name not in self.taps}
         return EncodingState(
-            {name: tuple(gather(a, rows) for a in self.inputs[name]) for name in further if name not in self.states},
+            {name: tuple(gather(a, rows) for a in self.inputs[name]) for name in modalities if name not in self.states},
             {name: gather(self.taps[name], rows) for name in names if name in self.taps},
             {
                 name: (count, tuple(gather(part, rows) for part in state))
                 for name, (count, state) in self.states.items()
-                if name in further
+                if name in modalities
             },
         )
 
@@ -48,7 +48,7 @@ def gather(tensor: Tensor, rows: Tensor) -> Tensor:
     return tensor.index_select(0, rows)
 
 
-def begin(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> EncodingState:
+def start_encoding(network: FusionNetwork, inputs: Inputs, names: Sequence[str]) -> EncodingState:
     """Runs the encoders as deep as the named taps need, so that they can go on from there.
 
     Args:
@@ -64,14 +64,14 @@ def extend_taps(network: FusionNetwork, begun: EncodingState, names: Sequence[st
     taps, states = dict(begun.taps), dict(begun.states)
     for modality, depth in deepest(name for name in names if name not in taps).items():
         encoder = network.encoder(modality)
-        first, state = states[modality] if modality in states else (0, encoder.begin(begun.inputs[modality]))
-        found, state = encoder.further(state, first, depth + 1)
+        first, state = states[modality] if modality in states else (0, encoder.start(begun.inputs[modality]))
+        found, state = encoder.extend(state, first, depth + 1)
         taps.update({tap_name(modality, first + number): tap for number, tap in enumerate(found)})
         states[modality] = (depth + 1, state)
     return EncodingState(begun.inputs, taps, states)
 
 
-def go_on(network: FusionNetwork, begun: EncodingState, names: Sequence[str]) -> dict[str, Tensor]:
+def finish_taps(network: FusionNetwork, begun: EncodingState, names: Sequence[str]) -> dict[str, Tensor]:
     """The named taps: those that are there, those of encoders that go on, and those of encoders that begin."""
     taps = extend_taps(network, begun, names).taps
     return {name: taps[name] for name in names}

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nas.network.fusion_network import FusionNetwork, Inputs, Presence, Selection
 from nas.routing.cascade import Cascade
-from nas.routing.encoding import EncodingState, begin, extend_taps, gather, go_on
+from nas.routing.encoding import EncodingState, extend_taps, finish_taps, gather, start_encoding
 from nas.routing.gates import Gate, Router, allowed_routes
 
 GATHER_COST = 3_000_000
@@ -52,13 +52,13 @@ def run_gate(
     Returns:
         Outputs (batch, outputs), and the number of every sample's route, (batch,).
     """
-    begun = begin(network, inputs, gate.reads)
+    begun = start_encoding(network, inputs, gate.reads)
     logits = gate(begun.taps, present)
     picked = gate.pick(logits) if route is None else route
     counts = torch.bincount(picked, minlength=len(routes)).tolist()
     if (execution or cheaper_execution(gate, counts)) == "dense":
         names = taps_of_routes(network, routes)
-        taps = network.adapt(go_on(network, begun, names), names, present)
+        taps = network.adapt(finish_taps(network, begun, names), names, present)
         every = [network.fuse(taps, selection, batch_size=len(picked)) for selection in routes]
         return torch.stack(every)[picked, torch.arange(len(picked), device=picked.device)], picked
     outputs = logits.new_zeros(len(picked), network.head.scale.numel())
@@ -68,11 +68,11 @@ def run_gate(
     for number, names in needed.items():
         others = [name for name in names if name not in common]
         if len(needed) == 1:  # all alike: nothing to gather
-            taps = {**adapted, **network.adapt(go_on(network, begun, others), others, present)}
+            taps = {**adapted, **network.adapt(finish_taps(network, begun, others), others, present)}
             return network.fuse(taps, routes[number], batch_size=len(picked)), picked
         chosen = torch.nonzero(picked == number).flatten()
         there = {name: mask[chosen] for name, mask in present.items()}
-        taps = network.adapt(go_on(network, begun.take(chosen, others), others), others, there)
+        taps = network.adapt(finish_taps(network, begun.take(chosen, others), others), others, there)
         taps.update({name: gather(tap, chosen) for name, tap in adapted.items()})
         outputs[chosen] = network.fuse(taps, routes[number], batch_size=len(chosen)).to(outputs.dtype)
     return outputs, picked

@@ -89,7 +89,7 @@ class Routes:
         found: NDArray[np.int64] = self.pick(torch.from_numpy(self.logits - bias * self.costs / self.costs[-1])).numpy()
         return found
 
-    def alone(self) -> list[float]:
+    def single_route_scores(self) -> list[float]:
         """Score of every route if all samples take it."""
         return [self.at(np.full(len(self.targets), number))[0] for number in range(len(self.costs))]
 
@@ -109,7 +109,7 @@ class Routes:
             costs: Of every route by itself, with no gate and nothing run before it, (routes,).
         """
         sense = 1.0 if higher_is_better(metric_of(self.data.task, self.metric)) else -1.0
-        own = list(zip(costs.tolist(), self.alone(), strict=True))
+        own = list(zip(costs.tolist(), self.single_route_scores(), strict=True))
         best = -np.inf
         for cheap, low in own:
             for dear, high in own:
@@ -134,7 +134,7 @@ class Routes:
 
 def explain(
     network: RoutedNetwork,
-    alone: Mapping[str, FusionNetwork],
+    unimodal: Mapping[str, FusionNetwork],
     batch: Batch,
     data: FusionData,
     device: torch.device,
@@ -146,7 +146,7 @@ def explain(
 
     Args:
         network: Trained.
-        alone: Modality to the network that was trained on it alone.
+        unimodal: Modality to the network that was trained on it alone.
         batch: The test split.
         data: That it is of.
         device: Where the networks are.
@@ -176,7 +176,7 @@ def explain(
                 shares=_shares_by_class(data, picked == number, routes.targets),
                 score=own,
             )
-            for number, (route, own) in enumerate(zip(architectures, routes.alone(), strict=True))
+            for number, (route, own) in enumerate(zip(architectures, routes.single_route_scores(), strict=True))
         ),
         lacking=float(lacking.mean()),
         multiply_adds=routes.at(picked)[1],
@@ -186,7 +186,7 @@ def explain(
         oracle=(oracle[1], oracle[0]),
         most_fused=tuple(_sample(data, routes.targets, fused, number) for number in order[::-1][:EXTREMES]),
         least_fused=tuple(_sample(data, routes.targets, fused, number) for number in order[:EXTREMES]),
-        confidence=_confidence(alone, batch, data, device, fused),
+        confidence=_confidence(unimodal, batch, data, device, fused),
         missing={
             name: _without(network, name, batch, device, metric_of(data.task, metric)) for name in network.encoders
         },
@@ -252,19 +252,19 @@ def _sample(data: FusionData, targets: NDArray[Any], fused: NDArray[np.float64],
 
 
 def _confidence(
-    alone: Mapping[str, FusionNetwork],
+    unimodal: Mapping[str, FusionNetwork],
     batch: Batch,
     data: FusionData,
     device: torch.device,
     fused: NDArray[np.float64],
 ) -> Confidence:
     if data.task != "classification":
-        return Confidence(alone={})
+        return Confidence(unimodal={})
     some = np.unique(np.linspace(0, len(batch) - 1, min(MAX_POINTS, len(batch))).astype(np.int64))
     few = batch.take(torch.from_numpy(some).to(batch.targets.device))
-    outputs = {name: predict(network, few, device)[0] for name, network in alone.items()}
+    outputs = {name: predict(network, few, device)[0] for name, network in unimodal.items()}
     confidences = {name: tuple(one.softmax(dim=1).max(dim=1).values.tolist()) for name, one in outputs.items()}
-    return Confidence(fused=tuple(fused[some].tolist()), alone=confidences)
+    return Confidence(fused=tuple(fused[some].tolist()), unimodal=confidences)
 
 
 def _without(network: RoutedNetwork, name: str, batch: Batch, device: torch.device, metric: str) -> Without:

@@ -72,7 +72,7 @@ class Gated:
         tried: Dynamic ones that differ in what their gates read.
         losses: Their losses.
         static_loss: Of the static one, trained on likewise.
-        behind: How far the best of those tried lies behind the static one, in standard errors of paired differences.
+        errors_behind: How far the best of those tried lies behind that one, in standard errors of paired differences.
         decided: Share of the judging samples that do not take the route that most take, in the best of those tried.
     """
 
@@ -81,7 +81,7 @@ class Gated:
     tried: tuple[Architecture, ...] = ()
     losses: tuple[float, ...] = ()
     static_loss: float = math.nan
-    behind: float = math.nan
+    errors_behind: float = math.nan
     decided: float = math.nan
 
     def told(self) -> GateTrial:
@@ -92,7 +92,7 @@ class Gated:
                 TriedGate(in_words=one.in_words(), loss=loss) for one, loss in zip(self.tried, self.losses, strict=True)
             ),
             static_loss=self.static_loss,
-            behind=self.behind,
+            errors_behind=self.errors_behind,
             decided=self.decided,
             in_words=self.in_words(),
         )
@@ -107,7 +107,7 @@ class Gated:
             return "Nothing is decided per sample: the best that was tried sends nearly all samples down one route."
         return (
             "Nothing is decided per sample: with the price of multiply-adds, the best that was tried lies "
-            f"{self.behind:.1f} standard errors behind the static architecture."
+            f"{self.errors_behind:.1f} standard errors behind the static architecture."
         )
 
 
@@ -162,16 +162,16 @@ def add_gate(
     gated = [train_dynamic(one) for one in tried]
     best = min(range(len(gated)), key=lambda number: gated[number].architecture_loss)
     of_static = priced_losses(problem, static.network, judging)
-    behind = float(standard_errors(priced_losses(problem, gated[best].network, judging) - of_static))
+    errors_behind = float(standard_errors(priced_losses(problem, gated[best].network, judging) - of_static))
     _, picked = predict_routed(gated[best].network, judging, problem.device)
     decided = 1 - float(picked.bincount().max()) / len(picked)
     return Gated(
-        architecture=tried[best] if behind <= 1 and decided >= DECIDES else found,
+        architecture=tried[best] if errors_behind <= 1 and decided >= DECIDES else found,
         static=found,
         tried=tuple(tried),
         losses=tuple(one.architecture_loss for one in gated),
         static_loss=float(of_static.mean()),
-        behind=behind,
+        errors_behind=errors_behind,
         decided=decided,
     )
 
@@ -281,8 +281,10 @@ def candidate_routes(
             rows = [r for r, one in enumerate(architectures) if one.taps() and costs[r] < 1 and is_of_kind(one)]
             if rows:
                 gained = gains(seen, (candidates.losses[rows] + price * costs[rows, None] - own).T).T
-                behind = standard_errors(gained - gained[gained.mean(dim=1).argmin()])
-                best = min((r for r, z in zip(rows, behind.tolist(), strict=True) if z <= 1), key=costs.__getitem__)
+                errors_behind = standard_errors(gained - gained[gained.mean(dim=1).argmin()])
+                best = min(
+                    (r for r, z in zip(rows, errors_behind.tolist(), strict=True) if z <= 1), key=costs.__getitem__
+                )
                 routes[architectures[best]] = float(costs[best])
     return [*sorted(routes, key=routes.__getitem__), found]
 

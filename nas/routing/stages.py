@@ -67,16 +67,16 @@ def steepest(
     chosen: list[Architecture] = []
     before, spent, reach = nothing, 0.0, dict[str, int]()
     while True:
-        further = [
+        cheaper = [
             one
             for one, some in stages.items()
             if cost.total(one) > spent and all(some[name] >= last for name, last in reach.items())
         ]
-        gained = {one: before - losses[one] for one in further}
-        further = [one for one in further if float(standard_errors(gained[one])) > 1]
-        if not further:
+        gained = {one: before - losses[one] for one in cheaper}
+        cheaper = [one for one in cheaper if float(standard_errors(gained[one])) > 1]
+        if not cheaper:
             return chosen
-        best = max(further, key=lambda one: float(gained[one].mean()) / (cost.total(one) - spent))
+        best = max(cheaper, key=lambda one: float(gained[one].mean()) / (cost.total(one) - spent))
         chosen.append(best)
         before, spent, reach = losses[best], float(cost.total(best)), dict(stages[best])
 

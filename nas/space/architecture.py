@@ -364,14 +364,14 @@ def _live(steps: Iterable[Step], output: str | None) -> tuple[Step, ...]:
             live[step.name] = replace(step, inputs=read, add_to=before)
     if output is not None and output not in state:
         raise UserError(f"output {told(output)} is no step")
-    needed = _behind(live, None if output is None else state[output])
+    needed = _all_read_by(live, None if output is None else state[output])
     level: dict[str, int] = {}
     for name, step in live.items():
         level[name] = 1 + max((level[source] for source in step.sources), default=0)
     return tuple(live[name] for name in sorted(needed, key=lambda name: (level[name], natural_key(name))))
 
 
-def _behind(steps: Mapping[str, Step], output: str | None) -> Collection[str]:
+def _all_read_by(steps: Mapping[str, Step], output: str | None) -> Collection[str]:
     """Names of the steps that the state of one depends on, its own among them."""
     found, ahead = set[str](), [] if output is None else [output]
     while ahead:

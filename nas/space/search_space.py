@@ -53,7 +53,7 @@ class SearchSpace:
         dynamic: Names of `nas.routing.levels.LEVELS` at which a found architecture may decide per sample; empty for a
             static space.
         options: (name, value) of the options that it was built with, which its architectures record.
-        sole: The architecture that it holds alone; None for a space in which something can be chosen.
+        fixed: The architecture that it holds alone; None for a space in which something can be chosen.
     """
 
     name: str
@@ -64,11 +64,11 @@ class SearchSpace:
     warm_up: Architecture | None = field(default=None, repr=False)
     dynamic: tuple[str, ...] = field(default=(), repr=False)
     options: tuple[tuple[str, Option | tuple[Option, ...]], ...] = ()
-    sole: Architecture | None = field(default=None, repr=False)
+    fixed: Architecture | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         known = {f"{modality}@{depth}" for modality, depths in self.depths.items() for depth in range(depths)}
-        if not self.nodes and self.sole is None:
+        if not self.nodes and self.fixed is None:
             raise UserError("a search space needs at least one fusion node")
         for node in self.nodes:
             if len({choice.key for choice in node.choices}) != len(node.choices) or not node.choices:
@@ -84,7 +84,7 @@ class SearchSpace:
             known.add(node.name)
         if self.warm_up is not None:
             self.validate(self.warm_up)
-        reads = read_by_gate(self.sole.gating) if self.sole else ()
+        reads = read_by_gate(self.fixed.gating) if self.fixed else ()
         if unread := [tap for tap in reads if tap not in known or not is_tap(tap)]:
             raise UserError(f"the gate reads {unread}, which no encoder offers")
 
@@ -109,7 +109,9 @@ class SearchSpace:
         )
         if architecture.gating is None:
             nodes = tuple(replace(node, residual=architecture[node.name].add_to) for node in nodes)
-        return cls(architecture.space, dict(depths), nodes, operations, options=architecture.options, sole=architecture)
+        return cls(
+            architecture.space, dict(depths), nodes, operations, options=architecture.options, fixed=architecture
+        )
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -95,11 +95,11 @@ def _count_live(nodes: Sequence[FusionNode], live: frozenset[str]) -> int:
             continue
         made = {(choice.operation, _reads(choice, states)) for choice in node.choices}
         ways = Counter(frozenset(inputs) | {before} for _, inputs in made if inputs)
-        further = Counter[frozenset[str]]()
+        extra = Counter[frozenset[str]]()
         for names, number in read.items():
             for inputs, times in ways.items():
-                further[names | {name for name in inputs if name is not None and not is_tap(name)}] += number * times
-        read, states[node.name] = further, node.name
+                extra[names | {name for name in inputs if name is not None and not is_tap(name)}] += number * times
+        read, states[node.name] = extra, node.name
     last = states[nodes[-1].name]
     return read[live - {last}] if last in live or (last is None and not live) else 0
 

@@ -41,7 +41,7 @@ class Sampler(Protocol):
 
 
 Believed = Callable[[], Iterable[Architecture]]
-"""The architectures whose choices a strategy's beliefs are the shares of."""
+"""The architectures whose choices a strategy's choice weights are the shares of."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -51,11 +51,11 @@ class Tried:
     Attributes:
         losses: Architecture to its losses on the samples of the architecture split, (samples,), in the order in which
             they were trained.
-        beliefs: Node to the shares of its choices.
+        choice_weights: Node to the shares of its choices.
     """
 
     losses: Mapping[Architecture, Tensor]
-    beliefs: Mapping[str, list[float]]
+    choice_weights: Mapping[str, list[float]]
 
     def best(self) -> Architecture:
         """The one of the lowest mean loss; of equals the first."""
@@ -65,7 +65,7 @@ class Tried:
         """The best one as a strategy's decision."""
         best = self.best()
         return StrategyResult(
-            network=None, beliefs=self.beliefs, architecture=best, loss=float(self.losses[best].mean())
+            network=None, choice_weights=self.choice_weights, architecture=best, loss=float(self.losses[best].mean())
         )
 
 
@@ -76,7 +76,7 @@ def ask_tell(problem: SearchProblem, sampler: Sampler, *, trainings: int, believ
         problem: With the budget.
         sampler: Asked for architectures of the problem's space.
         trainings: At most so many, at least one.
-        believed: What beliefs are the shares of; None for all that was tried.
+        believed: What choice weights are the shares of; None for all that was tried.
     """
     losses: dict[Architecture, Tensor] = {}
     repeats, counts = 0, _no_counts(problem.space)
@@ -97,18 +97,18 @@ def ask_tell(problem: SearchProblem, sampler: Sampler, *, trainings: int, believ
         for one in [architecture] if believed is None else believed():
             for node, index in problem.space.path(one).items():
                 counts[node][index] += 1
-        beliefs = shares(counts)
+        choice_weights = shares(counts)
         problem.log_search(
             problem.log,
             step=len(losses),
             epoch=len(losses),
             train_loss=None,
             architecture_loss=loss,
-            beliefs=beliefs,
+            choice_weights=choice_weights,
         )
         if problem.spent() >= 1:
             break
-    return Tried(losses=losses, beliefs=shares(counts))
+    return Tried(losses=losses, choice_weights=shares(counts))
 
 
 def _no_counts(space: SearchSpace) -> dict[str, list[int]]:

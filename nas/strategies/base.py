@@ -135,7 +135,7 @@ class SearchProblem:
         epoch: int,
         train_loss: float | None,
         architecture_loss: float,
-        beliefs: Mapping[str, Sequence[float]],
+        choice_weights: Mapping[str, Sequence[float]],
         **more: Any,
     ) -> None:
         """Logs how the search goes, in the form that all strategies share.
@@ -146,7 +146,7 @@ class SearchProblem:
             epoch: Epochs, likewise.
             train_loss: Mean over the epoch on the weights split; None where there is none.
             architecture_loss: On the architecture split.
-            beliefs: Node to a weight for each of its choices.
+            choice_weights: Node to a weight for each of its choices.
             more: What a strategy adds.
         """
         log(
@@ -157,8 +157,8 @@ class SearchProblem:
                 "seconds": self.elapsed_seconds(),
                 "train_loss": train_loss,
                 "architecture_loss": architecture_loss,
-                "mixing_weights": dict(beliefs),
-                "entropy": {name: float(entropy(torch.tensor(values))) for name, values in beliefs.items()},
+                "mixing_weights": dict(choice_weights),
+                "entropy": {name: float(entropy(torch.tensor(values))) for name, values in choice_weights.items()},
                 **more,
             }
         )
@@ -230,7 +230,7 @@ class StrategyResult:
 
     Attributes:
         network: The trained supernet, or None for a strategy that has none.
-        beliefs: Node to a weight for each of its choices, summing to one.
+        choice_weights: Node to a weight for each of its choices, summing to one.
         architecture: The strategy's own decision, for one that has no supernet to read out.
         loss: Loss on the architecture split before discretization.
         candidates: Architectures that were scored already, for a strategy that has the best path to judge by.
@@ -240,7 +240,7 @@ class StrategyResult:
     """
 
     network: FusionNetwork | None
-    beliefs: Mapping[str, Sequence[float]]
+    choice_weights: Mapping[str, Sequence[float]]
     architecture: Architecture | None = None
     loss: float = float("nan")
     candidates: Candidates | None = None

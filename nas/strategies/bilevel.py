@@ -35,7 +35,7 @@ Select = Callable[[Supernet, torch.Generator, float], Selection]
 Mixture = Callable[[Supernet], Selection]
 """What the supernet is judged by: the relaxation without its chance."""
 
-Beliefs = Callable[[Supernet], dict[str, Tensor]]
+ChoiceWeights = Callable[[Supernet], dict[str, Tensor]]
 """What the architecture parameters say: node to a distribution over its choices, (choices,)."""
 
 Penalty = Callable[[Supernet, float], Tensor]
@@ -43,7 +43,7 @@ Penalty = Callable[[Supernet, float], Tensor]
 
 
 def plain_softmax(supernet: Supernet) -> dict[str, Tensor]:
-    """Softmax of the architecture logits: the mixture and the beliefs of most strategies."""
+    """Softmax of the architecture logits: the mixture and the choice weights of most strategies."""
     return softmax(supernet.logits())
 
 
@@ -102,8 +102,8 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
     architecture_gradient: ArchitectureGradient,
     *,
     mixture: Mixture = plain_softmax,
-    beliefs: Beliefs = plain_softmax,
-    read_out: Beliefs | None = None,
+    choice_weights: ChoiceWeights = plain_softmax,
+    read_out: ChoiceWeights | None = None,
     penalty: Penalty | None = None,
     frozen_share: float = 0.0,
     edges: bool = False,
@@ -116,7 +116,7 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
         select: The relaxation.
         architecture_gradient: How the architecture parameters get their gradients.
         mixture: What the supernet is judged by.
-        beliefs: What the architecture parameters say on the way.
+        choice_weights: What the architecture parameters say on the way.
         read_out: What they say in the end; None for the same.
         penalty: On the architecture parameters; None for none.
         frozen_share: Share of the search, from its beginning, in which the weights alone are trained.
@@ -198,7 +198,7 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
             check_finite(architecture_loss, loop.epochs, config)
             epochs = loop.epochs + 1
             is_over = epochs == num_epochs or problem.spent() >= 1
-            weights = _detached((read_out or beliefs if is_over else beliefs)(supernet))
+            weights = _detached((read_out or choice_weights if is_over else choice_weights)(supernet))
             seen = {}
             if guards is not None and (is_over or epochs % look_every == 0):
                 reached = max(epochs / num_epochs, min(1.0, problem.spent()))
@@ -209,7 +209,7 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
                 epoch=epochs,
                 train_loss=train_loss,
                 architecture_loss=architecture_loss,
-                beliefs={name: values.tolist() for name, values in weights.items()},
+                choice_weights={name: values.tolist() for name, values in weights.items()},
                 **seen,
             )
 
@@ -223,7 +223,9 @@ def bilevel(  # noqa: PLR0915  # one search, told in order
             mixed = mixture(supernet)
         return StrategyResult(
             network=network,
-            beliefs={name: values.tolist() for name, values in _detached((read_out or beliefs)(supernet)).items()},
+            choice_weights={
+                name: values.tolist() for name, values in _detached((read_out or choice_weights)(supernet)).items()
+            },
             loss=float(evaluation_losses(task, network, problem.architecture, device, mixed).mean()),
             guards=guarded,
         )

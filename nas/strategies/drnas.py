@@ -3,7 +3,7 @@
 Chen et al. 2021, "DrNAS: Dirichlet Neural Architecture Search". Every loss draws its own weights, see
 `nas.supernet.relaxation.dirichlet`; the anchor that keeps concentrations near one is the authors' L2 penalty on the
 logits, which is the weight decay of the architecture; and the architecture rests for the first fifth of the search.
-Mixture and beliefs are the mean of the distribution, c / Σ c, whose largest weight is that of the largest logit.
+Mixture and choice weights are the mean of the distribution, c / Σ c, whose largest weight is that of the largest logit.
 
 Departures: see `nas.strategies.bilevel`; there is one stage, without the progressive narrowing of partial channels and
 operations, which the paper adds for large searches.
@@ -34,6 +34,6 @@ def drnas(problem: SearchProblem) -> StrategyResult:
         lambda supernet, generator, _progress: dirichlet(supernet.logits(), generator=generator),
         first_order,
         mixture=mean_weights,
-        beliefs=mean_weights,
+        choice_weights=mean_weights,
         frozen_share=FROZEN_SHARE,
     )

@@ -63,7 +63,7 @@ class Ageing:
 
 
 def evolution(problem: SearchProblem) -> StrategyResult:
-    """Searches by ageing evolution; beliefs are the shares of the population's choices."""
+    """Searches by ageing evolution; choice weights are the shares of the population's choices."""
     sampler = Ageing(problem.space, problem.generator())
     trainings = problem.search.max_trials or TRAININGS
     return ask_tell(problem, sampler, trainings=trainings, believed=sampler.members).explored()

@@ -4,7 +4,7 @@ Chu et al. 2020, "Fair DARTS: Eliminating Unfair Advantages in Differentiable Ar
 loss gains 10 · `zero_one_loss`, and only a choice whose sigmoid reaches 0.85 is kept.
 
 Departures: see `nas.strategies.bilevel`. The paper keeps up to two operations per node; a fusion node here makes one
-choice. So beliefs are the sigmoids that pass the threshold, normalised, and everything is on `none` where nothing
+choice. So choice weights are the sigmoids that pass the threshold, normalised, and everything is on `none` where none
 passes. `none` itself adds nothing to the mixture, hence nothing but the zero-one loss ever moves its sigmoid: it is
 believed in where nothing else is. A node without such a choice normalises all its sigmoids instead.
 """
@@ -47,7 +47,7 @@ def sparse(node: FusionNode, shares: Tensor, *, threshold: float = THRESHOLD) ->
     return shares / shares.sum()
 
 
-def beliefs(supernet: Supernet) -> dict[str, Tensor]:
+def choice_weights(supernet: Supernet) -> dict[str, Tensor]:
     """Node to its sigmoids, normalised, (choices,): `sparse` without the threshold, which all may pass late."""
     shares = sigmoid(supernet.logits())
     return {node.name: sparse(node, shares[node.name], threshold=0.0) for node in supernet.network.space.nodes}
@@ -66,7 +66,7 @@ def fair_darts(problem: SearchProblem) -> StrategyResult:
         lambda supernet, _generator, _progress: sigmoid(supernet.logits()),
         first_order,
         mixture=lambda supernet: sigmoid(supernet.logits()),
-        beliefs=beliefs,
+        choice_weights=choice_weights,
         read_out=read_out,
         penalty=lambda supernet, _progress: ZERO_ONE_WEIGHT * zero_one_loss(supernet),
     )

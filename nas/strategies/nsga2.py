@@ -51,4 +51,4 @@ def cheapest_of_the_best(pareto: Sequence[ParetoPoint], tried: Tried) -> ParetoP
     """The first of a front, ordered by cost, whose loss lies within one paired standard error of the lowest."""
     losses = torch.stack([tried.losses[point.architecture] for point in pareto])
     z = paired_z(losses, tried.losses[tried.best()])
-    return next(point for point, behind in zip(pareto, z.tolist(), strict=True) if behind <= 1)
+    return next(point for point, errors_behind in zip(pareto, z.tolist(), strict=True) if errors_behind <= 1)

@@ -32,7 +32,7 @@ FROZEN_SHARE = 0.3
 """The authors' first 15 of 50 epochs."""
 
 
-def beliefs(supernet: Supernet) -> dict[str, Tensor]:
+def choice_weights(supernet: Supernet) -> dict[str, Tensor]:
     """Node to the products of edge and operation shares, (choices,)."""
     return edge_normalised(supernet.network.space, supernet.logits(), dict(supernet.edge_logits.items()))
 
@@ -58,11 +58,17 @@ def mixture(supernet: Supernet) -> dict[str, PartialChannels]:
 def _on(supernet: Supernet, share: Tensor) -> dict[str, PartialChannels]:
     share = share.to(supernet.network.head.scale.device)
     edge_logits = dict(supernet.edge_logits.items())
-    return partial_channels(supernet.network.space, beliefs(supernet), edge_logits, share)
+    return partial_channels(supernet.network.space, choice_weights(supernet), edge_logits, share)
 
 
 def pc_darts(problem: SearchProblem) -> StrategyResult:
     """Searches by PC-DARTS."""
     return bilevel(
-        problem, select, first_order, mixture=mixture, beliefs=beliefs, frozen_share=FROZEN_SHARE, edges=True
+        problem,
+        select,
+        first_order,
+        mixture=mixture,
+        choice_weights=choice_weights,
+        frozen_share=FROZEN_SHARE,
+        edges=True,
     )

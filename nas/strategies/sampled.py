@@ -32,7 +32,7 @@ from nas.training.epoch_loop import EpochLoop, steps_per_epoch
 from nas.training.snapshot import Draws
 
 LOOKS = 6
-"""How often on the way the beliefs are looked at, for the record."""
+"""How often on the way the choice weights are looked at, for the record."""
 
 LOOK_SAMPLES = 128
 
@@ -98,13 +98,13 @@ def sampled(problem: SearchProblem) -> StrategyResult:
                     epoch=loop.epochs + 1,
                     train_loss=train_loss,
                     architecture_loss=_best_loss(seen),
-                    beliefs=seen.beliefs(problem.space),
+                    choice_weights=seen.choice_weights(problem.space),
                 )
 
         loop.run(loss, after_epoch=look, is_over=lambda: bool(loop.epochs) and problem.spent() >= 1)
     scored = score_candidates(problem.space, PathScorer(network, task, problem.architecture, device))
     return StrategyResult(
-        network=network, beliefs=scored.beliefs(problem.space), loss=_best_loss(scored), candidates=scored
+        network=network, choice_weights=scored.choice_weights(problem.space), loss=_best_loss(scored), candidates=scored
     )
 
 

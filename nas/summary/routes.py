@@ -54,12 +54,12 @@ class Confidence:
 
     Attributes:
         fused: As in `Sample`, for each of them.
-        alone: Modality to the largest probability that its own network gives to a class, for each of them; empty unless
-            the task is classification.
+        unimodal: Modality to the largest probability that its own network gives to a class, for each of them; empty
+            unless the task is classification.
     """
 
     fused: tuple[float, ...] = ()
-    alone: Mapping[str, tuple[float, ...]]
+    unimodal: Mapping[str, tuple[float, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)

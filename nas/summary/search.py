@@ -46,27 +46,27 @@ class SearchedNode:
         name: Of the node.
         residual: Name of the node whose state its output is added to, if there is one.
         choices: All that it may do.
-        beliefs: Weight of each choice at the end of the search; empty while it goes on.
+        choice_weights: Weight of each choice at the end of the search; empty while it goes on.
         chosen: Place of what was found in the end; None of what no supernet holds.
     """
 
     name: str
     residual: str | None
     choices: tuple[SearchedChoice, ...] = checked(fewest=1)
-    beliefs: tuple[float, ...] = ()
+    choice_weights: tuple[float, ...] = ()
     chosen: int | None = checked(COUNT, default=None)
 
     def __post_init__(self) -> None:
         count = len(self.choices)
-        if len(self.beliefs) not in (0, count) or (self.chosen is not None and self.chosen >= count):
+        if len(self.choice_weights) not in (0, count) or (self.chosen is not None and self.chosen >= count):
             raise UserError(
-                f"node {self.name!r} has {count} choices and another number of beliefs, or none such chosen"
+                f"node {self.name!r} has {count} choices and another number of weights, or none such chosen"
             )
 
     @property
-    def belief(self) -> float:
+    def choice_weight(self) -> float:
         """Weight of what was found; NaN if unknown."""
-        return float("nan") if self.chosen is None or not self.beliefs else self.beliefs[self.chosen]
+        return float("nan") if self.chosen is None or not self.choice_weights else self.choice_weights[self.chosen]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +138,7 @@ class GateTrial:
         taken: Whether it does.
         tried: What was compared.
         static_loss: Of the static architecture, trained on likewise.
-        behind: How far the best of those tried lies behind it, in standard errors of paired differences.
+        errors_behind: How far the best of those tried lies behind it, in standard errors of paired differences.
         decided: Share of the judging samples that do not take the route that most take, in the best of those tried.
         in_words: Why nothing is decided per sample, in a sentence; "" if something is.
     """
@@ -146,7 +146,7 @@ class GateTrial:
     taken: bool
     tried: tuple[TriedGate, ...]
     static_loss: float = float("nan")
-    behind: float = float("nan")
+    errors_behind: float = float("nan")
     decided: float = float("nan")
     in_words: str
 

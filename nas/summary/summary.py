@@ -33,7 +33,7 @@ class Standings:
         prefer: "accuracy" or "simplicity".
         proposed: What the search itself chose.
         winner: Name of the row that won; "found" if that is what the search itself chose.
-        behind: Name of every row that could win to its paired standard errors behind the winner.
+        errors_behind: Name of every row that could win to its paired standard errors behind the winner.
         trainings: How many no baseline needed: of proposals and variations.
         seconds: That these took.
     """
@@ -41,7 +41,7 @@ class Standings:
     prefer: Literal["accuracy", "simplicity"]
     proposed: Architecture
     winner: str
-    behind: Mapping[str, float]
+    errors_behind: Mapping[str, float]
     trainings: int = checked(COUNT)
     seconds: float = checked(AMOUNT)
 

@@ -62,15 +62,15 @@ class Candidates:
         """Paired standard errors above the best, (architectures,)."""
         return paired_z(self.losses, self.losses[self.best()])
 
-    def beliefs(self, space: SearchSpace) -> dict[str, list[float]]:
+    def choice_weights(self, space: SearchSpace) -> dict[str, list[float]]:
         """For every node how plausible each choice is: exp(−z²/2) of the best candidate that makes it, normalised."""
         weights = torch.exp(-0.5 * self.z().square()).double().numpy()
-        beliefs = {}
+        choice_weights = {}
         for column, node in enumerate(space.nodes):
             best = np.zeros(len(node.choices))
             np.maximum.at(best, self.indices[:, column], weights)
-            beliefs[node.name] = (best / best.sum()).tolist()
-        return beliefs
+            choice_weights[node.name] = (best / best.sum()).tolist()
+        return choice_weights
 
 
 def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENUMERATE_UP_TO) -> Candidates:

@@ -161,7 +161,7 @@ def discretization_after(guarded: Guarded | None, asked: str) -> str:
     return asked if guarded is None or guarded.tripped is None else FALLBACK
 
 
-def suspect(looks: Sequence[GuardReading], *, is_last: bool) -> str | None:
+def warning_sign(looks: Sequence[GuardReading], *, is_last: bool) -> str | None:
     """The guard that the last of the looks alone gives reason to suspect, or None if its state is good.
 
     Args:
@@ -187,9 +187,9 @@ def judge(looks: Sequence[GuardReading], *, is_last: bool) -> str | None:
     looks = [look for look in looks if look.progress >= WARM_UP]
     if not looks:
         return None
-    found = suspect(looks, is_last=is_last)
+    found = warning_sign(looks, is_last=is_last)
     if found == "nothing":
-        recent = [suspect(looks[: i + 1], is_last=False) for i in range(len(looks))][-IN_A_ROW:]
+        recent = [warning_sign(looks[: i + 1], is_last=False) for i in range(len(looks))][-IN_A_ROW:]
         return found if is_last or recent == ["nothing"] * IN_A_ROW else None
     if len(looks) >= 2 * WINDOW and looks[-1].is_lossy:
         eigenvalues = [abs(look.eigenvalue) for look in looks[-2 * WINDOW :]]
@@ -264,7 +264,7 @@ class Guards:
         """
         self.looks.append(self._look(epoch, weights, progress))
         self.tripped = judge(self.looks, is_last=is_last)
-        if progress >= WARM_UP and suspect(self.looks, is_last=is_last) is None and self.tripped is None:
+        if progress >= WARM_UP and warning_sign(self.looks, is_last=is_last) is None and self.tripped is None:
             self.good = epoch, {name: value.clone() for name, value in self.supernet.state_dict().items()}
         return self.looks[-1].values()
 

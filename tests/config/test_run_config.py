@@ -16,7 +16,7 @@ from nas.config import EvaluationConfig, Option, OutputConfig, SourceConfig
 from nas.config.flags import with_flags
 from nas.fields import Whole, setting
 from nas.pipeline.estimators import FusionEstimator
-from nas.pipeline.resume import begin
+from nas.pipeline.resume import open_checkpoints
 from nas.runs.folder import RunFolder
 from nas.saved.run import read_config
 from tests.tiny_runs import as_data, tiny_arrays
@@ -73,10 +73,10 @@ def test_an_option_that_is_added_is_a_flag_a_key_a_part_of_the_identity_and_chec
     with pytest.raises(UserError, match="warm_up_epochs must be 0 or more, at most 9"):
         WiderRun.from_dict({**config.to_dict(), "training": {"warm_up_epochs": 10}})
 
-    with begin(folder, config.identity(), resume=False, every_seconds=0):
+    with open_checkpoints(folder, config.identity(), resume=False, every_seconds=0):
         pass
     with pytest.raises(UserError, match=r"was begun with training\.warm_up_epochs 5, now it is 6"):
-        begin(folder, WiderRun.of(config, warm_up_epochs=6).identity(), resume=True, every_seconds=0)
+        open_checkpoints(folder, WiderRun.of(config, warm_up_epochs=6).identity(), resume=True, every_seconds=0)
 
 
 def test_every_option_says_what_it_means_under_a_name_of_its_own() -> None:

@@ -23,10 +23,10 @@ def diagnosed(
     """Of a network that answers so, when it is right to answer otherwise, from one number per modality."""
     drawn = numbers(*names)
     targets = (right(**drawn) > 0).long().numpy() if task == "classification" else right(**drawn)[:, None].numpy()
-    alone = {name: np.stack([np.zeros(COUNT), values.numpy()], axis=1)[:, -2:] for name, values in drawn.items()}
+    unimodal = {name: np.stack([np.zeros(COUNT), values.numpy()], axis=1)[:, -2:] for name, values in drawn.items()}
     if task == "regression":
-        alone = {name: values[:, 1:] for name, values in alone.items()}
-    return diagnose(task, [MadeUp(drawn, answer)], targets, alone=alone, overfitting={})
+        unimodal = {name: values[:, 1:] for name, values in unimodal.items()}
+    return diagnose(task, [MadeUp(drawn, answer)], targets, unimodal=unimodal, overfitting={})
 
 
 def test_a_product_is_seen_as_interaction() -> None:
@@ -66,7 +66,7 @@ def test_an_interaction_that_does_harm_is_named() -> None:
 def test_a_single_modality_cannot_interact() -> None:
     drawn = numbers("a")
     targets = (drawn["a"] > 0).long().numpy()
-    found = diagnose("classification", [MadeUp(drawn, lambda a: a)], targets, alone={}, overfitting={})
+    found = diagnose("classification", [MadeUp(drawn, lambda a: a)], targets, unimodal={}, overfitting={})
     assert found.in_words == ("It reads a alone, so that nothing of its score comes from cross-modal interaction",)
     assert found.regression == ()
 
@@ -99,10 +99,10 @@ def test_what_overfits_faster_is_named() -> None:
     drawn = numbers("a", "b")
     targets = (drawn["a"] > 0).long().numpy()
     courses = {"a": course(0.4), "b": course(1.0)}
-    found = diagnose("classification", [MadeUp(drawn, lambda a, b: a + b)], targets, alone={}, overfitting=courses)
+    found = diagnose("classification", [MadeUp(drawn, lambda a, b: a + b)], targets, unimodal={}, overfitting=courses)
     assert found.in_words[-1] == "Trained alone, b overfits 2.5 times as fast as a for what it generalizes"
     courses["b"] = course(float("inf"))
-    found = diagnose("classification", [MadeUp(drawn, lambda a, b: a + b)], targets, alone={}, overfitting=courses)
+    found = diagnose("classification", [MadeUp(drawn, lambda a, b: a + b)], targets, unimodal={}, overfitting=courses)
     assert found.in_words[-1] == "Trained alone, b generalizes nothing"
 
 
@@ -117,6 +117,6 @@ def test_labels_are_judged_too() -> None:
     drawn = numbers("a", "b")
     targets = torch.stack([drawn["a"] > 0, drawn["b"] > 0], dim=1).float().numpy()
     made_up = MadeUp(drawn, lambda a, b: a + b)
-    found = diagnose("multilabel", [made_up], targets, alone={}, overfitting={})
+    found = diagnose("multilabel", [made_up], targets, unimodal={}, overfitting={})
     assert found.in_words[0] == "An additive function scores the same: no F1 comes from cross-modal interaction"
     assert found.regression == ()

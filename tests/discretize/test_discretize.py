@@ -1,4 +1,4 @@
-"""From beliefs and losses to one architecture: the simplest that the data cannot tell from the best."""
+"""From choice weights and losses to one architecture: the simplest that the data cannot tell from the best."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def cost(problem: SearchProblem, network: FusionNetwork) -> CostTable:
 
 def explored_of(problem: SearchProblem, network: FusionNetwork, favourite: Mapping[str, int]) -> StrategyResult:
     """Beliefs of 0.6 in one choice of each node and 0.1 in each other."""
-    beliefs = {
+    choice_weights = {
         node.name: [0.6 if i == favourite[node.name] else 0.1 for i in range(len(node.choices))]
         for node in problem.space.nodes
     }
-    return StrategyResult(network=network, beliefs=beliefs, loss=0.5)
+    return StrategyResult(network=network, choice_weights=choice_weights, loss=0.5)
 
 
 def standard_normal(seed: int) -> Tensor:
@@ -134,8 +134,8 @@ def test_the_simplest_within_a_standard_error_is_taken(
 def test_a_loss_that_is_clearly_lower_outweighs_its_cost(scene: Scene) -> None:
     wanted = architecture(NOTHING, deeper(MULTIPLICATIVE))
     cheaper = architecture(MULTIPLICATIVE, NOTHING)
-    behind = 0.1 + standard_normal(1) / 10  # fourteen standard errors
-    scene.supernet = lambda one: BASE - 5 if one == wanted else BASE - 5 + behind if one == cheaper else BASE
+    errors_behind = 0.1 + standard_normal(1) / 10  # fourteen standard errors
+    scene.supernet = lambda one: BASE - 5 if one == wanted else BASE - 5 + errors_behind if one == cheaper else BASE
     assert scene.decide() == wanted
     assert scene.cost.total(cheaper) < scene.cost.total(wanted)
 
@@ -187,7 +187,9 @@ def test_perturbation_keeps_the_choice_whose_removal_hurts() -> None:
         losses("classification", network.train(), problem.architecture, taught).mean().backward()
         optimizer.step()
     before = {name: value.clone() for name, value in network.state_dict().items() if "running" not in name}
-    explored = StrategyResult(network=network, beliefs={name: weights.tolist() for name, weights in mixture.items()})
+    explored = StrategyResult(
+        network=network, choice_weights={name: weights.tolist() for name, weights in mixture.items()}
+    )
     cost = CostTable.measure(network, problem.weights.take(slice(0, 1)).inputs)
     candidates = Candidates(np.zeros((1, 2), dtype=np.int64), torch.zeros(1, 4))
     found = perturbation(problem, network, explored, candidates, cost)

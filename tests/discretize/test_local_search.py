@@ -22,7 +22,7 @@ from nas.discretize.local_search import at_other_taps, local_search, unused, var
 from nas.network.fusion_network import FusionNetwork
 from nas.pipeline.search import make_space
 from nas.retraining.baselines import Contestant
-from nas.retraining.preparation import Prepared, Setup, raw
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup, raw
 from nas.retraining.retrain import Entry, train_all
 from nas.space.architecture import Architecture, Choice
 from nas.space.search_space import SearchSpace
@@ -47,7 +47,7 @@ def _data() -> FusionData:
 
 
 _DATA = _data()
-_SETUP = Setup(data=_DATA, space=_SPACE, training=TrainingConfig(), device=CPU)
+_SETUP = TrainingSetup(data=_DATA, space=_SPACE, training=TrainingConfig(), device=CPU)
 
 
 def _entry(row: Contestant, right: float) -> Entry:
@@ -78,7 +78,7 @@ def _searched(
     """A local search in which trainings come to what is said of each architecture."""
     trained: list[Architecture] = []
 
-    def fake(_setup: Setup, _prepared: Prepared, rows: Sequence[Contestant]) -> list[Entry]:
+    def fake(_setup: TrainingSetup, _prepared: PreparedEncoders, rows: Sequence[Contestant]) -> list[Entry]:
         architectures = [row.architecture for row in rows if row.architecture is not None]
         assert not set(architectures) & set(trained), "trained twice"
         trained.extend(architectures)
@@ -86,8 +86,8 @@ def _searched(
 
     monkeypatch.setattr(module, "train_all", fake)
     contestants = [Contestant(name, "found" if name == "found" else "operation", one) for name, one in rows]
-    entries = fake(_SETUP, cast(Prepared, None), contestants)
-    return local_search(_SETUP, cast(Prepared, None), entries, candidates, "best variation")
+    entries = fake(_SETUP, cast(PreparedEncoders, None), contestants)
+    return local_search(_SETUP, cast(PreparedEncoders, None), entries, candidates, "best variation")
 
 
 def test_what_leads_is_tried_at_other_depths_and_with_what_did_well_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +164,7 @@ def test_modalities_that_a_network_does_not_use_are_left_out_however_many_there_
     """Of six modalities two are multiplied; the supernet of six holds pairs and all six, and no four."""
     data = KnownTask(kind="bilinear", depth=1, modalities=6, samples=600, test_samples=200, seed=3).make()
     space = make_space("layerwise", data, operations=["additive", "bilinear"])
-    setup = Setup(data=data, space=space, training=TrainingConfig(epochs=15), device=CPU)
+    setup = TrainingSetup(data=data, space=space, training=TrainingConfig(epochs=15), device=CPU)
     every = _single(space, 1, "bilinear", *(f"m{number}" for number in range(6)))
     (entry,) = train_all(setup, raw(setup, 0), [Contestant("all", "operation", every)])
     left = unused(setup, entry)
@@ -196,13 +196,17 @@ def test_a_found_subset_of_five_modalities_lives_like_any_other(
     assert three["fusion1"].choice not in space.nodes[1].choices
 
     def only_three(
-        setup: Setup, prepared: Prepared, entries: Sequence[Entry], _candidates: Candidates | None, name: str
+        setup: TrainingSetup,
+        prepared: PreparedEncoders,
+        entries: Sequence[Entry],
+        _candidates: Candidates | None,
+        name: str,
     ) -> list[Entry]:
         row = Contestant("variation 1", "proposal", three, instead_of=name)
         return [*entries, *train_all(setup, prepared, [row])]
 
     class Biased(Evidence):
-        def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
+        def __init__(self, setup: TrainingSetup, rows: Sequence[Sequence[Entry]]) -> None:
             super().__init__(setup, rows)
             self.wanted = [row[0].architecture == three for row in rows]
 

@@ -24,7 +24,7 @@ from nas.network.cost import CostTable
 from nas.network.fusion_network import FusionNetwork
 from nas.pipeline.search import make_space
 from nas.retraining.baselines import Contestant, contestants
-from nas.retraining.preparation import Prepared, Setup
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup
 from nas.retraining.retrain import Entry
 from nas.space.architecture import Architecture, Choice
 from nas.summary import RowKind, Standings
@@ -50,8 +50,8 @@ def _data(count: int = 600) -> FusionData:
 _DATA = _data()
 
 
-def _setup(data: FusionData = _DATA, metric: str = "") -> Setup:
-    return Setup(data=data, space=_SPACE, training=TrainingConfig(metric=metric), device=CPU)
+def _setup(data: FusionData = _DATA, metric: str = "") -> TrainingSetup:
+    return TrainingSetup(data=data, space=_SPACE, training=TrainingConfig(metric=metric), device=CPU)
 
 
 def _answers(right: float, seed: int, *, sure: float = 2.0, data: FusionData = _DATA) -> Tensor:
@@ -113,8 +113,8 @@ def test_a_better_row_takes_the_place_of_what_the_supernet_chose() -> None:
     assert crowned.entries[0][1].architecture == _TIMES
     assert _standings(crowned).winner == "late fusion"
     assert _standings(crowned).proposed == _TIMES
-    assert _standings(crowned).behind["late fusion"] == 0
-    assert _standings(crowned).behind["found"] > 3
+    assert _standings(crowned).errors_behind["late fusion"] == 0
+    assert _standings(crowned).errors_behind["found"] > 3
 
 
 def test_what_the_supernet_chose_stays_if_nothing_is_better() -> None:
@@ -143,7 +143,7 @@ def test_random_search_and_what_the_space_does_not_offer_cannot_win() -> None:
         ("random search", "random", _TIMES, 0.99),
     )
     assert _standings(crowned).winner == "found"
-    assert set(_standings(crowned).behind) == {"found"}
+    assert set(_standings(crowned).errors_behind) == {"found"}
 
 
 _COST = CostTable.measure(tiny_network(_SPACE, _DATA), tiny_batch(_DATA).take(slice(0, 1)).inputs)
@@ -185,7 +185,7 @@ def test_gates_start_from_the_cheapest_of_those_that_are_as_good_as_the_best(
     entries = [_entry(name, kind, one, _answers(right, number)) for number, (name, kind, one, right) in enumerate(rows)]
     monkeypatch.setattr(Tournament, "_trained", lambda *_given: entries)
     contestants = [one.contestant for one in entries]
-    assert Tournament().leader(_setup(), cast(Prepared, None), contestants, _COST) == expected
+    assert Tournament().leader(_setup(), cast(PreparedEncoders, None), contestants, _COST) == expected
 
 
 def test_the_simplest_of_equals_wins_if_that_is_preferred() -> None:
@@ -323,7 +323,7 @@ def test_a_found_sum_of_single_networks_lives_like_any_other_network(
     class Biased(Evidence):
         """For which the sum is best."""
 
-        def __init__(self, setup: Setup, rows: Sequence[Sequence[Entry]]) -> None:
+        def __init__(self, setup: TrainingSetup, rows: Sequence[Sequence[Entry]]) -> None:
             super().__init__(setup, rows)
             self.kinds = [row[0].contestant.kind for row in rows]
 

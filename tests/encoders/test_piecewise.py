@@ -73,7 +73,7 @@ def test_statistics_are_those_of_present_samples_of_the_weights_split() -> None:
     assert other.piecewise is not None
     assert torch.equal(encoder.piecewise.edges, other.piecewise.edges)
     chosen = torch.from_numpy(array[:100][present[:100]])
-    columns = encoder.begin([chosen])[0]
+    columns = encoder.start([chosen])[0]
     torch.testing.assert_close(columns.mean(dim=0), torch.zeros(24), rtol=0, atol=1e-5)  # float32 sums
     torch.testing.assert_close(columns.std(dim=0, unbiased=False), torch.ones(24), rtol=1e-4, atol=0)
 
@@ -82,7 +82,7 @@ def test_statistics_are_those_of_present_samples_of_the_weights_split() -> None:
 def test_any_number_type_is_told_in_bins(dtype: type[np.generic]) -> None:
     array = np.random.default_rng(0).integers(0, 9, size=(60, 2)).astype(dtype)
     encoder = encoder_of(array)
-    assert bool(torch.isfinite(encoder.begin([torch.from_numpy(array.astype(np.float32))])[0]).all())
+    assert bool(torch.isfinite(encoder.start([torch.from_numpy(array.astype(np.float32))])[0]).all())
 
 
 def test_bins_of_many_samples_are_read_off_some_of_them() -> None:

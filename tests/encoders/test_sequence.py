@@ -31,7 +31,7 @@ def test_the_second_half_of_a_tap_is_the_power_mean_over_all_of_time(time: int) 
         encoder = SequenceEncoder(Standardize.blank(1, 2), 2, widths=(6, 4), peaks=True).eval()
         sequence = torch.randn(3, time, 2)
     assert encoder.channels == (12, 8)
-    output = encoder.get_submodule("stages.0")(encoder.begin([sequence])[0]).squeeze(2)  # (batch, features, steps)
+    output = encoder.get_submodule("stages.0")(encoder.start([sequence])[0]).squeeze(2)  # (batch, features, steps)
     tap = encoder([sequence])[0]
     peaks = (output**3).mean(dim=2) ** (1 / 3)
     assert bool((peaks >= output.mean(dim=2)).all() and (peaks <= output.amax(dim=2)).all())

@@ -17,7 +17,7 @@ from nas.data.fusion_data import FusionData
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.pipeline.preprocessing import MAX_COLUMNS, candidates, decide_preprocessing
 from nas.pipeline.search import make_space
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.training.build import build_network
 from tests.helpers import CPU, tiny_data
 from tests.tiny_runs import OPERATIONS, Arrays, as_data, no_report, tiny_search
@@ -49,9 +49,9 @@ def made_data(*names: str) -> FusionData:
     )
 
 
-def setup_of(data: FusionData, training: TrainingConfig = TRAINING, **options: Any) -> Setup:
+def setup_of(data: FusionData, training: TrainingConfig = TRAINING, **options: Any) -> TrainingSetup:
     space = make_space("layerwise", data, operations=OPERATIONS)
-    return Setup(data=data, space=space, training=training, device=CPU, **options)
+    return TrainingSetup(data=data, space=space, training=training, device=CPU, **options)
 
 
 def test_what_tells_more_is_chosen_and_said_in_a_line() -> None:

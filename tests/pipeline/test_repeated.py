@@ -19,7 +19,7 @@ from nas.evaluation.stability import stability
 from nas.pipeline.repeated import Decision, judge_searches, repeat
 from nas.records import plain
 from nas.report import report
-from nas.retraining.preparation import Prepared, Setup, raw
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup, raw
 from nas.space.architecture import Architecture, Choice
 from search_spaces import layerwise
 from tests.strategies.problems import CPU, builders, tiny_data, tiny_space
@@ -125,7 +125,9 @@ def test_the_run_goes_on_with_the_consensus(run: RunResult) -> None:
     assert summary.architecture == summary.leaderboard[0].architecture == run.architecture
     assert summary.seeds == (5, 6)  # of the retrainings, whichever search it was
     alone = tiny_search(as_data(tiny_arrays()), seed=SEEDS[number], encoders="pretrained").summary
-    assert [node.beliefs for node in summary.search.nodes] == [node.beliefs for node in alone.search.nodes]
+    assert [node.choice_weights for node in summary.search.nodes] == [
+        node.choice_weights for node in alone.search.nodes
+    ]
     # The searches took what all of them took.
     assert summary.search.search_seconds == pytest.approx(sum(one.search_seconds for one in told.searches))
     assert summary.search.encoder_seconds == pytest.approx(sum(one.encoder_seconds for one in told.searches))
@@ -161,12 +163,12 @@ def test_a_poisoned_test_split_changes_neither_consensus_nor_counts(run: RunResu
 def test_the_test_split_is_not_even_asked_for_before_the_consensus_stands() -> None:
     data = tiny_data(poisoned_test=True)
     records: list[Mapping[str, Any]] = []
-    setup = Setup(
+    setup = TrainingSetup(
         data=data, space=tiny_space(), training=PROBLEM_TRAINING, device=CPU, builders=builders(), log=records.append
     )
     found = list(tiny_space().enumerate())
 
-    def decide(own: Setup, seed: int) -> tuple[Decision, Prepared]:
+    def decide(own: TrainingSetup, seed: int) -> tuple[Decision, PreparedEncoders]:
         own.log({"phase": "search"})
         search = make_search({"image": 2, "audio": 2})
         decision = Decision(architecture=found[seed], encoders="joint", rows=(), candidates=None, search=search)

@@ -208,7 +208,7 @@ def test_the_summary_holds_what_was_promised(finished: RunResult) -> None:
     assert summary["command"] == "the command"
     assert summary["seeds"] == [3, 4]
     for node in summary["nodes"]:
-        assert sum(node["beliefs"]) == pytest.approx(1)
+        assert sum(node["choice_weights"]) == pytest.approx(1)
 
 
 def test_the_summary_holds_the_pareto_set_of_a_strategy_that_weighs_cost(search_and_load: Search) -> None:
@@ -269,7 +269,7 @@ def test_tensorboard_shows_losses_mixing_weights_and_entropy(finished: RunResult
     for node in finished.summary.search.nodes:
         assert f"entropy/{node.name}" in tags
         last = [events.Scalars(f"mixing_weights/{node.name}/{choice.label}")[-1].value for choice in node.choices]
-        assert last == pytest.approx(node.beliefs, abs=1e-6)  # of the same network on the same samples; float32
+        assert last == pytest.approx(node.choice_weights, abs=1e-6)  # of the same network on the same samples; float32
         nats = -sum(weight * np.log(weight) for weight in last if weight > 0)
         assert events.Scalars(f"entropy/{node.name}")[-1].value == pytest.approx(nats, abs=1e-5)
 
@@ -330,7 +330,7 @@ def test_a_search_that_no_guard_stopped_is_read_out_as_was_asked(
     assert guards["in_words"] == "No guard tripped: the search showed no sign of collapse up to epoch 3."
     proposed = {step.name: step.choice for step in Architecture.from_dict(summary["tournament"]["proposed"]).steps}
     for node in summary["nodes"]:
-        by_belief = dict(zip(node["beliefs"], node["choices"], strict=True))
+        by_belief = dict(zip(node["choice_weights"], node["choices"], strict=True))
         best = read_choice(by_belief[max(by_belief)])
         assert best == proposed.get(node["name"], Choice("none"))
 

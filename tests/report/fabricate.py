@@ -130,7 +130,7 @@ def _node(
         choices,
         f"fusion{index - 1}" if index else None,
         chosen=at,
-        beliefs=tuple(value / sum(raw) for value in raw),
+        choice_weights=tuple(value / sum(raw) for value in raw),
     )
 
 
@@ -227,7 +227,7 @@ def _won_by_late_fusion(summary: Summary) -> Summary:
         prefer="accuracy",
         proposed=summary.architecture,
         winner="late fusion",
-        behind={"found": 1.26, "late fusion": 0.0, "early fusion": -0.04},
+        errors_behind={"found": 1.26, "late fusion": 0.0, "early fusion": -0.04},
         trainings=6,
         seconds=12.0,
     )
@@ -391,7 +391,10 @@ def _metrics(
     for i in range(num_records):
         share = (i + 1) / num_records
         weights = {
-            node.name: [(1 - share) / len(node.beliefs) + share * belief for belief in node.beliefs] for node in nodes
+            node.name: [
+                (1 - share) / len(node.choice_weights) + share * choice_weight for choice_weight in node.choice_weights
+            ]
+            for node in nodes
         }
         records.append(
             {

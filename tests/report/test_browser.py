@@ -94,18 +94,21 @@ def test_a_node_tells_of_itself_to_pointer_and_keyboard(browser: Any, usual: Pat
 
 
 def test_the_slider_moves_through_the_search(browser: Any, usual: Path) -> None:
-    """The made-up search goes in 40 steps from even weights to its beliefs; entropy of fusion0 from 2.7874… to 2.3."""
+    """The made-up search goes in 40 steps from even weights to its last; entropy of fusion0 from 2.7874… to 2.3."""
     opened = Opened(browser, usual)
-    slider, chosen = opened.page.locator("#film input"), opened.page.locator("#film .node:nth-child(2) .chosen")
-    belief = json.loads((usual.parent / "summary.json").read_text())["nodes"][1]
-    belief = belief["beliefs"][belief["chosen"]]
-    assert chosen.locator(".weight").inner_text() == f"{100 * belief:.1f} %"
-    assert "2.3" in opened.page.locator("#film dl").inner_text()
+    slider, chosen = (
+        opened.page.locator("#animation input"),
+        opened.page.locator("#animation .node:nth-child(2) .chosen"),
+    )
+    choice_weight = json.loads((usual.parent / "summary.json").read_text())["nodes"][1]
+    choice_weight = choice_weight["choice_weights"][choice_weight["chosen"]]
+    assert chosen.locator(".weight").inner_text() == f"{100 * choice_weight:.1f} %"
+    assert "2.3" in opened.page.locator("#animation dl").inner_text()
     wide = chosen.locator(".bar").bounding_box()["width"]
     slider.press("Home")
     early = (1 - 1 / 40) / len(json.loads((usual.parent / "summary.json").read_text())["nodes"][1]["choices"])
-    assert chosen.locator(".weight").inner_text() == f"{100 * (early + belief / 40):.1f} %"
-    assert "2.787" in opened.page.locator("#film dl").inner_text()
+    assert chosen.locator(".weight").inner_text() == f"{100 * (early + choice_weight / 40):.1f} %"
+    assert "2.787" in opened.page.locator("#animation dl").inner_text()
     assert chosen.locator(".bar").bounding_box()["width"] < wide / 3
     assert slider.get_attribute("aria-valuetext").startswith("step 20; heaviest: ")
     slider.press("ArrowRight")
@@ -118,7 +121,7 @@ def test_it_plays_by_keyboard_and_calmly_where_motion_is_unwelcome(
     browser: Any, usual: Path, motion: str, stride: int
 ) -> None:
     opened = Opened(browser, usual, reduced_motion=motion)
-    button, slider = opened.page.locator("#film button"), opened.page.locator("#film input")
+    button, slider = opened.page.locator("#animation button"), opened.page.locator("#animation input")
     button.press("Enter")
     assert button.inner_text() == "Pause"
     assert int(slider.input_value()) < 39  # at the end, where it stood, it begins anew
@@ -131,9 +134,9 @@ def test_it_plays_by_keyboard_and_calmly_where_motion_is_unwelcome(
     assert opened.is_quiet()
 
 
-def test_without_script_there_is_no_film_but_the_heat_map(browser: Any, usual: Path) -> None:
+def test_without_script_there_is_no_animation_but_the_heat_map(browser: Any, usual: Path) -> None:
     opened = Opened(browser, usual, java_script_enabled=False)
-    assert opened.page.locator("#film").is_hidden()
+    assert opened.page.locator("#animation").is_hidden()
     assert opened.page.locator("#mixing-figure_1").is_visible()
     assert "depth 1: image × words" in opened.page.locator("#architecture-node-0 title").text_content()
 

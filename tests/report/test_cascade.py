@@ -26,7 +26,7 @@ DECISIONS = make_decisions(
     curve=((1e6, 0.8), (4.4e6, 0.9)),
     random=((1e6, 0.7), (4.4e6, 0.9)),
     oracle=(2e6, 0.9),
-    confidence=Confidence(fused=(0.2, 1.0), alone={"image": (0.9, 0.4)}),
+    confidence=Confidence(fused=(0.2, 1.0), unimodal={"image": (0.9, 0.4)}),
 )
 SHALLOW = [Choice("carry", ("image@0",))]
 

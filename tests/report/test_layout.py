@@ -51,7 +51,7 @@ def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
     summary = make_summary(
         Architecture.chain("layerwise", [("n", choice)]),
         depths,
-        search=make_search(depths, nodes=(make_node("n", [choice], chosen=0, beliefs=(1.0,)),)),
+        search=make_search(depths, nodes=(make_node("n", [choice], chosen=0, choice_weights=(1.0,)),)),
         data=make_data(tuple(depths), task="regression"),
     )
     plan = layout(summary)

@@ -13,7 +13,7 @@ import pytest
 from nas.errors import UserError
 from nas.records import plain
 from nas.report import report
-from nas.report.stability import sureness
+from nas.report.stability import agreement_of_searches
 from nas.statistics import Interval
 from nas.summary import Summary
 from tests.report.fabricate import fabricate_run
@@ -26,7 +26,7 @@ def rewritten(folder: Path, summary: Summary | dict[str, Any]) -> Path:
 
 
 def test_a_run_of_one_search_says_nothing_of_it(tmp_path: Path) -> None:
-    assert sureness(fabricate_run(tmp_path)) is None
+    assert agreement_of_searches(fabricate_run(tmp_path)) is None
     page = report(tmp_path).read_text()
     assert "How sure" not in page
     assert "the search took" in page
@@ -34,7 +34,7 @@ def test_a_run_of_one_search_says_nothing_of_it(tmp_path: Path) -> None:
 
 
 def test_it_reads_counts_scores_and_the_consensus(tmp_path: Path) -> None:
-    sure = sureness(fabricate_run(tmp_path, num_searches=4))
+    sure = agreement_of_searches(fabricate_run(tmp_path, num_searches=4))
     assert sure is not None
     told = sure.told
     assert (told.metric, told.num_distinct, told.agreement, told.kappa) == ("accuracy", 2, 0.8125, 0.6875)
@@ -61,7 +61,7 @@ def test_rare_choices_are_summed_up_but_never_that_of_the_consensus(tmp_path: Pa
     others = [replace(nothing, operation=f"other{i}", label=f"other {i}", count=3 - i // 2) for i in range(4)]
     made = replace(told.choices[-1], choices=(*others, replace(chosen, count=1)))
     told = replace(told, choices=(*told.choices[:-1], made))
-    sure = sureness(replace(summary, stability=told), max_rows=3)
+    sure = agreement_of_searches(replace(summary, stability=told), max_rows=3)
     assert sure is not None
     assert [(one.label, one.count) for one in sure.nodes[-1].choices] == [
         ("other 0", 3),

@@ -36,7 +36,7 @@ def test_the_winner_comes_first_and_the_choice_of_the_search_has_a_name_of_its_o
     told = standings(fabricate_run(tmp_path, late_won=True))
     assert told is not None
     assert (told.winner, told.prefers_simple, told.changed_the_answer) == ("late fusion", False, True)
-    assert [(row.name, row.held_out, row.behind, row.is_winner) for row in told.rows[::2]] == [
+    assert [(row.name, row.held_out, row.errors_behind, row.is_winner) for row in told.rows[::2]] == [
         ("late fusion", 0.91, 0.0, True),
         (DEPOSED, 0.9, 1.26, False),
     ]
@@ -47,7 +47,7 @@ def test_the_winner_comes_first_and_the_choice_of_the_search_has_a_name_of_its_o
 def test_a_favourite_that_won_is_the_found_row(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path, late_won=True)
     favourite = "favourite of the supernet"
-    tournament = replace(known(summary.tournament), winner=favourite, behind={favourite: 0.0})
+    tournament = replace(known(summary.tournament), winner=favourite, errors_behind={favourite: 0.0})
     told = standings(replace(summary, tournament=tournament))
     assert told is not None
     assert [(row.name, row.held_out) for row in told.rows] == [("favourite of the supernet", 0.91)]
@@ -55,9 +55,14 @@ def test_a_favourite_that_won_is_the_found_row(tmp_path: Path) -> None:
 
 def test_where_the_search_won_its_choice_is_the_found_row(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    behind = {"late fusion": 2.0, "found": 0.0, "gone": 3.0}
+    errors_behind = {"late fusion": 2.0, "found": 0.0, "gone": 3.0}
     won = Standings(
-        prefer="simplicity", winner="found", proposed=summary.architecture, behind=behind, trainings=0, seconds=0.0
+        prefer="simplicity",
+        winner="found",
+        proposed=summary.architecture,
+        errors_behind=errors_behind,
+        trainings=0,
+        seconds=0.0,
     )
     told = standings(replace(summary, tournament=won))
     assert told is not None
@@ -101,7 +106,7 @@ def test_a_network_has_no_gain_over_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "garbled", [{"winner": "found"}, {"winner": "found", "behind": 3}, ["found"], {"proposed": {"nodes": 5}}]
+    "garbled", [{"winner": "found"}, {"winner": "found", "errors_behind": 3}, ["found"], {"proposed": {"nodes": 5}}]
 )
 def test_a_garbled_tournament_is_told_in_one_line(tmp_path: Path, garbled: Any) -> None:
     summary = fabricate_run(tmp_path)

@@ -78,7 +78,7 @@ def test_the_front_follows_the_sense_of_the_metric() -> None:
 
 def _node(num_choices: int, chosen: int | None) -> SearchedNode:
     choices = [Choice("carry", (f"m{i}@0",)) for i in range(num_choices)]
-    return make_node("fusion0", choices, chosen=chosen, beliefs=(1 / num_choices,) * num_choices)
+    return make_node("fusion0", choices, chosen=chosen, choice_weights=(1 / num_choices,) * num_choices)
 
 
 def _search(step: int, weights: list[float | None]) -> dict[str, Any]:

@@ -160,8 +160,8 @@ def _sum(gap: float = 0.0, margin: float = 0.0) -> Row:
     return _row("sum", gap, margin, name="sum of single networks", architecture=LATE, separate=True)
 
 
-def _won(winner: str, proposed: Architecture = TIMES, *, behind: float = 1.3, **more: Any) -> dict[str, Any]:
-    usual = {"prefer": "accuracy", "behind": {"found": behind}, "trainings": 6, "seconds": 1.0}
+def _won(winner: str, proposed: Architecture = TIMES, *, errors_behind: float = 1.3, **more: Any) -> dict[str, Any]:
+    usual = {"prefer": "accuracy", "errors_behind": {"found": errors_behind}, "trainings": 6, "seconds": 1.0}
     return {"tournament": Standings(winner=winner, proposed=proposed, **{**usual, **more})}
 
 
@@ -730,7 +730,7 @@ CASES = (
         ("on held-out samples, the search's own choice (multiply image and sound at the middle layer) is about level",),
         (_own(), _image(0.1), _row("late", 0, 0)),
         LATE,
-        more=_won("late fusion", behind=0.0),
+        more=_won("late fusion", errors_behind=0.0),
         never=("0.0 standard errors",),
     ),
     Case(
@@ -949,7 +949,7 @@ def _boards(draw: st.DrawFn) -> tuple[Summary, list[Row]]:
     more = dict(_MAE) if error else {}
     if winner is not None:
         prefer = draw(st.sampled_from(["accuracy", "simplicity"]))
-        more |= _won(winner[1], EARLY, behind=draw(st.floats(-1, 5)), prefer=prefer)
+        more |= _won(winner[1], EARLY, errors_behind=draw(st.floats(-1, 5)), prefer=prefer)
     return _summary(rows, found, **more, **_emap(draw(_GAPS), draw(_MARGINS))), rows
 
 

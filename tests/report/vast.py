@@ -36,7 +36,7 @@ def _classes(summary: Summary) -> None:
 def _choices(summary: Summary) -> None:
     node = summary["nodes"][0]
     node["choices"] += [{**node["choices"][-1], "label": f"choice {i}"} for i in range(100_000)]
-    node["beliefs"] += [1e-6] * 100_000
+    node["choice_weights"] += [1e-6] * 100_000
 
 
 def _texts(summary: Summary) -> None:

@@ -18,7 +18,7 @@ from nas.records import plain
 from nas.retraining import controls
 from nas.retraining.baselines import Contestant
 from nas.retraining.controls import pooled
-from nas.retraining.preparation import Setup
+from nas.retraining.preparation import TrainingSetup
 from nas.retraining.retrain import Entry, Judged
 from nas.saved.run import contestants_of
 from nas.space.architecture import Architecture
@@ -46,7 +46,9 @@ LIKE = Entry(
 
 
 def _fit(data: FusionData, **training: Any) -> dict[str, Judged]:
-    setup = Setup(data=data, space=make_space("layerwise", data), training=TrainingConfig(**training), device=CPU)
+    setup = TrainingSetup(
+        data=data, space=make_space("layerwise", data), training=TrainingConfig(**training), device=CPU
+    )
     return {one.entry.contestant.name: one for one in controls.controls(setup, LIKE)}
 
 
@@ -209,7 +211,7 @@ def test_a_run_shows_both_and_never_finds_them(finished: RunResult) -> None:
     assert [row.name for row in board] == ["logistic regression", "gradient boosting"]
     for row in board:
         assert row.scores[0] == row.scores[1]  # one fit stands for both seeds
-        assert row.name not in known(finished.summary.tournament).behind
+        assert row.name not in known(finished.summary.tournament).errors_behind
         assert row.in_words == "all inputs, no network"
         gap = known(row.difference)
         assert gap.low <= gap.mean <= gap.high

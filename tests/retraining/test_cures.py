@@ -17,7 +17,7 @@ from nas.pipeline.search import make_space
 from nas.report.diagnosis import cures_of
 from nas.retraining.baselines import Contestant
 from nas.retraining.cures import try_objectives
-from nas.retraining.preparation import Setup, prepare
+from nas.retraining.preparation import TrainingSetup, prepare
 from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import train_all
 from nas.routing.network import static_part
@@ -104,7 +104,7 @@ def test_what_does_not_suit_is_refused_before_anything_is_written(tmp_path: Path
 def test_an_objective_trains_the_whole_network_where_a_sum_of_single_ones_was_found() -> None:
     data = as_data(tiny_arrays())
     space = make_space("layerwise", data, operations=OPERATIONS)
-    setup = Setup(data=data, space=space, training=TRAINING, device=CPU)
+    setup = TrainingSetup(data=data, space=space, training=TRAINING, device=CPU)
     prepared, _ = prepare(setup, "pretrained", 0)
     late = next(one.architecture for one in space.references if one.kind == "late")
     entries = train_all(setup, prepared, [Contestant("found", "found", late, separate=True)])

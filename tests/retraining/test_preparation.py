@@ -16,7 +16,7 @@ from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder
 from nas.network.prediction import evaluation_losses
 from nas.pipeline.search import make_space
-from nas.retraining.preparation import Prepared, Setup, informative, prepare
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup, informative, prepare
 from nas.retraining.retrain import train_from_scratch
 from nas.routing.network import DerivedNetwork
 from tests.helpers import CPU, tiny_data
@@ -26,8 +26,10 @@ from tests.tiny_runs import OPERATIONS, as_data, tiny_arrays
 _TRAINING = TrainingConfig(epochs=6, channels=8, batch_size=16, learning_rate=1e-2)
 
 
-def setup_of(data: FusionData, training: TrainingConfig = _TRAINING) -> Setup:
-    return Setup(data=data, space=make_space("layerwise", data, operations=OPERATIONS), training=training, device=CPU)
+def setup_of(data: FusionData, training: TrainingConfig = _TRAINING) -> TrainingSetup:
+    return TrainingSetup(
+        data=data, space=make_space("layerwise", data, operations=OPERATIONS), training=training, device=CPU
+    )
 
 
 def informative_data() -> FusionData:
@@ -62,7 +64,7 @@ def data_with_gaps() -> FusionData:
 def test_auto_freezes_encoders_where_every_modality_says_something() -> None:
     prepared, mode = prepare(setup_of(informative_data()), "auto", seed=0)
     assert mode == "pretrained"
-    assert set(prepared.frozen) == set(prepared.alone) == {"sound", "sight"}
+    assert set(prepared.frozen) == set(prepared.unimodal) == {"sound", "sight"}
     assert {modality.kind for modality in prepared.data.modalities.values()} == {"features"}
     assert prepared.seconds > 0
 
@@ -81,14 +83,14 @@ def test_what_is_informative_beats_the_best_constant_by_two_standard_errors() ->
         setup = setup_of(data)
         prepared, _ = prepare(setup, "pretrained", seed=0)
         batches = split_batch(data, "weights", CPU), split_batch(data, "architecture", CPU)
-        assert [informative(setup, trained.network, *batches) for trained in prepared.alone.values()] == expected
+        assert [informative(setup, trained.network, *batches) for trained in prepared.unimodal.values()] == expected
 
 
 def test_what_is_right_more_often_is_informative_however_sure_it_is_where_it_is_wrong() -> None:
     data = informative_data()
     setup = setup_of(data)
     prepared, _ = prepare(setup, "pretrained", seed=0)
-    network = prepared.alone["sight"].network
+    network = prepared.unimodal["sight"].network
     with torch.no_grad():
         network.head.linear.weight.mul_(50)
     architecture = split_batch(data, "architecture", CPU)
@@ -106,7 +108,7 @@ def test_ready_made_features_need_no_pretraining(mode: EncoderMode) -> None:
     prepared, found = prepare(setup_of(data), mode, seed=0)
     assert found == "joint"
     assert prepared.data is data
-    assert not prepared.alone
+    assert not prepared.unimodal
 
 
 def test_what_is_asked_for_is_done() -> None:
@@ -115,18 +117,18 @@ def test_what_is_asked_for_is_done() -> None:
 
 
 @pytest.fixture(scope="module")
-def with_gaps() -> tuple[Setup, Prepared]:
+def with_gaps() -> tuple[TrainingSetup, PreparedEncoders]:
     setup = setup_of(data_with_gaps(), TrainingConfig(epochs=2, channels=8, batch_size=16))
     return setup, prepare(setup, "pretrained", seed=0)[0]
 
 
-def test_cached_taps_are_those_of_the_frozen_encoders(with_gaps: tuple[Setup, Prepared]) -> None:
+def test_cached_taps_are_those_of_the_frozen_encoders(with_gaps: tuple[TrainingSetup, PreparedEncoders]) -> None:
     setup, prepared = with_gaps
     rows = np.concatenate([setup.data.splits["weights"], setup.data.splits["architecture"]])
     for name, modality in setup.data.modalities.items():
         cached = prepared.data.modalities[name]
         inner = prepared.frozen[name].inner
-        trained = prepared.alone[name].network.encoders[name]
+        trained = prepared.unimodal[name].network.encoders[name]
         assert inner is trained
         with torch.no_grad():
             taps = inner([torch.from_numpy(modality.arrays[0][rows])])
@@ -152,7 +154,7 @@ def outputs_of(network: DerivedNetwork, data: FusionData) -> torch.Tensor:
 
 
 def test_the_assembled_network_does_on_raw_arrays_what_fusion_does_on_cached_taps(
-    with_gaps: tuple[Setup, Prepared],
+    with_gaps: tuple[TrainingSetup, PreparedEncoders],
 ) -> None:
     setup, prepared = with_gaps
     late = next(r.architecture for r in setup.space.references if r.kind == "late")
@@ -163,7 +165,9 @@ def test_the_assembled_network_does_on_raw_arrays_what_fusion_does_on_cached_tap
     assert outputs_of(whole, setup.data).std(dim=0).min() > 1e-3  # and the answers depend on the input
 
 
-def test_frozen_encoders_stay_as_they_are_when_fusion_is_trained(with_gaps: tuple[Setup, Prepared]) -> None:
+def test_frozen_encoders_stay_as_they_are_when_fusion_is_trained(
+    with_gaps: tuple[TrainingSetup, PreparedEncoders],
+) -> None:
     setup, prepared = with_gaps
     before = {name: [p.clone() for p in encoder.parameters()] for name, encoder in prepared.frozen.items()}
     late = next(r.architecture for r in setup.space.references if r.kind == "late")

@@ -19,7 +19,7 @@ from nas.network.prediction import predict
 from nas.pipeline.search import make_space
 from nas.retraining.baselines import Contestant
 from nas.retraining.ensemble import average
-from nas.retraining.preparation import Setup, prepare
+from nas.retraining.preparation import TrainingSetup, prepare
 from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import Entry, train_all
 from nas.routing.network import static_part
@@ -33,9 +33,11 @@ from tests.tiny_runs import OPERATIONS, as_data, no_report, tiny_arrays, tiny_se
 CONFIG = TrainingConfig(epochs=5, channels=8, batch_size=16, learning_rate=1e-2)
 
 
-def found_of(data: FusionData, mode: EncoderMode) -> tuple[Setup, Entry, dict[str, int]]:
+def found_of(data: FusionData, mode: EncoderMode) -> tuple[TrainingSetup, Entry, dict[str, int]]:
     """Late fusion, trained on the weights split."""
-    setup = Setup(data=data, space=make_space("layerwise", data, operations=OPERATIONS), training=CONFIG, device=CPU)
+    setup = TrainingSetup(
+        data=data, space=make_space("layerwise", data, operations=OPERATIONS), training=CONFIG, device=CPU
+    )
     prepared, _ = prepare(setup, mode, 0)
     late = next(one.architecture for one in setup.space.references if one.kind == "late")
     return setup, train_all(setup, prepared, [Contestant("found", "found", late)])[0], unimodal_epochs(prepared)
@@ -45,9 +47,9 @@ def found_of(data: FusionData, mode: EncoderMode) -> tuple[Setup, Entry, dict[st
 def test_every_training_sees_both_splits_for_as_many_epochs_as_were_chosen(
     mode: EncoderMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup, found, alone = found_of(as_data(tiny_arrays()), mode)
-    assert alone.keys() == ({"sound", "sight"} if mode == "pretrained" else set())
-    alone = {name: number for number, name in enumerate(alone, start=2)}
+    setup, found, unimodal = found_of(as_data(tiny_arrays()), mode)
+    assert unimodal.keys() == ({"sound", "sight"} if mode == "pretrained" else set())
+    unimodal = {name: number for number, name in enumerate(unimodal, start=2)}
     found = replace(found, chosen_epochs=4)
     seen: list[tuple[int, int, bool]] = []
     records: list[Any] = []
@@ -61,8 +63,8 @@ def test_every_training_sees_both_splits_for_as_many_epochs_as_were_chosen(
     original = train_once
     monkeypatch.setattr("nas.retraining.preparation.train", train)
     monkeypatch.setattr("nas.retraining.retrain.train", train)
-    again = refit(replace(setup, log=records.append), found, alone)
-    assert seen == [*((96, epochs, True) for epochs in alone.values()), (96, 4, True)]  # 72 and 24 samples
+    again = refit(replace(setup, log=records.append), found, unimodal)
+    assert seen == [*((96, epochs, True) for epochs in unimodal.values()), (96, 4, True)]  # 72 and 24 samples
     assert again.contestant.kind == "refit"
     assert again.architecture == found.architecture
     outputs, _ = predict(static_part(again.network), split_batch(setup.data, "test", CPU), CPU)
@@ -72,14 +74,14 @@ def test_every_training_sees_both_splits_for_as_many_epochs_as_were_chosen(
 
 
 def test_the_course_of_the_learning_rate_is_that_of_a_whole_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    setup, found, alone = found_of(as_data(tiny_arrays()), "joint")
+    setup, found, unimodal = found_of(as_data(tiny_arrays()), "joint")
     steps: list[int] = []
     original = epoch_loop.one_cycle
     monkeypatch.setattr(
         "nas.training.epoch_loop.one_cycle",
         lambda *given: (steps.append(given[2]), original(*given))[1],  # type: ignore[func-returns-value]
     )
-    refit(setup, replace(found, chosen_epochs=1), alone)
+    refit(setup, replace(found, chosen_epochs=1), unimodal)
     assert steps == [5 * 6]  # five epochs of 96 samples, 16 a step; one of them is run
 
 

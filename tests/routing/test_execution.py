@@ -57,11 +57,11 @@ def test_each_route_is_the_derived_network_of_its_own_architecture() -> None:
     batch = tiny_batch(DATA)
     state = built.network.state_dict()
     for number, route in enumerate(GATED.routes()):
-        alone = tiny_network(SPACE.restrict(route), DATA, seed=1).double()
-        alone.load_state_dict({name: state[name] for name in alone.state_dict()})
+        unimodal = tiny_network(SPACE.restrict(route), DATA, seed=1).double()
+        unimodal.load_state_dict({name: state[name] for name in unimodal.state_dict()})
         forced = torch.full((len(batch),), number)
         outputs, picked = built.run(batch.inputs, route=forced, execution="routed")
-        torch.testing.assert_close(outputs, alone(batch.inputs), rtol=0, atol=ROUNDING)
+        torch.testing.assert_close(outputs, unimodal(batch.inputs), rtol=0, atol=ROUNDING)
         assert picked is forced
 
 
@@ -160,18 +160,18 @@ def test_in_evaluation_a_sample_s_route_and_output_are_its_own() -> None:
     assert torch.equal(outputs, again)
     assert torch.equal(built(batch.inputs), outputs)
     for i in range(len(batch)):
-        alone, own = built.run(batch.take(slice(i, i + 1)).inputs)
+        unimodal, own = built.run(batch.take(slice(i, i + 1)).inputs)
         assert own.item() == picked[i].item()
-        torch.testing.assert_close(alone[0], outputs[i], rtol=0, atol=ROUNDING)
+        torch.testing.assert_close(unimodal[0], outputs[i], rtol=0, atol=ROUNDING)
 
 
 def test_an_absent_modality_is_never_on_the_route() -> None:
     built = network(GATED)
     batch = tiny_batch(DATA)
     there = torch.arange(len(batch)) % 2 == 0
-    for name, alone in (("audio", 0), ("image", 1)):
+    for name, unimodal in (("audio", 0), ("image", 1)):
         _, picked = built.run(batch.inputs, {name: there})
-        assert (picked[~there] == alone).all()
+        assert (picked[~there] == unimodal).all()
 
 
 class Forced(torch.nn.Module):
@@ -193,8 +193,8 @@ def test_costs_of_routes_are_those_that_are_counted() -> None:
 
         counted = [multiply_adds(Forced(built, number), one) for number in range(len(gated.routes()))]
         assert built.router.costs.tolist() == counted
-        alone = tiny_network(SPACE.restrict(BOTH), DATA).double()
-        assert float(built.router.static_cost) == multiply_adds(alone, one)
+        unimodal = tiny_network(SPACE.restrict(BOTH), DATA).double()
+        assert float(built.router.static_cost) == multiply_adds(unimodal, one)
 
 
 def test_dense_is_taken_where_routing_saves_less_than_it_costs() -> None:
@@ -257,8 +257,8 @@ def test_a_gate_that_reads_nothing_is_refused() -> None:
 def test_what_a_dynamic_architecture_reads_is_the_union() -> None:
     assert set(GATED.taps()) == {"image@0", "audio@0", "image@1", "audio@1"}
     assert Architecture.gated([IMAGE, AUDIO], ["audio@0"]).deepest() == {"image": 1, "audio": 1}
-    assert SPACE.restrict(GATED).sole == GATED
-    assert SPACE.restrict(BOTH).sole == BOTH
+    assert SPACE.restrict(GATED).fixed == GATED
+    assert SPACE.restrict(BOTH).fixed == BOTH
     assert SPACE.interaction_order(GATED) == 3
     assert SPACE.interaction_order(Architecture.gated([AUDIO, IMAGE], ["image@0"])) == 0
     assert GATED.in_words().startswith("a gate on image@0 picks depth 1: image alone, or depth 1: audio alone, or ")

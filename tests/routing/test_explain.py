@@ -35,7 +35,7 @@ BY_HAND = Routes(
 def test_what_the_gate_picks_is_scored_and_costed() -> None:
     assert BY_HAND.picked().tolist() == [0, 1, 1, 0]
     assert BY_HAND.at(BY_HAND.picked()) == (0.5, 20.0)
-    assert BY_HAND.alone() == [0.5, 0.5]
+    assert BY_HAND.single_route_scores() == [0.5, 0.5]
 
 
 def test_the_curve_runs_from_the_cheapest_route_to_the_dearest() -> None:
@@ -49,7 +49,7 @@ def test_the_curve_runs_from_the_cheapest_route_to_the_dearest() -> None:
 
 def test_random_gating_is_the_straight_line_between_routes() -> None:
     better = Routes(**{**vars(BY_HAND), "targets": np.array([0, 0, 1, 1])})  # 0.5 and 1.0
-    assert better.alone() == [0.5, 1.0]
+    assert better.single_route_scores() == [0.5, 1.0]
     assert better.random(10.0, better.costs) == 0.5
     assert better.random(25.0, better.costs) == pytest.approx(0.875)
     assert better.random(40.0, better.costs) == 1.0
@@ -65,8 +65,8 @@ def test_the_oracle_takes_the_cheapest_route_that_is_no_more_wrong_than_the_last
 @pytest.fixture(scope="module")
 def dynamic() -> Decisions:
     built = network()
-    alone = {"image": tiny_network(SPACE.restrict(IMAGE), DATA)}
-    return explain(built, alone, tiny_batch(DATA, "test"), DATA, CPU)
+    unimodal = {"image": tiny_network(SPACE.restrict(IMAGE), DATA)}
+    return explain(built, unimodal, tiny_batch(DATA, "test"), DATA, CPU)
 
 
 def network() -> RoutedNetwork:

@@ -147,8 +147,8 @@ def test_a_gate_sees_means_over_time_and_no_batch_mates() -> None:
     logits = built({"image@0": image, "audio@1": audio})
     by_hand = torch.cat([image.mean(1), audio.mean(1)], 1)
     torch.testing.assert_close(logits, built.output(torch.relu(built.hidden(by_hand))))
-    alone = built({"image@0": image[2:3], "audio@1": audio[2:3]})
-    torch.testing.assert_close(logits[2:3], alone, rtol=0, atol=1e-12)
+    unimodal = built({"image@0": image[2:3], "audio@1": audio[2:3]})
+    torch.testing.assert_close(logits[2:3], unimodal, rtol=0, atol=1e-12)
 
 
 def test_a_gate_counts_its_multiply_adds() -> None:

@@ -195,7 +195,7 @@ def test_what_sends_every_sample_down_one_route_decides_nothing(
     monkeypatch.setattr("nas.routing.search.steepest", lambda *_arguments: [sound])
     candidates = Candidates(np.array([problem.space.index(both)]), torch.zeros(1, len(problem.architecture)))
     gated = add_gate(problem, supernet, both, candidates, cost)
-    assert gated.behind < -1  # the price of multiply-adds is high, and it saves some
+    assert gated.errors_behind < -1  # the price of multiply-adds is high, and it saves some
     assert (gated.architecture != both) == taken
     assert ("nearly all samples down one route" in gated.in_words()) == (not taken)
     assert gated.told().decided == gated.decided

@@ -130,8 +130,8 @@ def test_a_gate_may_learn_by_other_samples_than_those_that_judge_it() -> None:
     options: dict[str, Any] = {"seed": 0, "device": CPU, "log": records.append}
     given: tuple[Any, ...] = "classification", PROBLEM.weights, PROBLEM.architecture, sure
     trained = train_routed(built, *given, router_split=learns, **options)
-    alone = train_routed(network(), *given, **options)
-    assert not same_tensors(trained.network.router.state_dict(), alone.network.router.state_dict())
+    unimodal = train_routed(network(), *given, **options)
+    assert not same_tensors(trained.network.router.state_dict(), unimodal.network.router.state_dict())
     _, judged, _ = answers("classification", trained.network, PROBLEM.architecture, CPU)
     assert trained.architecture_loss == pytest.approx(float(judged.mean()))
 

@@ -71,12 +71,12 @@ def test_beliefs_are_the_shares_of_what_was_tried_or_of_the_population() -> None
     problem = tiny_problem(evaluator=Table(lambda _: 1.0), log=records.append)
     tried = ask_tell(problem, Scripted(asked), trainings=9)
     # Of four architectures three make choice 1 at the first node, and two make choice 0 at the second.
-    assert tried.beliefs == {"fusion0": [0, 0.75, 0, 0.25, 0], "fusion1": [0.5, 0, 0.25, 0, 0.25]}
+    assert tried.choice_weights == {"fusion0": [0, 0.75, 0, 0.25, 0], "fusion1": [0.5, 0, 0.25, 0, 0.25]}
     assert records[1]["mixing_weights"] == {"fusion0": [0, 1, 0, 0, 0], "fusion1": [0.5, 0, 0.5, 0, 0]}
     assert records[1]["entropy"] == pytest.approx({"fusion0": 0, "fusion1": math.log(2)}, abs=1e-6)
 
     tried = ask_tell(problem, Scripted(asked), trainings=9, believed=lambda: asked[2:])
-    assert tried.beliefs == {"fusion0": [0, 0.5, 0, 0.5, 0], "fusion1": [0.5, 0, 0, 0, 0.5]}
+    assert tried.choice_weights == {"fusion0": [0, 0.5, 0, 0.5, 0], "fusion1": [0.5, 0, 0, 0, 0.5]}
 
 
 def test_shares_of_nothing_are_all_alike() -> None:
@@ -130,7 +130,7 @@ def test_every_node_draws_on_its_own_choices_and_on_all_of_them(name: str) -> No
     for node in space.nodes:
         seen = {space.choices(architecture)[node.name] for architecture in table.asked}
         assert seen == set(node.choices)
-        assert len(explored.beliefs[node.name]) == len(node.choices)
+        assert len(explored.choice_weights[node.name]) == len(node.choices)
 
 
 @pytest.mark.parametrize("name", [name for name in BLACK_BOX if name != "exhaustive"])
@@ -168,10 +168,10 @@ def test_it_goes_the_same_way_again_with_evaluations_that_are_remembered(name: s
         return remembered[architecture]  # an architecture that was not tried before is a KeyError
 
     one, other = (STRATEGIES[name](_problem(evaluator, space, trainings=24)) for evaluator in (first, second))
-    assert (one.architecture, one.loss, one.beliefs, one.pareto) == (
+    assert (one.architecture, one.loss, one.choice_weights, one.pareto) == (
         other.architecture,
         other.loss,
-        other.beliefs,
+        other.choice_weights,
         other.pareto,
     )
 

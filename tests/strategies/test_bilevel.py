@@ -106,7 +106,7 @@ def test_the_architecture_learns_the_architecture_split_alone() -> None:
     assert learned.loss < at_first.loss - 0.01
 
     def weights_loss(explored: StrategyResult) -> float:
-        weights = {name: torch.tensor(values) for name, values in explored.beliefs.items()}
+        weights = {name: torch.tensor(values) for name, values in explored.choice_weights.items()}
         assert explored.network is not None
         return float(evaluation_losses("classification", explored.network, problem.weights, CPU, weights).mean())
 
@@ -116,10 +116,10 @@ def test_the_architecture_learns_the_architecture_split_alone() -> None:
 def test_the_steps_of_the_weights_leave_the_architecture_alone() -> None:
     search = replace(SEARCH, architecture_weight_decay=0.0)
     explored = bilevel.bilevel(tiny_problem(search=search), _mixture, _nothing)
-    for beliefs in explored.beliefs.values():
-        # The logits are still those of the first draw, of deviation 1e-3, so the five beliefs are near 0.2.
-        assert beliefs == pytest.approx([0.2] * 5, abs=0.2 * 5e-3)
-        assert len(set(beliefs)) == 5
+    for choice_weights in explored.choice_weights.values():
+        # The logits are still those of the first draw, of deviation 1e-3, so the five weights are near 0.2.
+        assert choice_weights == pytest.approx([0.2] * 5, abs=0.2 * 5e-3)
+        assert len(set(choice_weights)) == 5
 
 
 def test_the_gradient_is_told_the_present_learning_rate() -> None:
@@ -192,9 +192,9 @@ def test_a_penalty_is_told_the_progress_and_moves_the_architecture_but_not_the_l
     search = replace(SEARCH, architecture_learning_rate=0.1, architecture_weight_decay=0.0)
     explored = bilevel.bilevel(tiny_problem(search=search, log=records.append), _mixture, _nothing, penalty=penalty)
     assert told == pytest.approx([0, 1 / 6, 3 / 6, 4 / 6])
-    for beliefs in explored.beliefs.values():
+    for choice_weights in explored.choice_weights.values():
         # Adam's four steps of 0.1 have made the third logit 0.4 lower than the others.
-        assert beliefs[2] == pytest.approx(math.exp(-0.4) / (4 + math.exp(-0.4)), rel=0.01)
+        assert choice_weights[2] == pytest.approx(math.exp(-0.4) / (4 + math.exp(-0.4)), rel=0.01)
     assert all(record["architecture_loss"] == 0 for record in records)
 
 
@@ -205,8 +205,8 @@ def test_what_is_read_out_in_the_end_may_differ_from_what_is_believed_on_the_way
     records: list[Any] = []
     explored = bilevel.bilevel(tiny_problem(log=records.append), _mixture, first_order, read_out=first_choice)
     assert [1.0, 0.0, 0.0, 0.0, 0.0] not in records[0]["mixing_weights"].values()
-    for beliefs in (explored.beliefs, records[-1]["mixing_weights"]):
-        assert list(beliefs.values()) == [[1.0, 0.0, 0.0, 0.0, 0.0]] * 2
+    for choice_weights in (explored.choice_weights, records[-1]["mixing_weights"]):
+        assert list(choice_weights.values()) == [[1.0, 0.0, 0.0, 0.0, 0.0]] * 2
 
 
 def test_endless_passes_are_whole_and_differ_in_order() -> None:

@@ -79,7 +79,7 @@ def test_the_weights_follow_the_mixture() -> None:
     assert explored.network is not None
     assert state_of(explored)
     explored.network.eval()
-    mixture = {name: torch.tensor(values) for name, values in explored.beliefs.items()}
+    mixture = {name: torch.tensor(values) for name, values in explored.choice_weights.items()}
     with torch.no_grad():
         loss = losses("classification", explored.network, problem.architecture, mixture).mean()
     assert explored.loss == pytest.approx(float(loss), rel=1e-6)  # the same sum, rounded in float32

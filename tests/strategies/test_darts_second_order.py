@@ -293,7 +293,7 @@ def test_the_search_differs_from_the_first_order_one() -> None:
         STRATEGIES[name](tiny_problem(training=training, encoder_dropout=0.0))
         for name in ("darts", "darts_second_order")
     )
-    assert first.beliefs != second.beliefs
+    assert first.choice_weights != second.choice_weights
 
 
 def test_the_small_difference_is_never_computed_in_reduced_precision(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,6 +73,8 @@ def test_beliefs_are_those_of_the_living() -> None:
     tried = [
         sum(space.path(one)[node] == index for one in table.asked) / len(table.asked) for node, index in best.items()
     ]
-    living = [explored.beliefs[node][index] for node, index in best.items()]
+    living = [explored.choice_weights[node][index] for node, index in best.items()]
     assert sum(living) > sum(tried)
-    assert all(round(10 * share, 6) == int(round(10 * share, 6)) for row in explored.beliefs.values() for share in row)
+    assert all(
+        round(10 * share, 6) == int(round(10 * share, 6)) for row in explored.choice_weights.values() for share in row
+    )

@@ -21,7 +21,7 @@ def test_it_tries_every_architecture_once_and_takes_the_best() -> None:
         assert table.asked == list(space.enumerate())
         assert explored.architecture == min(space.enumerate(), key=table.loss)
         assert explored.loss == pytest.approx(min(map(table.loss, space.enumerate())))
-        assert explored.beliefs == {node.name: [0.2] * 5 for node in space.nodes}
+        assert explored.choice_weights == {node.name: [0.2] * 5 for node in space.nodes}
 
 
 def test_a_space_of_more_architectures_than_may_be_trained_is_refused_before_anything_is_trained() -> None:

@@ -14,7 +14,7 @@ from nas.space.architecture import Choice
 from nas.space.node import FusionNode
 from nas.strategies import STRATEGIES
 from nas.strategies.bilevel import Penalty, bilevel
-from nas.strategies.fair_darts import beliefs, read_out, sparse, zero_one_loss
+from nas.strategies.fair_darts import choice_weights, read_out, sparse, zero_one_loss
 from tests.strategies.problems import SEARCH, tiny_problem, tiny_supernet
 
 _NODE = FusionNode("n", (Choice("none"), Choice("carry", ("a@0",)), Choice("carry", ("b@0",)), Choice("mlp", ("a@0",))))
@@ -82,7 +82,7 @@ def test_on_the_way_there_is_no_threshold() -> None:
     with torch.no_grad():
         for logits in supernet.arch_logits.values():
             logits.copy_(torch.tensor([3.0, _logit(0.2), _logit(0.3), _logit(0.4), _logit(0.6)]))
-    for on_the_way, in_the_end in zip(beliefs(supernet).values(), read_out(supernet).values(), strict=True):
+    for on_the_way, in_the_end in zip(choice_weights(supernet).values(), read_out(supernet).values(), strict=True):
         assert on_the_way.tolist() == pytest.approx([0, 0.2 / 1.5, 0.3 / 1.5, 0.4 / 1.5, 0.6 / 1.5])
         assert in_the_end.tolist() == [1, 0, 0, 0, 0]
 
@@ -108,6 +108,6 @@ def test_the_search_ends_with_the_sparse_read_out() -> None:
     # Four steps of 3e-3 leave every sigmoid near ½, far from the threshold.
     records: list[Any] = []
     explored = STRATEGIES["fair_darts"](tiny_problem(search=replace(SEARCH, guards=False), log=records.append))
-    assert list(explored.beliefs.values()) == [[1, 0, 0, 0, 0]] * 2
+    assert list(explored.choice_weights.values()) == [[1, 0, 0, 0, 0]] * 2
     for weights in records[0]["mixing_weights"].values():
         assert weights == pytest.approx([0, 0.25, 0.25, 0.25, 0.25], abs=0.01)

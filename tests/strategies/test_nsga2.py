@@ -11,7 +11,7 @@ from torch import Tensor
 from nas.config import SearchConfig
 from nas.network.cost import CostTable, multiply_adds
 from nas.pipeline.search import find
-from nas.retraining.preparation import Setup, prepare
+from nas.retraining.preparation import TrainingSetup, prepare
 from nas.space.architecture import Architecture
 from nas.strategies import STRATEGIES, ParetoPoint, SearchProblem
 from nas.strategies.ask_tell import Tried
@@ -100,11 +100,11 @@ def test_the_decision_is_the_cheapest_within_one_paired_standard_error_of_the_be
         ParetoPoint(architecture=one, loss=float(losses[one].mean()), multiply_adds=cost)
         for one, cost in ((cheap, 1), (middling, 2), (dear, 3))
     ]
-    assert cheapest_of_the_best(pareto, Tried(losses=losses, beliefs={})).architecture == middling
+    assert cheapest_of_the_best(pareto, Tried(losses=losses, choice_weights={})).architecture == middling
     losses[cheap] = best + torch.tensor([0.4, -0.4, 0.4, -0.3])  # mean 0.025
-    assert cheapest_of_the_best(pareto, Tried(losses=losses, beliefs={})).architecture == cheap
+    assert cheapest_of_the_best(pareto, Tried(losses=losses, choice_weights={})).architecture == cheap
     losses[cheap], losses[middling] = best + 0.5, best + 0.1  # without spread nothing is forgiven
-    assert cheapest_of_the_best(pareto, Tried(losses=losses, beliefs={})).architecture == dear
+    assert cheapest_of_the_best(pareto, Tried(losses=losses, choice_weights={})).architecture == dear
 
 
 def test_the_decision_of_a_search_is_a_member_of_its_pareto_set_with_its_loss() -> None:
@@ -121,7 +121,7 @@ def test_the_decision_of_a_search_is_a_member_of_its_pareto_set_with_its_loss() 
 
 def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_too() -> None:
     data, space = tiny_data(), tiny_space()
-    setup = Setup(data=data, space=space, training=TRAINING, device=CPU, builders=builders())
+    setup = TrainingSetup(data=data, space=space, training=TRAINING, device=CPU, builders=builders())
     result = find(setup, SearchConfig(max_trials=6, strategy="nsga2", encoders="pretrained"), 0)
     assert result.prepared.frozen
     prepared, _ = prepare(setup, "pretrained", 0)

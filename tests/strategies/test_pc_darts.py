@@ -13,7 +13,7 @@ from nas.seeding import seeded
 from nas.space.architecture import Choice
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
-from nas.strategies.pc_darts import beliefs, mixture, sampled_channels, select
+from nas.strategies.pc_darts import choice_weights, mixture, sampled_channels, select
 from nas.supernet.relaxation import edge_normalised, partial_channels
 from nas.supernet.supernet import Supernet
 from search_spaces import OPERATIONS
@@ -138,7 +138,7 @@ def test_what_judges_the_supernet_is_the_mean_of_the_draws() -> None:
             assert torch.equal(judged[name].share, torch.full((8,), 0.25))
             assert float(drawn.share.mean()) == 0.25
             assert torch.equal(judged[name].weights, drawn.weights)
-            assert torch.equal(beliefs(supernet)[name], drawn.weights)
+            assert torch.equal(choice_weights(supernet)[name], drawn.weights)
             assert float(drawn.weights.sum()) == pytest.approx(1)
 
 

@@ -31,4 +31,4 @@ def test_beliefs_are_how_often_each_choice_was_drawn() -> None:
     drawn = [space.sample(generator) for _ in range(4)]
     for node in space.nodes:
         counts = Counter(space.choices(architecture)[node.name] for architecture in drawn)
-        assert explored.beliefs[node.name] == pytest.approx([counts[choice] / 4 for choice in node.choices])
+        assert explored.choice_weights[node.name] == pytest.approx([counts[choice] / 4 for choice in node.choices])

@@ -59,7 +59,11 @@ def test_a_search_goes_on_from_any_step_to_the_same_bits(
         with interrupted_at(monkeypatch, NEVER) as again:
             found, resumed_records = explore(name, Checkpoints(folder, every_seconds=every_seconds))
         assert same_tensors(state_of(found), state_of(wanted))
-        assert (found.architecture, found.beliefs, found.loss) == (wanted.architecture, wanted.beliefs, wanted.loss)
+        assert (found.architecture, found.choice_weights, found.loss) == (
+            wanted.architecture,
+            wanted.choice_weights,
+            wanted.loss,
+        )
         assert timeless(resumed_records) == timeless(records)
         assert again[0] <= taken[0]
     assert again[0] < taken[0] / 2  # the last interruption came late, so most was there already

@@ -50,7 +50,7 @@ class _Outcome:
         """Whether anything at all that can be seen of the two differs, the clock aside."""
         return (
             not same_tensors(self.state, other.state)
-            or self.explored.beliefs != other.explored.beliefs
+            or self.explored.choice_weights != other.explored.choice_weights
             or self.explored.loss != other.explored.loss
             or self.explored.architecture != other.explored.architecture
             or [{**record, "seconds": 0} for record in self.records]
@@ -79,12 +79,12 @@ def _run(
 def test_beliefs_are_a_distribution_over_all_choices_of_every_node(name: str) -> None:
     explored = _run(name).explored
     space = tiny_space()
-    assert list(explored.beliefs) == [node.name for node in space.nodes]
+    assert list(explored.choice_weights) == [node.name for node in space.nodes]
     for node in space.nodes:
-        beliefs = explored.beliefs[node.name]
-        assert len(beliefs) == len(node.choices)
-        assert min(beliefs) >= 0
-        assert math.fsum(beliefs) == pytest.approx(1, abs=1e-6)  # five numbers rounded to float32
+        choice_weights = explored.choice_weights[node.name]
+        assert len(choice_weights) == len(node.choices)
+        assert min(choice_weights) >= 0
+        assert math.fsum(choice_weights) == pytest.approx(1, abs=1e-6)  # five numbers rounded to float32
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -189,8 +189,8 @@ def test_a_spent_budget_ends_the_search_early(name: str) -> None:
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_beliefs_of_a_search_that_ended_early_sum_to_one(name: str) -> None:
     search = replace(SEARCH, max_trials=4, budget_seconds=3600)
-    for beliefs in _run(name, search=search, already_seconds=3601).explored.beliefs.values():
-        assert math.fsum(beliefs) == pytest.approx(1, abs=1e-6)
+    for choice_weights in _run(name, search=search, already_seconds=3601).explored.choice_weights.values():
+        assert math.fsum(choice_weights) == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.parametrize("method", DISCRETIZATIONS)
@@ -203,7 +203,7 @@ def test_every_gradient_strategy_can_be_read_out_by_every_discretization(name: s
     assert explored.network is not None
     if method == "argmax":
         for node, index in problem.space.path(found.architecture).items():
-            assert explored.beliefs[node][index] == max(explored.beliefs[node])
+            assert explored.choice_weights[node][index] == max(explored.choice_weights[node])
     # One path of the supernet is the derived network with the supernet's weights, exactly.
     derived = problem.make_network(problem.space.restrict(found.architecture))
     derived.load_state_dict({key: explored.network.state_dict()[key] for key in derived.state_dict()})

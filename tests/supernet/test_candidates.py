@@ -84,5 +84,5 @@ def test_beliefs_are_those_of_the_best_candidate_that_makes_the_choice() -> None
     candidates = Candidates(np.arange(4)[:, None], losses)
     assert candidates.z()[:2].tolist() == pytest.approx([0, 3**0.5])
     plausible = np.array([1, np.exp(-1.5), np.exp(-0.5 * float(candidates.z()[2]) ** 2), 1])
-    assert candidates.beliefs(space)["fusion0"] == pytest.approx(plausible / plausible.sum(), abs=1e-6)
+    assert candidates.choice_weights(space)["fusion0"] == pytest.approx(plausible / plausible.sum(), abs=1e-6)
     assert plausible[2] < 1e-5

@@ -24,7 +24,7 @@ from nas.supernet.guards import (
     Guards,
     discretization_after,
     judge,
-    suspect,
+    warning_sign,
 )
 from nas.supernet.path_scorer import standard_errors
 from nas.supernet.relaxation import softmax
@@ -109,9 +109,9 @@ def test_discretizing_trips_at_the_end_where_it_loses_everything(
 
 
 def test_a_state_is_good_while_its_own_eigenvalue_has_not_risen() -> None:
-    assert suspect(_curved(1, 1, 1, 1.3), is_last=False) is None
-    assert suspect(_curved(1, 1, 1, 1.4), is_last=False) == "curvature"
-    assert suspect(_curved(1, 1, 1, 1.4, of=_HEALTHY), is_last=False) is None
+    assert warning_sign(_curved(1, 1, 1, 1.3), is_last=False) is None
+    assert warning_sign(_curved(1, 1, 1, 1.4), is_last=False) == "curvature"
+    assert warning_sign(_curved(1, 1, 1, 1.4, of=_HEALTHY), is_last=False) is None
 
 
 def test_standard_errors_of_paired_gains() -> None:
@@ -191,7 +191,7 @@ def test_a_search_that_does_not_trip_is_the_one_without_guards(name: str) -> Non
     guarded = STRATEGIES[name](problem)
     assert guarded.guards is not None
     assert guarded.guards.tripped is None
-    assert guarded.beliefs == unguarded.beliefs
+    assert guarded.choice_weights == unguarded.choice_weights
     assert same_tensors(state_of(guarded), state_of(unguarded))
 
 
@@ -264,20 +264,20 @@ def test_a_search_that_comes_to_prefer_nothing_is_stopped_at_its_last_good_state
     assert 8 <= guarded.restored_epoch < guarded.epoch
     assert same_tensors(state_of(explored), states[guarded.restored_epoch])
     assert not same_tensors(state_of(explored), states[guarded.epoch])
-    for weights in explored.beliefs.values():  # the logits, too, are those of before
+    for weights in explored.choice_weights.values():  # the logits, too, are those of before
         assert max(range(5), key=weights.__getitem__) == _ADDITIVE
 
     unguarded, more_records, _ = _search(to=_NOTHING_AT_ALL, guards=False)
     assert len(more_records) == 24
     assert "guards" not in more_records[-1]
-    assert all(weights[0] == max(weights) for weights in unguarded.beliefs.values())
+    assert all(weights[0] == max(weights) for weights in unguarded.choice_weights.values())
 
 
 def test_a_search_that_comes_to_prefer_what_works_is_left_alone() -> None:
     explored, records, _ = _search(to=_ADDITIVE)
     assert explored.guards == Guarded(tripped=None, epoch=24, restored_epoch=None, values={**records[-1]["guards"]})
     assert len(records) == 24
-    assert all(weights[_ADDITIVE] == max(weights) for weights in explored.beliefs.values())
+    assert all(weights[_ADDITIVE] == max(weights) for weights in explored.choice_weights.values())
 
 
 def test_where_there_is_nothing_to_know_nothing_may_win() -> None:
@@ -286,7 +286,7 @@ def test_where_there_is_nothing_to_know_nothing_may_win() -> None:
     by_lot = replace(data, targets=np.random.default_rng(1).integers(0, 2, size=len(data.targets)))
     problem = tiny_problem(data=by_lot, training=replace(_TRAINING, learning_rate=1e-4), search=_FAST)
     explored = bilevel(problem, lambda supernet, _g, _p: softmax(supernet.logits()), _pulled(_NOTHING_AT_ALL))
-    assert all(weights[0] == max(weights) for weights in explored.beliefs.values())
+    assert all(weights[0] == max(weights) for weights in explored.choice_weights.values())
     assert explored.guards is not None
     assert explored.guards.values["nothing_nodes"] == 2
     assert explored.guards.tripped is None

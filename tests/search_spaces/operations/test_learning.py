@@ -7,7 +7,7 @@ import pytest
 from nas.config import TrainingConfig
 from nas.data.synthetic import KnownTask
 from nas.pipeline.search import make_space
-from nas.retraining.preparation import Setup, raw
+from nas.retraining.preparation import TrainingSetup, raw
 from nas.retraining.retrain import train_from_scratch
 from tests.helpers import CPU
 
@@ -18,7 +18,7 @@ _DATA = KnownTask(kind="alignment", depth=0, time=3, samples=600, test_samples=1
 def accuracy_of(operation: str) -> float:
     """Of a network with this operation alone, where the answer is to be read, on the architecture split."""
     space = make_space("layerwise", _DATA, operations=[operation])
-    setup = Setup(data=_DATA, space=space, training=TrainingConfig(), device=CPU)
+    setup = TrainingSetup(data=_DATA, space=space, training=TrainingConfig(), device=CPU)
     architecture = next(one.architecture for one in space.references if one.kind == "operation")
     assert architecture.taps() == ("m0@0", "m1@0")
     return train_from_scratch(setup, raw(setup, 0), architecture, operation).architecture_score

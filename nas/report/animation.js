@@ -1,10 +1,10 @@
 // Lets one walk through the search by its slider, or plays it. Without script the heat map tells the same.
-const film = document.getElementById("film");
-const told = JSON.parse(document.getElementById("film-frames").textContent);
-const slider = film.querySelector("input");
-const button = film.querySelector("button");
-const numbers = film.querySelectorAll("dd");
-const nodes = [...film.querySelectorAll(".node")].map((node) => [...node.querySelectorAll("li")]);
+const animation = document.getElementById("animation");
+const told = JSON.parse(document.getElementById("animation-frames").textContent);
+const slider = animation.querySelector("input");
+const button = animation.querySelector("button");
+const numbers = animation.querySelectorAll("dd");
+const nodes = [...animation.querySelectorAll(".node")].map((node) => [...node.querySelectorAll("li")]);
 const last = told.frames.length - 1;
 const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
 const stride = isCalm ? Math.ceil(last / 10) : 1; // few still pictures for those whom motion makes ill
@@ -48,5 +48,5 @@ button.addEventListener("click", () => {
   }, pause);
 });
 slider.addEventListener("input", () => { stop(); show(); });
-film.hidden = false;
+animation.hidden = false;
 show();

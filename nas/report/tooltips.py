@@ -20,9 +20,9 @@ class NodeFacts:
         formula: Of the operation, or "".
         inputs: What it reads, in the order of the formula.
         multiply_adds: Of its operation for one sample; NaN if unknown.
-        belief: Weight of its choice at the end of the search; NaN if unknown.
+        choice_weight: Weight of its choice at the end of the search; NaN if unknown.
         rival: The heaviest other choice in words, or "".
-        rival_belief: Its weight.
+        rival_weight: Its weight.
     """
 
     name: str
@@ -30,9 +30,9 @@ class NodeFacts:
     formula: str
     inputs: tuple[str, ...]
     multiply_adds: float
-    belief: float
+    choice_weight: float
     rival: str
-    rival_belief: float
+    rival_weight: float
 
 
 def node_facts(summary: Summary) -> tuple[NodeFacts, ...]:
@@ -41,10 +41,14 @@ def node_facts(summary: Summary) -> tuple[NodeFacts, ...]:
     facts = []
     for step in summary.architecture.steps:
         name, made, node = step.name, step.choice, searched.get(step.name)
-        choices, beliefs, chosen = (node.choices, node.beliefs, node.chosen) if node else ((), (), None)
+        choices, choice_weights, chosen = (node.choices, node.choice_weights, node.chosen) if node else ((), (), None)
         choice = None if chosen is None else choices[chosen]
-        others = [place for place, belief in enumerate(beliefs) if place != chosen and not math.isnan(belief)]
-        rival = max(others, key=beliefs.__getitem__, default=None)
+        others = [
+            place
+            for place, choice_weight in enumerate(choice_weights)
+            if place != chosen and not math.isnan(choice_weight)
+        ]
+        rival = max(others, key=choice_weights.__getitem__, default=None)
         facts.append(
             NodeFacts(
                 name=clean(name),
@@ -52,15 +56,15 @@ def node_facts(summary: Summary) -> tuple[NodeFacts, ...]:
                 formula=clean(choice.formula, 200) if choice else "",
                 inputs=tuple(clean(tap) for tap in made.inputs),
                 multiply_adds=summary.costs.nodes.get(name, math.nan),
-                belief=node.belief if node else math.nan,
+                choice_weight=node.choice_weight if node else math.nan,
                 rival="" if rival is None else clean(choices[rival].label),
-                rival_belief=math.nan if rival is None else beliefs[rival],
+                rival_weight=math.nan if rival is None else choice_weights[rival],
             )
         )
     return tuple(facts)
 
 
-def tips(summary: Summary, plan: Layout) -> dict[str, str]:
+def tooltips(summary: Summary, plan: Layout) -> dict[str, str]:
     """Some lines for every fusion node, "node-1", and every encoder layer, "layer-0-2" of the first modality's third.
 
     Args:
@@ -86,11 +90,11 @@ def _of_node(facts: NodeFacts) -> str:
         lines.append("where " + ", ".join(f"x{place} is {tap}" for place, tap in enumerate(facts.inputs, start=1)))
     if facts.inputs and not math.isnan(facts.multiply_adds):
         lines.append(f"{count_text(facts.multiply_adds)} multiply-adds for one sample")
-    if not math.isnan(facts.belief):
-        lines.append(f"weight in the search {_share(facts.belief)}")
+    if not math.isnan(facts.choice_weight):
+        lines.append(f"weight in the search {_share(facts.choice_weight)}")
     if facts.rival:
-        word = "outweighed by" if facts.rival_belief > facts.belief else "runner-up:"
-        lines.append(f"{word} {facts.rival}, weight {_share(facts.rival_belief)}")
+        word = "outweighed by" if facts.rival_weight > facts.choice_weight else "runner-up:"
+        lines.append(f"{word} {facts.rival}, weight {_share(facts.rival_weight)}")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The search as a film: what each of its moments shows. Nothing is drawn here, but by `film.js` on the page."""
+"""The search as an animation: what each of its moments shows. It is drawn by `animation.js` on the page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GUARDS = {
 
 
 @dataclass(frozen=True)
-class Film:
+class Animation:
     """All that is shown.
 
     Attributes:
@@ -36,8 +36,8 @@ class Film:
     top: float
 
 
-def film(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> Film | None:
-    """The film of a search with two records of its mixing weights or more, with at most so many frames as a heat map.
+def animation(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> Animation | None:
+    """The animation of a search with two records of its mixing weights or more; as many frames as a heat map at most.
 
     Args:
         summary: Of the run.
@@ -67,7 +67,7 @@ def film(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> Film | None:
         for at in range(len(moments))
     )
     single = [w for heat in nodes for row in heat.weights[: len(heat.weights) - heat.has_others] for w in row]
-    return Film(nodes, words, frames, max((w for w in single if not math.isnan(w)), default=1.0))
+    return Animation(nodes, words, frames, max((w for w in single if not math.isnan(w)), default=1.0))
 
 
 def _numbers(record: Mapping[str, Any]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The frames of the film: the numbers of the records, thinned out evenly, for one search and no other."""
+"""The frames of the animation: the numbers of the records, thinned out evenly, for one search and no other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from nas.records import plain
 from nas.report import report
-from nas.report.film import film
+from nas.report.animation import animation
 from nas.report.numbers import node_words
 from nas.runs.folder import RunFolder
 from tests.report.fabricate import fabricate_run
@@ -20,7 +20,7 @@ from tests.summaries import write_summary
 def test_a_frame_holds_weights_losses_entropy_and_guards_of_one_moment(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     records = [record for record in RunFolder.open(tmp_path).read_metrics() if record["phase"] == "search"]
-    found = film(summary, records)
+    found = animation(summary, records)
     assert found is not None
     assert len(found.frames) == 40
     frame, record = found.frames[9], records[9]
@@ -44,7 +44,7 @@ def test_what_one_record_lacks_is_a_dash_and_what_all_lack_is_not_told(tmp_path:
     records = RunFolder.open(tmp_path).read_metrics()
     for record in records:
         record.pop("guards", None)
-    found = film(summary, records)
+    found = animation(summary, records)
     assert found is not None
     place = found.words.index("training loss")
     assert found.frames[0]["numbers"][place] == "–"
@@ -54,16 +54,18 @@ def test_what_one_record_lacks_is_a_dash_and_what_all_lack_is_not_told(tmp_path:
 
 def test_a_full_bar_is_the_greatest_weight_of_a_single_choice(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
-    found = film(summary, RunFolder.open(tmp_path).read_metrics())
+    found = animation(summary, RunFolder.open(tmp_path).read_metrics())
     assert found is not None
     assert found.nodes[0].has_others
-    assert found.top == pytest.approx(max(max(node.beliefs) for node in summary.search.nodes))
+    assert found.top == pytest.approx(max(max(node.choice_weights) for node in summary.search.nodes))
 
 
 @pytest.mark.parametrize(("num_records", "frames"), [(0, None), (1, None), (2, 2), (1000, 160)])
-def test_a_film_has_two_frames_or_more_and_not_too_many(tmp_path: Path, num_records: int, frames: int | None) -> None:
+def test_an_animation_has_two_frames_or_more_and_not_too_many(
+    tmp_path: Path, num_records: int, frames: int | None
+) -> None:
     summary = fabricate_run(tmp_path, num_records=num_records)
-    found = film(summary, RunFolder.open(tmp_path).read_metrics())
+    found = animation(summary, RunFolder.open(tmp_path).read_metrics())
     assert (found and len(found.frames)) == frames
 
 
@@ -76,6 +78,6 @@ def test_labels_and_numbers_on_the_page_are_only_text(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text(records)
     page = report(tmp_path).read_text()
     assert bad not in page
-    frames = re.search(r'<script type="application/json" id="film-frames">(.*?)</script>', page)
+    frames = re.search(r'<script type="application/json" id="animation-frames">(.*?)</script>', page)
     assert frames is not None
     assert len(json.loads(frames[1])["frames"]) == 40
