@@ -171,6 +171,7 @@ def make_route(modalities: Sequence[str], share: float = 0.5, multiply_adds: flo
 def make_decisions(routes: Sequence[Route], **changes: Any) -> Decisions:
     """What a network does that decides per sample: by a cascade, unless its gate reads something."""
     usual: dict[str, Any] = {
+        "decider": "gate" if changes.get("reads") else "cascade",
         "reads": (),
         "lacking": 0.0,
         "multiply_adds": 75.0,

@@ -53,7 +53,7 @@ def render(
     sure = agreement_of_searches(summary)
     return fill(
         "page.html.j2",
-        scripts=("tooltooltips.js", "animation.js") if animation else ("tooltooltips.js",),
+        scripts=("tooltips.js", "animation.js") if animation else ("tooltips.js",),
         figures=figures,
         animation=animation,
         colours=modality_colours(list(summary.search.depths)),

@@ -17,6 +17,7 @@ from nas.metrics import higher_is_better, losses_of_routes, metric_of, sample_er
 from nas.network.cost import CostTable
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import predict
+from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork, taps_of_router
 from nas.routing.prediction import predict_routed, predict_routes
 from nas.space.architecture import deepest
@@ -166,6 +167,7 @@ def explain(
         order = order[~lacking[order]]
     curve, oracle = routes.curve(), routes.at(routes.oracle())
     return Decisions(
+        decider="gate" if isinstance(network.router, Gate) else "cascade",
         reads=tuple(taps_of_router(network.router)),
         routes=tuple(
             Route(

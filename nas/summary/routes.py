@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from nas.fields import AMOUNT, Number
 from nas.records import checked
 from nas.summary.leaderboard import COUNT
+
+Decider = Literal["gate", "cascade"]
 
 FRACTION = Number("from 0 to 1", high=1.0, below=False)
 
@@ -82,6 +85,7 @@ class Decisions:
     """All that is told of a network that decides per sample. Points are (multiply-adds, score).
 
     Attributes:
+        decider: What decides on the routes.
         reads: Names of the taps that its gate reads; none for a cascade.
         routes: In their order.
         lacking: Share of samples that lack a modality, by which the gate is forced.
@@ -97,6 +101,7 @@ class Decisions:
         budget: Share of the static multiply-adds that it may spend; 0 for none.
     """
 
+    decider: Decider
     reads: tuple[str, ...]
     routes: tuple[Route, ...] = checked(fewest=1)
     lacking: float = checked(FRACTION)
@@ -110,8 +115,3 @@ class Decisions:
     confidence: Confidence
     missing: Mapping[str, Without]
     budget: float = checked(FRACTION, default=0.0)
-
-    @property
-    def decider(self) -> str:
-        """What decides on the routes, in a word: a gate or a cascade."""
-        return "gate" if self.reads else "cascade"
