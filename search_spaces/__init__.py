@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from nas.space.search_space import SpaceBuilder
 from search_spaces.experts import experts
+from search_spaces.graph import graph
 from search_spaces.layerwise import layerwise
 from search_spaces.operations import OPERATIONS
 
-SPACES: Mapping[str, SpaceBuilder] = {"layerwise": layerwise, "experts": experts}
+SPACES: Mapping[str, SpaceBuilder] = {"layerwise": layerwise, "graph": graph, "experts": experts}
 
-__all__ = ["OPERATIONS", "SPACES", "experts", "layerwise"]
+__all__ = ["OPERATIONS", "SPACES", "experts", "graph", "layerwise"]

@@ -102,10 +102,10 @@ def _inputs(operation: str, taps: Sequence[str]) -> Iterator[tuple[str, ...]]:
     sizes = range(2, len(taps) + 1) if len(taps) <= MAX_ALL_SUBSETS else (2, len(taps))
     for size in sizes:
         for subset in combinations(taps, size):
-            yield from _orders(operation, subset)
+            yield from orders(operation, subset)
 
 
-def _orders(operation: str, subset: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+def orders(operation: str, subset: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The orders of one subset that differ: only some operations tell their first input, the primary one, apart.
 
     There are none if the operation cannot take so many inputs.
@@ -137,7 +137,7 @@ def _references(depths: Mapping[str, int], num_nodes: int, operations: Sequence[
     yield Reference("early fusion", "early", single(0, Choice("mlp", tuple(_taps_at(depths, 0, num_nodes)))))
     for name in operations:
         for depth in range(num_nodes):
-            for inputs in _orders(name, tuple(_taps_at(depths, depth, num_nodes))):
+            for inputs in orders(name, tuple(_taps_at(depths, depth, num_nodes))):
                 yield Reference(name, "operation", single(depth, Choice(name, inputs)))
 
 

@@ -35,12 +35,18 @@ TaskKind = Literal[
     "parity",
     "lag",
     "nothing",
+    "crossed_additive",
+    "crossed_product",
+    "chain",
 ]
 
 TargetKind = Literal["quartiles", "sign", "rare", "regression", "multilabel"]
 
 HIDDEN = 4
 """Hidden numbers of a modality; of `alignment` and `lag` it is the time and one more, at every step."""
+
+CROSSED: tuple[TaskKind, ...] = ("crossed_additive", "crossed_product", "chain")
+"""Kinds whose modalities have to be read at different depths."""
 
 Array = NDArray[np.float64]
 Hidden = list[Array]
@@ -55,11 +61,14 @@ class Answer:
         order: The lowest interaction order that suffices.
         depths: Where something has to be read, shallow to deep; empty if nothing is worth reading.
         modalities: Those that have to be read; of `redundant` any other one would do as well.
+        joins: Taps that meet each other, and in the next tuple those that meet what became of them, and so on. Empty
+            where all modalities are read at the same depths.
     """
 
     order: int
     depths: tuple[int, ...]
     modalities: tuple[str, ...]
+    joins: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +77,8 @@ class KnownTask:
 
     Attributes:
         kind: How the signal comes about.
-        depth: Where it can be read, from 0; `staged` is read at the last depth as well.
+        depth: Where it can be read, from 0; `staged` is read at the last depth as well. Of the `CROSSED` kinds that is
+            so of the first modality; the others are read at `far`.
         modalities: How many, at least 2.
         depths: How many taps each modality offers, at least 3.
         time: Steps of every tap; 1 for vectors, and at least 3 for `alignment`.
@@ -115,6 +125,11 @@ class KnownTask:
             raise UserError(f"each split needs at least 100 samples, got {self.samples} and {self.test_samples}")
 
     @property
+    def far(self) -> int:
+        """The depth at which the `CROSSED` kinds read all but the first modality: the last one, or the first."""
+        return 0 if 2 * self.depth >= self.depths - 1 and self.depth else self.depths - 1
+
+    @property
     def total_samples(self) -> int:
         """Of all three splits."""
         return 2 * self.samples + self.test_samples
@@ -135,6 +150,11 @@ class KnownTask:
         elif self.kind == "nothing":
             depths = ()
         names = _names(self.modalities)
+        if self.kind in CROSSED:
+            first = (f"{names[0]}@{self.depth}", *(f"{name}@{self.far}" for name in names[1:]))
+            joins = (first, (f"{names[0]}@{self.far}",)) if self.kind == "chain" else (first,)
+            depths = tuple(sorted((self.depth, self.far)))
+            return Answer(order=order, depths=depths, modalities=names, joins=joins)
         return Answer(order=order, depths=depths, modalities=names if needed is None else names[:needed])
 
     def make(self) -> FusionData:
@@ -180,7 +200,7 @@ def known_tasks(seed: int = 0) -> list[KnownTask]:
     overfitting. Of `nothing` there are more to test by, for there is nothing but luck between architectures.
     """
     found = []
-    for kind in (kind for kind in _KINDS if kind not in ("parity", "lag")):
+    for kind in (kind for kind in _KINDS if kind not in ("parity", "lag", *CROSSED)):
         time = 4 if kind == "alignment" else 1
         deepest = 1 if kind == "staged" else 2
         of_kind = partial(
@@ -220,7 +240,7 @@ def wide_tasks(seed: int) -> list[KnownTask]:
             **options,
         )
 
-    every = [kind for kind in _KINDS if kind != "parity"]
+    every = [kind for kind in _KINDS if kind not in ("parity", *CROSSED)]
     return [
         *(task(kind, 2) for kind in every),
         *(task(kind, 3) for kind in ("unimodal", "additive", "multiplicative", "bilinear", "switch", "alignment")),
@@ -233,8 +253,26 @@ def wide_tasks(seed: int) -> list[KnownTask]:
     ]
 
 
-Parts = list[tuple[int, Hidden]]
-"""What can be read at which depth."""
+def crossed_tasks(seed: int) -> list[KnownTask]:
+    """Twelve tasks whose modalities have to be read at different depths: four of every kind, drawn from the seed."""
+    generator = np.random.default_rng(seed)
+    return [
+        KnownTask(
+            kind=kind,
+            depth=int(generator.integers(0, 3)),
+            modalities=2 + (number == 3),
+            time=int(generator.choice([1, 1, 3])),
+            noise=float(generator.choice([0.1, 0.2])),
+            samples=2400 if kind == "chain" else 1200,
+            seed=seed + number,
+        )
+        for kind in CROSSED
+        for number in range(4)
+    ]
+
+
+Parts = list[tuple[int | Sequence[int], Hidden]]
+"""What can be read at which depth: of all modalities at the same one, or of each at its own."""
 
 Build = Callable[[KnownTask, np.random.Generator], tuple[Array, Parts]]
 
@@ -262,7 +300,8 @@ def _one_part(signal: Callable[[Hidden, np.random.Generator], Array]) -> Build:
 
     def build(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
         hidden = _drawn(task, generator)
-        return signal(hidden, generator), [(task.depth, hidden)]
+        parts: Parts = [(task.depth, hidden)]
+        return signal(hidden, generator), parts
 
     return build
 
@@ -315,8 +354,27 @@ def _nothing(hidden: Hidden, generator: np.random.Generator) -> Array:
 
 def _staged(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
     """One product of two modalities that can be read at a depth, plus another that can be read at the last."""
-    parts = [(task.depth, _drawn(task, generator)), (task.depths - 1, _drawn(task, generator))]
+    parts: Parts = [(task.depth, _drawn(task, generator)), (task.depths - 1, _drawn(task, generator))]
     return np.asarray(sum(_multiplicative(hidden[:2], generator) for _, hidden in parts)), parts
+
+
+def _crossed(signal: Callable[[Hidden, np.random.Generator], Array]) -> Build:
+    """Builds a task whose first modality is read at the task's depth, and the others at `KnownTask.far`."""
+
+    def build(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
+        hidden = _drawn(task, generator)
+        parts: Parts = [((task.depth, *[task.far] * (task.modalities - 1)), hidden)]
+        return signal(hidden, generator), parts
+
+    return build
+
+
+def _chain(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
+    """The product of a crossed product and what else the first modality shows, where the others are read."""
+    product, parts = _crossed(_multiplicative)(task, generator)
+    more = _drawn(task, generator)
+    parts.append((task.far, more))
+    return product * _along(more[0], generator), parts
 
 
 def _alignment(task: KnownTask, generator: np.random.Generator) -> tuple[Array, Parts]:
@@ -372,20 +430,23 @@ _KINDS: Mapping[TaskKind, tuple[Build, int, int | None]] = {
     "parity": (_one_part(_parity), 2, None),
     "lag": (_lag, 3, 2),
     "nothing": (_one_part(_nothing), 0, 0),
+    "crossed_additive": (_crossed(_additive), 1, None),
+    "crossed_product": (_crossed(_multiplicative), 2, None),
+    "chain": (_chain, 2, None),
 }
 """Kind to what builds it, the interaction order that suffices, how many modalities have to be read (None for all)."""
 
 
-def _taps(hidden: Hidden, depth: int, depths: int, generator: np.random.Generator) -> list[list[Array]]:
-    """For every modality a tap per depth, (samples, time, numbers · depths): the harder, the farther from `depth`."""
+def _taps(hidden: Hidden, depth: int | Sequence[int], depths: int, generator: np.random.Generator) -> list[list[Array]]:
+    """For every modality a tap per depth, (samples, time, numbers · depths): the harder, the farther from its depth."""
     taps = []
-    for z in hidden:
+    for z, own in zip(hidden, [depth] * len(hidden) if isinstance(depth, int) else depth, strict=True):
         count = z.shape[2]
         forms = [z]
         for _ in range(depths - 1):
             signs = np.repeat(generator.choice([-1.0, 1.0], size=(len(z), 1, count)), z.shape[1], axis=1)
             forms.append(np.concatenate([forms[-1][..., :count] * signs, forms[-1][..., count:], signs], axis=2))
-        taps.append([_rotated(forms[abs(at - depth)], count * depths, generator) for at in range(depths)])
+        taps.append([_rotated(forms[abs(at - own)], count * depths, generator) for at in range(depths)])
     return taps
 
 
@@ -408,4 +469,14 @@ def _noisy(tap: Array, noise: float, generator: np.random.Generator) -> Array:
     return np.asarray(tap + noise * tap.std() * generator.standard_normal(tap.shape))
 
 
-__all__ = ["Answer", "KnownTask", "TargetKind", "TaskKind", "known_answer", "known_tasks", "wide_tasks"]
+__all__ = [
+    "CROSSED",
+    "Answer",
+    "KnownTask",
+    "TargetKind",
+    "TaskKind",
+    "crossed_tasks",
+    "known_answer",
+    "known_tasks",
+    "wide_tasks",
+]

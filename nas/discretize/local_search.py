@@ -4,15 +4,16 @@ White, Nolen and Savani 2021, "Exploring the Loss Landscape in Neural Architectu
 2021, "Local Search is a Remarkably Strong Baseline for Neural Architecture Search": move to the best neighbour until
 none is better. Departures: of the neighbours only those are trained that something speaks for, each from scratch.
 
-- *Where*: the same at every other depth.
+- *Where*: the same at every other depth, and where a node may read several taps of a modality, with one of them moved.
 - *What*: the same without the modalities that the trained network does not use.
 - *How*: the operations that did best elsewhere, wherever the leader fuses.
-- *More*: the leader with one more node, the one by which the supernet gains most.
+- *More*: the leader with one more node, the one by which the supernet gains most; or with one more step after it, in
+  the ways in which the supernet makes most of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -23,7 +24,7 @@ from nas.metrics import sample_losses
 from nas.retraining.baselines import Contestant
 from nas.retraining.preparation import PreparedEncoders, TrainingSetup
 from nas.retraining.retrain import Entry, train_all
-from nas.space.architecture import Architecture, Choice, Step, is_tap, tap_modality
+from nas.space.architecture import Architecture, Choice, Step, is_tap, tap_modality, tap_name
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
 from nas.supernet.candidates import Candidates
@@ -34,6 +35,12 @@ ROUNDS = 3
 
 OPERATIONS = 2
 """How many other operations are tried in place of the leader's."""
+
+MOVES = 3
+"""How many ways to move one tap are tried at once."""
+
+GROWN = 2
+"""How many ways to go on after the leader are tried at once."""
 
 USED = 2.0
 """Standard errors of the loss that it costs to take a used modality from other samples."""
@@ -63,7 +70,7 @@ def local_search(
         leader, operations = _standing(setup, trained)
         if leader is None or leader is before:
             break
-        proposed = dict.fromkeys(variations(setup, leader, operations, candidates))
+        proposed = dict.fromkeys(map(setup.space.named, variations(setup, leader, operations, candidates)))
         fresh = [one for one in proposed if one not in known and setup.space.offers(one)]
         known.update(fresh)
         rows = [
@@ -88,6 +95,7 @@ def variations(
     """
     space, architecture = setup.space, leader.architecture
     yield from (one for _, one in at_other_taps(space, architecture))
+    yield from promising(space, with_one_tap_moved(space, architecture), candidates)[:MOVES]
     if len(architecture.modalities()) > 2:
         yield without(space, architecture, unused(setup, leader))
     own = {step.operation for step in architecture.steps}
@@ -95,6 +103,8 @@ def variations(
     yield from (_fused_by(space, architecture, name) for name in others)
     if candidates is not None and (more := _with_one_more_node(space, architecture, candidates)) is not None:
         yield more
+    if space.interchangeable:
+        yield from promising(space, space.grown(architecture), candidates)[:GROWN]
 
 
 def able_to_lead(setup: TrainingSetup, entries: Sequence[Entry]) -> list[Entry]:
@@ -134,6 +144,33 @@ def at_other_taps(space: SearchSpace, architecture: Architecture) -> list[tuple[
             # A modality of few taps is read at the same one by several nodes.
             found.setdefault(moved, (number, space.compose({node.name: moved})))
     return [(number, one) for number, one in found.values() if one.steps]  # the output need not depend on any node
+
+
+def with_one_tap_moved(space: SearchSpace, architecture: Architecture) -> Iterator[Architecture]:
+    """The same with one tap of one step at another depth, where its node may read that one, too."""
+    nodes = {node.name: node for node in space.nodes}
+    for step in architecture.steps:
+        offered = set(nodes[step.name].sources()) if step.name in nodes else set()
+        for place, tap in enumerate(step.inputs):
+            if not is_tap(tap):
+                continue
+            names = (tap_name(tap_modality(tap), depth) for depth in range(space.depths[tap_modality(tap)]))
+            for name in names:
+                if name in offered and name not in step.inputs:
+                    inputs = (*step.inputs[:place], name, *step.inputs[place + 1 :])
+                    yield space.named(architecture.changed({step.name: Choice(step.operation, inputs)}))
+
+
+def promising(
+    space: SearchSpace, architectures: Iterable[Architecture], candidates: Candidates | None
+) -> list[Architecture]:
+    """Architectures in the order of what the supernet thinks of them; those that it does not hold come last."""
+    every = list(dict.fromkeys(architectures))
+    held = [one for one in every if space.holds(one)]
+    if candidates is not None and candidates.scorer is not None and held:
+        losses = candidates.scorer.losses([space.index(one) for one in held]).mean(dim=1).tolist()
+        held = [one for _, one in sorted(zip(losses, held, strict=True), key=lambda pair: pair[0])]
+    return [*held, *(one for one in every if one not in set(held))]
 
 
 def unused(setup: TrainingSetup, entry: Entry) -> list[str]:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 
 from nas.config import Baselines, Preference
 from nas.discretize.evidence import Evidence
-from nas.discretize.local_search import able_to_lead, at_other_taps, local_search
+from nas.discretize.local_search import able_to_lead, at_other_taps, local_search, with_one_tap_moved
 from nas.network.cost import CostTable
 from nas.retraining.baselines import PROMISING, Contestant
 from nas.retraining.preparation import PreparedEncoders, TrainingSetup
@@ -82,6 +82,10 @@ def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candida
             pool += [
                 Contestant(f"{row.name} at depth {number}", row.kind, one, instead_of=row.name)
                 for number, one in at_other_taps(space, row.architecture)
+            ]
+            pool += [
+                Contestant(f"{row.name}, {one.in_words()}", row.kind, one, instead_of=row.name)
+                for one in with_one_tap_moved(space, row.architecture)
             ]
     if candidates is None:
         return pool

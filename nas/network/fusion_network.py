@@ -244,9 +244,10 @@ class FusionNetwork(nn.Module):
         if isinstance(selection, Architecture):
             steps = selection.changed(dict.fromkeys(silent)) if silent else selection
             return self.answer(self._run_steps(taps, steps), batch_size)
-        states = States(dict(taps))
+        states, live = States(dict(taps)), self.live_nodes(selection)
         for node in self.space.nodes:
-            self.run_node(node, states, None if node.name in silent else selection[node.name])
+            if node.name in live:
+                self.run_node(node, states, None if node.name in silent else selection[node.name])
         state = states.values[self.space.nodes[-1].name]
         for zero in states.gradients:
             state = (self.head.linear.weight.new_zeros(1, 1, self.channels) if state is None else state) + zero
@@ -264,13 +265,29 @@ class FusionNetwork(nn.Module):
         if isinstance(selection, Architecture):
             return list(selection.taps())
         needed: dict[str, None] = {}
+        live = self.live_nodes(selection)
         for node in self.space.nodes:
+            if node.name not in live:
+                continue
             chosen = selection[node.name]
             if isinstance(chosen, StraightThrough):
                 chosen = chosen.index
             choices = (node.choices[chosen],) if isinstance(chosen, int) else node.choices
             needed.update(dict.fromkeys(name for choice in choices for name in choice.inputs if is_tap(name)))
         return list(needed)
+
+    def live_nodes(self, selection: Mapping[str, Chosen]) -> Collection[str]:
+        """Names of the nodes that the last state may depend on: all, but where every node runs one choice by index."""
+        if not all(isinstance(chosen, int) for chosen in selection.values()):
+            return selection.keys()
+        live = {self.space.nodes[-1].name}
+        for node in reversed(self.space.nodes):
+            if node.name in live:
+                chosen = selection[node.name]
+                assert isinstance(chosen, int)
+                live.update(name for name in node.choices[chosen].inputs if not is_tap(name))
+                live.update([node.residual] if node.residual else [])
+        return live
 
     def taps(self, inputs: Inputs, names: Sequence[str], present: Presence | None = None) -> dict[str, Tensor]:
         """Runs the encoders as deep as the named taps need, and the adapters: (batch, time, channels) each."""
@@ -301,24 +318,6 @@ class FusionNetwork(nn.Module):
             output = self.operation(step.name, step.choice.key)([values[name] for name in step.inputs])
             values[step.name] = add_states(values[step.add_to] if step.add_to else None, output)
         return values[architecture.output] if architecture.output else None
-
-    def states(
-        self, taps: Mapping[str, Tensor], index: Sequence[int], begun: Sequence[Tensor | None] = ()
-    ) -> list[Tensor | None]:
-        """The state of every node on one path of a supernet, (batch, time, channels), or None.
-
-        Args:
-            taps: Those that the path reads.
-            index: Choice of every node, by index.
-            begun: States of the first nodes, where they are known.
-        """
-        nodes, found = self.space.nodes, list(begun)
-        values = {**taps, **{node.name: state for node, state in zip(nodes, begun, strict=False)}}
-        for node, chosen in list(zip(nodes, index, strict=True))[len(found) :]:
-            output = self.run_choice(node, chosen, values)
-            values[node.name] = add_states(values[node.residual] if node.residual else None, output)
-            found.append(values[node.name])
-        return found
 
     def run_choice(self, node: FusionNode, index: int, values: Mapping[str, Tensor | None]) -> Tensor | None:
         """The output of one choice of a node, (batch, time, channels), or None if it reads nothing.

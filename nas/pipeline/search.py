@@ -714,7 +714,7 @@ def _with_choices(nodes: Sequence[SearchedNode], found: Architecture, space: Sea
         if node.name in made:
             chosen.append(node.choices.index(made[node.name]) if made[node.name] in node.choices else None)
         else:
-            chosen.append(next(iter(node.idle()), None))
+            chosen.append(next(iter(node.idle), None))
     return tuple(replace(node, chosen=index) for node, index in zip(nodes, chosen, strict=True))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from nas.space.architecture import Choice, is_tap
 
@@ -17,20 +19,33 @@ class FusionNode:
         residual: Earlier node whose fused state is added to this node's output, or None.
         any_subset: Whether an architecture may also apply an operation to a part of what it reads in some choice. A
             supernet does not hold these, for of many modalities they are too many to learn each.
+        any_inputs: Whether an architecture may also apply an operation to any of what the node reads in some choice, as
+            many as the operation reads in one. A supernet does not hold these either.
     """
 
     name: str
     choices: tuple[Choice, ...]
     residual: str | None = None
     any_subset: bool = False
+    any_inputs: bool = False
+
+    @cached_property
+    def index(self) -> Mapping[Choice, int]:
+        """Every choice to its index."""
+        return {choice: number for number, choice in enumerate(self.choices)}
 
     def offers(self, choice: Choice) -> bool:
         """Whether an architecture may choose this here."""
-        return choice in self.choices or (
-            self.any_subset
-            and len(choice.inputs) > 1
-            and any(choice.operation == one.operation and set(choice.inputs) < set(one.inputs) for one in self.choices)
-        )
+        if choice in self.index:
+            return True
+        like = [set(one.inputs) for one in self.choices if one.operation == choice.operation]
+        read = set(choice.inputs)
+        if not like or len(read) < len(choice.inputs):
+            return False
+        if self.any_subset and len(read) > 1 and any(read < inputs for inputs in like):
+            return True
+        counts = [len(inputs) for inputs in like]
+        return self.any_inputs and min(counts) <= len(read) <= max(counts) and read <= set(self.sources())
 
     def sources(self) -> tuple[str, ...]:
         """Taps and earlier nodes that some choice reads, each once, in order of first use."""
@@ -47,7 +62,8 @@ class FusionNode:
             found.setdefault(frozenset(choice.inputs), []).append(index)
         return found
 
-    def idle(self) -> list[int]:
+    @cached_property
+    def idle(self) -> Sequence[int]:
         """Indices of the choices that read nothing."""
         return [index for index, choice in enumerate(self.choices) if not choice.inputs]
 

@@ -13,9 +13,20 @@ from typing import Literal
 import networkx as nx
 
 from nas.errors import UserError, unknown_name
-from nas.space.architecture import NOTHING, Architecture, Choice, Option, Step, is_tap, natural_key, read_by_gate
+from nas.space.architecture import (
+    NOTHING,
+    Architecture,
+    Choice,
+    Option,
+    Step,
+    is_tap,
+    natural_key,
+    read_by_gate,
+    tap_name,
+)
 from nas.space.node import FusionNode
 from nas.space.operation import Operation
+from nas.space.renaming import count_renamed, renamed
 from nas.space.spelling import count, is_sum, spelled
 
 OUTPUT = "output"
@@ -53,6 +64,8 @@ class SearchSpace:
         dynamic: Names of `nas.routing.levels.LEVELS` at which a found architecture may decide per sample; empty for a
             static space.
         options: (name, value) of the options that it was built with, which its architectures record.
+        interchangeable: Names of nodes that stand for one another: all but the last, each of which may read all before
+            it. What is chosen at one of them could be chosen at another, see `nas.space.renaming`. Empty for none.
         fixed: The architecture that it holds alone; None for a space in which something can be chosen.
     """
 
@@ -64,6 +77,7 @@ class SearchSpace:
     warm_up: Architecture | None = field(default=None, repr=False)
     dynamic: tuple[str, ...] = field(default=(), repr=False)
     options: tuple[tuple[str, Option | tuple[Option, ...]], ...] = ()
+    interchangeable: tuple[str, ...] = ()
     fixed: Architecture | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
@@ -143,8 +157,8 @@ class SearchSpace:
     def size(self) -> int:
         """Number of architectures."""
         if self.is_sum():  # the general count, which takes longer the more nodes there are, comes to the same
-            return math.prod(len(node.choices) - max(0, len(node.idle()) - 1) for node in self.nodes)
-        return count(self.nodes)
+            return math.prod(len(node.choices) - max(0, len(node.idle) - 1) for node in self.nodes)
+        return count_renamed(self.nodes, self.interchangeable) if self.interchangeable else count(self.nodes)
 
     def indices(self) -> Iterator[tuple[int, ...]]:
         """Index of each node's choice for every architecture once, the last node varying fastest."""
@@ -163,7 +177,17 @@ class SearchSpace:
         """
         made = [(node, choices.get(node.name, NOTHING)) for node in self.nodes]
         steps = tuple(Step(node.name, choice.operation, choice.inputs, node.residual) for node, choice in made)
-        return Architecture(self.name, steps, self.nodes[-1].name if self.nodes else None, self.options)
+        return self.named(Architecture(self.name, steps, self.nodes[-1].name if self.nodes else None, self.options))
+
+    def named(self, architecture: Architecture) -> Architecture:
+        """A static architecture of this space by the names that its steps have here, see `nas.space.renaming`."""
+        if not self.interchangeable:
+            return architecture
+        taps = [tap_name(name, depth) for name, taps in self.depths.items() for depth in range(taps)]
+        sources = [*taps, *(node.name for node in self.nodes)]
+        return renamed(
+            architecture, self.interchangeable, sources, lambda operation: self.operations[operation].is_ordered
+        )
 
     def sample(self, generator: random.Random) -> Architecture:
         """One architecture, every choice of every node equally likely."""
@@ -189,6 +213,26 @@ class SearchSpace:
             if self.size() == 1:
                 raise UserError("nothing to mutate: all choices make one architecture")
 
+    def grown(self, architecture: Architecture) -> Iterator[Architecture]:
+        """A static architecture with one more step after it: what it comes to is read by a new last one.
+
+        Only a space with interchangeable nodes has such, as long as one of them is free; only those that a supernet
+        holds are told. What is but carried is read as it is, and is nothing to go on from.
+
+        Args:
+            architecture: Of this space, with one step or more.
+        """
+        free = [name for name in self.interchangeable if name not in {step.name for step in architecture.steps}]
+        if not free or architecture.output is None:
+            return
+        *before, last = architecture.steps
+        if self.operations[last.operation].carries:
+            return
+        made = {step.name: step.choice for step in before} | {free[0]: last.choice}
+        for choice in self.nodes[-1].choices:
+            if free[0] in choice.inputs and made.keys() >= {name for name in choice.inputs if not is_tap(name)}:
+                yield self.compose({**made, self.nodes[-1].name: choice})
+
     def validate(self, architecture: Architecture) -> None:
         """Checks that the architecture is one of this space.
 
@@ -196,11 +240,8 @@ class SearchSpace:
             UserError: If it is of another space, or a step is at no node, or makes a choice that its node does not
                 offer, or is joined to others in another way than the space joins them.
         """
-        if architecture.space != self.name:
-            raise UserError(f"architecture is of space {architecture.space!r}, expected {self.name!r}")
         for route in architecture.routes():
-            if (made := self.compose(spelled(self.nodes, route))) != route:
-                raise UserError(f"the space has no architecture {route.in_short()}; the nearest is {made.in_short()}")
+            self.choices(route)
 
     def offers(self, architecture: Architecture) -> bool:
         """Whether the architecture is one of this space."""
@@ -229,8 +270,14 @@ class SearchSpace:
         Raises:
             UserError: If the architecture is not of this space.
         """
-        self.validate(architecture)
-        return spelled(self.nodes, architecture)
+        if architecture.space != self.name:
+            raise UserError(f"architecture is of space {architecture.space!r}, expected {self.name!r}")
+        choices = spelled(self.nodes, architecture)
+        if (made := self.compose(choices)) != architecture:
+            raise UserError(
+                f"the space has no architecture {architecture.in_short()}; the nearest is {made.in_short()}"
+            )
+        return choices
 
     def index(self, architecture: Architecture) -> tuple[int, ...]:
         """Index of each node's choice, in the order of the nodes.
@@ -240,9 +287,9 @@ class SearchSpace:
         """
         made = self.choices(architecture)
         for node in self.nodes:
-            if made[node.name] not in node.choices:
+            if made[node.name] not in node.index:
                 raise UserError(f"no supernet holds {made[node.name].key!r} at node {node.name!r}")
-        return tuple(node.choices.index(made[node.name]) for node in self.nodes)
+        return tuple(node.index[made[node.name]] for node in self.nodes)
 
     def path(self, architecture: Architecture) -> dict[str, int]:
         """Node name to the index of its choice: what a supernet runs to compute the architecture."""
@@ -255,7 +302,7 @@ class SearchSpace:
 
     def own_spelling(self, index: tuple[int, ...]) -> tuple[int, ...]:
         """The choice indices that stand for the same architecture in `indices`."""
-        if self.is_sum() and all(len(node.idle()) < 2 for node in self.nodes):
+        if self.is_sum() and all(len(node.idle) < 2 for node in self.nodes):
             return index
         return self.index(self.at(index))
 

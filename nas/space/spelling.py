@@ -8,7 +8,7 @@ is its own: a node that is no step of it makes the first choice that leaves it i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain, combinations
 
 from nas.errors import UserError
@@ -45,14 +45,14 @@ def spelled(nodes: Sequence[FusionNode], architecture: Architecture) -> dict[str
         if step is not None:
             found[node.name], states[node.name] = _spelled_step(node, step, states), node.name
             continue
-        idle = [choice for choice in node.choices if _reads(choice, states) is None]
-        found[node.name] = idle[0] if idle else node.choices[node.least_reading()]
+        idle = next((choice for choice in _may_be_idle(node, states) if _reads(choice, states) is None), None)
+        found[node.name] = idle or node.choices[node.least_reading()]
         states[node.name] = _before(node, states) if idle else _UNREAD
     return found
 
 
 def _spelled_step(node: FusionNode, step: Step, states: _States) -> Choice:
-    if step.choice in node.choices:
+    if step.choice in node.index:
         return step.choice
     for choice in node.choices:
         if choice.operation == step.operation and _reads(choice, states) == step.inputs:
@@ -60,6 +60,11 @@ def _spelled_step(node: FusionNode, step: Step, states: _States) -> Choice:
     if not node.offers(step.choice):
         raise UserError(f"node {node.name!r} does not offer {step.choice.key!r}")
     return step.choice
+
+
+def _may_be_idle(node: FusionNode, states: _States) -> Iterable[Choice]:
+    """The choices of a node that read nothing, and if a node before it is idle all that may read that."""
+    return node.choices if None in states.values() else (node.choices[number] for number in node.idle)
 
 
 def _before(node: FusionNode, states: _States) -> str | None:

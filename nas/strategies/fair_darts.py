@@ -38,7 +38,7 @@ def sparse(node: FusionNode, shares: Tensor, *, threshold: float = THRESHOLD) ->
         shares: Sigmoids, (choices,).
         threshold: That a sigmoid has to reach, 0 to 1.
     """
-    idle = torch.tensor(node.idle(), dtype=torch.long, device=shares.device)
+    idle = torch.tensor(node.idle, dtype=torch.long, device=shares.device)
     kept = torch.where(shares >= threshold, shares, torch.zeros_like(shares)).index_fill(0, idle, 0.0)
     if kept.sum() > 0:
         return kept / kept.sum()

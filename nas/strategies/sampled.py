@@ -91,7 +91,7 @@ def sampled(problem: SearchProblem) -> StrategyResult:
         def look(train_loss: float) -> None:
             if loop.epochs + 1 in look_at:
                 scorer = PathScorer(network, task, problem.architecture, device, max_samples=LOOK_SAMPLES)
-                seen = score_candidates(problem.space, scorer)
+                seen = score_candidates(problem.space, scorer, grow=False)
                 problem.log_search(
                     log,
                     step=loop.steps,

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, is_tap
 from nas.space.search_space import SearchSpace
 from nas.supernet.path_scorer import PathScorer, paired_z
 
 ENUMERATE_UP_TO = 5_000
 BEAM_WIDTH = 24
+
+GROWTH_WIDTH = 6
+"""How many of the best are grown where nodes stand for one another: every one by all that its space offers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,10 +27,12 @@ class Candidates:
     Attributes:
         indices: Choice index of every node, (architectures, nodes).
         losses: On samples of the architecture split, (architectures, samples).
+        scorer: Which scored them, and may score others; None if it is gone.
     """
 
     indices: NDArray[np.int64]
     losses: Tensor
+    scorer: PathScorer | None = None
 
     def best(self) -> int:
         """Row of the lowest mean loss."""
@@ -35,13 +40,17 @@ class Candidates:
 
     def take(self, rows: NDArray[np.int64]) -> Candidates:
         """Some of them, (rows,)."""
-        return Candidates(self.indices[rows], self.losses[torch.from_numpy(rows)])
+        return replace(self, indices=self.indices[rows], losses=self.losses[torch.from_numpy(rows)])
 
     def including(self, index: tuple[int, ...], scorer: PathScorer) -> Candidates:
         """These and one more, with its index of every node, if it is not among them."""
         if (self.indices == np.array(index)).all(axis=1).any():
             return self
-        return Candidates(np.vstack([self.indices, index]), torch.cat([self.losses, scorer.losses([index])]))
+        return replace(
+            self,
+            indices=np.vstack([self.indices, index]),
+            losses=torch.cat([self.losses, scorer.losses([index])]),
+        )
 
     def extending(self, space: SearchSpace, architecture: Architecture) -> NDArray[np.int64]:
         """Rows of those that do all that an architecture does and one thing more, (rows,).
@@ -73,21 +82,29 @@ class Candidates:
         return choice_weights
 
 
-def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENUMERATE_UP_TO) -> Candidates:
+def score_candidates(
+    space: SearchSpace, scorer: PathScorer, *, limit: int = ENUMERATE_UP_TO, grow: bool = True
+) -> Candidates:
     """Scores every architecture of a small space, or those that a beam search meets in a large one.
 
     The beam starts from the architectures with the fewest active nodes and changes one node at a time, keeping the
     best `BEAM_WIDTH`, until a round brings nothing better. Simple interactions come first by construction.
 
+    Where nodes stand for one another, all that the last node can do by itself is scored, and the best `GROWTH_WIDTH`
+    get one more step after them, in every way, until there is no node left or a round brings nothing better.
+
     Args:
         space: The space of the scorer's supernet.
         scorer: Of the trained supernet.
         limit: Largest size that is enumerated.
+        grow: Whether steps are added where nodes stand for one another.
     """
     sizes = [len(node.choices) for node in space.nodes]
     if space.size() <= limit:
         indices = np.array(list(space.indices()), dtype=np.int64)
-        return Candidates(indices, scorer.losses(indices))
+        return Candidates(indices, scorer.losses(indices), scorer)
+    if space.interchangeable:
+        return _score_grown(space, scorer, grow=grow)
     start = tuple(node.least_reading() for node in space.nodes)
     seen: dict[tuple[int, ...], Tensor] = {}
     fresh, best = [start], float("inf")
@@ -107,4 +124,21 @@ def score_candidates(space: SearchSpace, scorer: PathScorer, *, limit: int = ENU
                 if (neighbour := space.own_spelling((*row[:column], value, *row[column + 1 :]))) not in seen
             )
         )
-    return Candidates(np.array(list(seen), dtype=np.int64), torch.stack(list(seen.values())))
+    return Candidates(np.array(list(seen), dtype=np.int64), torch.stack(list(seen.values())), scorer)
+
+
+def _score_grown(space: SearchSpace, scorer: PathScorer, *, grow: bool) -> Candidates:
+    rest = tuple(node.least_reading() for node in space.nodes[:-1])
+    choices = space.nodes[-1].choices
+    fresh = [(*rest, number) for number, choice in enumerate(choices) if all(map(is_tap, choice.inputs))]
+    seen: dict[tuple[int, ...], Tensor] = {}
+    best = float("inf")
+    while fresh:
+        seen.update(zip(fresh, scorer.losses(fresh), strict=True))
+        order = sorted(seen, key=lambda row: float(seen[row].mean()))
+        if (now := float(seen[order[0]].mean())) >= best or not grow:
+            break
+        best = now
+        grown = [one for row in order[:GROWTH_WIDTH] for one in space.grown(space.at(row))]
+        fresh = [row for row in dict.fromkeys(map(space.index, grown)) if row not in seen]
+    return Candidates(np.array(list(seen), dtype=np.int64), torch.stack(list(seen.values())), scorer)

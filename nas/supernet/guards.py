@@ -287,7 +287,7 @@ class Guards:
         nodes = network.space.nodes
         weights = {name: values.detach() for name, values in weights.items()}
         path = {node.name: int(weights[node.name].argmax()) for node in nodes}
-        preferring = [path[node.name] in node.idle() for node in nodes]
+        preferring = [path[node.name] in node.idle for node in nodes]
         with torch.no_grad():
             mixed = self._losses(self.mixture(self.supernet))
         chosen = self._losses(path)
@@ -297,7 +297,7 @@ class Guards:
         return GuardReading(
             epoch=epoch,
             progress=progress,
-            none_share=sum(float(weights[node.name][node.idle()].sum()) for node in nodes) / len(nodes),
+            none_share=sum(float(weights[node.name][node.idle].sum()) for node in nodes) / len(nodes),
             nothing_nodes=sum(preferring),
             num_nodes=len(nodes),
             eigenvalue=eigenvalue,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from nas.data.batches import Batch, in_order
 from nas.metrics import sample_losses
-from nas.network.fusion_network import FusionNetwork
+from nas.network.fusion_network import FusionNetwork, add_states
 from nas.network.prediction import EVALUATION_BATCH, autocast
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, is_tap
 from nas.tasks import Task
 
 MAX_SAMPLES = 2048
@@ -31,10 +31,18 @@ def scored_samples(batch: Batch, max_samples: int = MAX_SAMPLES) -> Batch:
     return batch.take(order[:max_samples].sort().values.to(batch.targets.device))
 
 
+class _Key(NamedTuple):
+    """What decides the state of a node: its choice, and the states that it reads."""
+
+    node: str
+    choice: int
+    read: tuple[_Key, ...]
+
+
 class PathScorer:
     """Losses of one-hot selections of a supernet.
 
-    Taps are computed once, and architectures that begin alike share the states of the nodes up to where they differ.
+    Taps are computed once, and architectures that begin alike share the states of the nodes in which they are alike.
     Where every node reads taps alone and adds to the node before, nothing but sums differs: the head is linear in the
     sum of the nodes' outputs, so every choice runs once, and an architecture costs a few additions.
 
@@ -111,23 +119,47 @@ class PathScorer:
     @torch.no_grad()
     def run(self, rows: NDArray[np.int64]) -> Tensor:
         """What the network puts out under each architecture, (architectures, samples, outputs), in any space."""
-        network = self.network
+        network, nodes = self.network, self.network.space.nodes
         # An architecture before the one that it shares most nodes with; of the order nothing else depends.
         order = sorted(range(len(rows)), key=lambda row: tuple(rows[row]))
-        every = {node.name: torch.ones(len(node.choices)) for node in network.space.nodes}
+        every = {node.name: torch.ones(len(node.choices)) for node in nodes}
         found: list[list[Tensor]] = [[] for _ in rows]
         for part in in_order(self.batch, EVALUATION_BATCH, self.device):
             with autocast(self.device):
-                states: list[Tensor | None] = []
-                before: tuple[int, ...] = ()
                 taps = network.taps(part.inputs, network.needed_taps(every), part.present)
+                states: dict[_Key, Tensor | None] = {}
                 for row in order:
-                    index = tuple(rows[row].tolist())
-                    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(index, before, strict=False))
-                    states = network.states(taps, index, states[: len(list(same))])
-                    found[row].append(network.answer(states[-1], len(part)).float())
-                    before = index
+                    path = {node.name: int(chosen) for node, chosen in zip(nodes, rows[row], strict=True)}
+                    states, last = self._states(taps, path, states)
+                    found[row].append(network.answer(last, len(part)).float())
         return torch.stack([torch.cat(parts) for parts in found])
+
+    def _states(
+        self, taps: Mapping[str, Tensor], path: Mapping[str, int], known: Mapping[_Key, Tensor | None]
+    ) -> tuple[dict[_Key, Tensor | None], Tensor | None]:
+        """The states of the nodes that a path depends on, by all that decides them, and the last of them.
+
+        Args:
+            taps: All that are read.
+            path: Of every node the choice, by index.
+            known: States of another path, of which those that are the same are not computed again.
+        """
+        network, live = self.network, self.network.live_nodes(path)
+        values: dict[str, Tensor | None] = dict(taps)
+        keys: dict[str, _Key] = {}
+        for node in network.space.nodes:
+            if node.name not in live:
+                continue
+            index = path[node.name]
+            before = [node.residual] if node.residual else []
+            read = [name for name in (*node.choices[index].inputs, *before) if not is_tap(name)]
+            key = keys[node.name] = _Key(node.name, index, tuple(keys[name] for name in read))
+            if key in known:
+                values[node.name] = known[key]
+            else:
+                output = network.run_choice(node, index, values)
+                values[node.name] = add_states(values[before[0]] if before else None, output)
+        return {key: values[name] for name, key in keys.items()}, values[network.space.nodes[-1].name]
 
     def loss(self, architecture: Architecture) -> float:
         """Mean loss of one architecture."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nas.network.fusion_network import PartialChannels, StraightThrough
 from nas.seeding import seeded
+from nas.space.architecture import is_tap
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
 
@@ -162,7 +163,9 @@ def partial_channels(
     return selection
 
 
-def fair_paths(space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.6) -> list[dict[str, int]]:
+def fair_paths(
+    space: SearchSpace, generator: random.Random, *, nothing_rate: float = 0.6, nested_rate: float = 0.5
+) -> list[dict[str, int]]:
     """One sampled path of every interaction order that the space offers: 1, 2 and 3, whatever has order 0 among 1.
 
     Guo et al. 2020, "Single Path One-Shot Neural Architecture Search with Uniform Sampling", samples all choices alike,
@@ -173,17 +176,23 @@ def fair_paths(space: SearchSpace, generator: random.Random, *, nothing_rate: fl
     its own, or what is of this order or below. Operations are alike, whatever the number of modality subsets that each
     comes with.
 
+    Where nodes stand for one another, the last one bears the order, and reads nodes before it at a rate of its own:
+    most of what such a space offers reads some, and what reads none is what most is built of.
+
     Args:
         space: With its nodes' choices.
         generator: Of the draw.
         nothing_rate: How often a node that may read nothing, and need not bear the order, does so, 0 to 1.
+        nested_rate: How often the last node of interchangeable ones reads some of these, 0 to 1.
 
     Returns:
         One path per order, simple first: node to the index of its choice. A space in which nothing can be read has the
         one path that does nothing.
     """
     choices = [_by_operation(node) for node in space.nodes]
-    orders = sorted({_order(space, name) for some in choices for name in some})
+    if space.interchangeable:
+        return [_nested_path(space, choices, order, generator, nested_rate) for order in _orders(space, choices[-1:])]
+    orders = _orders(space, choices)
     return [_path_of_order(space, choices, order, generator, nothing_rate) for order in orders or [0]]
 
 
@@ -198,16 +207,36 @@ def _path_of_order(
     bearer = generator.choice(able) if able else -1
     path = {}
     for number, (node, some) in enumerate(zip(space.nodes, choices, strict=True)):
-        nothing = node.idle()
+        nothing = node.idle
         if number == bearer:
             within = [indices for name, indices in some.items() if _order(space, name) == order]
         else:
             within = [indices for name, indices in some.items() if _order(space, name) <= order]
             if nothing and (not within or generator.random() < nothing_rate):
-                within = [nothing]
+                within = [list(nothing)]
         # A node that must read something and has nothing within the order takes what it has.
         path[node.name] = generator.choice(generator.choice(within or list(some.values())))
     return path
+
+
+def _nested_path(
+    space: SearchSpace, choices: list[dict[str, list[int]]], order: int, generator: random.Random, nested_rate: float
+) -> dict[str, int]:
+    """A path whose last node has an order; nodes that nobody reads keep their first choice."""
+    last, is_nested = space.nodes[-1], generator.random() < nested_rate
+    index = [generator.choice(generator.choice(list(some.values()))) for some in choices]
+    able = []
+    for name, some in choices[-1].items():
+        if _order(space, name) == order:
+            reading = [i for i in some if all(map(is_tap, last.choices[i].inputs)) != is_nested]
+            able += [reading] if reading else []
+    index[-1] = generator.choice(generator.choice(able)) if able else index[-1]
+    return dict(zip((node.name for node in space.nodes), space.own_spelling(tuple(index)), strict=True))
+
+
+def _orders(space: SearchSpace, choices: list[dict[str, list[int]]]) -> list[int]:
+    """The interaction orders that some choices have, low to high."""
+    return sorted({_order(space, name) for some in choices for name in some})
 
 
 def _by_operation(node: FusionNode) -> dict[str, list[int]]:

@@ -44,7 +44,7 @@ def test_an_edge_is_a_set_of_inputs() -> None:
         (frozenset({"b@0"}), [2]),
         (frozenset({"a@0", "b@0"}), [3, 4]),
     ]
-    assert _NODE.idle() == [0]
+    assert _NODE.idle == [0]
 
 
 def test_a_choice_weighs_its_edges_share_times_its_own_in_value_and_gradient() -> None:
