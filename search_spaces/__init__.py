@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from nas.space.search_space import SpaceBuilder
 from search_spaces.experts import experts
 from search_spaces.layerwise import layerwise
-from search_spaces.operations import OPERATIONS
+from search_spaces.operations import DEFAULT_OPERATIONS, OPERATIONS
 
 SPACES: Mapping[str, SpaceBuilder] = {"layerwise": layerwise, "experts": experts}
 
-__all__ = ["OPERATIONS", "SPACES", "experts", "layerwise"]
+__all__ = ["DEFAULT_OPERATIONS", "OPERATIONS", "SPACES", "experts", "layerwise"]
