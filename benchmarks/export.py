@@ -51,7 +51,7 @@ from nas.seeding import seeded
 from nas.space.architecture import Architecture, Choice, tap_name
 from nas.space.search_space import SearchSpace
 from nas.summary import Provenance
-from search_spaces import OPERATIONS
+from search_spaces import DEFAULT_OPERATIONS
 
 NETWORKS = [name for name, format_ in FORMATS.items() if format_.holds_network]
 
@@ -134,7 +134,7 @@ def load(name: str, folder: Path) -> FusionData:
 
 def architectures(space: SearchSpace) -> Iterator[Architecture]:
     """Networks of as many operations as there are nodes, all on all modalities; the last one idles and carries."""
-    names = [name for name in OPERATIONS if name not in ("none", "carry")]
+    names = DEFAULT_OPERATIONS
     modalities, depths = list(space.depths), range(len(space.nodes))
     rows = [
         [Choice(name, tuple(tap_name(m, depth) for m in modalities)) for depth, name in zip(depths, some, strict=False)]

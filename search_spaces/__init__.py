@@ -8,8 +8,8 @@ from nas.space.search_space import SpaceBuilder
 from search_spaces.experts import experts
 from search_spaces.graph import graph
 from search_spaces.layerwise import layerwise
-from search_spaces.operations import OPERATIONS
+from search_spaces.operations import DEFAULT_OPERATIONS, OPERATIONS
 
 SPACES: Mapping[str, SpaceBuilder] = {"layerwise": layerwise, "graph": graph, "experts": experts}
 
-__all__ = ["OPERATIONS", "SPACES", "experts", "graph", "layerwise"]
+__all__ = ["DEFAULT_OPERATIONS", "OPERATIONS", "SPACES", "experts", "graph", "layerwise"]

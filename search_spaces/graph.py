@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 
-from nas.errors import UserError
+from nas.errors import UserError, unknown_name
 from nas.routing.levels import check_levels
 from nas.space.architecture import Architecture, Choice, tap_depth, tap_modality, tap_name
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
 from search_spaces.layerwise import MAX_ALL_SUBSETS, layerwise, orders
+from search_spaces.operations import DEFAULT_OPERATIONS, OPERATIONS
 
 NAME = "graph"
 
@@ -19,6 +20,9 @@ LAST = "final"
 """The node whose state the head reads."""
 
 STEPS = 3
+
+BLOCKS = ("mlp_block", "attention_block")
+"""Operations on one source: networks before the join, or after it."""
 
 MAX_STEPS = 5
 
@@ -35,9 +39,9 @@ def graph(
 ) -> SearchSpace:
     """A last node, and others before it that it may build on; a node reads taps of any depths, and nodes before it.
 
-    A supernet holds, at every node, every operation on every two sources, on every three or more modalities of like
-    depth, and on all modalities of like depth and one node before. An architecture may apply an operation to any
-    sources. Nodes before the last stand for one another: see `nas.space.renaming`.
+    A supernet holds, at every node, every block on one source and every operation on every two, on three or more
+    modalities of like depth, and on all modalities of like depth and one node before. An architecture may apply an
+    operation to any sources. Nodes before the last stand for one another: see `nas.space.renaming`.
 
     Everything that `layerwise` can do at one depth is a point of this space, at the last node alone. So is a row of
     MFAS (Pérez-Rúa et al. 2019), and a network after the join. What several depths of `layerwise` add up to is one,
@@ -45,7 +49,8 @@ def graph(
 
     Args:
         depths: For each modality, how many taps its encoder offers, at least 1.
-        operations: As in `layerwise`.
+        operations: Names of the candidates beside `none` and `carry`, those that read one source among them; None for
+            `DEFAULT_OPERATIONS` and `BLOCKS`.
         dynamic: Likewise.
         steps: Most steps of an architecture, 1 to `MAX_STEPS`.
 
@@ -54,17 +59,20 @@ def graph(
     """
     if not 1 <= steps <= MAX_STEPS:
         raise UserError(f"steps of space {NAME!r} must be from 1 to {MAX_STEPS}, got {steps}")
-    whole = layerwise(depths, operations=operations)
-    names = list(dict.fromkeys(choice.operation for choice in whole.nodes[-1].choices))
-    joins = [name for name in names if name not in ("none", "carry")]
+    for name in operations or ():
+        if name not in OPERATIONS:
+            raise unknown_name("operation", name, OPERATIONS)
+    named = [*DEFAULT_OPERATIONS, *BLOCKS] if operations is None else operations
+    names = [name for name in named if name not in ("none", "carry")]
+    whole = layerwise(depths, operations=[name for name in names if OPERATIONS[name].max_inputs != 1])
     taps = [tap_name(name, depth) for name, taps in depths.items() for depth in range(taps)]
     inner = tuple(f"step{number}" for number in range(1, steps))
     nodes = [
-        FusionNode(name, tuple(_choices(joins, taps, inner[:number], depths)), any_inputs=True)
+        FusionNode(name, tuple(_choices(names, taps, inner[:number], depths)), any_inputs=True)
         for number, name in enumerate(inner)
     ]
     alone = [Choice("none"), *(Choice("carry", (tap,)) for tap in taps)]
-    nodes.append(FusionNode(LAST, (*alone, *_choices(joins, taps, inner, depths)), any_inputs=True))
+    nodes.append(FusionNode(LAST, (*alone, *_choices(names, taps, inner, depths)), any_inputs=True))
 
     def single(architecture: Architecture) -> Architecture:
         """What its only step does, at the last node."""
@@ -98,7 +106,7 @@ def _choices(
 
 
 def _source_sets(taps: Sequence[str], steps: Sequence[str], depths: Mapping[str, int]) -> Iterator[tuple[str, ...]]:
-    """What a node of a supernet may read: every two sources, and modalities of like depth."""
+    """What a node of a supernet may read: one source or two, and modalities of like depth."""
     levels = max(depths.values())
 
     def level(tap: str) -> float:
@@ -118,6 +126,7 @@ def _source_sets(taps: Sequence[str], steps: Sequence[str], depths: Mapping[str,
     ]
     smallest = 3 if len(depths) <= MAX_ALL_SUBSETS else len(depths)
     many = [some for row in alike for size in range(smallest, len(depths) + 1) for some in combinations(row, size)]
+    yield from ((source,) for source in (*taps, *steps))
     yield from dict.fromkeys(many)
     yield from ((tap, step) for tap in taps for step in steps)
     yield from combinations(steps, 2)

@@ -10,7 +10,7 @@ from nas.routing.levels import check_levels
 from nas.space.architecture import Architecture, Choice, tap_name
 from nas.space.node import FusionNode
 from nas.space.search_space import Reference, SearchSpace
-from search_spaces.operations import OPERATIONS
+from search_spaces.operations import DEFAULT_OPERATIONS, OPERATIONS
 
 NAME = "layerwise"
 
@@ -43,12 +43,13 @@ def layerwise(
 
     Args:
         depths: For each modality, how many taps its encoder offers, at least 1.
-        operations: Names of the candidates beside `none` and `carry`, which are always there; None for all.
+        operations: Names of the candidates beside `none` and `carry`, which are always there; None for
+            `DEFAULT_OPERATIONS`.
         dynamic: Levels at which the found architecture may decide per sample, see `nas.routing.levels.LEVELS`.
 
     Raises:
         UserError: If there are fewer than two modalities, one offers no tap or more than `MAX_TAPS`, an operation
-            or level is unknown, or a node has more than `MAX_CHOICES`.
+            or level is unknown, an operation reads one source only, or a node has more than `MAX_CHOICES`.
     """
     modalities = tuple(depths)
     if len(modalities) < 2:
@@ -63,7 +64,11 @@ def layerwise(
     for name in operations or ():
         if name not in OPERATIONS:
             raise unknown_name("operation", name, OPERATIONS)
-    names = [name for name in (OPERATIONS if operations is None else operations) if name not in ("none", "carry")]
+        if OPERATIONS[name].max_inputs == 1 and not OPERATIONS[name].carries:
+            raise UserError(f"operation {name!r} reads one source, but a node of this space joins several")
+    names = [
+        name for name in (DEFAULT_OPERATIONS if operations is None else operations) if name not in ("none", "carry")
+    ]
     num_nodes = min(MAX_NODES, max(depths.values()))
     nodes = []
     for depth in range(num_nodes):
@@ -108,10 +113,10 @@ def _inputs(operation: str, taps: Sequence[str]) -> Iterator[tuple[str, ...]]:
 def orders(operation: str, subset: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """The orders of one subset that differ: only some operations tell their first input, the primary one, apart.
 
-    There are none if the operation cannot take so many inputs.
+    There are none if the operation cannot take so many inputs, or so few.
     """
-    most = OPERATIONS[operation].max_inputs
-    if most is not None and len(subset) > most:
+    least, most = OPERATIONS[operation].min_inputs, OPERATIONS[operation].max_inputs
+    if len(subset) < least or (most is not None and len(subset) > most):
         return
     primaries = subset if OPERATIONS[operation].is_ordered else subset[:1]
     for primary in primaries:

@@ -84,12 +84,12 @@ def _of_contributions(contributions: Sequence[Contribution]) -> list[Advice]:
 
 
 def _of_interactions(space: SearchSpace, architecture: Architecture) -> list[Advice]:
-    orders = {space.operations[step.operation].order for step in architecture.steps}
+    orders = space.step_orders(architecture)
     found = []
-    if min(orders) < 2 <= max(orders):
+    if min(orders.values()) < 2 <= max(orders.values()):
         because = "it both adds modalities and lets them interact"
         found.append(Advice(objective="residual", because=because))
-    joined = [step.choice for step in architecture.steps if space.operations[step.operation].order > 1]
+    joined = [step.choice for step in architecture.steps if orders[step.name] > 1]
     pairs = {choice.modalities[:2] for choice in joined if len(choice.modalities) > 1}
     for one, other in sorted(pairs):
         because = f"{one} and {other} interact, and need not lie in the same space"

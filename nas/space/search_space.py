@@ -22,6 +22,7 @@ from nas.space.architecture import (
     is_tap,
     natural_key,
     read_by_gate,
+    tap_modality,
     tap_name,
 )
 from nas.space.node import FusionNode
@@ -320,8 +321,22 @@ class SearchSpace:
         Carrying two modalities at two nodes adds them up, so two or more modalities make it at least 1.
         """
         routes = architecture.routes()
-        highest = max((self.operations[step.operation].order for route in routes for step in route.steps), default=0)
+        highest = max((order for route in routes for order in self.step_orders(route).values()), default=0)
         return max(highest, 1) if any(len(route.modalities()) > 1 for route in routes) else 0
+
+    def step_orders(self, architecture: Architecture) -> dict[str, int]:
+        """Interaction order of every step of a static architecture, by its name.
+
+        It is that of its operation where the inputs hold several modalities, which one state may do that was fused
+        before; else it is 0, as of a block on a tap.
+        """
+        held: dict[str, set[str]] = {}  # modalities in the state of every step
+        orders = {}
+        for step in architecture.steps:
+            read = set[str]().union(*({tap_modality(name)} if is_tap(name) else held[name] for name in step.inputs))
+            held[step.name] = read | (held[step.add_to] if step.add_to else set())
+            orders[step.name] = self.operations[step.operation].order if len(read) > 1 else 0
+        return orders
 
 
 def _in_order(steps: Sequence[Step]) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from nas.space.operation import Operation
 from search_spaces.operations.additive import Additive
 from search_spaces.operations.attention import CrossAttention
+from search_spaces.operations.blocks import AttentionBlock, MLPBlock
 from search_spaces.operations.bottleneck import Bottleneck
 from search_spaces.operations.carry import Carry, Nothing
 from search_spaces.operations.gates import HardGate, SoftGate
@@ -33,6 +34,25 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "cross_attention": CrossAttention,
     "bottleneck": Bottleneck,
     "single_stream": SingleStream,
+    "mlp_block": MLPBlock,
+    "attention_block": AttentionBlock,
 }
 
-__all__ = ["OPERATIONS"]
+DEFAULT_OPERATIONS: tuple[str, ...] = (
+    "additive",
+    "multiplicative",
+    "additive_multiplicative",
+    "bilinear",
+    "tensor",
+    "low_rank",
+    "soft_gate",
+    "hard_gate",
+    "modality_shift",
+    "mlp",
+    "cross_attention",
+    "bottleneck",
+    "single_stream",
+)
+"""What spaces that join taps offer beside `none` and `carry` when no operation is named; name others to search them."""
+
+__all__ = ["DEFAULT_OPERATIONS", "OPERATIONS"]

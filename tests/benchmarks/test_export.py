@@ -6,14 +6,14 @@ import pytest
 
 from benchmarks.export import DATA, NETWORKS, Latency, RoundTrip, architectures, dynamic, page
 from nas.summary import Provenance
-from search_spaces import OPERATIONS, layerwise
+from search_spaces import DEFAULT_OPERATIONS, layerwise
 
 
 @pytest.mark.parametrize("depths", [{"a": 3, "b": 3}, {"a": 3, "b": 3, "c": 3}])
 def test_every_operation_is_in_one_of_the_networks(depths: dict[str, int]) -> None:
     space = layerwise(depths)
     found = list(architectures(space))
-    assert {step.operation for architecture in found for step in architecture.steps} == set(OPERATIONS) - {"none"}
+    assert {step.operation for architecture in found for step in architecture.steps} == {"carry", *DEFAULT_OPERATIONS}
     assert all(architecture.taps() for architecture in found)
     for architecture in found:
         space.validate(architecture)
@@ -24,7 +24,7 @@ def test_every_operation_but_one_is_in_one_of_the_dynamic_networks() -> None:
     static = list(architectures(space))
     found = [dynamic(space, static[number % len(static)]) for number in range(len(DATA))]
     held = {step.operation for some in found for route in some.routes() for step in route.steps}
-    assert set(OPERATIONS) - held == {"none", "single_stream"}  # there is one dynamic network a data set
+    assert set(DEFAULT_OPERATIONS) - held == {"single_stream"}  # there is one dynamic network a data set
     for architecture in found:
         space.validate(architecture)
         assert len(architecture.routes()) == 3

@@ -29,7 +29,9 @@ from tests.helpers import CPU
 
 MODALITIES = ("blood", "pulse", "notes", "scan", "ready")
 
-FUSING = [name for name in OPERATIONS if name not in ("none", "carry")]
+FUSING = [name for name, operation in OPERATIONS.items() if operation.min_inputs == 2]
+
+BLOCKS = [name for name, operation in OPERATIONS.items() if operation.max_inputs == 1 and not operation.carries]
 
 
 def every_kind(

@@ -27,7 +27,7 @@ from nas.saved.weights import describe_network
 from nas.space.architecture import Choice
 from nas.space.operation import Operation
 from search_spaces import OPERATIONS
-from tests.export.networks import FUSING, MODALITIES, derived, every_kind, frozen, with_outputs
+from tests.export.networks import BLOCKS, FUSING, MODALITIES, derived, every_kind, frozen, with_outputs
 from tests.helpers import NESTED, tiny_data, tiny_network
 
 NONE = Choice("none")
@@ -87,6 +87,18 @@ def test_every_operation_computes_the_same_on_modalities_of_unlike_times(
 def test_every_operation_computes_the_same_on_vectors_alone(operation: str, tmp_path: Path) -> None:
     data = tiny_data({"sound": "vector", "sight": "vector"})
     assert_same(derived(data, NONE, NONE, Choice(operation, ("sight@2", "sound@2"))), data, tmp_path)
+
+
+@pytest.mark.parametrize("operation", BLOCKS)
+def test_a_block_computes_the_same_on_a_tap_and_on_what_was_fused(operation: str, tmp_path: Path) -> None:
+    data = every_kind()
+    network = derived(
+        data,
+        Choice(operation, ("pulse@0",)),
+        Choice("additive", ("fusion0", "blood@1")),
+        Choice(operation, ("fusion1",)),
+    )
+    assert_same(network, data, tmp_path)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

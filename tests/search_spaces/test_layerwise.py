@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nas.errors import UserError
 from nas.space.architecture import Architecture, Choice, Step
 from nas.space.search_space import SearchSpace, SpaceBuilder
-from search_spaces import OPERATIONS, SPACES, experts, layerwise
+from search_spaces import DEFAULT_OPERATIONS, OPERATIONS, SPACES, experts, layerwise
 from search_spaces.layerwise import MAX_CHOICES, MAX_NODES, MAX_TAPS
 
 TWO = {"image": 3, "audio": 3}
@@ -74,9 +74,7 @@ def test_every_operation_alone_is_compared_at_every_depth() -> None:
     space = layerwise(TWO)
     counts = Counter(r.name for r in space.references if r.kind == "operation")
     # Modality shift has two orders, for either modality may be the primary one.
-    assert counts == {
-        name: 6 if name == "modality_shift" else 3 for name in OPERATIONS if name not in ("none", "carry")
-    }
+    assert counts == {name: 6 if name == "modality_shift" else 3 for name in DEFAULT_OPERATIONS}
     for architecture in references(space, "operation"):
         space.validate(architecture)
 
@@ -171,6 +169,7 @@ def test_operations_may_be_chosen() -> None:
         ({"image": 3, "audio": 0}, None, "must offer at least one tap"),
         ({"image": 3, "layers": 65}, None, "modality 'layers' has 65 depths, more than 64; give an evenly spread part"),
         (TWO, ["mpl"], "unknown operation 'mpl'; did you mean 'mlp'"),
+        (TWO, ["mlp", "mlp_block"], "operation 'mlp_block' reads one source, but a node of this space joins several"),
     ],
 )
 def test_mistakes_are_told(depths: dict[str, int], operations: list[str] | None, message: str) -> None:

@@ -183,6 +183,33 @@ def test_interaction_order_is_that_of_the_strongest_choice(first: Choice, second
     assert space.interaction_order(architecture) == order
 
 
+@pytest.mark.parametrize(
+    ("steps", "orders"),
+    [
+        ([Step("a", "mlp_block", ("image@0",)), Step("b", "carry", ("a",))], (0, 0)),
+        ([Step("a", "multiplicative", ("image@0", "image@1")), Step("b", "mlp", ("a", "image@0"))], (0, 0)),
+        ([Step("a", "additive", ("image@0", "audio@0")), Step("b", "mlp_block", ("a",))], (1, 3)),
+        ([Step("a", "additive", ("image@0", "audio@0")), Step("b", "carry", ("a",))], (1, 0)),
+        ([Step("a", "mlp_block", ("image@0",)), Step("b", "mlp_block", ("audio@0",), add_to="a")], (0, 0)),
+        ([Step("a", "carry", ("image@0",)), Step("b", "multiplicative", ("a", "audio@0"))], (0, 2)),
+        (
+            [
+                Step("a", "carry", ("image@0",)),
+                Step("b", "carry", ("audio@0",), add_to="a"),
+                Step("c", "attention_block", ("b",)),
+            ],
+            (0, 0, 3),
+        ),
+    ],
+)
+def test_a_step_interacts_if_its_inputs_hold_several_modalities(steps: list[Step], orders: tuple[int, ...]) -> None:
+    architecture = Architecture("by_hand", tuple(steps), steps[-1].name)
+    space = SearchSpace.of(architecture, {"image": 2, "audio": 1}, OPERATIONS)
+    assert tuple(space.step_orders(architecture).values()) == orders
+    expected = max(1, *orders) if len(architecture.modalities()) > 1 else 0
+    assert space.interaction_order(architecture) == expected
+
+
 def test_spaces_are_found_by_name() -> None:
     assert "layerwise" in space_names()
     assert find_space("layerwise") is layerwise

@@ -404,7 +404,56 @@ def test_single_stream_tells_modalities_apart_by_their_codes_alone() -> None:
     torch.testing.assert_close(operation([one, other]), operation([other, one]), rtol=0, atol=1e-12)
 
 
-# Counted by hand for three inputs (one for carry) of four channels: square maps have 16 weights, biases 4.
+def test_mlp_block_adds_a_small_network_of_the_normed_input() -> None:
+    # LN([1, 3]) is [−1, 1] but for its epsilon, which the weights 2 and a bias of 1 make [−1, 3]; GELU(x) = x Φ(x).
+    operation = build(
+        "mlp_block",
+        {
+            "norm.weight": 2.0,
+            "norm.bias": 1.0,
+            "hidden.weight": [*ONE, *ZERO],
+            "hidden.bias": [0, 0, 1, 0],
+            "output.weight": [[1, 0, 0, 0], [0, 1, 1, 0]],
+            "output.bias": [0.5, -0.5],
+        },
+        num_inputs=1,
+    )
+    gelu = {x: x * NormalDist().cdf(x) for x in (-1.0, 1.0, 3.0)}
+    expected = [1 + gelu[-1] + 0.5, 3 + gelu[3] + gelu[1] - 0.5]
+    assert answer(operation, [1, 3]) == pytest.approx(expected, abs=2e-5)  # LayerNorm's epsilon is 1e-5
+
+
+@pytest.mark.parametrize("time", [1, 5])
+def test_attention_block_is_a_transformer_layer_of_torch_beside_a_step_to_rest_on(time: int) -> None:
+    """What torch's layer makes of the steps of a sequence whose last one, once normed, is the learned rest."""
+    ours = OPERATIONS["attention_block"](1, 8).double()
+    rest = torch.randn(8, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        ours.get_parameter("rest").copy_(ours.get_submodule("norm")(rest))
+    theirs = nn.TransformerEncoderLayer(8, 4, 16, 0.0, "gelu", batch_first=True, norm_first=True).double()
+    part = {name: ours.get_parameter(name) for name, _ in ours.named_parameters()}
+    renamed = {
+        "self_attn.out_proj": "attended",
+        "linear1": "feed_forward.hidden",
+        "linear2": "feed_forward.output",
+        "norm1": "norm",
+        "norm2": "feed_forward.norm",
+    }
+    projections: list[Tensor] = [part[f"attention.{name}.weight"] for name in ("query", "key", "value")]
+    biases = [part["attention.query.bias"], torch.zeros(8), part["attention.value.bias"]]
+    theirs.load_state_dict(
+        {
+            "self_attn.in_proj_weight": torch.cat(projections),
+            "self_attn.in_proj_bias": torch.cat(biases),
+            **{f"{to}.{kind}": part[f"{own}.{kind}"] for to, own in renamed.items() for kind in ("weight", "bias")},
+        }
+    )
+    (tap,) = random_taps((time,), 8)
+    beside = theirs(torch.cat([tap, rest.expand(5, 1, 8)], dim=1))[:, :time]
+    torch.testing.assert_close(ours([tap]), beside, rtol=0, atol=1e-12)
+
+
+# Counted by hand for three inputs, or the one that there may be, of four channels: square maps have 16 weights.
 PARAMETERS = {
     "none": 0,
     "carry": 0,
@@ -422,10 +471,12 @@ PARAMETERS = {
     "bottleneck": 2 * (20 + 16 + 20) + 4 * 4 + 20,
     # Codes, attention and its output map, two layers with eight hidden units, three norms.
     "single_stream": 3 * 4 + (20 + 16 + 20 + 20) + (4 * 8 + 8 + 8 * 4 + 4) + 3 * 8,
+    "mlp_block": 8 + (4 * 8 + 8 + 8 * 4 + 4),
+    "attention_block": 8 + (20 + 16 + 20) + 4 + 20 + 84,  # norm, attention, rest, its output map, an MLP block
 }
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_parameters_are_as_counted_by_hand(name: str) -> None:
-    num_inputs = 1 if name == "carry" else 3
+    num_inputs = OPERATIONS[name].max_inputs == 1 or 3
     assert OPERATIONS[name](num_inputs, 4).num_parameters() == PARAMETERS[name]
