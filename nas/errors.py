@@ -24,6 +24,10 @@ class UserError(ValueError):
         super().__init__("".join(one if one.isprintable() else repr(one)[1:-1] for one in shortened))
 
 
+class DataWarning(UserWarning):
+    """Something in the data that may be a mistake, or be meant: one line that says how to mend it."""
+
+
 def is_full_disk(error: OSError) -> bool:
     """Whether a write failed for want of room, or for a limit on it: nobody's mistake, and it can be mended."""
     return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

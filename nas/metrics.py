@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,23 +27,26 @@ from nas.tasks import TASKS, Task
 
 Outputs = NDArray[np.floating]
 Targets = NDArray[np.generic]
+Weights = NDArray[np.floating] | None
 
 
-def _accuracy(outputs: Outputs, targets: Targets) -> float:
-    return float((outputs.argmax(axis=1) == targets).mean())
+def _accuracy(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
+    return float(np.average(outputs.argmax(axis=1) == targets, weights=weights))
 
 
-def _balanced_accuracy(outputs: Outputs, targets: Targets) -> float:
+def _balanced_accuracy(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
     there = np.unique(targets)
-    return float(recall_score(targets, outputs.argmax(axis=1), labels=there, average="macro", zero_division=0))
+    options: dict[str, Any] = {"average": "macro", "zero_division": 0, "sample_weight": weights}
+    return float(recall_score(targets, outputs.argmax(axis=1), labels=there, **options))
 
 
-def _f1(average: str) -> Callable[[Outputs, Targets], float]:
-    def f1(outputs: Outputs, targets: Targets) -> float:
+def _f1(average: str) -> Callable[[Outputs, Targets, Weights], float]:
+    def f1(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
         predicted = outputs.argmax(axis=1) if targets.ndim == 1 else outputs > 0
         # Of a single column scikit-learn would take the zeros for a second label.
         labels = [1] if predicted.ndim == 2 and predicted.shape[1] == 1 else None
-        return float(f1_score(targets, predicted, labels=labels, average=average, zero_division=0))
+        options: dict[str, Any] = {"average": average, "zero_division": 0, "sample_weight": weights}
+        return float(f1_score(targets, predicted, labels=labels, **options))
 
     return f1
 
@@ -65,33 +69,50 @@ def rankings(outputs: Outputs, targets: Targets) -> list[tuple[NDArray[np.bool_]
     return [(true[:, one], likely[:, one]) for one in wanted]
 
 
-def _auroc(outputs: Outputs, targets: Targets) -> float:
-    told = [roc_auc_score(true, by) for true, by in rankings(outputs, targets) if true.any() and not true.all()]
+def _auroc(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
+    told = [
+        roc_auc_score(true, by, sample_weight=weights)
+        for true, by in rankings(outputs, targets)
+        if true.any() and not true.all()
+    ]
     return float(np.mean(told)) if told else 0.5
 
 
-def _average_precision(outputs: Outputs, targets: Targets) -> float:
-    told = [average_precision_score(true, by) for true, by in rankings(outputs, targets) if true.any()]
+def _average_precision(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
+    told = [
+        average_precision_score(true, by, sample_weight=weights)
+        for true, by in rankings(outputs, targets)
+        if true.any()
+    ]
     return float(np.mean(told)) if told else 0.0
 
 
-def _log_loss(outputs: Outputs, targets: Targets) -> float:
+def _log_loss(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
     likely = probabilities(outputs, targets)
     if targets.ndim == 1:
-        return float(log_loss(targets, likely, labels=np.arange(likely.shape[1])))
-    return float(np.mean([log_loss(t > 0, p, labels=[False, True]) for t, p in zip(targets.T, likely.T, strict=True)]))
+        return float(log_loss(targets, likely, labels=np.arange(likely.shape[1]), sample_weight=weights))
+    return float(
+        np.mean(
+            [
+                log_loss(true > 0, by, labels=[False, True], sample_weight=weights)
+                for true, by in zip(targets.T, likely.T, strict=True)
+            ]
+        )
+    )
 
 
-def _mae(outputs: Outputs, targets: Targets) -> float:
-    return float(mean_absolute_error(targets, outputs))
+def _mae(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
+    return float(mean_absolute_error(targets, outputs, sample_weight=weights))
 
 
-def _rmse(outputs: Outputs, targets: Targets) -> float:
-    return float(root_mean_squared_error(targets, outputs))
+def _rmse(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
+    return float(root_mean_squared_error(targets, outputs, sample_weight=weights))
 
 
-def _r2(outputs: Outputs, targets: Targets) -> float:
-    return float(r2_score(targets, outputs)) if len(targets) > 1 else 0.0  # of one sample nothing varies
+def _r2(outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
+    if len(targets) < 2:
+        return 0.0  # of one sample nothing varies
+    return float(r2_score(targets, outputs, sample_weight=weights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +123,7 @@ class Metric:
         title: Its name for people.
         words: What it tells, in one line, with what it is where it is not defined.
         tasks: That it judges.
-        score: From outputs (n, outputs) and targets (n,) or (n, outputs).
+        score: From outputs (n, outputs), targets (n,) or (n, outputs), and sample weights (n,) or None.
         higher_is_better: Whether more of it is better.
         percent: Whether people read it in percent, and differences in points.
         lowest: It is never less.
@@ -112,7 +133,7 @@ class Metric:
     title: str
     words: str
     tasks: tuple[Task, ...]
-    score: Callable[[Outputs, Targets], float]
+    score: Callable[[Outputs, Targets, Weights], float]
     higher_is_better: bool = True
     percent: bool = True
     lowest: float = 0.0
@@ -231,8 +252,8 @@ def sample_losses(
         scale: Deviation of each regression output, (outputs,); ones if None.
         label_smoothing: Share of the target that is spread evenly over all classes, 0 to 1, for training: Szegedy et
             al. 2016, "Rethinking the Inception Architecture for Computer Vision", section 7. Other tasks have none.
-        importance: What the loss of every sample's class, or of each of its labels, is multiplied with, shaped as the
-            targets, for training; see `balanced_importance`. None for ones. Regression has none.
+        importance: What the loss of every sample, or of each of its labels or numbers, is multiplied with, shaped as
+            the targets, for training; see `weighted_importance`. None for ones.
     """
     return TASKS[task].losses(outputs.float(), targets, scale, label_smoothing=label_smoothing, importance=importance)
 
@@ -251,6 +272,18 @@ def balanced_importance(targets: Tensor) -> Tensor:
         _, where, counts = column.unique(return_inverse=True, return_counts=True)
         found[:, number] = (len(column) / (len(counts) * counts.float()))[where]
     return found.reshape(targets.shape)
+
+
+def weighted_importance(targets: Tensor, weights: Tensor, importance: Tensor | None = None) -> Tensor:
+    """Sample weights as what losses are multiplied with, shaped as the targets; their mean over the samples is 1.
+
+    Args:
+        targets: (n,) or (n, outputs), of the weights split.
+        weights: Of every sample, (n,), 0 or more, not all 0.
+        importance: What classes or labels count besides, shaped as the targets; None for ones.
+    """
+    shares = (weights / weights.mean()).reshape(-1, *[1] * (targets.dim() - 1))
+    return shares.expand(targets.shape).clone() if importance is None else importance * shares
 
 
 def losses_of_routes(
@@ -279,15 +312,16 @@ def losses_of_routes(
     return torch.stack(every, dim=1)
 
 
-def score(metric: str, outputs: Outputs, targets: Targets) -> float:
+def score(metric: str, outputs: Outputs, targets: Targets, weights: Weights = None) -> float:
     """One number for a whole split.
 
     Args:
         metric: A name of `METRICS` that suits the targets: 1-D integers are classes.
         outputs: Logits or predictions, (n, outputs). A label is predicted where its logit is positive.
         targets: (n,) or (n, outputs).
+        weights: How much each sample counts, (n,), 0 or more; None for all alike.
     """
-    return METRICS[metric].score(outputs, targets)
+    return METRICS[metric].score(outputs, targets, weights)
 
 
 def sample_errors(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:

@@ -262,7 +262,8 @@ class Regression(TaskKind):
     ) -> Tensor:
         """The mean squared error over outputs, in units of the target's deviation."""
         errors = outputs - targets
-        return (errors if scale is None else errors / scale).square().mean(dim=1)
+        squares = (errors if scale is None else errors / scale).square()
+        return (squares if importance is None else importance * squares).mean(dim=1)
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean absolute error over outputs."""

@@ -100,6 +100,12 @@ class SourceConfig(Section):
         "", Text(), "Array or column that holds 0/1/2 or train/val/test; if left out, splits are drawn from the seed."
     )
     task: str = setting("", Text(), "classification, multilabel or regression; if left out, read off the target.")
+    group: str = setting(
+        "", Text(), "Array or column, such as patient; all samples of one group come into the same split."
+    )
+    weight: str = setting(
+        "", Text(), "Array or column of numbers, 0 or more: how much each sample counts while weights learn."
+    )
     columns: str = setting(
         "",
         LONG,

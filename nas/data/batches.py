@@ -23,8 +23,8 @@ class Batch:
         inputs: Modality to its arrays, each (batch, …), in the number type of the data.
         present: Modality to (batch,) bool; modalities that all samples have are left out.
         targets: (batch,) int64, or (batch, outputs) float32.
-        importance: What the loss of every class or label is multiplied with where weights learn, (batch,) or (batch,
-            outputs); None where all count the same, as everywhere but in the weights split.
+        importance: What the loss of every sample, or of each of its labels or numbers, is multiplied with where weights
+            learn, (batch,) or (batch, outputs); None where all count the same, as everywhere but in the weights split.
     """
 
     inputs: Mapping[str, tuple[Tensor, ...]]

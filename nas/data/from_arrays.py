@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,10 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from nas.data.fusion_data import FusionData, Modality, Split
-from nas.data.modality import make_modality, plain_array
+from nas.data.modality import as_words, make_modality, plain_array
 from nas.data.splits import make_splits
 from nas.data.targets import Targets, make_targets
-from nas.errors import UserError, unknown_name
+from nas.errors import DataWarning, UserError, unknown_name
+
+MANY_CLASSES = 20
+"""Different whole numbers above which they may be quantities."""
+
+FEW_PER_CLASS = 5
+"""Samples of each below which they probably are."""
 
 
 def from_arrays(
@@ -27,6 +34,8 @@ def from_arrays(
     present: Mapping[str, ArrayLike] | None = None,
     name: str = "arrays",
     class_names: Sequence[str] | None = None,
+    groups: ArrayLike | None = None,
+    sample_weights: ArrayLike | None = None,
     seed: int = 0,
 ) -> FusionData:
     """Checks arrays and makes a data set of them.
@@ -52,6 +61,9 @@ def from_arrays(
         present: Modality to (n,) flags of the samples that have it; modalities left out are always there.
         name: Of the data set, for people and records.
         class_names: One per class or label; by default the labels themselves, sorted.
+        groups: (n,) numbers or words, such as patients: samples of one group are in one split.
+        sample_weights: (n,) numbers, 0 or more: how much each sample counts while weights learn; only their proportions
+            matter. Scores count every sample alike, see docs/data.md.
         seed: Of the splits that are drawn.
 
     Raises:
@@ -72,6 +84,8 @@ def from_arrays(
             if key not in modalities:
                 raise unknown_name(f"modality in {argument}:", str(key), modalities)
     target = make_targets(targets, task, class_names)
+    if task is None and class_names is None:
+        _warn_of_quantities(targets, target)
     count = len(target.values)
     masks = {key: presence_mask(key, value, count) for key, value in (present or {}).items()}
     made: dict[str, Modality] = {}
@@ -82,7 +96,8 @@ def from_arrays(
             if len(array) != count:
                 raise UserError(f"modality {key!r} has {len(array)} samples, but the target has {count}; align them")
     _refuse_bare_samples(made, count)
-    indices = make_splits(splits, target, seed)
+    numbered = None if groups is None else group_numbers(groups, count)
+    indices = make_splits(splits, target, seed, numbered)
     _check_weights_split(target, made, indices)
     return FusionData(
         name=name,
@@ -91,6 +106,8 @@ def from_arrays(
         task=target.task,
         splits=indices,
         class_names=target.class_names,
+        groups=numbered,
+        sample_weights=None if sample_weights is None else _weights(sample_weights, count, indices["weights"]),
     )
 
 
@@ -126,6 +143,60 @@ def presence_mask(name: str, value: ArrayLike, count: int) -> NDArray[np.bool_] 
         )
     mask = array.astype(np.bool_)
     return None if mask.all() else mask
+
+
+def group_numbers(value: ArrayLike, count: int) -> NDArray[np.int64]:
+    """The group of each of so many samples as a number from 0 on, (n,).
+
+    Raises:
+        UserError: If they are not one word or number per sample.
+    """
+    array = as_words("groups", plain_array("groups", value))
+    if array.shape != (count,) or array.dtype.kind not in "biufU":
+        raise UserError(f"groups are {array.dtype} of shape {array.shape}; expected ({count},) words or numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise UserError("groups hold NaN or infinity; give every sample a group, be it one of its own")
+    return np.unique(array, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def _weights(value: ArrayLike, count: int, learned: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Sample weights that make sense.
+
+    Args:
+        value: As the user gave them.
+        count: Of samples.
+        learned: Indices of the weights split.
+    """
+    array = plain_array("sample_weights", value)
+    if array.shape != (count,) or array.dtype.kind not in "biuf":
+        raise UserError(f"sample_weights are {array.dtype} of shape {array.shape}; expected ({count},) numbers")
+    with np.errstate(over="ignore"):
+        weights = array.astype(np.float32)
+    if not np.isfinite(weights).all() or (weights < 0).any():
+        worst = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[0]
+        raise UserError(f"sample_weights hold {array[worst]} at sample {worst}; expected finite numbers, 0 or more")
+    if np.count_nonzero(weights[learned]) < 2:
+        raise UserError("sample_weights are zero for all samples of the weights split but one; nothing can be learned")
+    return weights
+
+
+def _warn_of_quantities(given: ArrayLike, target: Targets) -> None:
+    """Warns of whole numbers that are taken for classes and look like quantities, such as prices.
+
+    Classes are mostly counted from 0 or 1 without a gap, and have several samples each.
+    """
+    labels = np.unique(plain_array("the target", given))
+    if target.task != "classification" or labels.dtype.kind not in "iu" or len(labels) <= MANY_CLASSES:
+        return
+    is_counted = labels[0] in (0, 1) and labels[-1] - labels[0] == len(labels) - 1
+    if not is_counted or len(target.values) < FEW_PER_CLASS * len(labels):
+        warnings.warn(
+            f"the target has {len(labels)} different whole numbers, {labels[0]} to {labels[-1]}, which are taken for "
+            "classes; if they are quantities, ask for regression: task='regression', or --task regression (if they are "
+            "classes, task='classification' keeps this quiet)",
+            DataWarning,
+            stacklevel=4,
+        )
 
 
 def _refuse_target(name: str, value: Any, given: ArrayLike, target: Targets) -> None:

@@ -51,6 +51,9 @@ class FusionData:
         splits: Indices of each split, sorted, disjoint. `weights` trains weights, `architecture` judges choices, `test`
             is read by `evaluate` alone.
         class_names: One per class or label; empty for regression.
+        groups: Number of the group of each sample, (n,) int64; no group is in two splits. None for samples that do not
+            belong together.
+        sample_weights: How much each sample counts while weights learn, (n,) float32, 0 or more; None for all alike.
         recipe: How rows of a table became these arrays; None for data that was arrays from the beginning.
     """
 
@@ -60,6 +63,8 @@ class FusionData:
     task: Task
     splits: Mapping[Split, NDArray[np.int64]]
     class_names: tuple[str, ...] = ()
+    groups: NDArray[np.int64] | None = None
+    sample_weights: NDArray[np.float32] | None = None
     recipe: TableRecipe | None = None
 
     def __len__(self) -> int:
@@ -82,6 +87,8 @@ class FusionData:
         present: Mapping[str, ArrayLike] | None = None,
         name: str = "arrays",
         class_names: Sequence[str] | None = None,
+        groups: ArrayLike | None = None,
+        sample_weights: ArrayLike | None = None,
         seed: int = 0,
     ) -> FusionData:
         """Checks arrays and makes a data set of them; see `nas.data.from_arrays.from_arrays` for every argument.
@@ -102,6 +109,8 @@ class FusionData:
             present=present,
             name=name,
             class_names=class_names,
+            groups=groups,
+            sample_weights=sample_weights,
             seed=seed,
         )
 
@@ -123,16 +132,18 @@ class FusionData:
         }
 
     def fingerprint(self) -> str:
-        """Twelve hexadecimal digits that change with any array, target, split or name of a modality or class.
+        """Twelve hexadecimal digits that change with any array, target, split, weight or name of a modality or class.
 
         The name of the data set is left out: the same data in another file is the same data. So is the recipe: what it
-        does shows in the arrays.
+        does shows in the arrays; and groups: what they do shows in the splits.
         """
         digest = hashlib.sha256()
         digest.update(json.dumps([self.task, list(self.class_names)]).encode())
         _update(digest, "targets", self.targets)
         for split in SPLITS:
             _update(digest, split, self.splits[split])
+        if self.sample_weights is not None:
+            _update(digest, "sample weights", self.sample_weights)
         for name, modality in self.modalities.items():
             for array in modality.arrays:
                 _update(digest, f"{name}:{modality.kind}", array)

@@ -62,6 +62,8 @@ class Description:
         kinds: Modality to kind, where it cannot be read off its array.
         target: Key of the target.
         split: Key of the split; None if there is none.
+        group: Key of the groups, likewise.
+        weight: Key of the sample weights, likewise.
         task: classification, multilabel or regression; None to read it off the target.
         present: Modality to the key of its presence mask.
         class_names: Key of the names of the classes; None to name them after their labels.
@@ -71,13 +73,15 @@ class Description:
     kinds: Mapping[str, str]
     target: str
     split: str | None = None
+    group: str | None = None
+    weight: str | None = None
     task: str | None = None
     present: Mapping[str, str]
     class_names: str | None = None
 
     def keys(self) -> list[str]:
         """Keys of all arrays that will be read, in that order."""
-        others = (self.split, *self.present.values(), self.class_names)
+        others = (self.split, self.group, self.weight, *self.present.values(), self.class_names)
         arrays = [key for keys in self.modalities.values() for key in keys]
         return [self.target, *arrays, *(key for key in others if key is not None)]
 
@@ -90,6 +94,8 @@ def load_data(
     split: str | None = None,
     task: str | None = None,
     columns: str | Sequence[str] | Mapping[str, str] | None = None,
+    group: str | None = None,
+    weight: str | None = None,
     seed: int = 0,
 ) -> FusionData:
     """Reads a data set.
@@ -104,6 +110,8 @@ def load_data(
         modalities = ["audio:sequence", "image"]
         target = "label"
         split = "split"
+        group = "patient"
+        weight = "weight"
         task = "classification"
         class_names = "label_names"
         [present]
@@ -123,6 +131,8 @@ def load_data(
         task: classification, multilabel or regression.
         columns: Of a table: column to kind where it is not to be told from the cells, such as
             "picture:image,zip:category,id:ignore", a list of such, or a mapping.
+        group: Key of the groups, (n,) words or numbers: samples of one group come into the same split.
+        weight: Key of the sample weights, (n,) numbers of 0 or more: how much each sample counts while weights learn.
         seed: Of splits and pairs that are drawn.
 
     Raises:
@@ -132,14 +142,25 @@ def load_data(
 
     if is_table(source):
         return load_table(
-            source, modalities=modalities, target=target, split=split, task=task, columns=columns, seed=seed
+            source,
+            modalities=modalities,
+            target=target,
+            split=split,
+            task=task,
+            columns=columns,
+            group=group,
+            weight=weight,
+            seed=seed,
         )
     if columns:
         raise UserError("columns tell what a table holds, and this is no table; name arrays by modalities instead")
-    given = any(value is not None for value in (modalities, target, split, task))
+    named = {"target": target, "split": split, "task": task, "group": group, "weight": weight}
+    given = any(value is not None for value in (modalities, *named.values()))
     if isinstance(source, FusionData):
         if given:
-            raise UserError("modalities, target, split and task belong to a file; this data set has its own: drop them")
+            raise UserError(
+                f"modalities, {', '.join(named)} belong to a file or a table; this data set has its own: drop them"
+            )
         return source
     path = Path(source)
     if printable(str(source)) != str(source):  # a run notes in its config where its data lies
@@ -151,7 +172,7 @@ def load_data(
     _refuse_absent(path)
     settings, path = _settings(path)
     files = _Files(path)
-    description = _describe(settings, files, modalities=modalities, target=target, split=split, task=task)
+    description = _describe(settings, files, modalities, **named)
     with _fitting_in_memory(path):
         return _build(files, description, seed)
 
@@ -236,6 +257,8 @@ _SETTINGS: Mapping[str, type | tuple[type, ...]] = {
     "modalities": (str, list, dict),
     "target": str,
     "split": str,
+    "group": str,
+    "weight": str,
     "task": str,
     "class_names": str,
     "present": dict,
@@ -357,11 +380,13 @@ class _Files:
 def _describe(
     settings: Mapping[str, Any],
     files: _Files,
-    *,
     modalities: str | Sequence[str] | Mapping[str, str] | None,
+    *,
     target: str | None,
     split: str | None,
     task: str | None,
+    group: str | None,
+    weight: str | None,
 ) -> Description:
     """What is what: named in the call, else in the settings, else by the keys of the file."""
     keys = files.keys
@@ -397,16 +422,19 @@ def _describe(
         if not isinstance(key, str):
             raise UserError(f"present of modality {name!r} is {reprlib.repr(key)}; expected the key of its mask")
         present[name] = key
+    roles = {"target": target, "split": split}
+    roles |= {"group": group or settings.get("group"), "weight": weight or settings.get("weight")}
     for name, wanted in columns.items():
-        if target in wanted:
-            raise UserError(f"key {target!r} is the target and among the modalities ({name}); leave it out of them")
-        if split is not None and split in wanted:
-            raise UserError(f"key {split!r} is the split and among the modalities ({name}); leave it out of them")
+        for role, key in roles.items():
+            if key in wanted:
+                raise UserError(f"key {key!r} is the {role} and among the modalities ({name}); leave it out of them")
     return Description(
         modalities=columns,
         kinds=kinds,
         target=target,
         split=None if files.is_folder else split,
+        group=roles["group"],
+        weight=roles["weight"],
         task=task or settings.get("task"),
         present=present,
         class_names=settings.get("class_names"),
@@ -494,6 +522,8 @@ def _build(files: _Files, description: Description, seed: int) -> FusionData:
         present={name: files.samples(key) for name, key in description.present.items()},
         name=printable(files.path.resolve().stem),
         class_names=None if description.class_names is None else _names(description.class_names, files),
+        groups=None if description.group is None else files.samples(description.group),
+        sample_weights=None if description.weight is None else files.samples(description.weight),
         seed=seed,
     )
 

@@ -31,7 +31,10 @@ _EIGHTY_TWENTY = (0, 0, 1, 0, 0)
 
 
 def make_splits(
-    splits: ArrayLike | Mapping[str, ArrayLike] | None, targets: Targets, seed: int
+    splits: ArrayLike | Mapping[str, ArrayLike] | None,
+    targets: Targets,
+    seed: int,
+    groups: NDArray[np.int64] | None = None,
 ) -> dict[Split, NDArray[np.int64]]:
     """Indices of each split, sorted and disjoint.
 
@@ -41,14 +44,15 @@ def make_splits(
             the weights split becomes one.
         targets: Classes are spread evenly over the splits that are drawn.
         seed: Of the drawing.
+        groups: Number of the group of each sample, (n,), from 0 on. All samples of a group are in one split.
 
     Raises:
-        UserError: If the splits are malformed, or weights or test is empty.
+        UserError: If the splits are malformed, weights or test is empty, or a group is in two splits that are given.
     """
     count = len(targets.values)
     strata = strata_of(targets)
     if splits is None:
-        assigned = draw(strata, _SIXTY_TWENTY_TWENTY, seed)
+        assigned = _drawn(strata, _SIXTY_TWENTY_TWENTY, seed, groups)
         if len(np.unique(assigned)) < len(SPLITS):
             raise UserError(
                 f"{count} samples are too few to draw three splits that each class has its share of; expected at least "
@@ -58,6 +62,8 @@ def make_splits(
         assigned = _from_indices(splits, count)
     else:
         assigned = _from_array(plain_array("split", splits), count)
+    if groups is not None:
+        _refuse_divided(groups, assigned)
     found: dict[Split, NDArray[np.int64]] = {
         split: np.flatnonzero(assigned == i).astype(np.int64) for i, split in enumerate(SPLITS)
     }
@@ -66,7 +72,7 @@ def make_splits(
             raise UserError(f"the split has no {split} samples; mark some with {example}")
     if not len(found["architecture"]):
         pool = found["weights"]
-        carved = draw(strata[pool], _EIGHTY_TWENTY, seed)
+        carved = _drawn(strata[pool], _EIGHTY_TWENTY, seed, None if groups is None else groups[pool])
         found["weights"], found["architecture"] = pool[carved == 0], pool[carved == 1]
     for split in SPLITS[:2]:
         if len(found[split]) < 2:
@@ -98,6 +104,81 @@ def draw(strata: NDArray[np.int64], pattern: tuple[int, ...], seed: int) -> NDAr
     assigned[order] = np.resize(np.array(pattern), len(strata))
     assigned[np.bincount(strata)[strata] == 1] = 0
     return assigned
+
+
+def _drawn(
+    strata: NDArray[np.int64], pattern: tuple[int, ...], seed: int, groups: NDArray[np.int64] | None
+) -> NDArray[np.int64]:
+    return draw(strata, pattern, seed) if groups is None else draw_groups(strata, groups, pattern, seed)
+
+
+def draw_groups(
+    strata: NDArray[np.int64], groups: NDArray[np.int64], pattern: tuple[int, ...], seed: int
+) -> NDArray[np.int64]:
+    """Assigns whole groups to splits, so that each split has as nearly as groups allow its share of every stratum.
+
+    Groups are dealt out from the largest to the smallest, those of one size in random order. Each goes where the
+    squared distance from the wanted counts, as shares of the strata, falls the most, much as in scikit-learn's
+    `StratifiedGroupKFold`. Departures: splits are of different sizes; a split that gets nothing takes the smallest
+    group of the split that has the most groups; of a stratum that split 0 lacks, it takes the smallest group.
+
+    Args:
+        strata: Stratum of each sample, (n,), non-negative.
+        groups: Group of each sample, (n,), non-negative.
+        pattern: Splits in the proportion wanted, as for `draw`.
+        seed: Of the order of groups.
+
+    Returns:
+        Split of each sample, (n,).
+
+    Raises:
+        UserError: If there are fewer groups than splits.
+    """
+    named, members = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(members)
+    shares = np.bincount(pattern) / len(pattern)
+    if len(named) < len(shares):
+        raise UserError(f"{len(named)} groups are too few for {len(shares)} splits; expected at least one for each")
+    totals = np.bincount(strata)
+    # A stratum of a few samples is spread over the splits as its groups happen to be; it shall not outweigh the sizes.
+    scale = np.maximum(totals, len(pattern)).astype(float)
+    shuffled = np.random.default_rng(seed).permutation(len(named))
+    order = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    starts = np.cumsum(sizes) - sizes
+    by_group = np.argsort(members, kind="stable")
+    missing = shares[:, None] * totals  # of every stratum in every split, (splits, strata)
+    split_of = np.empty(len(named), dtype=np.int64)
+    for group in order:
+        counts = np.bincount(strata[by_group[starts[group] : starts[group] + sizes[group]]], minlength=len(totals))
+        gained = (counts * (2 * missing - counts) / scale**2).sum(axis=1)
+        split_of[group] = int(gained.argmax())
+        missing[split_of[group]] -= counts
+    smallest = order[::-1]
+    for split in range(len(shares)):
+        if not (split_of == split).any():
+            fullest = np.bincount(split_of).argmax()
+            split_of[next(group for group in smallest if split_of[group] == fullest)] = split
+    assigned = split_of[members]
+    for stratum in np.setdiff1d(strata, strata[assigned == 0]):
+        held = set(members[strata == stratum])
+        group = next(group for group in smallest if group in held)
+        if (split_of == split_of[group]).sum() > 1:  # else a split would be empty, and the class is told to be absent
+            split_of[group] = 0
+            assigned = split_of[members]
+    return assigned
+
+
+def _refuse_divided(groups: NDArray[np.int64], assigned: NDArray[np.int64]) -> None:
+    used = assigned >= 0
+    pairs = np.unique(np.stack([groups[used], assigned[used]]), axis=1)
+    divided = pairs[0][1:][pairs[0][1:] == pairs[0][:-1]]
+    if len(divided):
+        rows = np.flatnonzero(used & (groups == divided[0]))
+        other = rows[assigned[rows] != assigned[rows[0]]][0]
+        raise UserError(
+            f"samples {rows[0]} and {other} are of one group but in two splits ({len(set(divided.tolist()))} groups "
+            "are divided); leave the split out to draw one by groups, or correct it"
+        )
 
 
 def strata_of(targets: Targets) -> NDArray[np.int64]:

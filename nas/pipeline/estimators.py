@@ -23,8 +23,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
 
 from nas.data import FusionData
-from nas.data.splits import draw, strata_of
-from nas.data.targets import make_targets
+from nas.data.from_arrays import group_numbers
+from nas.data.splits import draw, draw_groups, strata_of
+from nas.data.targets import Targets, make_targets
 from nas.errors import UserError, unknown_name
 from nas.pipeline.predict import Predictions, predict
 from nas.pipeline.search import RunResult, search, write_run
@@ -132,7 +133,14 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         tags.input_tags.dict = True
         return tags
 
-    def _search(self, arrays: Mapping[str, Any], targets: NDArray[Any], class_names: Sequence[str] | None) -> None:
+    def _search(
+        self,
+        arrays: Mapping[str, Any],
+        targets: NDArray[Any],
+        class_names: Sequence[str] | None,
+        sample_weight: ArrayLike | None,
+        groups: ArrayLike | None,
+    ) -> None:
         """Searches and keeps what was found; a tenth of the samples is the test split of its leaderboard."""
         seed = self._seed()
         if len(targets) < FEWEST:
@@ -143,11 +151,13 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             {name: value for name, value in arrays.items() if not name.startswith(PRESENT)},
             targets,
             task=told.task,
-            splits=draw(strata_of(told), PARTS, seed),
+            splits=_drawn(told, groups, seed),
             kinds=kinds,
             present=_masks(arrays),
             name=type(self).__name__,
             class_names=class_names,
+            groups=groups,
+            sample_weights=sample_weight,
             seed=seed,
         )
         own = ("modalities", "kinds", "random_state", "training")
@@ -302,13 +312,17 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         tags.classifier_tags.multi_label = True
         return tags
 
-    def fit(self, X: Any, y: ArrayLike) -> Self:
+    def fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
+    ) -> Self:
         """Searches and trains.
 
         Args:
             X: (n, features), an array or data frame; or a dict from modality to array, (n, …). A dict may hold the key
                 `present/<modality>` with (n,) flags of the samples that have it.
             y: (n,) classes, or (n, labels) of 0 and 1.
+            sample_weight: (n,) numbers, 0 or more: how much each sample counts while weights learn.
+            groups: (n,) words or numbers: what `fit` holds out of a group, it holds out whole.
 
         Raises:
             UserError: If something that was given is wrong; it is a ValueError.
@@ -317,13 +331,13 @@ class FusionClassifier(ClassifierMixin, FusionEstimator):  # type: ignore[misc]
         check_classification_targets(targets)
         if self._task_of(targets) == "multilabel":
             self.classes_ = np.arange(targets.shape[1])
-            self._search(arrays, targets, None)
+            self._search(arrays, targets, None, sample_weight, groups)
             return self
         targets = column_or_1d(targets, warn=True)
         self.classes_, indices = np.unique(targets, return_inverse=True)
         if len(self.classes_) < 2:
             raise UserError(f"y has one class, {self.classes_[0]!r}; expected two or more classes")
-        self._search(arrays, indices, [str(one) for one in self.classes_])
+        self._search(arrays, indices, [str(one) for one in self.classes_], sample_weight, groups)
         return self
 
     def _task_of(self, targets: NDArray[Any]) -> Task:
@@ -369,12 +383,16 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: ArrayLike) -> Self:
+    def fit(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None, *, groups: ArrayLike | None = None
+    ) -> Self:
         """Searches and trains.
 
         Args:
             X: As for `FusionClassifier.fit`.
             y: (n,) or (n, outputs).
+            sample_weight: As for `FusionClassifier.fit`, like `groups`.
+            groups: Likewise.
 
         Raises:
             UserError: If something that was given is wrong; it is a ValueError.
@@ -383,7 +401,7 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
         if targets.ndim == 2 and targets.shape[1] == 1:
             targets = column_or_1d(targets, warn=True)
         self._is_flat = targets.ndim == 1
-        self._search(arrays, targets, None)
+        self._search(arrays, targets, None, sample_weight, groups)
         return self
 
     def predict(self, X: Any) -> NDArray[np.float64]:
@@ -396,6 +414,14 @@ class FusionRegressor(RegressorMixin, FusionEstimator):  # type: ignore[misc]
 
     def _restore(self, told: Mapping[str, Any]) -> None:
         self._is_flat = bool(told["is_flat"])
+
+
+def _drawn(targets: Targets, groups: ArrayLike | None, seed: int) -> NDArray[np.int64]:
+    """The split of every sample, as `PARTS` has them."""
+    strata = strata_of(targets)
+    if groups is None:
+        return draw(strata, PARTS, seed)
+    return draw_groups(strata, group_numbers(groups, len(strata)), PARTS, seed)
 
 
 def _is_dict(X: Any) -> bool:

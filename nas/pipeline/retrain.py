@@ -50,8 +50,9 @@ def evaluate(
         progress: Called with the number of recombinations done and of all.
 
     Returns:
-        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, the `diagnosis`,
-        `same_data`: whether the data is the one of the search, and `repeated`: whether it is and the scores are equal.
+        The `metric` and its `score`, the `recorded` score of the same seed, both `metrics`, the same as
+        `weighted_metrics` where the data has sample weights (else None), the `diagnosis`, `same_data`: whether the data
+        is the one of the search, and `repeated`: whether it is and the scores are equal.
 
     Raises:
         UserError: If the run cannot be read, its data is not there, the data is of another form than the run's, or
@@ -79,7 +80,12 @@ def evaluate(
         max_grid=recombinations,
         progress=progress,
     )
-    metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in (metric, shown_beside(task, metric))}
+    names = (metric, shown_beside(task, metric))
+    metrics = {name: score(name, outputs.numpy(), targets.numpy()) for name in names}
+    counts = None if found.sample_weights is None else found.sample_weights[found.splits["test"]]
+    weighted = None
+    if counts is not None and counts.any():
+        weighted = {name: score(name, outputs.numpy(), targets.numpy(), counts) for name in names}
     now, recorded = metrics[metric], loaded.summary.saved.scores[0]
     same_data = found.fingerprint() == loaded.summary.data.fingerprint
     return {
@@ -89,6 +95,7 @@ def evaluate(
         "score": now,
         "recorded": recorded,
         "metrics": metrics,
+        "weighted_metrics": weighted,
         "samples": len(targets),
         "diagnosis": diagnosis,
         "same_data": same_data,

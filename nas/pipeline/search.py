@@ -275,6 +275,8 @@ def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mappi
         target=config.source.target or None,
         split=config.source.split or None,
         task=config.source.task or None,
+        group=config.source.group or None,
+        weight=config.source.weight or None,
         seed=config.search.seed,
     )
 

@@ -35,8 +35,9 @@ Floats = NDArray[np.float64]
 Answers = Callable[[Floats], Iterator[Floats]]
 """From features (n, features) the answers of every setting in turn: probabilities (n, classes), or numbers (n,)."""
 
-Fit = Callable[[Floats, NDArray[Any], int, int, str | None], Answers]
-"""Of features, one column of the targets, its classes (0 of numbers), trees of an iteration, and class weights."""
+Fit = Callable[[Floats, NDArray[Any], int, int, str | None, NDArray[np.float32] | None], Answers]
+"""Of features, one column of the targets, its classes (0 of numbers), trees of an iteration, class and sample weights.
+"""
 
 SEGMENTS = 8
 """Of a sequence: the mean of each is a feature, beside mean, deviation and maximum over all time."""
@@ -111,7 +112,9 @@ def _control(
     classes = 0 if not TASKS[data.task].has_probabilities else data.num_outputs if targets.ndim == 1 else 2
     trees = (classes if classes > 2 else 1) * len(columns)
     weight = None if setup.training.class_weights == "none" else setup.training.class_weights
-    answers = [_answers(fit, features["weights"], column, classes, trees, weight) for column in columns]
+    counts = None if data.sample_weights is None else data.sample_weights[fitted_on]
+    counts = None if counts is None else counts / counts.mean()  # a penalty weighs as much as without them
+    answers = [_answers(fit, features["weights"], column, classes, trees, weight, counts) for column in columns]
     tried = list(_outputs(data.task, answers, features["architecture"]))
     scores = [score(setup.metric, outputs, targets[data.splits["architecture"]]) for outputs in tried]
     best = int(np.argmax(scores) if higher_is_better(setup.metric) else np.argmin(scores))
@@ -194,18 +197,33 @@ def _pool(array: Floats) -> Floats:
     return array.reshape(len(array), -1)
 
 
-def _answers(fit: Fit, features: Floats, column: NDArray[Any], classes: int, trees: int, weight: str | None) -> Answers:
+def _answers(
+    fit: Fit,
+    features: Floats,
+    column: NDArray[Any],
+    classes: int,
+    trees: int,
+    weight: str | None,
+    counts: NDArray[np.float32] | None,
+) -> Answers:
     """What is fitted to one column of the targets; a probability for every class, whether it was seen or not."""
     seen = np.unique(column).astype(int) if classes else np.arange(0)
     if len(seen) == 1:
         return lambda some: repeat(np.tile(np.eye(classes)[seen], (len(some), 1)), ITERATIONS)
-    answers = fit(features, column, classes, trees, weight)
+    answers = fit(features, column, classes, trees, weight, counts)
     if not classes:
         return answers
     return lambda some: (one @ np.eye(classes)[seen] for one in answers(some))
 
 
-def _linear(features: Floats, column: NDArray[Any], classes: int, _trees: int, weight: str | None) -> Answers:
+def _linear(
+    features: Floats,
+    column: NDArray[Any],
+    classes: int,
+    _trees: int,
+    weight: str | None,
+    counts: NDArray[np.float32] | None,
+) -> Answers:
     def model(penalty: float) -> Any:
         if not classes:
             return Ridge(alpha=penalty)
@@ -213,17 +231,25 @@ def _linear(features: Floats, column: NDArray[Any], classes: int, _trees: int, w
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        models = [model(penalty).fit(features, column) for penalty in PENALTIES]
+        models = [model(penalty).fit(features, column, sample_weight=counts) for penalty in PENALTIES]
     return lambda some: (one.predict_proba(some) if classes else one.predict(some) for one in models)
 
 
-def _boosting(features: Floats, column: NDArray[Any], classes: int, trees: int, weight: str | None) -> Answers:
+def _boosting(
+    features: Floats,
+    column: NDArray[Any],
+    classes: int,
+    trees: int,
+    weight: str | None,
+    counts: NDArray[np.float32] | None,
+) -> Answers:
     most = min(ITERATIONS, TREES // trees, int(WORK / (features.size * trees)))
     options: dict[str, Any] = {**TREE, "max_iter": max(1, most), "early_stopping": False, "random_state": 0}
     if not classes:
-        numbers: Answers = HistGradientBoostingRegressor(**options).fit(features, column).staged_predict
+        fitted = HistGradientBoostingRegressor(**options).fit(features, column, sample_weight=counts)
+        numbers: Answers = fitted.staged_predict
         return numbers
-    model = HistGradientBoostingClassifier(**options, class_weight=weight).fit(features, column)
+    model = HistGradientBoostingClassifier(**options, class_weight=weight).fit(features, column, sample_weight=counts)
     answers: Answers = model.staged_predict_proba
     return answers
 

@@ -22,7 +22,15 @@ from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.errors import UserError
-from nas.metrics import balanced_importance, constant_losses, constant_outputs, metric_of, sample_errors, sample_losses
+from nas.metrics import (
+    balanced_importance,
+    constant_losses,
+    constant_outputs,
+    metric_of,
+    sample_errors,
+    sample_losses,
+    weighted_importance,
+)
 from nas.network.cost import CostTable
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import EVALUATION_BATCH, autocast, predict
@@ -289,10 +297,12 @@ def cached_taps(
         arrays = tuple(np.concatenate(depth) for depth in zip(*parts, strict=True))
         modalities[name] = Modality(kind="features", arrays=arrays, present=kept)
     first, second = (len(setup.data.splits[split]) for split in _TRAINING)
+    both = np.concatenate([setup.data.splits[split] for split in _TRAINING])
+    counts = setup.data.sample_weights
     return FusionData(
         name=setup.data.name,
         modalities=modalities,
-        targets=np.concatenate([setup.data.targets[setup.data.splits[split]] for split in _TRAINING]),
+        targets=setup.data.targets[both],
         task=setup.data.task,
         splits={
             "weights": np.arange(first),
@@ -300,6 +310,7 @@ def cached_taps(
             "test": np.arange(0),
         },
         class_names=setup.data.class_names,
+        sample_weights=None if counts is None else counts[both],
     )
 
 
@@ -311,6 +322,9 @@ def training_batches(setup: TrainingSetup, data: FusionData) -> tuple[Batch, Bat
     weights = split_batch(data, "weights", setup.device)
     if setup.training.class_weights == "balanced":
         weights = replace(weights, importance=balanced_importance(weights.targets))
+    if data.sample_weights is not None:
+        counts = torch.from_numpy(data.sample_weights[data.splits["weights"]]).to(weights.targets.device)
+        weights = replace(weights, importance=weighted_importance(weights.targets, counts, weights.importance))
     return weights, split_batch(data, "architecture", setup.device)
 
 

@@ -168,6 +168,8 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
         target=source.target or None,
         split=source.split or None,
         task=source.task or None,
+        group=source.group or None,
+        weight=source.weight or None,
         seed=seed,
     )
 

@@ -6,13 +6,25 @@ import atexit
 import os
 import signal
 import sys
+import warnings
 from typing import Any, NoReturn
 
 import typer
 
-from nas.errors import UserError, told_of_the_machine
+from nas.errors import DataWarning, UserError, told_of_the_machine
 from nas.terminal.output import give_up, leave_stdout, mend_streams
 from nas.terminal.stopping import Stopped
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+    """Tells of data in one line, and of anything else as Python does."""
+    if issubclass(category, DataWarning):
+        print(f"fusenas: note: {message}", file=sys.stderr)
+    else:
+        _python_shows(message, category, *place, **more)
+
+
+_python_shows = warnings.showwarning
 
 UsageError: Any = typer.BadParameter.__base__
 """What typer raises for a wrong option; it comes from click, which some versions of typer carry inside them."""
@@ -35,6 +47,7 @@ def run_command(app: typer.Typer) -> NoReturn:
     # What has ended cannot be stopped any more: an interrupt while Python takes itself down would say that it was.
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
     mend_streams()
+    warnings.showwarning = _show_warning
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="fusenas", standalone_mode=False)
         sys.stdout.flush()

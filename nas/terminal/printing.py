@@ -125,9 +125,11 @@ def _interval(values: Interval | None, *, percent: bool) -> str:
 def print_evaluation(console: Console, found: Mapping[str, Any]) -> None:
     """Prints what judging a run's network again came to, see `nas.evaluate`."""
     judged = f"{found['metric']} {found['score']:.4f} on {found['samples']} test samples"
+    weighted = found["weighted_metrics"]
     lines = [
         found["in_words"],
         f"{judged}, recorded {found['recorded']:.4f}",
+        *([f"by sample weights: {found['metric']} {weighted[found['metric']]:.4f}"] if weighted else []),
         *(f"{sentence}." for sentence in found["diagnosis"].in_words),
     ]
     if not found["same_data"]:

@@ -235,7 +235,7 @@ def test_a_folder_of_three_may_hold_a_description(tmp_path: Path) -> None:
         ("mine.npz", {}, "no file or folder at 'mine.npz'; expected a table, an .npz, a folder of three or a"),
         ("no/where", {}, "no file or folder at 'no/where'"),
         ("emoji", {"target": "label"}, "the embedded set 'emoji' has .* of its own; drop the options"),
-        (small(), {"split": "part"}, "belong to a file; this data set has its own: drop them"),
+        (small(), {"split": "part"}, "belong to a file or a table; this data set has its own: drop them"),
     ],
 )  # fmt: skip
 def test_sources_that_are_not_there(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.data.fusion_data import SPLITS
-from nas.data.splits import draw, make_splits
+from nas.data.splits import draw, draw_groups, make_splits
 from nas.data.targets import make_targets
 from tests.data.helpers import refused
 
@@ -139,3 +139,48 @@ def test_what_cannot_be_splits_is_refused(splits: Any, message: str) -> None:
 def test_too_few_samples_of_a_class_cannot_be_drawn(labels: Any) -> None:
     with refused("too few to draw three splits .* at least 10, and several of a class: .*task='regression'"):
         make_splits(None, make_targets(list(labels)), seed=0)
+
+
+@given(
+    st.lists(st.integers(0, 12), min_size=12, max_size=80),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([(0, 1, 0, 2, 0), (0, 0, 1, 0, 0)]),
+)
+def test_no_group_is_divided_and_no_class_and_no_split_is_left_out(
+    groups: list[int], seed: int, pattern: tuple[int, ...]
+) -> None:
+    members = np.array(groups)
+    strata = np.arange(len(members)) % 2
+    if len(set(groups)) <= max(pattern):
+        with refused("groups are too few"):
+            draw_groups(strata, members, pattern, seed)
+        return
+    assigned = draw_groups(strata, members, pattern, seed)
+    assert all(len(set(assigned[members == group])) == 1 for group in groups)
+    assert set(assigned) == set(pattern)
+    assert np.array_equal(assigned, draw_groups(strata, members, pattern, seed))
+
+
+def test_groups_are_dealt_out_by_size_and_class() -> None:
+    generator = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), generator.integers(3, 9, size=60))
+    classes = (np.arange(60) % 3)[groups]  # a patient has one diagnosis
+    targets = make_targets(classes)
+    splits = make_splits(None, targets, 0, groups)
+    shares = np.array([np.bincount(classes[splits[split]]) for split in SPLITS]) / np.bincount(classes)
+    np.testing.assert_allclose(shares, np.tile([[0.6], [0.2], [0.2]], 3), atol=0.05)
+    other = make_splits(None, targets, 1, groups)
+    assert set(groups[splits["test"]]) != set(groups[other["test"]])
+
+
+def test_an_architecture_split_is_carved_out_by_groups() -> None:
+    groups = np.arange(40) // 4
+    splits = make_splits(np.repeat([0, 2], 20), make_targets(np.arange(40) % 2), 0, groups)
+    assert not set(groups[splits["weights"]]) & set(groups[splits["architecture"]])
+    assert _sizes(splits) == [16, 4, 20]
+
+
+def test_a_split_that_divides_a_group_is_refused() -> None:
+    groups = np.arange(20) // 4
+    with refused(r"samples 8 and 10 are of one group but in two splits \(1 groups are divided\)"):
+        make_splits(np.repeat([0, 2], 10), make_targets(np.arange(20) % 2), 0, groups)

@@ -196,7 +196,7 @@ def test_what_is_wide_or_long_is_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     features = pooled(data, data.splits["weights"])
     assert {some.shape[1] for some in features.values()} == {1 + 4 + 3}  # zeros, components, and what is narrow
     column = data.targets[data.splits["weights"]]
-    told = list(controls._boosting(features["weights"], column, 3, 3, None)(features["test"]))
+    told = list(controls._boosting(features["weights"], column, 3, 3, None, None)(features["test"]))
     assert len(told) == 3
     assert set(_fit(data)) == {"logistic regression", "gradient boosting"}
 

@@ -26,8 +26,15 @@ KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
 IN_TABLE: tuple[ColumnKind, ...] = ("number", "category", "date")
 """Kinds whose columns lie side by side in one vector."""
 
-ROLES = ("target", "split")
-"""What else a column may be."""
+GIVEN_ROLES: Mapping[str, str] = {
+    "split": "which rows train, decide and test",
+    "group": "rows of one group are in one split",
+    "weight": "how much rows count while weights learn",
+}
+"""What else a column may be named as, with what that does."""
+
+ROLES = ("target", *GIVEN_ROLES)
+"""What a column may be that no network reads."""
 
 MAX_MISSING = 0.95
 """Share of empty cells above which a column is left out."""
@@ -93,7 +100,7 @@ def infer(rows: pd.DataFrame, given: Mapping[str, str]) -> list[Column]:
 
     Args:
         rows: Of the training split, without the target; the index counts the rows of the whole table from 0.
-        given: Column to kind or "split", where it is not to be told from the cells.
+        given: Column to kind or to one of `GIVEN_ROLES`, where it is not to be told from the cells.
 
     Raises:
         UserError: If a column is named that is not there, or holds numbers but for a few words.
@@ -105,7 +112,7 @@ def infer(rows: pd.DataFrame, given: Mapping[str, str]) -> list[Column]:
     for name in rows.columns:
         kind: str
         if name in given:
-            kind, reason = given[name], "which rows train, decide and test" if given[name] == "split" else "as you said"
+            kind, reason = given[name], GIVEN_ROLES.get(given[name], "as you said")
         elif not is_plain(rows[name]):
             kind, reason = "ignore", "its cells are no words, numbers or dates"
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nas.data.from_arrays import group_numbers
 from nas.data.fusion_data import SPLITS, FusionData
 from nas.data.npz import one_line
 from nas.data.paths import printable
 from nas.data.splits import SPLIT_NAMES, make_splits
-from nas.data.tables.cells import row_numbers, words
-from nas.data.tables.columns import parse_columns
+from nas.data.tables.cells import numbers, row_numbers, words
+from nas.data.tables.columns import GIVEN_ROLES, parse_columns
 from nas.data.tables.groups import Named
 from nas.data.tables.reading import OTHER_TABLES, READERS, read_table, suffix_of, table_of
 from nas.data.tables.recipe import TableRecipe
@@ -69,6 +70,8 @@ def load_table(
     split: str | None = None,
     task: str | None = None,
     columns: str | Sequence[str] | Mapping[str, str] | None = None,
+    group: str | None = None,
+    weight: str | None = None,
     seed: int = 0,
     recipe: TableRecipe | None = None,
 ) -> FusionData:
@@ -82,15 +85,19 @@ def load_table(
             if it holds nothing else. Without one, splits are drawn from the seed.
         task: classification or regression; None to tell it from the target.
         columns: Column to kind, such as "picture:image,zip:category,id:ignore".
+        group: Column whose words tell which rows are kept in one split.
+        weight: Column of numbers: how much each row counts while weights learn.
         seed: Of splits that are drawn.
-        recipe: Of an earlier run, which is applied instead of a new one; it says everything but the split.
+        recipe: Of an earlier run, which is applied instead of a new one. Splits, groups and weights are read from the
+            columns that it names, as far as the table has them.
 
     Raises:
         UserError: If the table or anything that was named is malformed.
     """
     frame, folder, name = open_table(source)
     try:
-        return _loaded(frame, folder, name, modalities, target, split, task, parse_columns(columns), seed, recipe)
+        roles = {"split": split, "group": group, "weight": weight}
+        return _loaded(frame, folder, name, modalities, target, roles, task, parse_columns(columns), seed, recipe)
     except MemoryError as error:
         raise UserError(
             f"the table {name!r} does not fit in memory ({one_line(error)}); use fewer rows or columns"
@@ -103,7 +110,7 @@ def _loaded(
     name: str,
     modalities: Named | None,
     target: str | None,
-    split: str | None,
+    named: Mapping[str, str | None],
     task: str | None,
     columns: Mapping[str, str],
     seed: int,
@@ -112,13 +119,12 @@ def _loaded(
     target = recipe.target.column if recipe is not None else target
     if target is None:
         raise UserError(f"name the column to predict with --target T; the table has {', '.join(frame.columns):.1000}")
-    for role, column in (("target", target), ("split", split)):
-        if column is not None and column not in frame.columns:
-            raise unknown_name(f"{role} column", column, frame.columns)
-    if split == target:
-        raise UserError(f"column {target!r} is named as target and as split; name two")
-    if split is None:
-        split = _find_split(frame, target, columns) if recipe is None else _recorded_split(recipe, frame)
+    roles = {role: column for role, column in {"target": target, **named}.items() if column is not None}
+    _check_roles(roles, frame, columns)
+    if recipe is not None:
+        roles = {**_recorded_roles(recipe, frame), **roles}
+    elif "split" not in roles and (found := _find_split(frame, {*roles.values(), *columns})):
+        roles["split"] = found
     labelled = np.array([cell is not None for cell in words(frame[target])])
     if not labelled.any():
         raise UserError(f"target {target!r} is empty in all {len(frame)} rows; name another column")
@@ -128,11 +134,13 @@ def _loaded(
         left_out = f"{int((~labelled).sum())} rows without it are left out"
         decided = replace(decided, reason=f"{decided.reason}; {left_out}")
     values = decided.values(rows[target])
-    given = None if split is None else _splits(rows[split])
-    indices = make_splits(given, decided.checked(values), seed)
+    given = _splits(rows[roles["split"]]) if "split" in roles else None
+    groups = _groups(rows[roles["group"]]) if "group" in roles else None
+    numbered = None if groups is None else group_numbers(groups, len(rows))
+    indices = make_splits(given, decided.checked(values), seed, numbered)
     if recipe is None:
-        roles = {} if split is None else {split: "split"}
-        recipe = TableRecipe.fit(rows, indices["weights"], {**columns, **roles}, decided, modalities, folder)
+        others = {column: role for role, column in roles.items() if role != "target"}
+        recipe = TableRecipe.fit(rows, indices["weights"], {**columns, **others}, decided, modalities, folder)
     made = recipe.apply(rows, folder)
     data = FusionData.from_arrays(
         {key: modality.arrays[0] for key, modality in made.items()},
@@ -143,24 +151,39 @@ def _loaded(
         present={key: modality.present for key, modality in made.items() if modality.present is not None},
         name=name,
         class_names=decided.class_names or None,
+        groups=groups,
+        sample_weights=_weights(rows[roles["weight"]]) if "weight" in roles else None,
         seed=seed,
     )
     return replace(data, recipe=recipe)
 
 
-def _find_split(frame: pd.DataFrame, target: str, columns: Mapping[str, str]) -> str | None:
-    """A column that is named so and holds nothing but splits."""
+def _check_roles(roles: Mapping[str, str], frame: pd.DataFrame, columns: Mapping[str, str]) -> None:
+    """Refuses columns that are not there, or named for two purposes."""
+    seen: dict[str, str] = {}
+    for role, column in roles.items():
+        if column not in frame.columns:
+            raise unknown_name(f"{role} column", column, frame.columns)
+        if column in seen:
+            raise UserError(f"column {column!r} is named as {seen[column]} and as {role}; name two")
+        if role != "target" and column in columns:
+            raise UserError(f"column {column!r} is the {role} and has a kind in columns; leave it out there")
+        seen[column] = role
+
+
+def _find_split(frame: pd.DataFrame, taken: Collection[str]) -> str | None:
+    """A column that is named so, holds nothing but splits, and is not taken for anything else."""
     for name in frame.columns:
-        if name.lower() == SPLIT and name != target and name not in columns:
+        if name.lower() == SPLIT and name not in taken:
             found = Counter(words(frame[name]))
             if all(cell is not None and cell.lower() in _KNOWN for cell in found):
                 return str(name)
     return None
 
 
-def _recorded_split(recipe: TableRecipe, frame: pd.DataFrame) -> str | None:
-    """The column of the splits of an earlier run, if the table has it."""
-    return next((one.name for one in recipe.columns if one.kind == "split" and one.name in frame.columns), None)
+def _recorded_roles(recipe: TableRecipe, frame: pd.DataFrame) -> dict[str, str]:
+    """Split, group and weight to their columns in an earlier run, if the table has them."""
+    return {one.kind: one.name for one in recipe.columns if one.kind in GIVEN_ROLES and one.name in frame.columns}
 
 
 _KNOWN: Mapping[str, int] = {
@@ -168,6 +191,25 @@ _KNOWN: Mapping[str, int] = {
     **{name: SPLITS.index(split) for name, split in SPLIT_NAMES.items()},
 }
 """Word to number of a split."""
+
+
+def _groups(column: pd.Series) -> list[str]:
+    found = words(column)
+    if None in found:
+        row = row_numbers(column)[found.index(None)]
+        raise UserError(f"group {column.name!r} is empty in row {row}; give every row a group, be it one of its own")
+    return [str(word) for word in found]
+
+
+def _weights(column: pd.Series) -> NDArray[np.float64]:
+    found, odd = numbers(words(column))
+    wrong = np.flatnonzero(odd | np.isnan(found) | (found < 0))
+    if len(wrong):
+        raise UserError(
+            f"weight {column.name!r} holds {column.iloc[wrong[0]]!r:.100} in row {row_numbers(column)[wrong[0]]}; "
+            "expected a number of 0 or more in every row"
+        )
+    return found
 
 
 def _splits(column: pd.Series) -> NDArray[np.int64]:

@@ -77,7 +77,8 @@ class TableRecipe:
         Args:
             frame: The table.
             rows: Places of the rows of the training split; no other row is looked at.
-            columns: Column to kind where it is not to be told from the cells, and "split" for the column of the splits.
+            columns: Column to kind where it is not to be told from the cells, or to one of
+                `nas.data.tables.columns.GIVEN_ROLES`.
             target: What is predicted.
             groups: Which columns form which modality; see `nas.data.tables.groups.group`.
             folder: That paths of pictures and recordings are relative to.
