@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -58,8 +59,13 @@ BRANCHES = SearchSpace(
 
 HAND_MADE: Mapping[str, SearchSpace] = {"nested": NESTED, "cells": CELLS, "branches": BRANCHES}
 
+SMALL: Mapping[str, Mapping[str, Any]] = {"graph": {"operations": ["mlp", "mlp_block"], "steps": 2}}
+"""Options of spaces that would be large with those of `OPTIONS`."""
+
+OPTIONS: Mapping[str, Any] = {"operations": ["additive", "modality_shift", "mlp"]}
+
 EVERY: Mapping[str, SearchSpace] = {
-    **{name: build(DEPTHS, operations=["additive", "modality_shift", "mlp"]) for name, build in SPACES.items()},
+    **{name: build(DEPTHS, **SMALL.get(name, OPTIONS)) for name, build in SPACES.items()},
     **HAND_MADE,
 }
 """A small space of every kind."""
