@@ -101,7 +101,8 @@ def search(
 
 @app.command()
 @with_flags(
-    (*KEPT, "device", "out", "overwrite", "resume", "checkpoint_seconds"), absent={**KEPT, "out": "the run itself"}
+    (*KEPT, "encoder", "device", "out", "overwrite", "resume", "checkpoint_seconds"),
+    absent={**KEPT, "out": "the run itself"},
 )
 def retrain(
     run: RunArgument,
@@ -116,12 +117,12 @@ def retrain(
     nas = _nas()
     out = options.get("out", run)
     with resumable(out), show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
-        result = nas.retrain(run, progress=progress, command=_command(), **options)
+        result = nas.retrain(run, progress=progress, command=_command(), **_named(options))
     _print_result(result, as_json=as_json)
 
 
 @app.command()
-@with_flags(["device"])
+@with_flags(["encoder", "device"])
 def evaluate(
     run: RunArgument,
     options: dict[str, Any],
@@ -140,7 +141,9 @@ def evaluate(
     from nas.terminal.printing import print_evaluation  # noqa: PLC0415
 
     with show_bar("recombining modalities", as_json=as_json) as progress:
-        found = nas.evaluate(run, data=data or None, recombinations=recombinations, progress=progress, **options)
+        found = nas.evaluate(
+            run, data=data or None, recombinations=recombinations, progress=progress, **_named(options)
+        )
     if as_json:
         print_json(plain(found))
         return
@@ -148,7 +151,7 @@ def evaluate(
 
 
 @app.command()
-@with_flags(["device"])
+@with_flags(["encoder", "device"])
 def predict(
     run: RunArgument,
     options: dict[str, Any],
@@ -172,7 +175,7 @@ def predict(
 
     with show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
         progress(f"predicting {data} with {run}")
-        found = nas.predict(run, data, **options)
+        found = nas.predict(run, data, **_named(options))
         if out is not None:
             found.write_csv(out)
     if out is not None and not quiet:
@@ -186,8 +189,10 @@ def predict(
 
 
 @app.command()
+@with_flags(["encoder"])
 def export(
     run: RunArgument,
+    options: dict[str, Any],
     format_: Annotated[
         list[str] | None,
         typer.Option(
@@ -208,7 +213,7 @@ def export(
     """
     nas = _nas()
 
-    files = nas.export(run, format_, out=out, data=data or None, encoders=not taps_only)
+    files = nas.export(run, format_, out=out, data=data or None, taps_only=taps_only, **_named(options))
     if as_json:
         print_json({"files": [file.to_dict() for file in files]})
         return
@@ -305,6 +310,11 @@ def _nas() -> Any:
         for name in nas.__all__:
             getattr(nas, name)
     return nas
+
+
+def _named(options: dict[str, Any]) -> dict[str, Any]:
+    """Options as functions on a finished run take them: encoders by name are `encoders` there."""
+    return {"encoders" if name == "encoder" else name: value for name, value in options.items()}
 
 
 def _print_result(result: Any, *, as_json: bool) -> None:

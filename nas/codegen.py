@@ -8,6 +8,19 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
+class Construction:
+    """How a module of another package is made; the attribute `construction` of that module holds it.
+
+    Attributes:
+        imports: Lines such as "from mypackage.models import MyNet".
+        text: The expression that makes one.
+    """
+
+    imports: Sequence[str]
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Method:
     """A method besides `forward`, or instead of it.
 

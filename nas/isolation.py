@@ -33,7 +33,9 @@ Ended = tuple[int, str, str]
 """Exit code, and what was printed to standard output and to standard error."""
 
 
-def run_python(program: str, arguments: Sequence[str], *, given: str = "", seconds: float = 300) -> Ended:
+def run_python(
+    program: str, arguments: Sequence[str], *, given: str = "", seconds: float = 300, beside: Sequence[Path] = ()
+) -> Ended:
     """Runs a Python program in a process and a folder of its own.
 
     Python is isolated (`-I`): neither the current folder nor `PYTHONPATH` nor the user's own site folder is searched
@@ -44,11 +46,14 @@ def run_python(program: str, arguments: Sequence[str], *, given: str = "", secon
         arguments: Of the program; paths among them must be absolute.
         given: What it reads from its standard input.
         seconds: How long it may take.
+        beside: Folders of further packages, which are searched last.
 
     Raises:
         UserError: If it takes longer.
     """
-    packages = [str(Path(file).resolve().parents[1]) for file in (torch.__file__, __file__)]
+    packages = [str(Path(file).resolve().parents[1]) for file in (torch.__file__, __file__)] + [
+        str(folder) for folder in beside
+    ]
     command = [sys.executable, "-I", "-c", _PYTHON, os.pathsep.join(packages), program, *arguments]
     return run(command, given=given, seconds=seconds)
 

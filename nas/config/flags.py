@@ -64,12 +64,13 @@ def _annotation(option: Option, absent: str, *, panel: str | None) -> Any:
     form, spelling = _form_of(option), _spelling_of(option)
     kind = str if spelling else _TYPES.get(type(form), str)
     names = form.names if isinstance(form, OneOf) else ()
+    shape: Any = list[str] if spelling and spelling.is_repeated else kind
     metavar = spelling.metavar if spelling else "NAME" if names else None
     flag = f"--{option.flag}"
     if kind is bool and option.default is not False:
         flag = f"{flag}/--no-{option.flag}"
     return Annotated[
-        kind | None,
+        shape | None,
         typer.Option(
             flag,
             help=option.meaning,
@@ -110,4 +111,5 @@ def _read(option: Option, value: Any) -> Any:
     spelling = _spelling_of(option)
     if spelling is None:
         return value
-    return spelling.read(value, str(option.flag)) if value else None
+    text = ",".join(value) if isinstance(value, list) else value
+    return spelling.read(text, str(option.flag)) if text else None

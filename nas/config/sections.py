@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from nas.config.spelling import DURATION, INTERVAL, NAMES, NAMES_OR_NONE, SHARE_OF_ONE
+from nas.config.spelling import DURATION, INTERVAL, NAMES, NAMES_OR_NONE, PAIRS, SHARE_OF_ONE
 from nas.errors import UserError
 from nas.fields import (
     AMOUNT,
@@ -149,6 +149,12 @@ class SearchConfig(Section):
         OneOf(get_args(EncoderMode), "encoder mode"),
         "Whether encoders are first trained alone and then frozen (pretrained), or trained with the rest (joint); auto "
         "decides.",
+    )
+    encoder: tuple[str, ...] = setting(
+        (),
+        SOME_NAMES,
+        "Encoders by name, such as picture=mypackage.models:MyNet for a module of your own that is imported.",
+        spelling=PAIRS,
     )
     seed: int = setting(0, SEED, "Seed of the search and the first retraining; others count up from it.")
     search_seeds: int = setting(

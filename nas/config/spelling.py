@@ -21,11 +21,13 @@ class Spelling:
         metavar: Stands for the text in the help of a command.
         read: Takes the text and the option's name, which it tells in the error of a text that it refuses.
         write: Takes the value.
+        is_repeated: Whether the option may be given several times; the texts are then joined by commas.
     """
 
     metavar: str
     read: Callable[[str, str], Any]
     write: Callable[[Any], str]
+    is_repeated: bool = False
 
 
 def read_duration(text: str, name: str, *, zero: bool = False) -> float:
@@ -93,3 +95,6 @@ NAMES = Spelling("NAME,NAME", read_names, _write_names)
 
 NAMES_OR_NONE = Spelling("NAME,NAME", _read_names_or_none, _write_names)
 """Separated by commas; `none` for no name at all, where leaving the option out means something else."""
+
+PAIRS = Spelling("MODALITY=VALUE", read_names, _write_names, is_repeated=True)
+"""Such as picture=mypackage.models:MyNet, separated by commas or each under the flag anew."""

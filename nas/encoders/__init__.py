@@ -5,7 +5,7 @@ A new encoder of ours is one class, a `KnownEncoder`, and one entry in `ENCODERS
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -16,8 +16,10 @@ from nas.data.fusion_data import KINDS, FusionData, Kind
 from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Wishes
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
+from nas.encoders.imported import ImportedBuilder, ImportedEncoder, refuse_unnamed
 from nas.encoders.map import MapEncoder
 from nas.encoders.module import ModuleEncoder
+from nas.encoders.names import Named, parse_encoders
 from nas.encoders.preprocessing import PREPROCESSING, STANDARDIZE
 from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.tokens import TokenEncoder
@@ -35,6 +37,7 @@ ENCODERS: Mapping[str, type[KnownEncoder]] = {
     "map": MapEncoder,
     "features": FeaturesEncoder,
     "frozen": FrozenEncoder,
+    "imported": ImportedEncoder,
 }
 """By the name in their blueprints; that of a kind of modality is its default."""
 
@@ -88,6 +91,24 @@ def build_encoders(
     return {name: build(modality.kind, name) for name, modality in data.modalities.items()}
 
 
+def with_named(
+    builders: Mapping[str, EncoderBuilder] | None, named: Named, modalities: Collection[str]
+) -> dict[str, EncoderBuilder]:
+    """Builders of the caller, and those of the encoders that are named.
+
+    Raises:
+        UserError: If a modality is unknown or has both.
+    """
+    found = dict(builders or {})
+    for modality, path in parse_encoders(named).items():
+        if modality not in modalities:
+            raise unknown_name("modality in encoder:", modality[:60], modalities)
+        if modality in found:
+            raise UserError(f"{modality!r} has a builder and is named in encoder; give one of them")
+        found[modality] = ImportedBuilder(path)
+    return found
+
+
 MAX_FEATURES = 2**18
 """Numbers of a vector, or of one step of a sequence, that a default encoder takes: 25 million weights, and 600 MB where
 they learn."""
@@ -110,22 +131,28 @@ MAX_NESTING = 4
 """Encoders within encoders."""
 
 
-def from_blueprint(blueprint: Mapping[str, Any]) -> Encoder:
+def from_blueprint(blueprint: Mapping[str, Any], *, modality: str = "", named: str | None = None) -> Encoder:
     """An encoder without weights or statistics, to load a state into; the inverse of `Encoder.blueprint`.
+
+    Args:
+        blueprint: Be it from a stranger's file.
+        modality: For an error.
+        named: The import path that the caller trusts, for an encoder that is a module of its own.
 
     Raises:
         UserError: If the blueprint names an unknown encoder, lacks a field, holds one of another form, or asks for more
-            than `MAX_NUMBERS`; before memory is taken for it.
+            than `MAX_NUMBERS`; before memory is taken for it. Or if it names a module and the caller does not name the
+            same; before anything is imported.
     """
     with torch.device("meta"):
-        sketch = _build(blueprint)
+        sketch = _build(blueprint, modality, named)
     count = sum(tensor.numel() for tensor in sketch.state_dict().values())
     if count > MAX_NUMBERS:
         raise UserError(f"the blueprint of an encoder asks for {count:,} numbers, more than {MAX_NUMBERS:,}")
-    return _build(blueprint)
+    return _build(blueprint, modality, named)
 
 
-def _build(blueprint: Mapping[str, Any], nesting: int = 1) -> Encoder:
+def _build(blueprint: Mapping[str, Any], modality: str, named: str | None, nesting: int = 1) -> Encoder:
     if not isinstance(blueprint, Mapping):
         raise UserError(f"the blueprint of a None encoder is garbled: it is {told(blueprint)}")
     values = dict(blueprint)
@@ -134,11 +161,14 @@ def _build(blueprint: Mapping[str, Any], nesting: int = 1) -> Encoder:
         raise unknown_name("encoder", kind[:60] if isinstance(kind, str) else told(kind), ENCODERS)
     if nesting > MAX_NESTING:
         raise UserError(f"a blueprint holds others more than {MAX_NESTING} deep, which no encoder of ours does")
+    if kind == "imported":
+        refuse_unnamed(values.get("path"), named, modality)
     known = ENCODERS[kind]
     try:
         optional = {name: form for name, form in known.optional.items() if name in values}
         check_all(values, {**known.form, **optional}, "field")
-        return known.blank(values, partial(_build, nesting=nesting + 1))
+        rebuild = partial(_build, modality=modality, named=named, nesting=nesting + 1)
+        return known.blank(values, rebuild)
     except (RuntimeError, UserError) as error:
         # torch refuses sizes that overflow when they are multiplied with a RuntimeError.
         raise UserError(f"the blueprint of a {kind} encoder is garbled: {error}") from error
@@ -151,6 +181,9 @@ __all__ = [
     "EncoderBuilder",
     "KnownEncoder",
     "ModuleEncoder",
+    "Named",
     "build_encoders",
     "from_blueprint",
+    "parse_encoders",
+    "with_named",
 ]

@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from nas.data import FusionData
+from nas.encoders import Named
 from nas.errors import UserError, is_full_disk, unknown_name
 from nas.export.formats import FORMATS
 from nas.export.subject import Subject
@@ -43,7 +44,8 @@ def export(
     *,
     out: str | Path | None = None,
     data: FusionData | str | Path | None = None,
-    encoders: bool = True,
+    taps_only: bool = False,
+    encoders: Named | None = None,
 ) -> list[ExportedFile]:
     """Writes a run's architecture and network in other programs' formats.
 
@@ -55,7 +57,8 @@ def export(
         formats: Names of `FORMATS`; None for all whose packages are installed.
         out: Folder to write to; None for `exports` in the run folder.
         data: The data of the run, where it was not read from a file or has moved.
-        encoders: Whether the formats torch and onnx take raw arrays; if not, the taps of the encoders.
+        taps_only: Whether the formats torch and onnx take the taps of the encoders; if not, raw arrays.
+        encoders: See `nas.load_run`, for a run with encoders of your own.
 
     Returns:
         The files written.
@@ -66,10 +69,12 @@ def export(
     """
     if out is None:
         with RunFolder.claimed(run) as folder:
-            return write_exports(folder, folder.inner("exports"), formats, data=data, encoders=encoders)
+            return write_exports(
+                folder, folder.inner("exports"), formats, data=data, taps_only=taps_only, encoders=encoders
+            )
     target = folder_to_write(out)
     with owned(target):
-        return write_exports(RunFolder.open(run), target, formats, data=data, encoders=encoders)
+        return write_exports(RunFolder.open(run), target, formats, data=data, taps_only=taps_only, encoders=encoders)
 
 
 def write_exports(
@@ -78,11 +83,12 @@ def write_exports(
     formats: Sequence[str] | None,
     *,
     data: FusionData | str | Path | None = None,
-    encoders: bool = True,
+    taps_only: bool = False,
+    encoders: Named | None = None,
 ) -> list[ExportedFile]:
     """The same for a folder to write to that the caller owns; see `export`."""
-    names = _chosen(formats, encoders=encoders)
-    subject = Subject(run, names, data, encoders=encoders)
+    names = _chosen(formats, encoders=not taps_only)
+    subject = Subject(run, names, data, encoders=not taps_only, named=encoders)
     files: list[ExportedFile] = []
     with TemporaryDirectory() as temporary:
         for name in names:

@@ -14,7 +14,7 @@ import ast
 import importlib.util
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from importlib.machinery import ModuleSpec
 from io import StringIO
@@ -51,8 +51,9 @@ def main(arguments: Sequence[str]) -> None:
         inputs = [given.get_tensor(name) for name in json.loads(given.metadata()["names"])]
         masked = json.loads(given.metadata()["masked"])
         alone = int(given.metadata()["alone"])
+        named = json.loads(given.metadata()["encoders"])
     network = {
-        "safetensors": lambda path: _safetensors(path, masked),
+        "safetensors": lambda path: _safetensors(path, masked, named),
         "python": _python,
         "torch": _torch,
         "onnx": _onnx,
@@ -68,12 +69,12 @@ def main(arguments: Sequence[str]) -> None:
     sys.stdout.write(json.dumps(shapes.fixed() if shapes else {}))
 
 
-def _safetensors(file: Path, masked: Sequence[str]) -> Network:
+def _safetensors(file: Path, masked: Sequence[str], named: Mapping[str, str]) -> Network:
     from nas.export.portable import Portable  # noqa: PLC0415  # hidden from all others
     from nas.runs.folder import RunFolder  # noqa: PLC0415
     from nas.saved.weights import load_weights  # noqa: PLC0415
 
-    return Portable(load_weights(RunFolder(file.parent), file.name).network, masked)
+    return Portable(load_weights(RunFolder(file.parent), file.name, named).network, masked)
 
 
 def imported(file: Path) -> Any:

@@ -13,8 +13,9 @@ from typing import Any, cast
 import torch
 from torch import nn
 
-from nas.codegen import Method, Source
+from nas.codegen import Construction, Method, Source
 from nas.encoders.base import Standardize, beside_peaks, channels_last, shorten
+from nas.encoders.module import submodule_outputs
 from nas.space.operation import stretch
 
 Parts = Mapping[str, tuple[str, Source]]
@@ -37,11 +38,12 @@ _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
 
 class ClassWriter:
-    """Collects the classes and helper functions that the file needs."""
+    """Collects the classes, helper functions and imports that the file needs."""
 
     def __init__(self) -> None:
         self.helpers: dict[str, str] = {}
         self.classes: dict[str, str] = {}
+        self.imports: dict[str, None] = {}
 
     def write(self, name: str, module: nn.Module, source: Source, parts: Parts) -> tuple[str, dict[str, str]]:
         """Writes a class, or finds it already written.
@@ -72,7 +74,14 @@ class ClassWriter:
                     else f'self.register_buffer("{attribute}", {zeros})'
                 )
         methods = source.all_methods()
-        helpers: list[Callable[..., Any]] = [*source.helpers, stretch, shorten, channels_last, beside_peaks]
+        helpers: list[Callable[..., Any]] = [
+            *source.helpers,
+            stretch,
+            shorten,
+            channels_last,
+            beside_peaks,
+            submodule_outputs,
+        ]
         for helper in helpers:
             if any(f"{helper.__name__}(" in line for method in methods for line in method.body):
                 self.helpers[helper.__name__] = inspect.getsource(helper)
@@ -95,6 +104,9 @@ class ClassWriter:
 
     def _construct(self, module: nn.Module, part: tuple[str, Source] | None) -> tuple[str, dict[str, str]]:
         """The expression that makes a module, and the name of each of its tensors there to that in the module."""
+        if isinstance(made := getattr(module, "construction", None), Construction):
+            self.imports |= dict.fromkeys(made.imports)
+            return made.text, {name: name for name in module.state_dict()}
         if part is None and hasattr(module, "source"):  # a module that is written alike whatever goes in
             part = type(module).__name__, cast(Any, module).source()
         if part is not None:

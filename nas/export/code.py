@@ -79,7 +79,9 @@ def write_code(
         *(["import torch.nn.functional as F"] if re.search(r"\bF\.", body) else []),
         "from safetensors import safe_open",
         "from safetensors.torch import load_file",
-        "from torch import Tensor, nn\n",
+        "from torch import Tensor, nn",
+        *writer.imports,
+        "",
         f"ARCHITECTURE_HASH = {description['architecture_hash']!r}",
         *([f"CLASSES = {_classes(description['class_names'])}"] if kind.has_probabilities else []),
     ]

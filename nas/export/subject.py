@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nas.data import FusionData
 from nas.data.batches import split_batch
+from nas.encoders import Named
 from nas.export.portable import Portable
 from nas.objectives import dropout_rate
 from nas.routing.network import RoutedNetwork
@@ -32,15 +33,23 @@ class Subject:
         formats: All that are written.
         data: The data of the run, where it was not read from a file.
         encoders: Whether programs take raw arrays; if not, the encoders' taps.
+        named: See `encoders` of `nas.load_run`.
     """
 
     def __init__(
-        self, folder: RunFolder, formats: Sequence[str], data: FusionData | str | Path | None, *, encoders: bool
+        self,
+        folder: RunFolder,
+        formats: Sequence[str],
+        data: FusionData | str | Path | None,
+        *,
+        encoders: bool,
+        named: Named | None = None,
     ) -> None:
         self.run_folder = folder
         self.formats = formats
         self.encoders = encoders
         self._data = data
+        self._named = named
 
     @cached_property
     def summary(self) -> Summary:
@@ -50,7 +59,7 @@ class Subject:
     @cached_property
     def run(self) -> Run:
         """The run with its network."""
-        return load_run(self.run_folder.path)
+        return load_run(self.run_folder.path, encoders=self._named)
 
     @cached_property
     def data(self) -> FusionData:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from nas.encoders.imported import import_folder, imported_in
 from nas.errors import UserError
 from nas.export.portable import Portable
 from nas.isolation import run_python
@@ -38,6 +39,7 @@ def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) 
     """
     with torch.no_grad():
         expected = portable(*inputs)
+    named = imported_in(portable.network.encoders)
     with TemporaryDirectory() as folder:
         samples, outputs = Path(folder, "samples"), Path(folder, "outputs")
         routes = len(portable.network.routes) if isinstance(portable.network, RoutedNetwork) else 1
@@ -46,12 +48,14 @@ def verify(kind: str, file: Path, portable: Portable, inputs: Sequence[Tensor]) 
             "names": json.dumps(portable.names),
             "masked": json.dumps(list(portable.masks)),
             "alone": str(alone),
+            "encoders": json.dumps(named),
         }
         # Copies, for two inputs may share memory, and a tap may be a transposed view.
         copies = [tensor.clone(memory_format=torch.contiguous_format) for tensor in inputs]
         samples.write_bytes(save(dict(zip(portable.names, copies, strict=True)), metadata=order))
         script = Path(__file__).with_name("check.py")
-        code, printed, told = run_python(str(script), [kind, str(file.resolve()), str(samples), str(outputs)])
+        arguments = [kind, str(file.resolve()), str(samples), str(outputs)]
+        code, printed, told = run_python(str(script), arguments, beside=[*map(import_folder, named.values())])
         if code:
             last = (told.strip().splitlines() or [f"exit code {code}"])[-1]
             raise UserError(f"the exported {file.name} does not run by itself ({last[:200]}); nothing was written")

@@ -19,6 +19,7 @@ from nas.data.inputs import make_inputs
 from nas.data.loading import EMBEDDED, is_embedded, load_inputs
 from nas.data.tables import TableRecipe, is_table, open_table
 from nas.device import pick_device
+from nas.encoders import Named
 from nas.errors import UserError, is_full_disk, unknown_name
 from nas.network.prediction import EVALUATION_BATCH
 from nas.network.prediction import predict as run_network
@@ -125,6 +126,7 @@ def predict(
     *,
     present: Mapping[str, ArrayLike] | None = None,
     device: str = "auto",
+    encoders: Named | None = None,
 ) -> Predictions:
     """Runs the network of a finished run on new samples, in batches. No target is needed.
 
@@ -139,12 +141,13 @@ def predict(
         present: For a mapping, modality to (n,) flags of the samples that have it; modalities left out are always
             there. A file has `present/<modality>` for that.
         device: "auto", "cpu", "cuda" or "cuda:1".
+        encoders: See `nas.load_run`, for a run folder with encoders of your own.
 
     Raises:
         UserError: If the run cannot be read, or a modality that the network reads is missing, malformed, or of another
             kind or shape than the run was searched on.
     """
-    finished = load_run(run) if isinstance(run, str | Path) else run
+    finished = load_run(run, encoders=encoders) if isinstance(run, str | Path) else run
     where = pick_device(device)
     modalities = modalities_of(finished, data, present)
     outputs, picked = _run(finished.network, modalities, where)

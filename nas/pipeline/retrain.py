@@ -15,7 +15,8 @@ from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
 from nas.device import pick_device
 from nas.diagnostics import MAX_GRID, Recombined, diagnose
-from nas.encoders import EncoderBuilder
+from nas.encoders import EncoderBuilder, Named, parse_encoders, with_named
+from nas.encoders.names import pairs_of
 from nas.errors import UserError
 from nas.metrics import metric_of, score, shown_beside
 from nas.objectives import check_objective
@@ -28,7 +29,15 @@ from nas.routing.prediction import answers
 from nas.runs.folder import RunFolder
 from nas.runs.metrics_log import Log, MetricsLog
 from nas.runs.provenance import provenance
-from nas.saved.run import contestants_of, data_of, load_run, recorded_preprocessing, recorded_space, refuse_other_form
+from nas.saved.run import (
+    Run,
+    contestants_of,
+    data_of,
+    load_run,
+    recorded_preprocessing,
+    recorded_space,
+    refuse_other_form,
+)
 from nas.summary import DataDescription
 
 
@@ -38,6 +47,7 @@ def evaluate(
     data: FusionData | str | Path | None = None,
     device: str = "auto",
     recombinations: int = MAX_GRID,
+    encoders: Named | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Judges the saved network on the test split again, and says what it does with its modalities.
@@ -47,6 +57,7 @@ def evaluate(
         data: The data that it was searched on, for a run whose data was not read from a file.
         device: "auto", "cpu", "cuda" or "cuda:1".
         recombinations: Most of them that are run for the additive projection, at least 4; see `nas.diagnostics.emap`.
+        encoders: See `nas.load_run`, for a run with encoders of your own.
         progress: Called with the number of recombinations done and of all.
 
     Returns:
@@ -60,7 +71,7 @@ def evaluate(
     """
     if recombinations < 4:
         raise UserError(f"recombinations must be at least 4, those of two samples, got {recombinations}")
-    loaded = load_run(run)
+    loaded = load_run(run, encoders=encoders)
     where = pick_device(device)
     try:
         found = data_of(loaded, data)
@@ -108,6 +119,7 @@ def retrain(
     *,
     data: FusionData | str | Path | None = None,
     builders: Mapping[str, EncoderBuilder] | None = None,
+    encoders: Named | None = None,
     seed: int | None = None,
     retrain_seeds: int | None = None,
     epochs: int | None = None,
@@ -126,6 +138,8 @@ def retrain(
         run: Folder of a finished run.
         data: Other data of the same modalities, or the data of a run that was not read from a file.
         builders: Encoder builders of the run, for one that was searched with some of its own.
+        encoders: Names of encoders of the run, for one that was searched with encoders by name; the same have to be
+            named again.
         seed: Of the first retraining; None for the run's.
         retrain_seeds: How many; None for as many as the run has.
         epochs: Passes over the weights split, 0 for automatic; None for the run's.
@@ -146,17 +160,12 @@ def retrain(
     with ExitStack() as stack:
         # In place, the run is ours from the beginning: nobody changes what is read of it here.
         folder = stack.enter_context(RunFolder.claimed(run)) if out is None else RunFolder(out)
-        loaded = load_run(run)
+        loaded = load_run(run, encoders=encoders)
         if out is None and folder.exists("metrics.jsonl"):
             folder.read_metrics()  # the report will: damage is told now, and not when the weights have been replaced
         old = loaded.summary
         found = data_of(loaded, data)
-        own, given = list(loaded.config.source.builders), sorted(builders or ())
-        if given != own:
-            raise UserError(
-                f"builders are given for {given}, but the run was searched with encoders of its own for {own}; hand "
-                "over the same"
-            )
+        builders = _builders_again(loaded, builders, encoders)
         where = pick_device(device)
         first_seed = old.seeds[0] if seed is None else seed
         count = len(old.seeds) if retrain_seeds is None else retrain_seeds
@@ -196,7 +205,7 @@ def retrain(
             folder, told, resume=resume, every_seconds=checkpoint_seconds, in_place=out is None
         )
         if checkpoints.finished:
-            return finished_run(folder, progress)
+            return finished_run(folder, progress, encoders)
         if checkpoints.kept():
             progress(going_on(checkpoints))
         log: Log = ignore
@@ -246,3 +255,20 @@ def retrain(
             report=page,
             recipe=found.recipe,
         )
+
+
+def _builders_again(
+    run: Run, builders: Mapping[str, EncoderBuilder] | None, encoders: Named | None
+) -> dict[str, EncoderBuilder]:
+    """The builders of a run, which the caller has to hand over or name again: no folder may choose them."""
+    own, given = list(run.config.source.builders), sorted(builders or ())
+    if given != own:
+        raise UserError(
+            f"builders are given for {given}, but the run was searched with encoders of its own for {own}; hand over "
+            "the same"
+        )
+    names, again = parse_encoders(run.config.search.encoder), parse_encoders(encoders)
+    if again != names:
+        told = [", ".join(pairs_of(some)) or "none" for some in (again, names)]
+        raise UserError(f"encoder is {told[0]}, but the run was searched with {told[1]:.300}; name the same")
+    return with_named(builders, again, run.summary.data.modalities)

@@ -19,7 +19,8 @@ from nas.device import pick_device
 from nas.diagnostics import mistakes
 from nas.discretize.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.discretize.tournament import Tournament, entrants, with_proposals
-from nas.encoders import EncoderBuilder, build_encoders
+from nas.encoders import EncoderBuilder, Named, build_encoders, parse_encoders, with_named
+from nas.encoders.names import pairs_of
 from nas.encoders.preprocessing import check_preprocessing
 from nas.errors import UserError, unknown_name
 from nas.evaluation.calibration import calibration
@@ -167,7 +168,8 @@ def search(
         on_data: Called with the data set when it has been read.
         options: Options by name, or whole sections of `RunConfig` by theirs; None stands for one that is not given.
             `modalities` and `columns` may also be lists or mappings, see `nas.load_data`, and `space` a space made by
-            hand.
+            hand. `encoders` may be a mapping from modality to the name of its encoder, which is then the option
+            `encoder`.
 
     Returns:
         What was found. If a run that has finished is resumed, it is read back.
@@ -182,7 +184,7 @@ def search(
     as_text = {name: _as_text(value) for name, value in named.items()}
     if isinstance(space, SearchSpace):
         as_text["space"] = space.name
-    config = RunConfig.of(config, preset=preset, **{**options, **as_text})
+    config = RunConfig.of(config, preset=preset, **{**_with_encoders(options), **as_text})
     search, evaluation, output = config.search, config.evaluation, config.output
     for kind, name, known in (
         ("strategy", search.strategy, STRATEGIES),
@@ -193,8 +195,10 @@ def search(
     where = pick_device(search.device)
     data = _read(source, config, named)
     on_data(data)
+    own = tuple(sorted(builders or ()))
+    builders = with_named(builders, search.encoder, data.modalities)
     found_space = _checked_space(config, space or search.space, data, builders)
-    config = _resolved(config, source, found_space, builders)
+    config = _resolved(config, source, found_space, own)
     with ExitStack() as stack:
         folder, checkpoints = None, NOWHERE
         if output.out is not None:
@@ -203,7 +207,7 @@ def search(
             folder = stack.enter_context(owned)
             checkpoints = open_checkpoints(folder, run, resume=output.resume, every_seconds=output.checkpoint_seconds)
             if checkpoints.finished:
-                return finished_run(folder, progress)
+                return finished_run(folder, progress, search.encoder)
         if checkpoints.kept():
             progress(going_on(checkpoints))
         log: Log = ignore
@@ -266,6 +270,14 @@ def search(
     )
 
 
+def _with_encoders(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with `encoder` as pairs, be it given by that name or as a mapping by the name `encoders`."""
+    found = dict(options)
+    if isinstance(found.get("encoders"), Mapping):
+        found["encoder"] = found.pop("encoders")
+    return {**found, "encoder": pairs_of(found["encoder"])} if found.get("encoder") else found
+
+
 def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mapping[str, Any]) -> FusionData:
     """The data, where modalities and columns may be given as more than a text."""
     return load_data(
@@ -318,16 +330,14 @@ def _decide(setup: TrainingSetup, search: SearchConfig) -> tuple[Decision, Prepa
     return replace(repeated.decision, rows=with_proposals(repeated.decision.rows, others)), None, repeated
 
 
-def _resolved(
-    config: RunConfig, source: Any, space: SearchSpace, builders: Mapping[str, EncoderBuilder] | None
-) -> RunConfig:
+def _resolved(config: RunConfig, source: Any, space: SearchSpace, builders: tuple[str, ...]) -> RunConfig:
     """With what only data and space decide, as it is recorded."""
     return replace(
         config,
         source=replace(
             config.source,
             data=str(source) if isinstance(source, str | Path) else "",
-            builders=tuple(sorted(builders or ())),
+            builders=builders,
         ),
         search=replace(config.search, space=space.name, dynamic=tuple(space.dynamic)),
         evaluation=replace(config.evaluation, ensemble=config.evaluation.has_ensemble),
@@ -420,14 +430,19 @@ def write_run(
     return draw_report(folder, folder)
 
 
-def finished_run(folder: RunFolder, progress: Progress) -> RunResult:
+def finished_run(folder: RunFolder, progress: Progress, encoders: Named | None = None) -> RunResult:
     """What a run came to that had ended when it was asked to go on.
+
+    Args:
+        folder: Of the run.
+        progress: Called with a line that says so.
+        encoders: See `nas.load_run`.
 
     Raises:
         UserError: If a file is missing or damaged, or the network cannot be built from files alone.
     """
     progress(f"{str(folder.path)!r} is finished: nothing is left to do")
-    loaded, summary = load_weights(folder), folder.read_summary()
+    loaded, summary = load_weights(folder, encoders=parse_encoders(encoders)), folder.read_summary()
     return RunResult(
         architecture=loaded.architecture,
         network=loaded.network,

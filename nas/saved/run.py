@@ -10,6 +10,7 @@ from typing import Any
 from nas.config import RunConfig
 from nas.data import FusionData, load_data
 from nas.data.tables import RECIPE_FILE, TableRecipe, is_table, load_table
+from nas.encoders import Named, parse_encoders
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.records import from_plain
@@ -55,14 +56,19 @@ class Run:
         return run_html(self.summary)
 
 
-def load_run(run: str | Path) -> Run:
+def load_run(run: str | Path, *, encoders: Named | None = None) -> Run:
     """Reads a run folder; nothing in it is executed or unpickled.
+
+    Args:
+        run: The folder.
+        encoders: Modality to the import path of its encoder, for a run with modules of your own. Only these are
+            imported, whatever the folder says.
 
     Raises:
         UserError: If it is no run folder, or a file in it is missing, cut off, incomplete or of another format version.
     """
     folder = RunFolder.open(run)
-    loaded = load_weights(folder)
+    loaded = load_weights(folder, encoders=parse_encoders(encoders))
     summary, config = folder.read_summary(), read_config(folder)
     _refuse_mismatch(folder, summary, loaded.network)
     told = [summary.architecture, Architecture.from_dict(folder.read_json("architecture.json"))]

@@ -135,8 +135,16 @@ def save_weights(
     folder.write_bytes(name, save(state, metadata={"fusenas": json.dumps(description)}))
 
 
-def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> LoadedNetwork:
+def load_weights(
+    folder: RunFolder, name: str = "weights.safetensors", encoders: Mapping[str, str] | None = None
+) -> LoadedNetwork:
     """Builds the network that a file describes and loads its weights. Nothing is unpickled.
+
+    Args:
+        folder: Of the run.
+        name: Of the file.
+        encoders: Modality to the import path of its encoder, of those that are modules of their own: no other module is
+            imported.
 
     Raises:
         UserError: If the file is missing, cut off, of another format version, damaged, or does not fit its own
@@ -155,14 +163,14 @@ def load_weights(folder: RunFolder, name: str = "weights.safetensors") -> Loaded
     architecture = Architecture.from_dict(metadata.get("architecture"))
     if _hash_of(metadata["architecture"]) != metadata.get("architecture_hash"):
         raise UserError(f"{where} holds weights of another architecture than it says; run the search again")
-    _refuse_misfit(where, metadata, shapes, size)
+    _refuse_misfit(where, metadata, shapes, size, encoders)
     try:
         state = load(folder.read_bytes(name, max_bytes=size))
     except SafetensorError as error:
         raise _unreadable(where, error) from error
     if weights_hash(state) != metadata.get("weights_hash"):
         raise UserError(f"{where} holds other numbers than were saved; was it damaged? Run the search again")
-    network = build_from(metadata)
+    network = build_from(metadata, encoders)
     take_state(network, state)
     return LoadedNetwork(network=network.eval(), architecture=architecture, metadata=metadata)
 
@@ -191,10 +199,16 @@ def _unreadable(where: str, error: Exception) -> UserError:
     return UserError(f"{where} cannot be read ({_short(error)}); was it cut off? Run the search again")
 
 
-def _refuse_misfit(where: str, metadata: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], size: int) -> None:
+def _refuse_misfit(
+    where: str,
+    metadata: Mapping[str, Any],
+    shapes: Mapping[str, tuple[int, ...]],
+    size: int,
+    encoders: Mapping[str, str] | None,
+) -> None:
     """Compares what a file holds with its description, before memory is taken for either."""
     with torch.device("meta"):
-        expected = {name: tuple(tensor.shape) for name, tensor in state_of(build_from(metadata)).items()}
+        expected = {name: tuple(tensor.shape) for name, tensor in state_of(build_from(metadata, encoders)).items()}
     for name in sorted(expected.keys() | shapes.keys()):
         given, wanted = (str(found.get(name, "absent"))[:200] for found in (shapes, expected))
         if given != wanted:
@@ -204,8 +218,12 @@ def _refuse_misfit(where: str, metadata: Mapping[str, Any], shapes: Mapping[str,
         raise UserError(f"{where} has {size:,} bytes, more than its architecture can need; was it damaged?")
 
 
-def build_from(metadata: Mapping[str, Any]) -> DerivedNetwork:
+def build_from(metadata: Mapping[str, Any], named: Mapping[str, str] | None = None) -> DerivedNetwork:
     """A network without weights from what `describe_network` gave, and the installed operations.
+
+    Args:
+        metadata: Be it from a stranger's file.
+        named: See `load_weights`.
 
     Raises:
         UserError: If a field is missing or garbled, an operation is not installed, or an encoder cannot be built
@@ -218,7 +236,10 @@ def build_from(metadata: Mapping[str, Any]) -> DerivedNetwork:
                 raise UserError(f"the encoder of {name!r} is a module of its own; build the network in Python instead")
         if max(len(architecture.taps()), len(metadata["encoders"])) > MAX_TAPS:
             raise UserError(f"the network is said to read {len(architecture.taps())} taps, more than {MAX_TAPS}")
-        encoders = {name: from_blueprint(blueprint) for name, blueprint in metadata["encoders"].items()}
+        encoders = {
+            name: from_blueprint(blueprint, modality=name, named=(named or {}).get(name))
+            for name, blueprint in metadata["encoders"].items()
+        }
         depths = {name: encoder.num_taps for name, encoder in encoders.items()}
         space = SearchSpace.of(architecture, depths, installed_operations())
         channels, num_outputs = metadata["channels"], metadata["num_outputs"]

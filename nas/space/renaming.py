@@ -72,7 +72,7 @@ def count_renamed(nodes: Sequence[FusionNode], interchangeable: Sequence[str]) -
     at_last = _ways(last, interchangeable)
     total = at_last[0] - max(0, len(last.idle) - 1)
     for size in range(1, len(inner) + 1):
-        ways = [_ways(node, interchangeable) for node in inner[:size]]
+        ways = [_ways(node, interchangeable[:number]) for number, node in enumerate(inner[:size])]
         for reads in itertools.product(*(list(_subsets(number)) for number in range(size))):
             levels = _levels(reads)
             order = list(zip(levels, reads, strict=True))
@@ -99,14 +99,18 @@ def _levels(reads: Sequence[Sequence[int]]) -> list[int]:
     return levels
 
 
-def _ways(node: FusionNode, interchangeable: Sequence[str]) -> Mapping[int, int]:
-    """How many choices of a node read a given set of so many interchangeable nodes, whichever these are."""
+def _ways(node: FusionNode, before: Sequence[str]) -> Mapping[int, int]:
+    """How many choices of a node read so many of the nodes before it, whichever these are."""
     found = Counter(frozenset(name for name in choice.inputs if not is_tap(name)) for choice in node.choices)
-    ways: dict[int, int] = {}
-    for names, number in found.items():
-        if ways.setdefault(len(names), number) != number or not names <= set(interchangeable):
+    ways: Counter[int] = Counter()
+    for size in range(len(before) + 1):
+        numbers = {found.pop(frozenset(some), 0) for some in itertools.combinations(before, size)}
+        if len(numbers) > 1:
             raise UserError(f"node {node.name!r} does not offer the same for all nodes before it")
-    return Counter(ways)
+        ways[size] = numbers.pop()
+    if found:
+        raise UserError(f"node {node.name!r} reads a node that does not stand for others")
+    return ways
 
 
 __all__ = ["count_renamed", "renamed"]

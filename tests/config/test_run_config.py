@@ -98,7 +98,12 @@ def test_every_option_says_what_it_means_under_a_name_of_its_own() -> None:
     "option", [one for one in RunConfig.options().values() if one.spelling], ids=lambda one: one.name
 )
 def test_what_is_written_for_the_command_line_is_read_back(option: Option) -> None:
-    values = {"TIME": (0.5, 30.0, 600.0), "SHARE": (0.01, 0.4, 1.0), "NAME,NAME": (("one",), ("one", "two"))}
+    values = {
+        "TIME": (0.5, 30.0, 600.0),
+        "SHARE": (0.01, 0.4, 1.0),
+        "NAME,NAME": (("one",), ("one", "two")),
+        "MODALITY=VALUE": (("one=a.b:C",), ("one=a.b:C", "two=d:E")),
+    }
     for value in values[option.spelling.metavar]:
         assert option.spelling.read(option.spelling.write(value), option.name) == value
 

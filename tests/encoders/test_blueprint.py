@@ -121,5 +121,5 @@ def test_what_is_no_blueprint_at_all_is_refused(blueprint: Any) -> None:
     ("kind", "message"), [("vectr", "did you mean 'vector'"), (None, "'None'"), (["map"], "a list of 1")]
 )
 def test_an_unknown_kind_lists_the_known_ones(kind: Any, message: str) -> None:
-    with pytest.raises(UserError, match=rf"unknown encoder .*{message}.* Known: features, frozen, map"):
+    with pytest.raises(UserError, match=rf"unknown encoder .*{message}.* Known: features, frozen, imported, map"):
         from_blueprint({"encoder": kind})

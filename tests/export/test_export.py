@@ -150,7 +150,7 @@ network.main()
 
 
 def test_without_encoders_programs_take_taps(finished: RunFolder, tmp_path: Path) -> None:
-    written = export(finished.path, ["onnx", "torch"], out=tmp_path, encoders=False)
+    written = export(finished.path, ["onnx", "torch"], out=tmp_path, taps_only=True)
     assert names([file.path for file in written]) == ["fusion.onnx", "fusion.pt2"]
     session = onnxruntime.InferenceSession(tmp_path / "fusion.onnx", providers=["CPUExecutionProvider"])
     run = nas.load_run(finished.path)
@@ -188,13 +188,13 @@ def test_a_format_whose_packages_are_missing_is_left_out_or_refused(
     monkeypatch.setattr(formats, "find_spec", lambda name: None if name in ("onnxruntime", "ruff") else object())
     with pytest.raises(UserError, match=r"format 'onnx' needs onnxruntime: pip install 'fusenas\[onnx\]'"):
         export(finished.path, ["onnx"], out=tmp_path / "out")
-    written = export(finished.path, out=tmp_path / "out", encoders=False)
+    written = export(finished.path, out=tmp_path / "out", taps_only=True)
     assert [file.format for file in written] == ["torch"]
 
 
 def test_a_format_that_needs_encoders_is_refused_without_them(finished: RunFolder, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="format 'python' cannot do without the encoders; only torch and onnx can"):
-        export(finished.path, ["torch", "python"], out=tmp_path / "out", encoders=False)
+        export(finished.path, ["torch", "python"], out=tmp_path / "out", taps_only=True)
 
 
 def _disagree(file: Path) -> None:
