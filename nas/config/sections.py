@@ -123,7 +123,11 @@ class SearchConfig(Section):
 
     panel: ClassVar[str] = "Search"
 
-    space: str = setting("layerwise", Text(), "Search space, see `fusenas list`.")
+    space: str = setting(
+        "layerwise",
+        Text(),
+        "Search space, with options of its own after a colon, such as graph:steps=2; see `fusenas list`.",
+    )
     operations: tuple[str, ...] = setting(
         (),
         SOME_NAMES,

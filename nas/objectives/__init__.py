@@ -16,6 +16,7 @@ from nas.objectives.align import Align, pair_of
 from nas.objectives.base import Combined, Fit, ForwardPass, Objective, deepest_taps
 from nas.objectives.gradient_blending import GradientBlending
 from nas.objectives.gradient_modulation import GradientModulation, alpha_of
+from nas.objectives.reinforce import Reinforce, drawing
 from nas.objectives.residual import Residual
 from nas.objectives.rubi import Rubi, check_biased
 from nas.tasks import Task
@@ -111,6 +112,11 @@ OBJECTIVES: Mapping[str, ObjectiveInfo] = {
         lambda network, _task, argument: GradientModulation(network, alpha_of(argument)),
         check=lambda argument, _modalities: alpha_of(argument),
         takes="[:ALPHA]",
+    ),
+    "reinforce": ObjectiveInfo(
+        "hard gates of operations draw what they pass and learn from its loss, instead of straight through",
+        lambda network, _task, _argument: Reinforce(network) if drawing(network) else None,
+        replaces_loss=True,
     ),
     "align": ObjectiveInfo(
         "taps of two modalities are drawn together before they are fused, with momentum distillation (ALBEF)",

@@ -54,7 +54,8 @@ from nas.saved.weights import load_weights, save_weights
 from nas.seeding import seeded
 from nas.space.architecture import Architecture
 from nas.space.node import FusionNode
-from nas.space.search_space import SearchSpace, find_space
+from nas.space.options import read_space, write_space
+from nas.space.search_space import SearchSpace
 from nas.strategies import STRATEGIES, WITH_SUPERNET, SearchProblem, StrategyResult
 from nas.strategies.exhaustive import check_size
 from nas.summary import (
@@ -339,7 +340,7 @@ def _resolved(config: RunConfig, source: Any, space: SearchSpace, builders: tupl
             data=str(source) if isinstance(source, str | Path) else "",
             builders=builders,
         ),
-        search=replace(config.search, space=space.name, dynamic=tuple(space.dynamic)),
+        search=replace(config.search, space=write_space(space), dynamic=tuple(space.dynamic)),
         evaluation=replace(config.evaluation, ensemble=config.evaluation.has_ensemble),
     )
 
@@ -509,7 +510,8 @@ def _make_space(
     options = {"operations": list(operations)} if operations else {}
     if dynamic is not None:
         options["dynamic"] = list(check_levels(dynamic))
-    return find_space(space)(depths, **options)
+    builder, asked = read_space(space)
+    return builder(depths, **options, **asked).with_options(**asked)
 
 
 def tap_counts(data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None) -> dict[str, int]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from nas.config import Schedule
 from nas.network.cost import CostTable
+from nas.objectives.reinforce import score_function
 from nas.space.architecture import Architecture, tap_modality
 from nas.supernet.relaxation import one_hot_draw
 
@@ -236,9 +237,7 @@ def reinforce(prices: Tensor, logits: Tensor, *, generator: torch.Generator) -> 
     """
     drawn = torch.multinomial(logits.detach().float().softmax(dim=1).cpu(), 1, generator=generator).to(logits.device)
     price = prices.gather(1, drawn).squeeze(1)
-    others = price.detach()
-    baseline = (others.sum() - others) / max(1, len(others) - 1)
-    score = (others - baseline) * logits.log_softmax(dim=1).gather(1, drawn).squeeze(1)
+    score = score_function(price.detach(), logits.log_softmax(dim=1).gather(1, drawn).squeeze(1))
     return price + (score - score.detach())
 
 

@@ -141,7 +141,15 @@ def recorded_space(summary: Summary) -> SearchSpace:
         for node in search.nodes
     )
     references = tuple(Reference(one.name, one.kind, one.architecture) for one in search.references)
-    return SearchSpace(search.space, dict(search.depths), nodes, installed_operations(), references=references)
+    found = next((row.architecture for row in summary.leaderboard if row.kind == "found"), None)
+    return SearchSpace(
+        search.space,
+        dict(search.depths),
+        nodes,
+        installed_operations(),
+        references=references,
+        options=found.options if found else (),
+    )
 
 
 def contestants_of(summary: Summary) -> list[Contestant]:

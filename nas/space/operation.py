@@ -99,6 +99,16 @@ class Operation(nn.Module, ABC):
         return sum(parameter.numel() for parameter in self.parameters())
 
 
+class DrawingOperation(Operation):
+    """An operation that can draw what it does for every sample while it is trained, see `nas.objectives.reinforce`.
+
+    Attributes:
+        log_probabilities: Where a training notes log p(drawn) of every call, (batch,) each; None if nothing is drawn.
+    """
+
+    log_probabilities: list[Tensor] | None = None
+
+
 @cache
 def installed_operations() -> Mapping[str, type[Operation]]:
     """Name to class of all operations that installed packages offer: by this table a saved architecture is built again.

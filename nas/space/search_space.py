@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import entry_points
-from typing import Literal
+from typing import Any, Literal
 
 import networkx as nx
 
@@ -251,6 +251,21 @@ class SearchSpace:
         except UserError:
             return False
         return True
+
+    def with_options(self, **options: Option | Sequence[Option]) -> SearchSpace:
+        """The same space, which records these options and those before; so do its references and all it composes."""
+        given = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in options.items()}
+        every: Any = tuple(sorted((dict(self.options) | given).items()))
+
+        def recorded(architecture: Architecture) -> Architecture:
+            return replace(architecture, options=every)
+
+        return replace(
+            self,
+            options=every,
+            references=tuple(replace(one, architecture=recorded(one.architecture)) for one in self.references),
+            warm_up=recorded(self.warm_up) if self.warm_up else None,
+        )
 
     def restrict(self, architecture: Architecture) -> SearchSpace:
         """The space that holds one of its architectures alone."""

@@ -16,8 +16,12 @@ from nas.objectives import OBJECTIVES
 from nas.routing import cascade
 from nas.routing.levels import CASCADE, LEVELS
 from nas.space.operation import Operation
-from nas.space.search_space import space_names
+from nas.space.options import known_options
+from nas.space.search_space import find_space, space_names
 from nas.strategies import STRATEGIES
+
+EXAMPLE = {"a": 3, "b": 3}
+"""Modalities to their taps, for which sizes of spaces are told."""
 
 
 def known_names(operations: Mapping[str, type[Operation]]) -> dict[str, dict[str, str]]:
@@ -28,7 +32,7 @@ def known_names(operations: Mapping[str, type[Operation]]) -> dict[str, dict[str
     """
     return {
         "data": {name: _first_line(builder) for name, builder in EMBEDDED.items()},
-        "spaces": dict.fromkeys(space_names(), ""),
+        "spaces": {name: _space(name) for name in space_names()},
         "operations": {name: f"order {one.order}: {one.formula}" for name, one in operations.items()},
         "strategies": {name: _first_line(sys.modules[run.__module__]) for name, run in STRATEGIES.items()},
         "dynamic": {name: _first_line(level) for name, level in LEVELS.items()} | {CASCADE: _first_line(cascade)},
@@ -39,6 +43,14 @@ def known_names(operations: Mapping[str, type[Operation]]) -> dict[str, dict[str
         "presets": {name: preset.words for name, preset in PRESETS.items()},
         "formats": {name: format_.words for name, format_ in FORMATS.items()},
     }
+
+
+def _space(name: str) -> str:
+    """Its module's first line, its options, and how many architectures it holds of a small example."""
+    builder = find_space(name)
+    options = " ".join(f"{option}={default}" for option, (_, default) in known_options(builder).items())
+    size = f"{builder(EXAMPLE).size():,} architectures of {len(EXAMPLE)} modalities with {EXAMPLE['a']} taps each"
+    return f"{_first_line(sys.modules[builder.__module__])} {size}{f'; options {options}' if options else ''}"
 
 
 def _first_line(documented: Any) -> str:

@@ -10,11 +10,12 @@ from search_spaces.operations.attention import CrossAttention
 from search_spaces.operations.blocks import AttentionBlock, MLPBlock
 from search_spaces.operations.bottleneck import Bottleneck
 from search_spaces.operations.carry import Carry, Nothing
-from search_spaces.operations.gates import HardGate, SoftGate
+from search_spaces.operations.gates import HardGate, ModalityGate, SoftGate
 from search_spaces.operations.low_rank import LowRank
 from search_spaces.operations.mlp import MLP
 from search_spaces.operations.modality_shift import ModalityShift
 from search_spaces.operations.multiplicative import AdditiveMultiplicative, Multiplicative
+from search_spaces.operations.shared_transformer import SharedTransformer
 from search_spaces.operations.single_stream import SingleStream
 from search_spaces.operations.tensor import Bilinear, TensorFusion
 
@@ -34,6 +35,8 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "cross_attention": CrossAttention,
     "bottleneck": Bottleneck,
     "single_stream": SingleStream,
+    "shared_transformer": SharedTransformer,
+    "modality_gate": ModalityGate,
     "mlp_block": MLPBlock,
     "attention_block": AttentionBlock,
 }

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.codegen import Source, Term, listed, matched, members, names
-from nas.space.operation import Operation, match_times
+from nas.space.operation import DrawingOperation, Operation, match_times
 
 
 class _Gate(Operation):
-    """What both gates share: values Wi xi, and gate logits that are linear in all taps."""
+    """What all gates share: values Wi xi, and gate logits that are linear in all taps."""
 
     order = 3
 
@@ -87,12 +87,43 @@ class SoftGate(_Gate):
         )
 
 
-class HardGate(_Gate):
+class ModalityGate(_Gate):
+    """y = Σ_i σ(mean over time of gi [x1; …; xn] + ci) (Wi xi + bi), one weight for a whole modality of a sample.
+
+    The gated sum of Liang, Zadeh and Morency 2022, "Foundations and Trends in Multimodal Machine Learning", whose gates
+    may be as coarse as this. Departure: gates of different modalities do not compete, as in `SoftGate`.
+    """
+
+    formula = "Σ_i σ(mean over time of gi [x1; …; xn] + ci) (Wi xi + bi)"
+    sign = "σ₁"
+    phrase = "weigh {all} as wholes by learned gates"
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__(num_inputs, channels, 1)
+
+    def forward(self, taps: list[Tensor]) -> Tensor:
+        """(batch, max time_i, channels)."""
+        values, logits = self.values_and_logits(taps)
+        return (logits.mean(dim=1, keepdim=True).sigmoid() * values).sum(dim=2)
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """See `gated`."""
+        gates = [f"{term.text}_gate" for term in inputs]
+        return self.gated(
+            inputs,
+            f"Adds linear maps of {listed(inputs)}, each weighed as a whole by a gate that sees them all.",
+            [f"{', '.join(gates)} = logits.mean(dim=1, keepdim=True).sigmoid().chunk({len(inputs)}, dim=-1)"],
+            gates,
+        )
+
+
+class HardGate(_Gate, DrawingOperation):
     """y = Wj xj + bj with j = argmax_i gi [x1; …; xn]: one modality per sample and time step.
 
     Training passes gradients to the gate straight through (Bengio et al. 2013, "Estimating or Propagating Gradients
     Through Stochastic Neurons"): value one-hot, gradient that of the softmax. There is no noise, so that training and
-    evaluation choose alike.
+    evaluation choose alike. The objective `reinforce` draws j from the softmax in training instead, and lets the gate
+    learn from the loss of what was drawn.
     """
 
     formula = "Wj xj + bj, j = argmax_i gi [x1; …; xn]"
@@ -105,6 +136,11 @@ class HardGate(_Gate):
     def forward(self, taps: list[Tensor]) -> Tensor:
         """(batch, max time_i, channels)."""
         values, logits = self.values_and_logits(taps)
+        if self.training and self.log_probabilities is not None:
+            choice = torch.distributions.Categorical(logits=logits.squeeze(3).float(), validate_args=False)
+            drawn = choice.sample()
+            self.log_probabilities.append(choice.log_prob(drawn).sum(dim=1))
+            return values.take_along_dim(drawn[..., None, None], dim=2).squeeze(2)
         soft = logits.softmax(dim=2)
         hard = F.one_hot(soft.argmax(dim=2), self.num_inputs).transpose(2, 3).to(soft.dtype)
         return ((hard + (soft - soft.detach())) * values).sum(dim=2)

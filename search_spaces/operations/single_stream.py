@@ -22,7 +22,8 @@ class SingleStream(Operation):
     Kim et al. 2021, "ViLT: Vision-and-Language Transformer Without Convolution or Region Supervision", Eqs. 1 to 5.
     Departures: one layer; a hidden layer of twice the channels instead of four times; no codes for positions, which
     the encoders know; and instead of a class token, the output at a time step is the mean over modalities, so that it
-    has the form of every other operation's.
+    has the form of every other operation's. On raw tokens, such as embedded words and patches with the codes of their
+    positions, it is ViLT with these departures; on deeper taps it is a late-fusion transformer.
     """
 
     order = 3

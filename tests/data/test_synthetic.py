@@ -11,7 +11,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from nas.data.fusion_data import FusionData
-from nas.data.synthetic import Answer, KnownTask, TargetKind, TaskKind, _alignment, known_answer, known_tasks
+from nas.data.synthetic import (
+    CROSSED,
+    Answer,
+    KnownTask,
+    TargetKind,
+    TaskKind,
+    _alignment,
+    crossed_tasks,
+    known_answer,
+    known_tasks,
+)
 from nas.errors import UserError
 
 CHANCE = 0.25
@@ -149,7 +159,7 @@ def test_every_task_can_be_made_and_balanced(task: KnownTask) -> None:
 def test_there_are_forty_tasks_four_of_every_kind() -> None:
     tasks = known_tasks()
     assert len({task.name for task in tasks}) == 40
-    marked = set(get_args(TaskKind)) - {"parity", "lag"}  # which came later
+    marked = set(get_args(TaskKind)) - {"parity", "lag", *CROSSED}  # which came later
     assert {kind: sum(task.kind == kind for task in tasks) for kind in marked} == dict.fromkeys(marked, 4)
 
 
@@ -161,6 +171,31 @@ def test_some_have_more_samples() -> None:
         **{("staged", noise): (4800, 4000) for noise in (0.1, 0.2, 0.4)},
         **{("nothing", noise): (1200, 40_000) for noise in (0.1, 0.2, 0.4)},
     }
+
+
+def test_a_crossed_task_is_read_at_two_depths() -> None:
+    task = KnownTask(kind="crossed_additive", depth=0)
+    data = task.make()
+    assert task.answer() == Answer(order=1, depths=(0, 2), modalities=("m0", "m1"), joins=(("m0@0", "m1@2"),))
+    across = np.concatenate([features(data, "m0", 0), features(data, "m1", 2)], axis=1)
+    assert read(data, across) > 0.8
+    assert max(both(data, depth) for depth in range(3)) < 0.6
+
+
+@pytest.mark.parametrize(("depth", "far"), [(0, 2), (1, 0), (2, 0)])
+def test_a_chain_goes_on_from_a_crossed_product(depth: int, far: int) -> None:
+    task = KnownTask(kind="chain", depth=depth)
+    assert task.far == far
+    assert task.answer().joins == ((f"m0@{depth}", f"m1@{far}"), (f"m0@{far}",))
+    parts = [features(task.make(), *tap) for tap in (("m0", depth), ("m1", far), ("m0", far))]
+    once = np.einsum("ni,nj->nij", *parts[:2]).reshape(len(parts[0]), -1)
+    assert read(task.make(), once) < CHANCE + 0.15  # of one product alone
+
+
+def test_crossed_tasks_of_another_seed_are_others() -> None:
+    tasks, others = crossed_tasks(0), crossed_tasks(10)
+    assert {kind: sum(task.kind == kind for task in tasks) for kind in CROSSED} == dict.fromkeys(CROSSED, 4)
+    assert not {task.name for task in tasks} & {task.name for task in others}
 
 
 def test_answers() -> None:

@@ -22,12 +22,13 @@ _NODES = {
     "late": (None, None, Choice("additive", _LAST)),
     "product": (None, None, Choice("multiplicative", _LAST)),
     "both": (Choice("additive", ("sound@0", "sight@0")), None, Choice("multiplicative", _LAST)),
+    "gate": (None, None, Choice("hard_gate", _LAST)),
     "sight": (None, None, Choice("carry", ("sight@2",))),
 }
 
 
 def network_of(name: str, *, dropout_rate: float = 0.2) -> FusionNetwork:
-    """A derived network of the tiny data: `late`, `product`, `both` of them at two depths, or `sight` alone."""
+    """A derived network of the tiny data: `late`, `product`, `both` at two depths, a `gate`, or `sight` alone."""
     choices = tuple((f"fusion{i}", choice or Choice("none")) for i, choice in enumerate(_NODES[name]))
     config = TrainingConfig(channels=CONFIG.channels, dropout_rate=dropout_rate)
     with seeded(0):

@@ -32,6 +32,7 @@ EVERY = [
     "residual_sequential",
     "rubi:sound",
     "gradient_modulation",
+    "reinforce",
     "align",
     "modality_dropout",
     "align,modality_dropout:0.2,gradient_modulation,rubi:sight",
@@ -43,11 +44,11 @@ NEVER = 10**9
 
 
 def trained(objective: str, checkpoints: Checkpoints | None = None) -> tuple[dict[str, Any], list[Mapping[str, Any]]]:
-    """Trains a network that adds and multiplies; its final weights and what was logged."""
+    """Trains a network that adds and multiplies, or switches; its final weights and what was logged."""
     records: list[Mapping[str, Any]] = []
     config = replace(CONFIG, objective=objective)
     slot = checkpoints.slot("training") if checkpoints else None
-    network = network_of("both")
+    network = network_of("gate" if objective == "reinforce" else "both")
     done = train(network, DATA.task, *BATCHES, config, seed=1, device=CPU, log=records.append, slot=slot)
     return done.network.state_dict(), records
 
@@ -76,7 +77,8 @@ def test_without_an_objective_a_training_is_the_plain_loop_bit_by_bit() -> None:
 
 @pytest.mark.parametrize("objective", EVERY)
 def test_what_is_added_stays_out_of_the_network_and_changes_its_weights(objective: str) -> None:
-    plain, cured = trained("")[0], trained(objective)[0]
+    cured = trained(objective)[0]
+    plain = network_of("gate").state_dict() if objective == "reinforce" else trained("")[0]
     assert plain.keys() == cured.keys()
     assert not same_tensors(plain, cured)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from statistics import NormalDist
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from nas.space.operation import Operation, match_time
 from search_spaces.operations import OPERATIONS
 from search_spaces.operations.attention import Attention
+from search_spaces.operations.shared_transformer import fourier_code
 from search_spaces.operations.tensor import MAX_FEATURES
 from tests.helpers import random_taps
 
@@ -192,6 +194,25 @@ def test_soft_gate_weighs_every_channel_of_every_modality() -> None:
         },
     )
     assert answer(operation, X1, X2) == close([0.75 * 1 + 0.5 * 7, 0.5 * 2 + 0.25 * 9])
+
+
+def test_modality_gate_weighs_every_modality_as_a_whole() -> None:
+    # Gate logits: x1 reads log 3 / 3 · x2[0], where x2[0] is 3 at one time step and −3 at the other, so 0 in the mean,
+    # and has the bias log 3, so 3/4; x2 has −log 3, so 1/4. Values are x1 and 2 x2 + 1 = [[7, 9], [−5, 9]].
+    operation = build(
+        "modality_gate",
+        {
+            "values.0.weight": ONE,
+            "values.1.weight": TWO,
+            "values.1.bias": 1.0,
+            "gate.weight": [[0, 0, math.log(3) / 3, 0], [0, 0, 0, 0]],
+            "gate.bias": [math.log(3), -math.log(3)],
+        },
+    )
+    one, other = ([[1.0, 2.0]], [[3.0, 4.0], [-3.0, 4.0]])
+    output = operation([torch.tensor([tap], dtype=torch.float64) for tap in (one, other)])
+    expected = [0.75 * 1 + 0.25 * 7, 0.75 * 2 + 0.25 * 9, 0.75 * 1 - 0.25 * 5, 0.75 * 2 + 0.25 * 9]
+    assert output.flatten().tolist() == close(expected)
 
 
 def test_hard_gate_lets_one_modality_through() -> None:
@@ -404,6 +425,52 @@ def test_single_stream_tells_modalities_apart_by_their_codes_alone() -> None:
     torch.testing.assert_close(operation([one, other]), operation([other, one]), rtol=0, atol=1e-12)
 
 
+def test_shared_transformer_averages_what_the_latents_of_each_modality_read() -> None:
+    """All attention is uniform, so that a block adds the mean of what it asks, once normed, to each token.
+
+    Layers are zero but for values and output maps, and codes of modalities are zero. Latents are [1, 3] twice and
+    [3, 1] twice, normed to ±[−1, 1], which cancel. x1 has the code [sin, cos](−π/2) = [−1, 0], so that it is [0, 4],
+    normed [−1, 1]; x2 is [5, 0], normed [1, −1]. With five keys, latents of the first move by [−1, 1] / 5 and those
+    of the second by [1, −1] / 5; that makes them [0.8, 3.2], [2.8, 1.2] and [1.2, 2.8], [3.2, 0.8], still normed to
+    ±[−1, 1], so that nothing is exchanged. The mean is [2, 2] for both; the output map doubles the second channel and
+    adds [0, 1].
+    """
+    operation = build(
+        "shared_transformer",
+        {
+            "latents": [[1, 3], [1, 3], [3, 1], [3, 1]],
+            **{f"{block}.norm_asked.weight": 1.0 for block in ("read", "exchange")},
+            **{f"{block}.norm_asking.weight": 1.0 for block in ("read", "exchange")},
+            **{f"{block}.attention.value.weight": ONE for block in ("read", "exchange")},
+            **{f"{block}.attended.weight": ONE for block in ("read", "exchange")},
+            "output.weight": [[1, 0], [0, 2]],
+            "output.bias": [0, 1],
+        },
+    )
+    read: list[Tensor] = []
+    operation.get_submodule("read").register_forward_hook(lambda _module, _arguments, output: read.append(output))
+    operation.get_buffer("codes").zero_()
+    near = partial(pytest.approx, abs=1e-5)  # LayerNorm's epsilon is 1e-5
+    assert answer(operation, [1, 4], [6, 0]) == near([2, 5])
+    assert read[0].flatten().tolist() == near([0.8, 3.2, 0.8, 3.2, 2.8, 1.2, 2.8, 1.2])
+
+
+def test_codes_of_time_steps_and_of_modalities_all_differ() -> None:
+    taps = torch.zeros(1, 12, 6)
+    places = fourier_code(taps)
+    # At the first step, the angles are −π/2, −π and −3π/2.
+    torch.testing.assert_close(places[0], torch.tensor([-1.0, 0, 0, -1, 1, 0]), rtol=0, atol=1e-6)
+    codes = OPERATIONS["shared_transformer"](6, 6).get_buffer("codes")
+    for some in (places, codes):
+        assert (torch.cdist(some, some) + 10 * torch.eye(len(some)) > 0.3).all()
+
+
+@pytest.mark.parametrize(("name", "growth"), [("shared_transformer", 0), ("single_stream", 48), ("cross_attention", 0)])
+def test_transformers_grow_by_their_modality_codes_at_most(name: str, growth: int) -> None:
+    two, three, six = (OPERATIONS[name](count, 48).num_parameters() for count in (2, 3, 6))
+    assert (three - two, six - two) == (growth, 4 * growth)
+
+
 def test_mlp_block_adds_a_small_network_of_the_normed_input() -> None:
     # LN([1, 3]) is [−1, 1] but for its epsilon, which the weights 2 and a bias of 1 make [−1, 3]; GELU(x) = x Φ(x).
     operation = build(
@@ -471,6 +538,9 @@ PARAMETERS = {
     "bottleneck": 2 * (20 + 16 + 20) + 4 * 4 + 20,
     # Codes, attention and its output map, two layers with eight hidden units, three norms.
     "single_stream": 3 * 4 + (20 + 16 + 20 + 20) + (4 * 8 + 8 + 8 * 4 + 4) + 3 * 8,
+    # Latents, two blocks of three norms, attention, its output map and two layers, and the output map.
+    "shared_transformer": 4 * 4 + 2 * (3 * 8 + (20 + 16 + 20) + 20 + 76) + 20,
+    "modality_gate": 3 * 20 + 12 * 3 + 3,
     "mlp_block": 8 + (4 * 8 + 8 + 8 * 4 + 4),
     "attention_block": 8 + (20 + 16 + 20) + 4 + 20 + 84,  # norm, attention, rest, its output map, an MLP block
 }
