@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import sys
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,9 @@ try:
     from nas.terminal.stopping import held_back, resumable
 except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
     raise SystemExit(130) from None
+
+STARTED = time.perf_counter()
+"""When the command began, which imports torch before it does anything."""
 
 app = typer.Typer(
     name="fusenas",
@@ -69,6 +73,9 @@ def search(
         str,
         typer.Option(help="Several options at once: best trains longer, quick is a first look; see `fusenas list`."),
     ] = "default",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done and how long it would take, and write nothing.")
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -87,6 +94,12 @@ def search(
         if found.recipe is not None and not (as_json or quiet):
             print_columns(console, found.recipe)
 
+    if dry_run:
+        with show_progress(console, as_json=as_json, quiet=quiet) as progress:
+            progress("timing a few steps of every kind of training")
+            planned = nas.plan(data, preset=preset, on_data=print_what_was_read, **options)
+        _print_plan(planned, as_json=as_json)
+        return
     with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
         result = nas.search(
             data,
@@ -94,6 +107,7 @@ def search(
             command=_command(),
             progress=progress,
             on_data=print_what_was_read,
+            started=STARTED,
             **options,
         )
     _print_result(result, as_json=as_json)
@@ -315,6 +329,18 @@ def _nas() -> Any:
 def _named(options: dict[str, Any]) -> dict[str, Any]:
     """Options as functions on a finished run take them: encoders by name are `encoders` there."""
     return {"encoders" if name == "encoder" else name: value for name, value in options.items()}
+
+
+def _print_plan(planned: Any, *, as_json: bool) -> None:
+    """Prints what a search would do."""
+    from nas.records import plain  # noqa: PLC0415
+    from nas.terminal.printing import print_plan  # noqa: PLC0415  # it needs torch
+
+    told = {**plain(planned), "in_words": planned.in_words}
+    if as_json:
+        print_json(told)
+    else:
+        print_plan(console_for(sys.stdout), told)
 
 
 def _print_result(result: Any, *, as_json: bool) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from nas.errors import UserError
     from nas.export import export
     from nas.pipeline.estimators import FusionClassifier, FusionRegressor
+    from nas.pipeline.plan import RunPlan, plan
     from nas.pipeline.predict import Predictions, predict
     from nas.pipeline.retrain import evaluate, retrain
     from nas.pipeline.search import RunResult, search
@@ -34,6 +35,7 @@ _MODULES = {
     "Predictions": "pipeline.predict",
     "Run": "saved.run",
     "RunConfig": "config",
+    "RunPlan": "pipeline.plan",
     "RunResult": "pipeline.search",
     "SearchConfig": "config",
     "SourceConfig": "config",
@@ -43,6 +45,7 @@ _MODULES = {
     "export": "export",
     "load_data": "data",
     "load_run": "saved.run",
+    "plan": "pipeline.plan",
     "predict": "pipeline.predict",
     "report": "report",
     "retrain": "pipeline.retrain",
@@ -60,6 +63,7 @@ __all__ = [
     "Predictions",
     "Run",
     "RunConfig",
+    "RunPlan",
     "RunResult",
     "SearchConfig",
     "SourceConfig",
@@ -69,6 +73,7 @@ __all__ = [
     "export",
     "load_data",
     "load_run",
+    "plan",
     "predict",
     "report",
     "retrain",

@@ -33,7 +33,7 @@ from nas.fields import (
 )
 
 EncoderMode = Literal["auto", "pretrained", "joint"]
-Baselines = Literal["quick", "full"]
+Baselines = Literal["few", "quick", "full"]
 Preference = Literal["accuracy", "simplicity"]
 Relaxation = Literal["soft", "gumbel", "reinforce"]
 Schedule = Literal["exponential", "linear"]
@@ -45,6 +45,9 @@ SEED = Whole(0, 2**32 - 1)
 """What a random generator takes."""
 
 COUNT = Whole(1, 2**32)
+
+SHORTEST_RUN = 20
+"""Seconds of a time limit: less is not enough for the report alone."""
 
 LONG = Text(1_000_000)
 """Names of many columns."""
@@ -171,6 +174,14 @@ class SearchConfig(Section):
         flag="budget",
         spelling=DURATION,
     )
+    time_limit_seconds: float = setting(
+        0.0,
+        Number("0 (no limit) or more", below=False),
+        "Time of the whole command, from reading the data to the report; trainings get shorter and baselines fewer "
+        "until they fit, and the report says what was left out.",
+        flag="time-limit",
+        spelling=DURATION,
+    )
     max_trials: int = setting(
         0,
         Whole(0, 10**12, zero="automatic"),
@@ -191,6 +202,14 @@ class SearchConfig(Section):
     )
     guards: bool = setting(True, Flag(), "Stop a gradient search that collapses, and read it out safely.")
     device: str = setting("auto", Text(), "auto, cpu, cuda or cuda:1.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if 0 < self.time_limit_seconds < SHORTEST_RUN:
+            raise UserError(
+                f"time_limit_seconds is {self.time_limit_seconds:g}; expected {SHORTEST_RUN} or more, which it takes "
+                "to begin and to write the report"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -294,7 +313,8 @@ class EvaluationConfig(Section):
     baselines: Baselines = setting(
         "quick",
         OneOf(get_args(Baselines)),
-        "Single operations that every seed trains: the 3 best of the first seed (quick), or all (full).",
+        "Single operations that every seed trains: the 3 best of the first seed (quick), or all (full); few trains "
+        "each modality alone and late fusion, and neither operations, random search nor variations.",
     )
     prefer: Preference = setting(
         "accuracy",

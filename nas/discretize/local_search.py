@@ -70,6 +70,9 @@ def local_search(
         leader, operations = _standing(setup, trained)
         if leader is None or leader is before:
             break
+        if setup.checkpoints.time_is_up():
+            setup.checkpoints.leave_out("variations of what leads")
+            break
         proposed = dict.fromkeys(map(setup.space.named, variations(setup, leader, operations, candidates)))
         fresh = [one for one in proposed if one not in known and setup.space.offers(one)]
         known.update(fresh)

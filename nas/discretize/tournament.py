@@ -94,6 +94,11 @@ def entrants(space: SearchSpace, rows: Sequence[Contestant], candidates: Candida
     return with_proposals(pool, itertools.islice(best, PROPOSALS + len(pool)), PROPOSALS)
 
 
+def is_in(row: Contestant, baselines: Baselines) -> bool:
+    """Whether a row is trained: with `few` only what was found, each modality alone, and late fusion."""
+    return baselines != "few" or (row.kind in ("found", "static", "modality", "late") and not row.instead_of)
+
+
 def with_proposals(
     pool: Sequence[Contestant], architectures: Iterable[Architecture], most: int | None = None
 ) -> list[Contestant]:
@@ -125,7 +130,7 @@ class Tournament:
 
     Attributes:
         prefer: `accuracy` or `simplicity`, see `choose_winner`.
-        baselines: `quick` keeps the best few operations, `full` all.
+        baselines: `quick` keeps the best few operations, `full` all; see `is_in` for `few`.
         candidates: What the supernet thinks of its paths; None for a search without one.
     """
 
@@ -178,7 +183,9 @@ class Tournament:
         )
 
     def _trained(self, setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[Contestant]) -> list[Entry]:
-        entries = train_all(setup, prepared, rows)
+        entries = train_all(setup, prepared, [row for row in rows if is_in(row, self.baselines)])
+        if self.baselines == "few":
+            return entries
         return local_search(setup, prepared, entries, self.candidates, VARIATION)
 
     def after_the_first_seed(self, setup: TrainingSetup, entries: Sequence[Entry]) -> list[Entry]:
@@ -274,4 +281,4 @@ def _complexity(space: SearchSpace, entry: Entry) -> tuple[float, ...]:
     )
 
 
-__all__ = ["Tournament", "TournamentResult", "entrants", "with_proposals"]
+__all__ = ["Tournament", "TournamentResult", "entrants", "is_in", "with_proposals"]

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from nas.config import EncoderMode
+from nas.config import EncoderMode, TrainingConfig
 from nas.data.batches import Batch
 from nas.encoders.preprocessing import AUTO, PREPROCESSING, STANDARDIZE, parse_preprocessing, write_preprocessing
 from nas.metrics import sample_errors, sample_losses
@@ -115,10 +115,15 @@ def _short_training(
     setup: TrainingSetup, name: str, preprocessing: str, weights: Batch, architecture: Batch, seed: int
 ) -> Trained[FusionNetwork]:
     config = setup.training
-    whole = config.num_epochs(len(weights))
-    epochs = min(whole, max(MIN_EPOCHS, round(SHARE_OF_TRAINING * whole)))
+    epochs = round(length_of_trial(config, len(weights)) * config.num_epochs(len(weights)))
     training = replace(config, epochs=epochs, preprocessing=write_preprocessing({name: preprocessing}))
     return train_unimodal(replace(setup, training=training), name, weights, architecture, seed, trial=preprocessing)
+
+
+def length_of_trial(config: TrainingConfig, num_samples: int) -> float:
+    """Length of a training that decides, as a share of a whole one on a weights split of this size."""
+    whole = config.num_epochs(num_samples)
+    return min(whole, max(MIN_EPOCHS, round(SHARE_OF_TRAINING * whole))) / whole
 
 
 def _in_words(setup: TrainingSetup, told: Preprocessing) -> str:
@@ -132,4 +137,4 @@ def _in_words(setup: TrainingSetup, told: Preprocessing) -> str:
     return f"standardized, {with_unit(plain, setup.metric)} on the architecture split; {others}"
 
 
-__all__ = ["candidates", "decide_preprocessing"]
+__all__ = ["candidates", "decide_preprocessing", "length_of_trial"]

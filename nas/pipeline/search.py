@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from nas.config import EncoderMode, RunConfig, SearchConfig, TrainingConfig
 from nas.config.keywords import takes_options
 from nas.data import FusionData, load_data
@@ -30,6 +32,7 @@ from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.pipeline.preprocessing import decide_preprocessing
 from nas.pipeline.repeated import Decision, Repeated, judge_searches, repeat
 from nas.pipeline.resume import going_on, open_checkpoints, what_decides
+from nas.pipeline.time_limit import keep_limit
 from nas.records import from_plain
 from nas.report import draw_report
 from nas.report.notebook import run_html, run_line
@@ -45,7 +48,7 @@ from nas.routing.explain import explain
 from nas.routing.levels import CASCADE, LEVELS, check_levels
 from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
 from nas.routing.search import Gated, add_gate
-from nas.runs.checkpoint import NOWHERE
+from nas.runs.checkpoint import Checkpoints
 from nas.runs.folder import RunFolder
 from nas.runs.metrics_log import Log, MetricsLog
 from nas.runs.provenance import provenance
@@ -152,6 +155,7 @@ def search(
     command: str | None = None,
     progress: Progress = lambda _line: None,
     on_data: Callable[[FusionData], None] = lambda _data: None,
+    started: float | None = None,
     **options: Any,
 ) -> RunResult:
     """Finds an architecture, retrains it and its baselines from scratch, and judges them on the test split.
@@ -167,6 +171,7 @@ def search(
         command: The command line, for the record.
         progress: Called with a line for people whenever something new begins.
         on_data: Called with the data set when it has been read.
+        started: When the command began that a time limit is for, by `time.perf_counter`; None for now.
         options: Options by name, or whole sections of `RunConfig` by theirs; None stands for one that is not given.
             `modalities` and `columns` may also be lists or mappings, see `nas.load_data`, and `space` a space made by
             hand. `encoders` may be a mapping from modality to the name of its encoder, which is then the option
@@ -178,30 +183,12 @@ def search(
     Raises:
         UserError: If something that was given is wrong, before anything is written; or if a training diverges.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() if started is None else started
     origin = provenance(command)
-    space, source = options.get("space"), data
-    named = {name: options.get(name) for name in ("modalities", "columns")}
-    as_text = {name: _as_text(value) for name, value in named.items()}
-    if isinstance(space, SearchSpace):
-        as_text["space"] = space.name
-    config = RunConfig.of(config, preset=preset, **{**_with_encoders(options), **as_text})
+    config, data, found_space, where, builders = asked_for(data, config, preset, builders, options, on_data)
     search, evaluation, output = config.search, config.evaluation, config.output
-    for kind, name, known in (
-        ("strategy", search.strategy, STRATEGIES),
-        ("discretization", search.discretization, DISCRETIZATIONS),
-    ):
-        if name not in known:
-            raise unknown_name(kind, name, known)
-    where = pick_device(search.device)
-    data = _read(source, config, named)
-    on_data(data)
-    own = tuple(sorted(builders or ()))
-    builders = with_named(builders, search.encoder, data.modalities)
-    found_space = _checked_space(config, space or search.space, data, builders)
-    config = _resolved(config, source, found_space, own)
     with ExitStack() as stack:
-        folder, checkpoints = None, NOWHERE
+        folder, checkpoints = None, Checkpoints()
         if output.out is not None:
             run = {"kind": "search", **config.identity(), **what_decides(data, found_space, where, builders)}
             owned = RunFolder.created(output.out, overwrite=output.overwrite, resume=output.resume)
@@ -229,6 +216,10 @@ def search(
             progress=progress,
             checkpoints=checkpoints,
         )
+        asked = config
+        if search.time_limit_seconds:
+            setup, config = keep_limit(setup, config, started)
+            search, evaluation = config.search, config.evaluation
         setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
         decision, prepared, repeated = _decide(setup, search)
         results, first = retrain_and_judge(
@@ -259,12 +250,12 @@ def search(
         )
         summary = replace(summary, verdict=verdict(summary, found_space.operations))
         network = first[0].network.cpu()
-        page = write_run(folder, config, summary, network, data) if folder is not None else None
+        page = write_run(folder, asked, summary, network, data) if folder is not None else None
     return RunResult(
         architecture=first[0].architecture,
         network=network,
         summary=summary,
-        config=config,
+        config=asked,
         folder=folder.path if folder is not None else None,
         report=page,
         recipe=data.recipe,
@@ -277,6 +268,41 @@ def _with_encoders(options: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(found.get("encoders"), Mapping):
         found["encoder"] = found.pop("encoders")
     return {**found, "encoder": pairs_of(found["encoder"])} if found.get("encoder") else found
+
+
+def asked_for(
+    source: FusionData | str | Path | Any,
+    config: RunConfig | None,
+    preset: str,
+    builders: Mapping[str, EncoderBuilder] | None,
+    options: Mapping[str, Any],
+    on_data: Callable[[FusionData], None],
+) -> tuple[RunConfig, FusionData, SearchSpace, torch.device, Mapping[str, EncoderBuilder] | None]:
+    """The options, data, space, device and encoder builders that a search was asked for, all checked; see `search`.
+
+    Raises:
+        UserError: If something is wrong.
+    """
+    space = options.get("space")
+    named = {name: options.get(name) for name in ("modalities", "columns")}
+    as_text = {name: _as_text(value) for name, value in named.items()}
+    if isinstance(space, SearchSpace):
+        as_text["space"] = space.name
+    config = RunConfig.of(config, preset=preset, **{**_with_encoders(options), **as_text})
+    search = config.search
+    for kind, name, known in (
+        ("strategy", search.strategy, STRATEGIES),
+        ("discretization", search.discretization, DISCRETIZATIONS),
+    ):
+        if name not in known:
+            raise unknown_name(kind, name, known)
+    where = pick_device(search.device)
+    data = _read(source, config, named)
+    on_data(data)
+    own = tuple(sorted(builders or ()))
+    builders = with_named(builders, search.encoder, data.modalities)
+    found_space = _checked_space(config, space or search.space, data, builders)
+    return _resolved(config, source, found_space, own), data, found_space, where, builders
 
 
 def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mapping[str, Any]) -> FusionData:
@@ -602,7 +628,7 @@ def rows_of(space: SearchSpace, result: SearchResult) -> list[Contestant]:
     return entrants(space, contestants(space, result.architecture, scorer), candidates)
 
 
-def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in order
+def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path, told in order
     setup: TrainingSetup,
     prepared: PreparedEncoders | None,
     encoders: EncoderMode,
@@ -634,7 +660,11 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
     every: list[PreparedEncoders] = []
     epochs: list[dict[str, int]] = []
     trainings, seconds = 0, 0.0
+    checkpoints = setup.checkpoints
     for seed in seeds:
+        if entries and checkpoints.time_is_up():
+            checkpoints.leave_out(f"seed {seed}")
+            continue
         if prepared is None or seed != prepared.seed:
             prepared, _ = prepare(setup, encoders, seed)
         if tournament and not entries:
@@ -642,11 +672,15 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
             trained, trainings, seconds = first.entries, first.trainings, first.seconds
         else:
             trained = train_all(setup, prepared, rows)
+        if entries and (len(trained) < len(rows) or checkpoints.time_is_up()):  # cut short, and not comparable
+            checkpoints.leave_out(f"seed {seed}")
+            continue
         rows = [one.contestant for one in trained]
         entries.append(trained)
         epochs.append(unimodal_epochs(prepared))
         if setup.training.objective == AUTO:  # else its cached taps can go
             every.append(prepared)
+    seeds = seeds[: len(entries)]
     standings: Standings | None = None  # a retraining leaves what the search wrote
     if tournament:
         crowned = tournament.choose_winner(setup, entries, trainings=trainings, seconds=seconds)
@@ -661,7 +695,8 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
     if with_refit and entries[0][0].architecture.gating is None:
         objective = tried[chosen].objective if tried else setup.training.objective
         own = replace(setup, training=replace(setup.training, objective=objective))
-        entries = [[*some, refit(own, some[0], unimodal)] for some, unimodal in zip(entries, epochs, strict=True)]
+        entries = _with_refits(own, entries, epochs)
+    if entries[0][-1].contestant.kind == "refit":
         kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
@@ -707,8 +742,29 @@ def retrain_and_judge(  # noqa: PLR0915  # the second half of the path, told in 
         tournament=standings,
         objectives=objectives,
         dynamic=dynamic,
+        left_out=tuple(checkpoints.left_out),
     )
     return results, kept
+
+
+def _with_refits(
+    setup: TrainingSetup, entries: Sequence[Sequence[Entry]], epochs: Sequence[Mapping[str, int]]
+) -> list[list[Entry]]:
+    """Per seed the entries and, if there is time for all seeds, the found one trained on both splits.
+
+    Args:
+        setup: Of the run, with the objective that was chosen.
+        entries: Per seed, the found one first.
+        epochs: Per seed modality to the epochs of its frozen encoder.
+    """
+    done = []
+    for some, unimodal in zip(entries, epochs, strict=True):
+        if setup.checkpoints.time_left() >= some[0].train_seconds:
+            done.append([*some, refit(setup, some[0], unimodal)])
+    if setup.checkpoints.time_is_up() or len(done) < len(entries):
+        setup.checkpoints.leave_out("the training on both splits")
+        return [list(some) for some in entries]
+    return done
 
 
 def _one_training_seconds(entries: Sequence[Entry]) -> float:

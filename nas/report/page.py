@@ -79,6 +79,7 @@ def render(
         missing=_missing(summary, metric),
         calibrated=calibrated(summary),
         left_out=[clean(words, 200) for words in left_out],
+        no_time_for=[clean(words, 200) for words in summary.left_out],
         repeat=_repeat(summary),
         command=clean(summary.provenance.command, 2000),
         guards=clean(summary.search.guards.in_words, 1000) if summary.search.guards else "",

@@ -7,10 +7,12 @@ are deterministic, so that one fit stands for all seeds.
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import islice, repeat
 from typing import Any
 
@@ -90,7 +92,8 @@ def controls(setup: TrainingSetup, like: Entry) -> list[Judged]:
     if len(fitted_on) > SAMPLES:
         fitted_on = np.sort(np.random.default_rng(0).choice(fitted_on, SAMPLES, replace=False))
     linear = "logistic regression" if TASKS[data.task].has_probabilities else "ridge regression"
-    fits = ((linear, _linear), ("gradient boosting", _boosting))
+    seconds = setup.checkpoints.control_seconds
+    fits = ((linear, partial(_linear, seconds=seconds)), ("gradient boosting", partial(_boosting, seconds=seconds)))
     with threadpool_limits(1):  # several threads took up to fifty times as long on a machine that was busy
         features = pooled(data, fitted_on)
         return [_control(setup, like, name, fit, features, fitted_on) for name, fit in fits]
@@ -223,6 +226,8 @@ def _linear(
     _trees: int,
     weight: str | None,
     counts: NDArray[np.float32] | None,
+    *,
+    seconds: float = math.inf,
 ) -> Answers:
     def model(penalty: float) -> Any:
         if not classes:
@@ -231,7 +236,11 @@ def _linear(
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        models = [model(penalty).fit(features, column, sample_weight=counts) for penalty in PENALTIES]
+        started, models = time.perf_counter(), []
+        for penalty in PENALTIES:
+            models.append(model(penalty).fit(features, column, sample_weight=counts))
+            if time.perf_counter() - started > seconds:
+                break
     return lambda some: (one.predict_proba(some) if classes else one.predict(some) for one in models)
 
 
@@ -242,16 +251,32 @@ def _boosting(
     trees: int,
     weight: str | None,
     counts: NDArray[np.float32] | None,
+    *,
+    seconds: float = math.inf,
 ) -> Answers:
     most = min(ITERATIONS, TREES // trees, int(WORK / (features.size * trees)))
     options: dict[str, Any] = {**TREE, "max_iter": max(1, most), "early_stopping": False, "random_state": 0}
     if not classes:
-        fitted = HistGradientBoostingRegressor(**options).fit(features, column, sample_weight=counts)
+        fitted = _grown(HistGradientBoostingRegressor(**options), features, column, counts, seconds)
         numbers: Answers = fitted.staged_predict
         return numbers
-    model = HistGradientBoostingClassifier(**options, class_weight=weight).fit(features, column, sample_weight=counts)
+    model = _grown(HistGradientBoostingClassifier(**options, class_weight=weight), features, column, counts, seconds)
     answers: Answers = model.staged_predict_proba
     return answers
+
+
+def _grown(
+    model: Any, features: Floats, column: NDArray[Any], counts: NDArray[np.float32] | None, seconds: float
+) -> Any:
+    """The model, fitted with all of its iterations, or with as many as some seconds allow."""
+    if math.isinf(seconds):
+        return model.fit(features, column, sample_weight=counts)
+    started, most = time.perf_counter(), model.max_iter
+    for iterations in (one for one in (1, 2, 4, 8, 16, 32, 64, most) if one <= most):
+        model.set_params(max_iter=iterations, warm_start=iterations > 1).fit(features, column, sample_weight=counts)
+        if time.perf_counter() - started > seconds / 3:  # the next one takes twice as long
+            break
+    return model
 
 
 def _outputs(task: Task, answers: list[Answers], features: Floats) -> Iterator[NDArray[np.float32]]:

@@ -102,7 +102,8 @@ def try_objectives(
     left_out = []
     started = setup.checkpoints.now()
     for one in advice:
-        if budget_seconds and setup.checkpoints.now() - started >= budget_seconds:
+        spent = setup.checkpoints.now() - started
+        if (budget_seconds and spent >= budget_seconds) or setup.checkpoints.time_is_up():
             left_out.append(one.objective)
             continue
         setup.progress(f"trying --objective {one.objective}, for {one.because}")

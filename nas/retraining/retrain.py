@@ -70,7 +70,8 @@ class Entry:
 def train_all(setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[Contestant]) -> list[Entry]:
     """Trains every contestant from scratch for the seed of what was prepared; equal architectures only once, ever.
 
-    The test split is not read.
+    The test split is not read. If the time of the run is up, what is not trained yet is left out, but for the first;
+    and so is what was under way, for it was not trained under the same conditions.
     """
     seed = prepared.seed
 
@@ -89,8 +90,12 @@ def train_all(setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[C
 
     by_modality = dict(prepared.unimodal)  # what is not in there is trained on what was prepared, which then is raw
     carried = {one.architecture: one.name for one in setup.space.references if one.kind == "modality"}
-    entries = []
+    entries: list[Entry] = []
     for row in rows:
+        if entries and setup.checkpoints.time_is_up() and not _is_trained(setup, prepared, row, by_modality):
+            setup.checkpoints.leave_out(f"{row.name} (seed {seed})")
+            continue
+        was_trained = _is_trained(setup, prepared, row, by_modality)
         if row.separate:
             assert row.architecture is not None
             networks = {name: unimodal(name) for name in setup.space.modalities}
@@ -111,7 +116,27 @@ def train_all(setup: TrainingSetup, prepared: PreparedEncoders, rows: Sequence[C
             whole = prepared.assemble(tried[best].network)
             entry = _entry(setup, row, seed, drawn[best], tried[best], whole)
             entries.append(replace(entry, train_seconds=sum(one.train_seconds for one in tried)))
+        if setup.checkpoints.time_is_up() and not was_trained:
+            is_first = len(entries) == 1
+            setup.checkpoints.leave_out(f"{'the end of ' if is_first else ''}{row.name} (seed {seed})")
+            if not is_first:
+                entries.pop()
     return entries
+
+
+def _is_trained(
+    setup: TrainingSetup,
+    prepared: PreparedEncoders,
+    row: Contestant,
+    by_modality: Mapping[str, Trained[FusionNetwork]],
+) -> bool:
+    """Whether a contestant takes no further training."""
+    if row.separate:
+        return set(setup.space.modalities) <= set(by_modality)
+    carried = {one.architecture: one.name for one in setup.space.references if one.kind == "modality"}
+    if row.architecture in carried:
+        return carried[row.architecture] in by_modality
+    return (setup.training, row.architecture) in prepared.trained
 
 
 def train_from_scratch(

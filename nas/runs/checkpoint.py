@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -45,6 +46,11 @@ class Checkpoints:
         run: All that decides the run, in plain values, to tell it from others; noted in the folder.
         every_seconds: Shortest time between two states of a training that are written; 0 writes each.
         finished: Whether the run has ended well, so that there is nothing to do.
+
+    Attributes:
+        ends_at: When trainings have to end, by `now`; infinite without a limit.
+        left_out: What was left out to keep the limit, for people.
+        control_seconds: That each control without a network may take; infinite without a limit.
     """
 
     def __init__(
@@ -59,6 +65,9 @@ class Checkpoints:
         self.run = dict(run or {})
         self.every_seconds = every_seconds
         self.finished = finished
+        self.ends_at = math.inf
+        self.left_out: list[str] = []
+        self.control_seconds = math.inf
         self._unwritten: tuple[str, bytes] | None = None
         self._written_at = time.monotonic()
         self._seconds_before = 0.0
@@ -102,6 +111,19 @@ class Checkpoints:
     def now(self) -> float:
         """A clock in seconds that has gone on from where the states that came back were written."""
         return time.perf_counter() + self._seconds_before
+
+    def time_left(self) -> float:
+        """Seconds until trainings have to end; infinite without a limit."""
+        return self.ends_at - self.now()
+
+    def time_is_up(self) -> bool:
+        """Whether trainings have to end."""
+        return self.now() >= self.ends_at
+
+    def leave_out(self, words: str) -> None:
+        """Notes what was left out to keep the limit."""
+        if words not in self.left_out:
+            self.left_out.append(words)
 
     def flush(self) -> None:
         """Writes the newest state, if it is not on disk yet.
@@ -171,6 +193,10 @@ class Slot:
     def seconds(self) -> float:
         """Wall time of the training so far, with that before it was stopped."""
         return self._owner.now() - self._began
+
+    def time_is_up(self) -> bool:
+        """See `Checkpoints.time_is_up`."""
+        return self._owner.time_is_up()
 
     def restore(self) -> Mapping[str, Any] | None:
         """The newest state, or None if there is none; its records are logged again, its time is counted in.

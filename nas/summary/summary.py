@@ -100,6 +100,7 @@ class Results:
         tournament: How the winner was chosen; None of what decides per sample, and of a retraining.
         objectives: What came of those that were tried; None if none was to be.
         dynamic: What a network that decides per sample does; None for a static one.
+        left_out: What there was no time for, to keep the time limit.
     """
 
     architecture: Architecture
@@ -119,6 +120,7 @@ class Results:
     tournament: Standings | None = None
     objectives: Objectives | None = None
     dynamic: Decisions | None = None
+    left_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "higher_is_better", higher_is_better(self.metric))

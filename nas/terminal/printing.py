@@ -53,6 +53,8 @@ def print_result(console: Console, summary: Summary, page: Path | None) -> None:
         print_objectives(console, summary.objectives, percent=percent)
     if summary.stability:
         _print_stability(console, summary.stability, competed=summary.tournament is not None)
+    if summary.left_out:
+        console.print(f"left out to keep the time limit: {'; '.join(summary.left_out)}", markup=False)
     search = summary.search
     if search.pareto:
         console.print("not beaten in both loss and multiply-adds, by what the search tried:")
@@ -139,6 +141,52 @@ def print_evaluation(console: Console, found: Mapping[str, Any]) -> None:
         lines.append(f"note: the recorded score is not repeated; {why}")
     for line in lines:
         console.print(line, markup=False, soft_wrap=True)
+
+
+def print_plan(console: Console, planned: Mapping[str, Any]) -> None:
+    """Prints what a search would do, see `nas.plan`.
+
+    Args:
+        console: Where to print.
+        planned: A `nas.RunPlan` as plain values.
+    """
+    data, encoders = planned["data"], planned["encoders"]
+    of_task = data["task"] if data["task"] == "regression" else f"{data['task']}, {data['classes']} outputs"
+    splits = ", ".join(f"{count:,} {name}" for name, count in data["splits"].items())
+    console.print(f"{data['name']}: {of_task}; samples: {splits}", markup=False)
+    table = Table(title="modalities")
+    for title, side in (
+        ("", "left"),
+        ("kind", "left"),
+        ("of one sample", "left"),
+        ("encoder", "left"),
+        ("taps", "right"),
+    ):
+        table.add_column(title, justify=side)  # type: ignore[arg-type]  # rich wants a Literal
+    for name, one in data["modalities"].items():
+        shapes = " and ".join("×".join(map(str, shape)) or "1" for shape in one["shapes"])
+        encoder = encoders[name]
+        told = f"{encoder['name']}, {encoder['parameters']:,} parameters"
+        table.add_row(*map(escape, (name, one["kind"], shapes, told, str(encoder["taps"]))))
+    console.print(table)
+    console.print(
+        f"space {planned['space']}: {planned['nodes']} fusion nodes, {planned['architectures']:,} architectures, "
+        f"searched by {planned['strategy']} on {planned['device']}",
+        markup=False,
+    )
+    table = Table(title=f"trainings, of {planned['epochs']} epochs where they are whole")
+    for title in ("", "how many", "seconds"):
+        table.add_column(title, justify="right" if title else "left")
+    for stage in planned["stages"]:
+        many = _from_to(stage["fewest"], stage["most"])
+        table.add_row(escape(stage["words"]), many, _from_to(*stage["seconds"]))
+    console.print(table)
+    console.print(planned["in_words"], markup=False)
+
+
+def _from_to(low: float, high: float) -> str:
+    ends = dict.fromkeys(f"{end:.0f}" if end >= 10 or end == round(end) else f"{end:.1f}" for end in (low, high))
+    return " to ".join(ends)
 
 
 def print_columns(console: Console, recipe: TableRecipe) -> None:

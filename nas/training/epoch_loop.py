@@ -103,7 +103,7 @@ class EpochLoop:
         after_epoch: Callable[[float], None] = lambda _loss: None,
         is_over: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Trains until all epochs are done, or it is over before.
+        """Trains until all epochs are done, or it is over before, or the time of the run is up.
 
         Args:
             loss: What a step descends on.
@@ -116,7 +116,7 @@ class EpochLoop:
                 slot holds is no state of this training.
         """
         self._restore()
-        while not (self._slot.finished or self.epochs >= self.num_epochs or is_over()):
+        while not (self._slot.finished or self.epochs >= self.num_epochs or is_over() or self._is_late()):
             train_loss = self._epoch(loss)
             check_finite(train_loss, self.epochs, self.config)
             after_epoch(train_loss)
@@ -125,8 +125,12 @@ class EpochLoop:
         every = self._every_part()
         self._slot.finish(lambda: {name: every[name].state_dict() for name in self._kept})
 
+    def _is_late(self) -> bool:
+        """Whether the time of the run is up; one step is taken all the same, for there to be a network."""
+        return bool(self.steps) and self._slot.time_is_up()
+
     def _epoch(self, loss: Loss) -> float:
-        """One pass; returns the mean loss."""
+        """One pass, or as much of it as there is time for; returns the mean loss."""
         self.network.train()
         if self.epochs and self.epochs % self._epochs_of_stage == 0:
             self.scheduler = one_cycle(self.optimizer, self.config, self._steps_of_stage)
@@ -136,7 +140,7 @@ class EpochLoop:
             acted_on = self.network
             fit = fitting(self.config, self._seed, self._device)
             self.objective.begin_epoch(self.epochs, self.num_epochs, acted_on, self.samples, fit)
-        total = torch.zeros((), device=self._device)
+        total, seen = torch.zeros((), device=self._device), 0
         for number, batch in enumerate(shuffled(self.samples, self.config.batch_size, self._generator, self._device)):
             moved = shifted(batch, self._shifted_maps, self.config.shift, self._generator)
             shown = drop_modalities(moved, self._dropped, self._generator)
@@ -145,7 +149,10 @@ class EpochLoop:
             step(descended, self.optimizer, self.scheduler, self.config, objective=self.objective, network=acted_on)
             self.steps += 1
             total += descended.detach() * len(batch)
-        return float(total) / len(self.samples)
+            seen += len(batch)
+            if self._is_late():
+                break
+        return float(total) / seen
 
     def _every_part(self) -> dict[str, Stateful]:
         own: dict[str, Stateful] = {"network": self.network, "optimizer": self.optimizer, "scheduler": self.scheduler}

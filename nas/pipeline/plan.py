@@ -1,0 +1,159 @@
+"""What a search would do, and how long it would take; nothing is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nas.config import RunConfig
+from nas.config.keywords import takes_options
+from nas.data import FusionData
+from nas.encoders import EncoderBuilder, build_encoders
+from nas.network.cost import num_parameters
+from nas.pipeline.search import asked_for
+from nas.pipeline.timing import AFTERWARDS, expected_seconds, measure, seconds_of
+from nas.pipeline.workload import workload
+from nas.records import from_plain
+from nas.report.numbers import seconds_text
+from nas.retraining.preparation import TrainingSetup
+from nas.seeding import seeded
+from nas.summary import DataDescription
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedEncoder:
+    """What reads a modality.
+
+    Attributes:
+        name: Of its class.
+        taps: How many depths it offers.
+        parameters: How many scalars it learns.
+    """
+
+    name: str
+    taps: int
+    parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedStage:
+    """Some trainings.
+
+    Attributes:
+        words: What they are for.
+        fewest: How many whole trainings, at least.
+        most: At most, as a rule.
+        seconds: That they take, at least and at most, by the steps that were timed.
+    """
+
+    words: str
+    fewest: float
+    most: float
+    seconds: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class RunPlan:
+    """What a search would do.
+
+    Attributes:
+        data: What it is done on.
+        encoders: Modality to what reads it.
+        space: Name of the search space.
+        nodes: How many fusion nodes it has.
+        architectures: How many it holds.
+        strategy: By which it is searched.
+        epochs: Of a whole training.
+        device: Where it is trained.
+        stages: All trainings, in their order.
+        seconds: Of everything, at least and at most.
+        expected_seconds: Of everything where nothing is out of the ordinary: encoders are frozen once trained.
+        time_limit_seconds: The limit that is kept all the same; 0 for none.
+    """
+
+    data: DataDescription
+    encoders: Mapping[str, PlannedEncoder]
+    space: str
+    nodes: int
+    architectures: int
+    strategy: str
+    epochs: int
+    device: str
+    stages: tuple[PlannedStage, ...]
+    seconds: tuple[float, float]
+    expected_seconds: float
+    time_limit_seconds: float = 0.0
+
+    @property
+    def in_words(self) -> str:
+        """How long it would take, in a sentence."""
+        low, high = map(seconds_text, self.seconds)
+        told = f"It will take about {seconds_text(self.expected_seconds)}, between {low} and {high}."
+        if self.time_limit_seconds and self.seconds[1] > self.time_limit_seconds:
+            told += f" With a time limit of {seconds_text(self.time_limit_seconds)}, less is trained until it fits."
+        return told
+
+    def __repr__(self) -> str:
+        return f"<RunPlan: {self.data.name}, {self.architectures:,} architectures. {self.in_words}>"
+
+
+@takes_options
+def plan(
+    data: FusionData | str | Path | Any,
+    config: RunConfig | None = None,
+    *,
+    preset: str = "default",
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    on_data: Callable[[FusionData], None] = lambda _data: None,
+    **options: Any,
+) -> RunPlan:
+    """Says what `nas.search` would do with the same arguments, and how long it would take.
+
+    Some real steps of every kind of training are timed and thrown away. How long a run takes depends on what is found:
+    whether encoders can be trained alone and frozen, and how often a variation of what leads is better. So there is a
+    range.
+
+    Args:
+        data: As for `nas.search`, like all others.
+        config: Likewise.
+        preset: Likewise.
+        builders: Likewise.
+        on_data: Likewise.
+        options: Likewise.
+
+    Raises:
+        UserError: If something that was given is wrong.
+    """
+    config, found, space, where, builders = asked_for(data, config, preset, builders, options, on_data)
+    setup = TrainingSetup(data=found, space=space, training=config.training, device=where, builders=builders)
+    num_samples = len(found.splits["weights"])
+    stages, pace = workload(setup, config), measure(setup, config)
+    ranges = seconds_of(stages, pace, config, num_samples)
+    low, high = (sum(ends) + after for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True))
+    with seeded(0):
+        encoders = build_encoders(found, builders, peaks=config.training.peaks)
+    return RunPlan(
+        data=from_plain(DataDescription, found.describe()),
+        encoders={
+            name: PlannedEncoder(name=type(one).__name__, taps=one.num_taps, parameters=num_parameters(one))
+            for name, one in encoders.items()
+        },
+        space=space.name,
+        nodes=len(space.nodes),
+        architectures=space.size(),
+        strategy=config.search.strategy,
+        epochs=config.training.num_epochs(num_samples),
+        device=str(where),
+        stages=tuple(
+            PlannedStage(words=one.words, fewest=one.fewest, most=one.most, seconds=seconds)
+            for one, seconds in zip(stages, ranges, strict=True)
+        ),
+        seconds=(low, high),
+        expected_seconds=expected_seconds(stages, pace, config, num_samples) + sum(AFTERWARDS) / 2,
+        time_limit_seconds=config.search.time_limit_seconds,
+    )
+
+
+__all__ = ["PlannedEncoder", "PlannedStage", "RunPlan", "plan"]
