@@ -1,10 +1,12 @@
 """Whole searches on tasks of known answer, with the default operations, beside the answer itself.
 
     python -m benchmarks.answers --seed 1 --out results/answers
+    python -m benchmarks.answers --seed 1 --tasks crossed --space graph --out results/crossed
 
-Every task of `nas.data.synthetic.wide_tasks` is searched as `fusenas search` does it, but for two things that would not
+Every task of `nas.data.synthetic.wide_tasks`, or of `crossed_tasks`, is searched as `fusenas search` does it, but for two things that would not
 change what is found: fewer retrainings, and no final training on both splits. Then the answer is trained with the same
-seeds: where something has to be read, every operation there on what has to be read, and on all modalities. The best of
+seeds: where something has to be read, every operation there on what has to be read, and on all modalities; where taps of
+different depths have to meet, every operation on these, and again where the next ones meet what became of them. The best of
 these, and of the leaderboard's networks, is the best known; its mean test score minus that of what was found is the
 regret. It is rather too high than too low, for the best of many is the best partly by luck. Searches that are there
 already are not run again.
@@ -13,6 +15,7 @@ already are not run again.
 from __future__ import annotations
 
 import argparse
+import itertools
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +30,7 @@ from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from benchmarks.searches import cost_of
 from nas.config import RunConfig
-from nas.data.synthetic import KnownTask, wide_tasks
+from nas.data.synthetic import CROSSED, KnownTask, crossed_tasks, wide_tasks
 from nas.metrics import score
 from nas.pipeline.search import make_space
 from nas.records import plain
@@ -46,6 +49,9 @@ METRIC = {"rare": "average_precision", "regression": "r2"}
 
 POINTS = 100.0
 
+TASKS = {"wide": wide_tasks, "crossed": crossed_tasks}
+"""What makes the tasks of a seed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
@@ -53,6 +59,7 @@ class Row:
 
     Attributes:
         task: Its name.
+        space: That was searched.
         group: What it is counted with.
         search: Its seed.
         score: Mean test score of what was found, in points.
@@ -67,6 +74,7 @@ class Row:
     """
 
     task: str
+    space: str
     group: str
     search: int
     score: float
@@ -89,6 +97,8 @@ def group_of(task: KnownTask) -> str:
     """Other targets and missing modalities are groups of their own; the rest goes by the number of modalities."""
     if task.kind == "nothing":
         return "nothing to learn"
+    if task.kind in CROSSED:
+        return task.kind
     if task.missing:
         return "missing modalities"
     if task.target not in ("quartiles", "sign"):
@@ -97,8 +107,16 @@ def group_of(task: KnownTask) -> str:
 
 
 def answers(task: KnownTask, space: SearchSpace) -> Iterator[Architecture]:
-    """Every operation where something has to be read, on what has to be read and on all modalities."""
+    """Every operation where something has to be read, on what has to be read and on all modalities.
+
+    Args:
+        task: Whose answer is known.
+        space: `graph` where taps of different depths have to meet; else `layerwise`.
+    """
     answer = task.answer()
+    if answer.joins:
+        yield from _chains(answer.joins, space)
+        return
     if not answer.depths:
         return
     for modalities in dict.fromkeys([answer.modalities, space.modalities]):
@@ -108,17 +126,30 @@ def answers(task: KnownTask, space: SearchSpace) -> Iterator[Architecture]:
             yield space.compose({space.nodes[depth].name: choice for depth, choice in read.items()})
 
 
-def run(task: KnownTask, search: int, seeds: int) -> Row:
+def _chains(joins: Sequence[tuple[str, ...]], space: SearchSpace) -> Iterator[Architecture]:
+    """Every operation on the taps that meet first, and the same one or an MLP on what meets what became of them."""
+    joining = [name for name, operation in space.operations.items() if operation.max_inputs != 1 and name != "none"]
+    first, *others = joins
+    for name in joining:
+        if not others:
+            yield space.compose({"final": Choice(name, first)})
+        for then in dict.fromkeys((name, "mlp")) if others else ():
+            choices = {"step1": Choice(name, first), "final": Choice(then, (*others[0], "step1"))}
+            yield space.compose(choices)
+
+
+def run(task: KnownTask, search: int, seeds: int, space: str = "layerwise") -> Row:
     """One whole search, and the answer beside it."""
     data, metric = task.make(), METRIC.get(task.target)
     started = time.process_time()
     result = nas.search(
-        data, seed=search, retrain_seeds=seeds, refit=False, ensemble=False, metric=metric, device="cpu"
+        data, space=space, seed=search, retrain_seeds=seeds, refit=False, ensemble=False, metric=metric, device="cpu"
     )
     seconds = time.process_time() - started
     board = result.summary.leaderboard
     training = RunConfig.of(metric=metric).training
-    setup = TrainingSetup(data=data, space=make_space("layerwise", data), training=training, device=CPU)
+    known_in = "graph" if task.kind in CROSSED else "layerwise"
+    setup = TrainingSetup(data=data, space=make_space(known_in, data), training=training, device=CPU)
     rows = [Contestant(one.in_words(), "operation", one) for one in answers(task, setup.space)]
     scores: dict[str, list[float]] = {row.name: [] for row in rows}
     for seed in range(search, search + seeds):
@@ -131,6 +162,7 @@ def run(task: KnownTask, search: int, seeds: int) -> Row:
     random = next(row.score.mean for row in board if row.kind == "random")
     return Row(
         task=task.name,
+        space=space,
         group=group_of(task),
         search=search,
         score=POINTS * board[0].score.mean,
@@ -152,9 +184,11 @@ def page(rows: Sequence[Row], command: str) -> str:
         "cost: median | worst |",
         "| --- " * 9 + "|",
     ]
-    groups = [*dict.fromkeys(row.group for row in rows), "all"]
-    for group in groups:
-        some = [row for row in rows if group in (row.group, "all")]
+    spaces = list(dict.fromkeys(row.space for row in rows))
+    for group, space in itertools.product([*dict.fromkeys(row.group for row in rows), "all"], spaces):
+        some = [row for row in rows if group in (row.group, "all") and row.space == space]
+        if not some:
+            continue
         regrets = [row.regret for row in some]
         near = POINTS * float(np.mean([one <= 1 for one in regrets]))
         gains = [row.score - row.random for row in some]
@@ -164,7 +198,7 @@ def page(rows: Sequence[Row], command: str) -> str:
             margin = f" [{low:.1f}, {high:.1f}]"
         costs = [row.cost for row in some]
         lines.append(
-            f"| {group} | {len(some)} | {near:.0f} % | {np.mean(regrets):.2f} | "
+            f"| {group}{f', {space}' if len(spaces) > 1 else ''} | {len(some)} | {near:.0f} % | {np.mean(regrets):.2f} | "
             f"{max(regrets):.1f} | {sum(not row.reads for row in some)} | {np.mean(gains):.1f}{margin} | "
             f"{np.median(costs):.1f} | {max(costs):.1f} |"
         )
@@ -179,6 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seed", type=int, default=1, help="of the tasks: other seeds are other tasks")
+    parser.add_argument("--tasks", choices=list(TASKS), default="wide")
+    parser.add_argument("--space", default="layerwise")
     parser.add_argument("--only", nargs="*", default=[], help="beginnings of task names; all if absent")
     parser.add_argument("--searches", type=int, default=1, help="of every task")
     parser.add_argument("--seeds", type=int, default=2, help="retrainings of every search, and of the answers")
@@ -187,14 +223,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     file = given.out / "rows.csv"
     rows = read_rows(file, Row)
-    command = f"python -m benchmarks.answers --seed {given.seed} --searches {given.searches} --seeds {given.seeds}"
-    for task in wide_tasks(given.seed):
+    command = (
+        f"python -m benchmarks.answers --seed {given.seed} --tasks {given.tasks} --space {given.space} "
+        f"--searches {given.searches} --seeds {given.seeds}"
+    )
+    for task in TASKS[given.tasks](given.seed):
         for number in range(given.searches):
             search = 10 * number
             wanted = not given.only or task.name.startswith(tuple(given.only))
-            if not wanted or any((row.task, row.search) == (task.name, search) for row in rows):
+            if not wanted or any((row.task, row.search, row.space) == (task.name, search, given.space) for row in rows):
                 continue
-            rows.append(run(task, search, given.seeds))
+            rows.append(run(task, search, given.seeds, given.space))
             one = rows[-1]
             print(
                 f"{one.task}: regret {one.regret:.1f}, found {one.found}, best {one.answer}, {one.seconds:.0f} s",

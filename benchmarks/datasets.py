@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", nargs="*", help="names of the data sets to run; all if absent")
     parser.add_argument("--searches", type=int, default=3)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
+    parser.add_argument("--space", default="layerwise")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--out", type=Path, default=Path("results/datasets"))
     given = parser.parse_args(arguments)
@@ -67,12 +68,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         else:
             data = load_data(path, modalities=source.modalities, target=source.target, split=source.split)
         command = f"python -m benchmarks.datasets FOLDER --only {name} --searches {given.searches}"
+        if given.space != "layerwise":
+            command += f" --space {given.space}"
         measure(
             given.out,
             data,
             given.searches,
             command=command,
             device=given.device,
+            space=given.space,
             progress=lambda line: print(line, flush=True),
         )
 
