@@ -3,13 +3,13 @@
     python -m benchmarks.answers --seed 1 --out results/answers
     python -m benchmarks.answers --seed 1 --tasks crossed --space graph --out results/crossed
 
-Every task of `nas.data.synthetic.wide_tasks`, or of `crossed_tasks`, is searched as `fusenas search` does it, but for two things that would not
-change what is found: fewer retrainings, and no final training on both splits. Then the answer is trained with the same
-seeds: where something has to be read, every operation there on what has to be read, and on all modalities; where taps of
-different depths have to meet, every operation on these, and again where the next ones meet what became of them. The best of
-these, and of the leaderboard's networks, is the best known; its mean test score minus that of what was found is the
-regret. It is rather too high than too low, for the best of many is the best partly by luck. Searches that are there
-already are not run again.
+Every task of `nas.data.synthetic.wide_tasks`, or of `crossed_tasks`, is searched as `fusenas search` does it, but for
+two things that would not change what is found: fewer retrainings, and no final training on both splits. Then the
+answer is trained with the same seeds: where something has to be read, every operation there on what has to be read,
+and on all modalities; where taps of different depths have to meet, every operation on these, and again where further
+taps meet what became of them. The best of these, and of the leaderboard's networks, is the best known; its mean test
+score minus that of what was found is the regret. It is rather too high than too low, for the best of many is the best
+partly by luck. Searches that are there already are not run again.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from nas.runs.folder import write_atomically
 from nas.runs.provenance import provenance
 from nas.space.architecture import Architecture, Choice, tap_name
 from nas.space.search_space import SearchSpace
+from search_spaces import DEFAULT_OPERATIONS
 
 CPU = torch.device("cpu")
 
@@ -120,17 +121,15 @@ def answers(task: KnownTask, space: SearchSpace) -> Iterator[Architecture]:
     if not answer.depths:
         return
     for modalities in dict.fromkeys([answer.modalities, space.modalities]):
-        names = [name for name in space.operations if name not in ("none", "carry")]
-        for name in names if len(modalities) > 1 else ["carry"]:
+        for name in DEFAULT_OPERATIONS if len(modalities) > 1 else ["carry"]:
             read = {depth: Choice(name, tuple(tap_name(one, depth) for one in modalities)) for depth in answer.depths}
             yield space.compose({space.nodes[depth].name: choice for depth, choice in read.items()})
 
 
 def _chains(joins: Sequence[tuple[str, ...]], space: SearchSpace) -> Iterator[Architecture]:
     """Every operation on the taps that meet first, and the same one or an MLP on what meets what became of them."""
-    joining = [name for name, operation in space.operations.items() if operation.max_inputs != 1 and name != "none"]
     first, *others = joins
-    for name in joining:
+    for name in DEFAULT_OPERATIONS:
         if not others:
             yield space.compose({"final": Choice(name, first)})
         for then in dict.fromkeys((name, "mlp")) if others else ():
@@ -197,8 +196,9 @@ def page(rows: Sequence[Row], command: str) -> str:
             low, high = ttest_1samp(gains, 0.0).confidence_interval()
             margin = f" [{low:.1f}, {high:.1f}]"
         costs = [row.cost for row in some]
+        label = f"{group}, {space}" if len(spaces) > 1 else group
         lines.append(
-            f"| {group}{f', {space}' if len(spaces) > 1 else ''} | {len(some)} | {near:.0f} % | {np.mean(regrets):.2f} | "
+            f"| {label} | {len(some)} | {near:.0f} % | {np.mean(regrets):.2f} | "
             f"{max(regrets):.1f} | {sum(not row.reads for row in some)} | {np.mean(gains):.1f}{margin} | "
             f"{np.median(costs):.1f} | {max(costs):.1f} |"
         )

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.answers import Row, answers, page, run
 from nas.data.synthetic import KnownTask, wide_tasks
-from search_spaces import layerwise
+from search_spaces import graph, layerwise
 
 
 def test_answers_read_what_has_to_be_read_and_all_modalities() -> None:
@@ -19,6 +19,15 @@ def test_answers_read_what_has_to_be_read_and_all_modalities() -> None:
     staged = next(answers(KnownTask(kind="staged", depth=0), layerwise({"m0": 3, "m1": 3})))
     assert [step.name for step in staged.steps] == ["fusion0", "fusion2"]
     assert not list(answers(KnownTask(kind="nothing"), space))
+
+
+def test_answers_of_crossed_tasks_join_taps_of_different_depths() -> None:
+    space = graph({"m0": 3, "m1": 3})
+    chains = list(answers(KnownTask(kind="chain", depth=0), space))
+    assert all(space.offers(one) for one in chains)
+    assert {tuple(step.inputs for step in one.steps) for one in chains} == {(("m0@0", "m1@2"), ("m0@2", "step1"))}
+    products = answers(KnownTask(kind="crossed_product", depth=2), space)
+    assert {one.taps() for one in products} == {("m0@2", "m1@0")}
 
 
 def test_a_search_is_compared_with_the_best_known() -> None:
@@ -44,6 +53,7 @@ def test_wide_tasks_are_of_all_kinds_and_others_for_another_seed(seed: int) -> N
 def test_regret_is_never_negative() -> None:
     row = Row(
         task="t",
+        space="layerwise",
         group="g",
         search=0,
         score=70.0,
