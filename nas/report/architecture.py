@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import zip_longest
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -13,11 +12,11 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
 from nas.report.layout import (
+    HEAD,
     LAYER_WIDTH,
     LEFT,
     NODE_HEIGHT,
     NODE_WIDTH,
-    NODE_Y,
     PITCH,
     STATE_Y,
     TAP_OFFSET,
@@ -57,7 +56,7 @@ def draw_architecture(plan: Layout, colours: Mapping[str, str]) -> Figure:
             _wire(axes, wire, node, colours)
     _fused_state(axes, plan, colours)
     for node in plan.nodes:
-        _node(axes, node, colours)
+        _node(axes, node, plan.node_y, colours)
     _places_to_point_at(axes, plan)
     return figure
 
@@ -65,7 +64,7 @@ def draw_architecture(plan: Layout, colours: Mapping[str, str]) -> Figure:
 def _places_to_point_at(axes: Axes, plan: Layout) -> None:
     """Unseen boxes over nodes and layers, under the names by which `nas.report.tooltips` knows them."""
     boxes = {
-        f"node-{place}": (node.x - NODE_WIDTH / 2, NODE_Y - NODE_HEIGHT / 2, NODE_WIDTH, NODE_HEIGHT)
+        f"node-{place}": (node.x - NODE_WIDTH / 2, plan.node_y - NODE_HEIGHT / 2, NODE_WIDTH, NODE_HEIGHT)
         for place, node in enumerate(plan.nodes)
     }
     for row, stream in enumerate(plan.streams):
@@ -128,27 +127,31 @@ def _wire(axes: Axes, wire: Wire, node: Node, colours: Mapping[str, str]) -> Non
     width = 1.4 + 4.0 * choice_weight
     colour = INK if wire.modality is None else colours.get(wire.modality, INK)
     if wire.modality is None:
-        points, codes = [(x0, y0), (x0, y1), (x1, y1)], [Path.MOVETO, Path.CURVE3, Path.CURVE3]
+        points, codes = [(x0, y0), (x1, y1)], [Path.MOVETO, Path.LINETO]
+        axes.add_patch(Circle((x0, y0), 0.07, color=INK, zorder=9))
     else:
-        radius = min(CORNER, abs(x1 - x0), abs(y0 - y1))
-        points = [(x0, y0), (x1 - radius, y0), (x1, y0), (x1, y0 - radius), (x1, y1)]
-        codes = [Path.MOVETO, Path.LINETO, Path.CURVE3, Path.CURVE3, Path.LINETO]
+        y = wire.along
+        radius = min(CORNER, abs(x1 - x0), abs(y - y1))
+        points, codes = [(x0, y0)], [Path.MOVETO]
+        if y != y0:  # round the layers of its stream
+            points += [(x0, y + 0.1), (x0, y), (x0 + 0.1, y)]
+            codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
+        points += [(x1 - radius, y), (x1, y), (x1, y - radius), (x1, y1)]
+        codes += [Path.LINETO, Path.CURVE3, Path.CURVE3, Path.LINETO]
     path = Path(points, codes)
     axes.add_patch(PathPatch(path, facecolor="none", edgecolor="white", lw=width + 3.5, capstyle="butt", zorder=5))
     axes.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, lw=width, capstyle="round", zorder=6))
 
 
 def _fused_state(axes: Axes, plan: Layout, colours: Mapping[str, str]) -> None:
-    """The line at the bottom: one stripe for every modality that has flowed in so far."""
-    end = plan.width - 1.15
-    for node, following in zip_longest(plan.nodes, plan.nodes[1:]):
-        right = end if following is None else following.x
-        # A following node that does not add to this state leaves it hanging: its line stops before that node.
-        if following is not None and not following.state_before and node.state_after:
-            right = following.x - 0.6
-        _stripes(axes, node.x, right, node.state_after, colours)
-    axes.text(2.0 - 0.5, STATE_Y, "fused state", color=SOFT, ha="right", va="center", weight="bold")
-    _stripes(axes, 2.0 - 0.32, plan.nodes[0].x if plan.nodes else end, (), colours)
+    """The lines at the bottom: one stripe for every modality that has flowed in so far."""
+    end = plan.width - HEAD
+    for node in plan.nodes:
+        _stripes(axes, node.x, node.reach, node.lane, node.state_after, colours)
+    told = "fused state" if len({node.lane for node in plan.nodes}) < 2 else "fused states"
+    axes.text(2.0 - 0.5, STATE_Y, told, color=SOFT, ha="right", va="center", weight="bold")
+    first = next((node.x for node in plan.nodes if node.lane == STATE_Y), end)
+    _stripes(axes, 2.0 - 0.32, first, STATE_Y, (), colours)
     axes.add_patch(
         FancyBboxPatch(
             (end, STATE_Y - 0.24), 0.68, 0.48, "round,pad=0,rounding_size=0.1", facecolor=INK, lw=0, zorder=8
@@ -158,11 +161,13 @@ def _fused_state(axes: Axes, plan: Layout, colours: Mapping[str, str]) -> None:
     axes.text(end + 0.34, STATE_Y - 0.42, wrap(plan.output, 14), color=SOFT, ha="center", va="center", fontsize=8.5)
 
 
-def _stripes(axes: Axes, left: float, right: float, modalities: Sequence[str], colours: Mapping[str, str]) -> None:
+def _stripes(
+    axes: Axes, left: float, right: float, middle: float, modalities: Sequence[str], colours: Mapping[str, str]
+) -> None:
     if not modalities:
-        axes.plot([left, right], [STATE_Y, STATE_Y], zorder=1, **_GHOST_LINE)
+        axes.plot([left, right], [middle, middle], zorder=1, **_GHOST_LINE)
     for i, modality in enumerate(modalities):
-        y = STATE_Y + STRIPE * ((len(modalities) - 1) / 2 - i)
+        y = middle + STRIPE * ((len(modalities) - 1) / 2 - i)
         axes.plot(
             [left, right + 0.02],
             [y, y],
@@ -173,9 +178,10 @@ def _stripes(axes: Axes, left: float, right: float, modalities: Sequence[str], c
         )
 
 
-def _node(axes: Axes, node: Node, colours: Mapping[str, str]) -> None:
-    bottom = NODE_Y - NODE_HEIGHT / 2
-    axes.plot([node.x, node.x], [STATE_Y + 0.13, bottom], color=INK, lw=2.2, zorder=4)
+def _node(axes: Axes, node: Node, middle: float, colours: Mapping[str, str]) -> None:
+    bottom = middle - NODE_HEIGHT / 2
+    axes.plot([node.x, node.x], [node.lane + 0.13, bottom], color="white", lw=5.0, zorder=4)
+    axes.plot([node.x, node.x], [node.lane + 0.13, bottom], color=INK, lw=2.2, zorder=4)
     axes.add_patch(
         FancyBboxPatch(
             (node.x - NODE_WIDTH / 2, bottom),
@@ -188,26 +194,27 @@ def _node(axes: Axes, node: Node, colours: Mapping[str, str]) -> None:
             zorder=7,
         )
     )
-    only = node.modalities[0] if len(node.modalities) == 1 else None
+    reads_states = any(wire.modality is None for wire in node.wires)
+    only = node.modalities[0] if len(node.modalities) == 1 and not reads_states else None
     glyph = sign(node.operation)
     size = 19 if len(glyph) < 3 else 12
     left = node.x - NODE_WIDTH / 2 + 0.32
     axes.text(
-        left, NODE_Y, glyph, fontsize=size, ha="center", va="center", zorder=8, color=colours.get(only or "", INK)
+        left, middle, glyph, fontsize=size, ha="center", va="center", zorder=8, color=colours.get(only or "", INK)
     )
     name = f"{clean(only)} alone" if carries(node.operation) and only else clean(node.operation).replace("_", " ")
     words = wrap(name, 14)
     style: dict[str, Any] = {"ha": "left", "va": "center", "zorder": 8, "linespacing": 1.1}
-    axes.text(left + 0.3, NODE_Y, words, fontsize=8.6, **style)
+    axes.text(left + 0.3, middle, words, fontsize=8.6, **style)
     _junction(axes, node)
 
 
 def _junction(axes: Axes, node: Node) -> None:
     """Where the output joins the fused state: a plus if there is a state to add to, a plain dot if it begins here."""
-    axes.add_patch(Circle((node.x, STATE_Y), 0.135, facecolor="white", edgecolor=INK, lw=1.8, zorder=8))
+    axes.add_patch(Circle((node.x, node.lane), 0.135, facecolor="white", edgecolor=INK, lw=1.8, zorder=8))
     if node.state_before:
         for dx, dy in ((0.075, 0.0), (0.0, 0.075)):
-            xs, ys = [node.x - dx, node.x + dx], [STATE_Y - dy, STATE_Y + dy]
+            xs, ys = [node.x - dx, node.x + dx], [node.lane - dy, node.lane + dy]
             axes.plot(xs, ys, color=INK, lw=1.8, zorder=9)
     else:
-        axes.add_patch(Circle((node.x, STATE_Y), 0.055, color=INK, zorder=9))
+        axes.add_patch(Circle((node.x, node.lane), 0.055, color=INK, zorder=9))

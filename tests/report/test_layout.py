@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from nas.report.layout import LEFT, PITCH, TAP_OFFSET, layout
+from nas.report.layout import HEAD, LEFT, NODE_HEIGHT, PITCH, STATE_Y, TAP_OFFSET, Layout, layout
 from nas.space.architecture import Architecture, Choice
+from search_spaces import graph
 from tests.report.fabricate import fabricate_run
 from tests.summaries import make_data, make_node, make_search, make_summary
 
@@ -43,6 +44,39 @@ def test_every_wire_leads_forward_and_the_farther_stream_ends_to_the_right(tmp_p
     assert [wire.modality for wire in wires] == ["e", "d", "c", "b", "a"]
     assert sorted(wires, key=lambda wire: wire.end[0]) == list(wires)
     assert all(wire.start[0] < wire.end[0] for wire in wires)
+
+
+def _nested(**choices: Choice) -> Layout:
+    depths = {"image": 3, "audio": 3}
+    space = graph(depths)
+    search = make_search(depths, nodes=tuple(make_node(node.name, node.choices[:3]) for node in space.nodes))
+    return layout(make_summary(space.compose(choices), depths, search=search, data=make_data(tuple(depths))))
+
+
+def test_every_state_that_is_read_has_a_line_of_its_own() -> None:
+    plan = _nested(
+        step1=Choice("mlp", ("image@0", "audio@2")),
+        step2=Choice("mlp_block", ("step1",)),
+        final=Choice("additive", ("step1", "step2")),
+    )
+    lanes = [node.lane for node in plan.nodes]
+    assert lanes[-1] == min(lanes) == STATE_Y
+    assert len(set(lanes)) == 3
+    assert all(lane < plan.node_y - NODE_HEIGHT / 2 for lane in lanes)
+    first, second, last = plan.nodes
+    assert last.state_after == ("image", "audio")
+    for wire, read in zip(last.wires, (first, second), strict=True):
+        assert wire.modality is None
+        assert wire.start[1] == read.lane
+        assert read.x < wire.start[0] <= read.reach < last.x
+    assert last.reach == plan.width - HEAD
+
+
+def test_a_wire_runs_below_the_layers_of_its_stream() -> None:
+    (node,) = _nested(final=Choice("mlp", ("image@0", "audio@2"))).nodes
+    height = {wire.modality: (wire.start[1], wire.along) for wire in node.wires}
+    assert height["image"][1] < height["image"][0] - 0.25  # past two layers
+    assert height["audio"][1] == height["audio"][0]
 
 
 def test_a_space_that_reads_deep_taps_first_still_leads_forward() -> None:
