@@ -229,7 +229,7 @@ def test_a_wrong_name_is_told_in_one_line(packages: Path, named: object, message
 
 
 def test_a_module_says_itself_what_is_tapped(packages: Path) -> None:
-    builder = nas.encoders.with_named(None, {"sound": "own_models:Wide"}, ["sound"])["sound"]
+    builder = nas.encoders.with_named(None, {"sound": "own_models:Wide"}, None, ["sound"])["sound"]
     encoder = builder(as_data(tiny_arrays()), "sound")
     assert isinstance(encoder, ImportedEncoder)
     assert encoder.inner.tap_names == ("first.0", "first.1")
