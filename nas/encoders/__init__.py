@@ -95,17 +95,16 @@ def build_encoders(
 
 def with_named(
     builders: Mapping[str, EncoderBuilder] | None,
-    named: Named | None,
-    modes: Named | None,
+    named: Mapping[str, EncoderBuilder],
     modalities: Collection[str],
 ) -> dict[str, EncoderBuilder]:
-    """Builders of the caller, and those of the encoders that are named; see `nas.encoders.names.builders_of`.
+    """Builders of the caller, and those of the encoders that are named, see `nas.encoders.names.builders_of`.
 
     Raises:
         UserError: If a modality is unknown or has both.
     """
     found = dict(builders or {})
-    for modality, builder in builders_of(named, modes).items():
+    for modality, builder in named.items():
         if modality not in modalities:
             raise unknown_name("modality in encoder:", modality[:60], modalities)
         if modality in found:
@@ -188,6 +187,7 @@ __all__ = [
     "ModuleEncoder",
     "Named",
     "build_encoders",
+    "builders_of",
     "from_blueprint",
     "parse_encoders",
     "with_named",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from nas.data.tables.needs import Needs
 from nas.encoders.imported import ImportedBuilder, is_import_path
 from nas.encoders.pretrained.encoder import Opened, PretrainedBuilder
 from nas.encoders.pretrained.modes import FROZEN, check_mode
@@ -86,3 +87,8 @@ def builders_of(named: Named | None, modes: Named | None) -> dict[str, ImportedB
         else:
             found[modality] = PretrainedBuilder(Opened.of(pretrained), chosen.get(modality, FROZEN))
     return found
+
+
+def needs_of(builders: Mapping[str, object]) -> dict[str, Needs]:
+    """Modality to what its encoder wants to be shown, of those with a pretrained one."""
+    return {name: one.opened.needs for name, one in builders.items() if isinstance(one, PretrainedBuilder)}

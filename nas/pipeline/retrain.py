@@ -15,7 +15,7 @@ from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
 from nas.device import pick_device
 from nas.diagnostics import MAX_GRID, Recombined, diagnose
-from nas.encoders import EncoderBuilder, Named, parse_encoders, with_named
+from nas.encoders import EncoderBuilder, Named, builders_of, parse_encoders, with_named
 from nas.encoders.names import pairs_of
 from nas.encoders.pretrained.encoder import merge_all
 from nas.errors import UserError
@@ -276,4 +276,5 @@ def _builders_again(
     if again != names:
         told = [", ".join(pairs_of(some)) or "none" for some in (again, names)]
         raise UserError(f"encoder is {told[0]}, but the run was searched with {told[1]:.300}; name the same")
-    return with_named(builders, again, run.config.search.encoder_mode, run.summary.data.modalities)
+    named = builders_of(again, run.config.search.encoder_mode)
+    return with_named(builders, named, run.summary.data.modalities)

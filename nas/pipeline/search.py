@@ -17,12 +17,13 @@ from nas.config.keywords import takes_options
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.data.tables import RECIPE_FILE, TableRecipe
+from nas.data.tables.needs import Needs
 from nas.device import pick_device
 from nas.diagnostics import mistakes
 from nas.discretize.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.discretize.tournament import Tournament, entrants, with_proposals
-from nas.encoders import EncoderBuilder, Named, build_encoders, parse_encoders, with_named
-from nas.encoders.names import pairs_of
+from nas.encoders import EncoderBuilder, Named, build_encoders, builders_of, parse_encoders, with_named
+from nas.encoders.names import needs_of, pairs_of
 from nas.encoders.preprocessing import check_preprocessing
 from nas.encoders.pretrained.encoder import merge_all
 from nas.errors import UserError, unknown_name
@@ -285,7 +286,7 @@ def asked_for(
     builders: Mapping[str, EncoderBuilder] | None,
     options: Mapping[str, Any],
     on_data: Callable[[FusionData], None],
-) -> tuple[RunConfig, FusionData, SearchSpace, torch.device, Mapping[str, EncoderBuilder] | None]:
+) -> tuple[RunConfig, FusionData, SearchSpace, torch.device, dict[str, EncoderBuilder]]:
     """The options, data, space, device and encoder builders that a search was asked for, all checked; see `search`.
 
     Raises:
@@ -305,15 +306,18 @@ def asked_for(
         if name not in known:
             raise unknown_name(kind, name, known)
     where = pick_device(search.device)
-    data = _read(source, config, named)
+    by_name = builders_of(search.encoder, search.encoder_mode)
+    data = _read(source, config, named, needs_of(by_name))
     on_data(data)
     own = tuple(sorted(builders or ()))
-    builders = with_named(builders, search.encoder, search.encoder_mode, data.modalities)
+    builders = with_named(builders, by_name, data.modalities)
     found_space = _checked_space(config, space or search.space, data, builders)
     return _resolved(config, source, found_space, own), data, found_space, where, builders
 
 
-def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mapping[str, Any]) -> FusionData:
+def _read(
+    source: FusionData | str | Path | Any, config: RunConfig, named: Mapping[str, Any], needs: Mapping[str, Needs]
+) -> FusionData:
     """The data, where modalities and columns may be given as more than a text."""
     return load_data(
         source,
@@ -325,6 +329,7 @@ def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mappi
         group=config.source.group or None,
         weight=config.source.weight or None,
         seed=config.search.seed,
+        needs=needs,
     )
 
 

@@ -76,8 +76,9 @@ class FrozenTaps:
 
 def _before(encoder: Encoder, on_taps: torch.nn.Module) -> FrozenEncoder:
     """An encoder that reads raw arrays, from one that reads the taps of another."""
-    if isinstance(on_taps, FrozenEncoder):
-        return FrozenEncoder(_before(encoder, on_taps.inner), on_taps.features)
+    if isinstance(on_taps, FrozenEncoder):  # whose own cached taps were standardized once more
+        assert isinstance(on_taps.inner, FeaturesEncoder)
+        return FrozenEncoder(encoder, on_taps.inner.then(on_taps.features))
     assert isinstance(on_taps, FeaturesEncoder)
     return FrozenEncoder(encoder, on_taps)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -14,29 +13,6 @@ from nas.data.fusion_data import Kind
 
 MAX_TAPS = 6
 """Of one network, evenly spread over its blocks, the deepest among them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """What a network wants to be shown, as its preprocessing says.
-
-    Attributes:
-        height: Of pictures, pixels.
-        width: Likewise.
-        mean: Of every channel of pictures between 0 and 1.
-        deviation: Likewise.
-        rate: Of recordings, samples a second.
-        tokenizer: Of texts: the content of a tokenizer.json.
-        length: Most tokens of a text.
-    """
-
-    height: int = 0
-    width: int = 0
-    mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    deviation: tuple[float, ...] = (0.5, 0.5, 0.5)
-    rate: int = 0
-    tokenizer: Mapping[str, Any] = field(default_factory=dict)
-    length: int = 0
 
 
 class Backbone(nn.Module, ABC):

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from nas.codegen import TapsSource
 from nas.data.fusion_data import FusionData
+from nas.data.tables.needs import Needs
 from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Rebuild, State, Wishes
-from nas.encoders.pretrained.backbone import Backbone, Needs
+from nas.encoders.pretrained.backbone import Backbone
 from nas.encoders.pretrained.modes import FROZEN, check_mode, merge_adapters, rate_of, set_mode
 from nas.encoders.pretrained.name import LIBRARIES, PretrainedName
 from nas.encoders.pretrained.timm_models import TimmBackbone, open_timm

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from nas.codegen import Construction
 from nas.data.fusion_data import Kind
+from nas.data.tables.needs import Needs
 from nas.encoders.base import map_tap_source, tap_from_map
-from nas.encoders.pretrained.backbone import Backbone, Needs, one_line, spread
+from nas.encoders.pretrained.backbone import Backbone, one_line, spread
 from nas.encoders.pretrained.config import checked_config
 from nas.encoders.pretrained.name import PretrainedName
 from nas.encoders.pretrained.weights import how_to_get, read_json, read_weights, take_weights

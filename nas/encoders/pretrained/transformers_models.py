@@ -6,6 +6,7 @@ code is in the package itself; `trust_remote_code` is never on.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -16,8 +17,9 @@ from torch import Tensor, nn
 
 from nas.codegen import Construction
 from nas.data.fusion_data import Kind
+from nas.data.tables.needs import Needs
 from nas.encoders.base import MAX_TIME, map_tap_source, sequence_tap_source, tap_from_map, tap_from_sequence
-from nas.encoders.pretrained.backbone import Backbone, Needs, one_line, spread
+from nas.encoders.pretrained.backbone import Backbone, one_line, spread
 from nas.encoders.pretrained.config import checked_config
 from nas.encoders.pretrained.masking import frames_mask, masked_tokens, normalised_wave
 from nas.encoders.pretrained.name import PretrainedName
@@ -273,7 +275,9 @@ def _needs(transformers: Any, where: str, folder: Path | None, backbone: Transfo
     if backbone.reads == "tokens":
         places = int(getattr(settings, "max_position_embeddings", MAX_TOKENS))
         padding = int(getattr(settings, "pad_token_id", 0) or 0)
-        return Needs(tokenizer=read("tokenizer.json"), length=min(MAX_TOKENS, places - padding - 1))
+        tokenizer = read("tokenizer.json")
+        text = json.dumps(tokenizer, ensure_ascii=False) if tokenizer else ""
+        return Needs(tokenizer=text, length=min(MAX_TOKENS, places - padding - 1))
     told = read("preprocessor_config.json")
     if backbone.reads == "sequence":
         return Needs(rate=int(told.get("sampling_rate", 16_000)))
