@@ -10,6 +10,7 @@ import copy
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -113,6 +114,28 @@ def frozen_taps(
         modalities[name] = Modality(kind="features", arrays=arrays, present=modality.present)
     made = FrozenTaps(raw=data, data=replace(data, modalities=modalities), encoders=encoders)
     return made, {name: one for name, one in builders.items() if name not in frozen}
+
+
+def blank_taps(
+    data: FusionData, builders: Mapping[str, EncoderBuilder], device: torch.device
+) -> tuple[FrozenTaps | None, dict[str, EncoderBuilder], float]:
+    """What `frozen_taps` gives, of zeros, and about how many seconds it would take: one batch is timed."""
+    frozen = {name: one for name, one in builders.items() if isinstance(one, PretrainedBuilder) and one.is_frozen}
+    modalities, encoders, seconds = dict(data.modalities), {}, 0.0
+    for name, builder in frozen.items():
+        encoders[name] = builder(data, name).eval()
+        modality = data.modalities[name]
+        count = len(modality.arrays[0])
+        some = replace(modality, arrays=tuple(array[:BATCH] for array in modality.arrays))
+        started = time.perf_counter()
+        (batch,) = _batches(name, encoders[name], some, device, lambda _line: None)
+        seconds += (time.perf_counter() - started) * count / len(batch[0])
+        arrays = tuple(np.zeros((count, *tap.shape[1:]), dtype=np.float32) for tap in batch)
+        modalities[name] = Modality(kind="features", arrays=arrays, present=modality.present)
+    rest = {name: one for name, one in builders.items() if name not in frozen}
+    if not frozen:
+        return None, rest, 0.0
+    return FrozenTaps(raw=data, data=replace(data, modalities=modalities), encoders=encoders), rest, seconds
 
 
 def _taps(

@@ -19,7 +19,7 @@ from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.pretrained.encoder import PretrainedEncoder
 from nas.errors import UserError
 from tests.encoders.models import save_tiny
-from tests.tiny_runs import no_report, tiny_search
+from tests.tiny_runs import OPERATIONS, TRAINING, no_report, tiny_search
 
 MODES = {"wave": "lora"}
 
@@ -155,3 +155,27 @@ def test_all_of_it_works_with_joint_encoders(folder: Path, tmp_path: Path, monke
     search(folder, encoder=names, encoders="joint", encoder_mode={"text": "finetune"}, out=tmp_path / "run")
     assert nas.evaluate(tmp_path / "run", device="cpu")["repeated"]
     assert not (tmp_path / "run" / "taps" / "text.json").exists()
+
+
+def test_a_plan_runs_a_frozen_network_on_one_batch_alone(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    forward = PretrainedEncoder.forward
+
+    def counted(self: PretrainedEncoder, inputs: Any, num_taps: int | None = None) -> list[torch.Tensor]:
+        if not any(one.requires_grad for one in self.parameters()):
+            read.append(len(inputs[0]))
+        return forward(self, inputs, num_taps)
+
+    monkeypatch.setattr(PretrainedEncoder, "forward", counted)
+    found = nas.plan(
+        folder / "three.npz",
+        modalities="text:tokens,wave:sequence",
+        target="label",
+        split="split",
+        encoder=[f"text=hf:{folder / 'bert'}"],
+        training=TRAINING,
+        operations=OPERATIONS,
+    )
+    assert found.encoders["text"].taps == 3
+    assert max(read) == 32
+    assert read.count(32) == 1
