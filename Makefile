@@ -3,12 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint types check clean
+.PHONY: demo test vision lint types check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/fusenas search emoji --out results/runs/demo --overwrite
 
 test: lint types check
+
+# torchvision is built for one version of torch, which may be another than the pinned one: so an environment of its own.
+vision: $(VENV)-vision/.installed
+	$(VENV)-vision/bin/pytest -m vision
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .
@@ -28,5 +32,12 @@ $(VENV)/.installed: pyproject.toml requirements.lock constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $@
 
+$(VENV)-vision/.installed: pyproject.toml constraints.txt requirements-vision.txt
+	$(PYTHON) -m venv $(VENV)-vision
+	grep --invert-match '^torch==' constraints.txt > $(VENV)-vision/constraints.txt
+	$(VENV)-vision/bin/python -m pip install --quiet --constraint $(VENV)-vision/constraints.txt \
+		--requirement requirements-vision.txt --editable '.[dev,vision]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-vision build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -289,16 +289,21 @@ def compare(
 
 
 @app.command(name="list")
-def list_(as_json: AsJson = False) -> None:
+def list_(
+    encoder: Annotated[
+        str, typer.Option(help="List the taps of an encoder instead, such as timm:resnet18 or hf:./folder.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
     """List data sets, spaces, operations, strategies, objectives, metrics, presets, formats and all else with a name.
 
     Example: fusenas list --json
     """
     _nas()
-    from nas.terminal.names import known_names  # noqa: PLC0415
+    from nas.terminal.names import known_names, taps_of  # noqa: PLC0415
     from search_spaces import OPERATIONS  # noqa: PLC0415
 
-    found = known_names(OPERATIONS)
+    found = taps_of(encoder) if encoder else known_names(OPERATIONS)
     if as_json:
         print_json(found)
         return

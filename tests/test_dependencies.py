@@ -11,6 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parent.parent
+APART = ("timm", "torchvision")  # beside another torch, see `make vision`
 CUDA = ("cuda-", "nvidia-", "triton")  # what some builds of torch need; torch pins them itself
 
 
@@ -21,11 +22,20 @@ def pins(file: str) -> dict[str, str]:
 
 
 def declared() -> list[Requirement]:
-    """Every requirement that pyproject.toml names."""
+    """Every requirement that pyproject.toml names, but for those that are tested in an environment of their own."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     extras = project["project"]["optional-dependencies"].values()
     lists = [project["build-system"]["requires"], project["project"]["dependencies"], *extras]
-    return [Requirement(text) for texts in lists for text in texts if not text.startswith("fusenas[")]
+    return [Requirement(text) for texts in lists for text in texts if not text.startswith(("fusenas[", *APART))]
+
+
+def test_what_is_tested_apart_is_pinned_within_its_bounds() -> None:
+    versions = pins("requirements-vision.txt")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    given = [*project["dependencies"], *project["optional-dependencies"]["vision"]]
+    found = {one.name: one for one in map(Requirement, given) if one.name in ("torch", *APART)}
+    assert found.keys() == versions.keys()
+    assert all(one.specifier.contains(versions[name]) for name, one in found.items())
 
 
 def test_the_constraints_are_the_lock_and_torch() -> None:

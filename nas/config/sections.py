@@ -160,7 +160,14 @@ class SearchConfig(Section):
     encoder: tuple[str, ...] = setting(
         (),
         SOME_NAMES,
-        "Encoders by name, such as picture=mypackage.models:MyNet for a module of your own that is imported.",
+        "Encoders by name: picture=timm:resnet18, title=hf:./folder, picture=torchvision:resnet18, or a module of your "
+        "own that is imported, picture=mypackage.models:MyNet.",
+        spelling=PAIRS,
+    )
+    encoder_mode: tuple[str, ...] = setting(
+        (),
+        SOME_NAMES,
+        "How far pretrained encoders learn, such as picture=lora: frozen (default), finetune, last:K (blocks) or lora.",
         spelling=PAIRS,
     )
     seed: int = setting(0, SEED, "Seed of the search and the first retraining; others count up from it.")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,9 @@ from nas.data.modality import as_words, plain_array
 from nas.data.npz import Member, check_size, one_line, open_npz
 from nas.data.paths import is_file, is_folder, mode, printable
 from nas.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    from nas.data.tables.needs import Needs
 
 EMBEDDED: Mapping[str, Callable[[int], FusionData]] = {
     "emoji": emoji,
@@ -97,6 +100,7 @@ def load_data(
     group: str | None = None,
     weight: str | None = None,
     seed: int = 0,
+    needs: Mapping[str, Needs] | None = None,
 ) -> FusionData:
     """Reads a data set.
 
@@ -134,6 +138,7 @@ def load_data(
         group: Key of the groups, (n,) words or numbers: samples of one group come into the same split.
         weight: Key of the sample weights, (n,) numbers of 0 or more: how much each sample counts while weights learn.
         seed: Of splits and pairs that are drawn.
+        needs: Of a table: modality to what its pretrained encoder wants to be shown, where it has one.
 
     Raises:
         UserError: If the source is not there or is malformed; the message names the key and says how to mend it.
@@ -151,6 +156,7 @@ def load_data(
             group=group,
             weight=weight,
             seed=seed,
+            needs=needs,
         )
     if columns:
         raise UserError("columns tell what a table holds, and this is no table; name arrays by modalities instead")

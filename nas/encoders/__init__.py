@@ -16,11 +16,12 @@ from nas.data.fusion_data import KINDS, FusionData, Kind
 from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Wishes
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
-from nas.encoders.imported import ImportedBuilder, ImportedEncoder, refuse_unnamed
+from nas.encoders.imported import ImportedEncoder, refuse_unnamed
 from nas.encoders.map import MapEncoder
 from nas.encoders.module import ModuleEncoder
-from nas.encoders.names import Named, parse_encoders
+from nas.encoders.names import Named, builders_of, parse_encoders
 from nas.encoders.preprocessing import PREPROCESSING, STANDARDIZE
+from nas.encoders.pretrained.encoder import PretrainedEncoder
 from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.tokens import TokenEncoder
 from nas.encoders.vector import VectorEncoder
@@ -38,6 +39,7 @@ ENCODERS: Mapping[str, type[KnownEncoder]] = {
     "features": FeaturesEncoder,
     "frozen": FrozenEncoder,
     "imported": ImportedEncoder,
+    "pretrained": PretrainedEncoder,
 }
 """By the name in their blueprints; that of a kind of modality is its default."""
 
@@ -92,20 +94,22 @@ def build_encoders(
 
 
 def with_named(
-    builders: Mapping[str, EncoderBuilder] | None, named: Named, modalities: Collection[str]
+    builders: Mapping[str, EncoderBuilder] | None,
+    named: Mapping[str, EncoderBuilder],
+    modalities: Collection[str],
 ) -> dict[str, EncoderBuilder]:
-    """Builders of the caller, and those of the encoders that are named.
+    """Builders of the caller, and those of the encoders that are named, see `nas.encoders.names.builders_of`.
 
     Raises:
         UserError: If a modality is unknown or has both.
     """
     found = dict(builders or {})
-    for modality, path in parse_encoders(named).items():
+    for modality, builder in named.items():
         if modality not in modalities:
             raise unknown_name("modality in encoder:", modality[:60], modalities)
         if modality in found:
             raise UserError(f"{modality!r} has a builder and is named in encoder; give one of them")
-        found[modality] = ImportedBuilder(path)
+        found[modality] = builder
     return found
 
 
@@ -183,6 +187,7 @@ __all__ = [
     "ModuleEncoder",
     "Named",
     "build_encoders",
+    "builders_of",
     "from_blueprint",
     "parse_encoders",
     "with_named",

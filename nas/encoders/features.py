@@ -44,6 +44,7 @@ class FeaturesEncoder(KnownEncoder):
         super().__init__()
         self.channels = tuple(map_tap_channels(*shape) if len(shape) == 3 else shape[-1] for shape in shapes)
         self.blueprint = {"encoder": "features", "shapes": [list(shape) for shape in shapes]}
+        self.shapes = tuple(tuple(shape) for shape in shapes)
         self.standardize = nn.ModuleList(standardize)
 
     @classmethod
@@ -82,6 +83,16 @@ class FeaturesEncoder(KnownEncoder):
         """
         pairs = zip(self.standardize[first : first + len(arrays)], arrays, strict=True)
         return [_TO_TAP[values.dim()](standardize(values)) for standardize, values in pairs]
+
+    def then(self, other: FeaturesEncoder) -> FeaturesEncoder:
+        """One that standardizes like this one, then like another: ((x - m) / d - n) / e = (x - m - d n) / (d e)."""
+        both = []
+        for one, after in zip(self.standardize, other.standardize, strict=True):
+            assert isinstance(one, Standardize)
+            assert isinstance(after, Standardize)
+            mean = one.mean + one.deviation * after.mean
+            both.append(Standardize(mean, one.deviation * after.deviation))
+        return FeaturesEncoder(both, self.shapes)
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
         """Statistics, and the form of a tap."""

@@ -12,7 +12,7 @@ from nas.diagnostics import Recombined, diagnose
 from nas.metrics import metric_of, score, shown_beside
 from nas.network.cost import CostTable
 from nas.retraining.cures import courses_alone
-from nas.retraining.preparation import TrainingSetup
+from nas.retraining.preparation import TrainingSetup, raw_sample
 from nas.retraining.retrain import Entry, Judged
 from nas.routing.network import static_part
 from nas.statistics import interval, paired_interval, sample_statistics
@@ -92,6 +92,5 @@ def costs(setup: TrainingSetup, entry: Entry, batch: Batch) -> Costs:
         entry: Of the found architecture, its network on the run's device.
         batch: Some samples, of which one is taken.
     """
-    sample = batch.take(slice(0, 1)).to(setup.device)
-    table = CostTable.measure(static_part(entry.network), sample.inputs)
+    table = CostTable.measure(static_part(setup.whole(entry.network)), raw_sample(setup, batch))
     return Costs(encoders=dict(table.encoders), nodes=table.steps(entry.architecture), head=table.head)

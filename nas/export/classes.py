@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from itertools import count
 from typing import Any, cast
@@ -16,6 +16,7 @@ from torch import nn
 from nas.codegen import Construction, Method, Source
 from nas.encoders.base import Standardize, beside_peaks, channels_last, shorten
 from nas.encoders.module import submodule_outputs
+from nas.encoders.pretrained.masking import frames_mask, masked_tokens, normalised_wave
 from nas.space.operation import stretch
 
 Parts = Mapping[str, tuple[str, Source]]
@@ -33,6 +34,11 @@ class Standardize(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         return (values.float() - self.mean) / self.deviation
 '''
+
+_HELPERS: Sequence[Callable[..., Any]] = (
+    *(stretch, shorten, channels_last, beside_peaks, submodule_outputs, masked_tokens, normalised_wave, frames_mask),
+)
+"""Functions whose own text is taken over where statements call them."""
 
 _DROPOUT = (nn.Dropout, nn.Dropout1d, nn.Dropout2d)
 
@@ -74,15 +80,7 @@ class ClassWriter:
                     else f'self.register_buffer("{attribute}", {zeros})'
                 )
         methods = source.all_methods()
-        helpers: list[Callable[..., Any]] = [
-            *source.helpers,
-            stretch,
-            shorten,
-            channels_last,
-            beside_peaks,
-            submodule_outputs,
-        ]
-        for helper in helpers:
+        for helper in [*source.helpers, *_HELPERS]:
             if any(f"{helper.__name__}(" in line for method in methods for line in method.body):
                 self.helpers[helper.__name__] = inspect.getsource(helper)
         body = "\n".join(

@@ -17,6 +17,7 @@ from nas.pipeline.timing import AFTERWARDS, expected_seconds, measure, seconds_o
 from nas.pipeline.workload import workload
 from nas.records import from_plain
 from nas.report.numbers import seconds_text
+from nas.retraining.frozen_taps import blank_taps
 from nas.retraining.preparation import TrainingSetup
 from nas.seeding import seeded
 from nas.summary import DataDescription
@@ -127,11 +128,19 @@ def plan(
         UserError: If something that was given is wrong.
     """
     config, found, space, where, builders = asked_for(data, config, preset, builders, options, on_data)
-    setup = TrainingSetup(data=found, space=space, training=config.training, device=where, builders=builders)
+    taps, learning, before = blank_taps(found, builders, where)
+    setup = TrainingSetup(
+        data=found if taps is None else taps.data,
+        taps=taps,
+        space=space,
+        training=config.training,
+        device=where,
+        builders=learning,
+    )
     num_samples = len(found.splits["weights"])
     stages, pace = workload(setup, config), measure(setup, config)
     ranges = seconds_of(stages, pace, config, num_samples)
-    low, high = (sum(ends) + after for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True))
+    low, high = (before + sum(ends) + after for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True))
     with seeded(0):
         encoders = build_encoders(found, builders, peaks=config.training.peaks)
     return RunPlan(
@@ -151,7 +160,7 @@ def plan(
             for one, seconds in zip(stages, ranges, strict=True)
         ),
         seconds=(low, high),
-        expected_seconds=expected_seconds(stages, pace, config, num_samples) + sum(AFTERWARDS) / 2,
+        expected_seconds=before + expected_seconds(stages, pace, config, num_samples) + sum(AFTERWARDS) / 2,
         time_limit_seconds=config.search.time_limit_seconds,
     )
 

@@ -11,6 +11,7 @@ import torch
 
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
+from nas.encoders.pretrained.encoder import PretrainedBuilder
 from nas.errors import UserError
 from nas.records import plain
 from nas.runs.checkpoint import Checkpoints, read_run
@@ -31,6 +32,9 @@ def what_decides(
         "space": hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()[:12],
         "device": str(device),
         "builders": sorted(builders or ()),
+        "pretrained": {
+            name: one.digest() for name, one in (builders or {}).items() if isinstance(one, PretrainedBuilder)
+        },
         "torch": torch.__version__,
     }
 

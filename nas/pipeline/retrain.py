@@ -15,8 +15,9 @@ from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
 from nas.device import pick_device
 from nas.diagnostics import MAX_GRID, Recombined, diagnose
-from nas.encoders import EncoderBuilder, Named, parse_encoders, with_named
+from nas.encoders import EncoderBuilder, Named, builders_of, parse_encoders, with_named
 from nas.encoders.names import pairs_of
+from nas.encoders.pretrained.encoder import merge_all
 from nas.errors import UserError
 from nas.metrics import metric_of, score, shown_beside
 from nas.objectives import check_objective
@@ -24,6 +25,7 @@ from nas.pipeline.resume import going_on, open_checkpoints, what_decides
 from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, write_run
 from nas.records import from_plain
 from nas.report.verdict import verdict
+from nas.retraining.frozen_taps import frozen_taps
 from nas.retraining.preparation import Progress, TrainingSetup, check_judging, prepare
 from nas.routing.prediction import answers
 from nas.runs.folder import RunFolder
@@ -215,12 +217,14 @@ def retrain(
         if out is not None:
             stack.enter_context(folder.replacing())
             log = stack.enter_context(MetricsLog(folder))
+        taps, learning = frozen_taps(found, builders, folder, where, progress)
         setup = TrainingSetup(
-            data=found,
+            data=found if taps is None else taps.data,
+            taps=taps,
             space=space,
             training=training,
             device=where,
-            builders=builders,
+            builders=learning,
             log=log,
             progress=progress,
             checkpoints=checkpoints,
@@ -244,7 +248,8 @@ def retrain(
             total_seconds=checkpoints.now() - started,
         )
         summary = replace(summary, verdict=verdict(summary, space.operations))
-        network = entries[0].network.cpu()
+        network = setup.whole(entries[0].network.cpu())
+        merge_all(network)
         page = write_run(folder, config, summary, network, found)
         return RunResult(
             architecture=loaded.architecture,
@@ -271,4 +276,5 @@ def _builders_again(
     if again != names:
         told = [", ".join(pairs_of(some)) or "none" for some in (again, names)]
         raise UserError(f"encoder is {told[0]}, but the run was searched with {told[1]:.300}; name the same")
-    return with_named(builders, again, run.summary.data.modalities)
+    named = builders_of(again, run.config.search.encoder_mode)
+    return with_named(builders, named, run.summary.data.modalities)

@@ -17,13 +17,15 @@ from nas.config.keywords import takes_options
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
 from nas.data.tables import RECIPE_FILE, TableRecipe
+from nas.data.tables.needs import Needs
 from nas.device import pick_device
 from nas.diagnostics import mistakes
 from nas.discretize.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.discretize.tournament import Tournament, entrants, with_proposals
-from nas.encoders import EncoderBuilder, Named, build_encoders, parse_encoders, with_named
-from nas.encoders.names import pairs_of
+from nas.encoders import EncoderBuilder, Named, build_encoders, builders_of, parse_encoders, with_named
+from nas.encoders.names import needs_of, pairs_of
 from nas.encoders.preprocessing import check_preprocessing
+from nas.encoders.pretrained.encoder import merge_all
 from nas.errors import UserError, unknown_name
 from nas.evaluation.calibration import calibration
 from nas.evaluation.leaderboard import costs, diagnosis, leaderboard
@@ -41,6 +43,7 @@ from nas.retraining.baselines import Contestant, contestants
 from nas.retraining.controls import controls
 from nas.retraining.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.retraining.ensemble import ensemble
+from nas.retraining.frozen_taps import frozen_taps
 from nas.retraining.preparation import PreparedEncoders, Progress, TrainingSetup, check_judging, prepare
 from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import Entry, judge, judge_one, train_all
@@ -206,12 +209,14 @@ def search(
             labels = {node.name: node.labels() for node in found_space.nodes}
             log = stack.enter_context(MetricsLog(folder, labels))
             log({"phase": "space", "nodes": [_choices(node, found_space) for node in found_space.nodes]})
+        taps, learning = frozen_taps(data, builders, folder, where, progress)
         setup = TrainingSetup(
-            data=data,
+            data=data if taps is None else taps.data,
+            taps=taps,
             space=found_space,
             training=config.training,
             device=where,
-            builders=builders,
+            builders=learning,
             log=log,
             progress=progress,
             checkpoints=checkpoints,
@@ -249,7 +254,8 @@ def search(
             total_seconds=checkpoints.now() - started,
         )
         summary = replace(summary, verdict=verdict(summary, found_space.operations))
-        network = first[0].network.cpu()
+        network = setup.whole(first[0].network.cpu())
+        merge_all(network)
         page = write_run(folder, asked, summary, network, data) if folder is not None else None
     return RunResult(
         architecture=first[0].architecture,
@@ -263,11 +269,14 @@ def search(
 
 
 def _with_encoders(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options with `encoder` as pairs, be it given by that name or as a mapping by the name `encoders`."""
+    """The options with encoders as pairs; names of encoders may also be given as a mapping by the name `encoders`."""
     found = dict(options)
     if isinstance(found.get("encoders"), Mapping):
         found["encoder"] = found.pop("encoders")
-    return {**found, "encoder": pairs_of(found["encoder"])} if found.get("encoder") else found
+    return {
+        **found,
+        **{name: pairs_of(found[name]) for name in ("encoder", "encoder_mode") if found.get(name) is not None},
+    }
 
 
 def asked_for(
@@ -277,7 +286,7 @@ def asked_for(
     builders: Mapping[str, EncoderBuilder] | None,
     options: Mapping[str, Any],
     on_data: Callable[[FusionData], None],
-) -> tuple[RunConfig, FusionData, SearchSpace, torch.device, Mapping[str, EncoderBuilder] | None]:
+) -> tuple[RunConfig, FusionData, SearchSpace, torch.device, dict[str, EncoderBuilder]]:
     """The options, data, space, device and encoder builders that a search was asked for, all checked; see `search`.
 
     Raises:
@@ -297,15 +306,18 @@ def asked_for(
         if name not in known:
             raise unknown_name(kind, name, known)
     where = pick_device(search.device)
-    data = _read(source, config, named)
+    by_name = builders_of(search.encoder, search.encoder_mode)
+    data = _read(source, config, named, needs_of(by_name))
     on_data(data)
     own = tuple(sorted(builders or ()))
-    builders = with_named(builders, search.encoder, data.modalities)
+    builders = with_named(builders, by_name, data.modalities)
     found_space = _checked_space(config, space or search.space, data, builders)
     return _resolved(config, source, found_space, own), data, found_space, where, builders
 
 
-def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mapping[str, Any]) -> FusionData:
+def _read(
+    source: FusionData | str | Path | Any, config: RunConfig, named: Mapping[str, Any], needs: Mapping[str, Needs]
+) -> FusionData:
     """The data, where modalities and columns may be given as more than a text."""
     return load_data(
         source,
@@ -317,6 +329,7 @@ def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mappi
         group=config.source.group or None,
         weight=config.source.weight or None,
         seed=config.search.seed,
+        needs=needs,
     )
 
 

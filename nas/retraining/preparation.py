@@ -21,6 +21,7 @@ from nas.data.fusion_data import FusionData, Modality, Split
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
+from nas.encoders.pretrained.encoder import merge_all
 from nas.errors import UserError
 from nas.metrics import (
     balanced_importance,
@@ -32,8 +33,9 @@ from nas.metrics import (
     weighted_importance,
 )
 from nas.network.cost import CostTable
-from nas.network.fusion_network import FusionNetwork
+from nas.network.fusion_network import FusionNetwork, Inputs
 from nas.network.prediction import EVALUATION_BATCH, autocast, predict
+from nas.retraining.frozen_taps import FrozenTaps
 from nas.routing.network import DerivedNetwork, static_part
 from nas.runs.checkpoint import NOWHERE, Checkpoints
 from nas.runs.metrics_log import Log
@@ -61,6 +63,7 @@ class TrainingSetup:
         log: Called with a record now and then.
         progress: Called with a line for people whenever something new begins.
         checkpoints: Where trainings keep their states.
+        taps: Where encoders are frozen from the beginning: then `data` has their taps.
     """
 
     data: FusionData
@@ -71,6 +74,11 @@ class TrainingSetup:
     log: Log = lambda _record: None
     progress: Progress = lambda _line: None
     checkpoints: Checkpoints = NOWHERE
+    taps: FrozenTaps | None = None
+
+    def whole(self, network: DerivedNetwork) -> DerivedNetwork:
+        """A network on `data` as one that takes what the user gave."""
+        return network if self.taps is None else self.taps.whole(network)
 
     @property
     def metric(self) -> str:
@@ -89,6 +97,7 @@ class PreparedEncoders:
         unimodal: Modality to the network trained on it alone, where that was done already.
         frozen: Modality to its pretrained encoder; empty for joint training.
         sample: One sample of the user's weights split as a batch of one, raw.
+        whole: See `TrainingSetup`.
         seed: Of the pretraining.
         seconds: Wall time of the preparation.
         trained: What was trained on it from scratch already, by how and what, see `nas.retraining.retrain.train_all`.
@@ -99,7 +108,8 @@ class PreparedEncoders:
     architecture: Batch
     unimodal: Mapping[str, Trained[FusionNetwork]] = field(default_factory=dict)
     frozen: Mapping[str, FrozenEncoder] = field(default_factory=dict)
-    sample: Batch
+    sample: Inputs
+    whole: Callable[[DerivedNetwork], DerivedNetwork]
     seed: int
     seconds: float
     trained: dict[tuple[TrainingConfig, Architecture], Trained[DerivedNetwork]] = field(
@@ -117,7 +127,7 @@ class PreparedEncoders:
 
     def measure_cost(self, network: FusionNetwork) -> CostTable:
         """Multiply-adds of every part of a network for one raw sample, those of frozen encoders among them."""
-        return CostTable.measure(static_part(self.assemble(network)), self.sample.inputs)
+        return CostTable.measure(static_part(self.whole(self.assemble(network))), self.sample)
 
 
 def prepare(
@@ -164,7 +174,8 @@ def prepare(
                 weights=weights,
                 architecture=architecture,
                 unimodal=unimodal,
-                sample=_first_sample(setup, weights),
+                sample=raw_sample(setup, weights),
+                whole=setup.whole,
                 seed=seed,
                 seconds=setup.checkpoints.now() - started,
             ), "joint"
@@ -193,6 +204,7 @@ def frozen(
     for name, trained in unimodal.items():
         encoder = trained.network.encoders[name]
         assert isinstance(encoder, Encoder)
+        merge_all(encoder)
         encoders[name] = encoder
     data = cached_taps(setup, encoders, weights, architecture)
     kept = {}
@@ -206,7 +218,8 @@ def frozen(
         architecture=cached_architecture,
         unimodal=unimodal,
         frozen=kept,
-        sample=_first_sample(setup, weights),
+        sample=raw_sample(setup, weights),
+        whole=setup.whole,
         seed=seed,
         seconds=seconds,
     )
@@ -219,7 +232,8 @@ def raw(setup: TrainingSetup, seed: int) -> PreparedEncoders:
         data=setup.data,
         weights=weights,
         architecture=architecture,
-        sample=_first_sample(setup, weights),
+        sample=raw_sample(setup, weights),
+        whole=setup.whole,
         seed=seed,
         seconds=0.0,
     )
@@ -339,8 +353,16 @@ def check_judging(training: TrainingConfig, task: Task) -> None:
         raise UserError(f"class_weights {training.class_weights!r} need classes or labels, the task is regression")
 
 
-def _first_sample(setup: TrainingSetup, weights: Batch) -> Batch:
-    return weights.take(slice(0, 1)).to(setup.device)
+def raw_sample(setup: TrainingSetup, batch: Batch) -> Inputs:
+    """One sample as the user gave it, as a batch of one on the device.
+
+    Args:
+        setup: Of the run.
+        batch: Some samples of its data.
+    """
+    if setup.taps is not None:
+        return setup.taps.sample(setup.device)
+    return batch.take(slice(0, 1)).to(setup.device).inputs
 
 
 __all__ = ["PreparedEncoders", "TrainingSetup", "prepare", "raw"]

@@ -17,7 +17,7 @@ from nas.network.cost import multiply_adds, num_parameters
 from nas.network.fusion_network import FusionNetwork
 from nas.network.prediction import predict
 from nas.retraining.baselines import Contestant, random_architectures
-from nas.retraining.preparation import PreparedEncoders, TrainingSetup, train_unimodal
+from nas.retraining.preparation import PreparedEncoders, TrainingSetup, raw_sample, train_unimodal
 from nas.retraining.summed import cross_fitted, summed, trust
 from nas.routing.network import DerivedNetwork, RoutedNetwork, build_routed
 from nas.routing.prediction import answers, predict_routed
@@ -275,20 +275,20 @@ def judge(setup: TrainingSetup, entries: Sequence[Entry]) -> tuple[list[Judged],
 def judge_one(setup: TrainingSetup, entry: Entry, batch: Batch) -> Judged:
     """Runs one network over a batch."""
     network = entry.network.to(setup.device)
+    whole = setup.whole(network)
     if isinstance(network, RoutedNetwork):
         outputs, picked = predict_routed(network, batch, setup.device)
         return Judged(
             entry=entry,
             outputs=outputs.numpy(),
-            parameters=num_parameters(network),
+            parameters=num_parameters(whole),
             multiply_adds=round(float(network.router.costs.cpu()[picked].mean())),
             picked=picked.numpy(),
         )
     outputs, _ = predict(network, batch, setup.device)
-    one: Mapping[str, tuple[torch.Tensor, ...]] = batch.take(slice(0, 1)).to(setup.device).inputs
     return Judged(
         entry=entry,
         outputs=outputs.numpy(),
-        parameters=num_parameters(network),
-        multiply_adds=multiply_adds(network, one),
+        parameters=num_parameters(whole),
+        multiply_adds=multiply_adds(whole, raw_sample(setup, batch)),
     )

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from nas.config import RELAXATIONS
 from nas.config.presets import PRESETS
 from nas.data import EMBEDDED
 from nas.discretize.discretize import DISCRETIZATIONS
+from nas.encoders.pretrained.encoder import Opened
+from nas.encoders.pretrained.name import PretrainedName
+from nas.errors import UserError
 from nas.export import FORMATS
+from nas.fields import told
 from nas.metrics import METRICS
 from nas.objectives import OBJECTIVES
 from nas.routing import cascade
@@ -51,6 +56,34 @@ def _space(name: str) -> str:
     options = " ".join(f"{option}={default}" for option, (_, default) in known_options(builder).items())
     size = f"{builder(EXAMPLE).size():,} architectures of {len(EXAMPLE)} modalities with {EXAMPLE['a']} taps each"
     return f"{_first_line(sys.modules[builder.__module__])} {size}{f'; options {options}' if options else ''}"
+
+
+def taps_of(encoder: str) -> dict[str, dict[str, str]]:
+    """The taps of a pretrained encoder, and what it reads.
+
+    Args:
+        encoder: Its name. Weights are not read: they do not matter here.
+
+    Raises:
+        UserError: If there is no such network, or it is a module of the user's own, whose taps depend on the data.
+    """
+    name = PretrainedName.parse(encoder)
+    if name is None:
+        raise UserError(
+            f"{told(encoder)} is no pretrained encoder; expected such as timm:resnet18, hf:./folder or "
+            "torchvision:resnet18; taps of a module of your own are found when it first reads your data"
+        )
+    opened = Opened.of(replace(name, is_random=True, file=""))
+    needs, backbone = opened.needs, opened.backbone
+    wanted = {
+        "map": f"pictures of {needs.height} x {needs.width} pixels",
+        "sequence": f"recordings of {needs.rate:,} samples a second",
+        "tokens": f"texts of at most {needs.length} tokens",
+    }
+    return {
+        "reads": {wanted[backbone.reads]: ""},
+        "taps": {tap: f"depth {depth}" for depth, tap in enumerate(backbone.tap_names)},
+    }
 
 
 def _first_line(documented: Any) -> str:

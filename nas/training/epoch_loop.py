@@ -213,20 +213,36 @@ def steps_per_epoch(num_samples: int, config: TrainingConfig) -> int:
 def make_optimizer(
     network: nn.Module, config: TrainingConfig, num_steps: int
 ) -> tuple[torch.optim.AdamW, torch.optim.lr_scheduler.OneCycleLR]:
-    """AdamW over the network's parameters and a one-cycle schedule over a number of steps."""
-    optimizer = torch.optim.AdamW(
-        network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
-    )
+    """AdamW over the network's parameters and a one-cycle schedule over a number of steps.
+
+    A module may have a `learning_rate_scale`, such as a pretrained encoder: its parameters learn at that share of the
+    rate.
+    """
+    slower = {
+        parameter: scale
+        for module in network.modules()
+        if isinstance(scale := getattr(module, "learning_rate_scale", None), float)
+        for parameter in module.parameters()
+    }
+    scales = dict.fromkeys([1.0, *slower.values()])
+    groups = [
+        {"params": [one for one in network.parameters() if slower.get(one, 1.0) == scale], SCALE: scale}
+        for scale in scales
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True)
     return optimizer, one_cycle(optimizer, config, num_steps)
+
+
+SCALE = "learning_rate_scale"
+"""Of a group of parameters, as a share of the learning rate."""
 
 
 def one_cycle(
     optimizer: torch.optim.Optimizer, config: TrainingConfig, num_steps: int
 ) -> torch.optim.lr_scheduler.OneCycleLR:
     """A schedule that begins now, whatever the optimizer has done before."""
-    return torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, config.learning_rate, total_steps=max(2, num_steps) + 1, pct_start=0.15
-    )
+    rates = [config.learning_rate * group[SCALE] for group in optimizer.param_groups]
+    return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=max(2, num_steps) + 1, pct_start=0.15)
 
 
 def step(

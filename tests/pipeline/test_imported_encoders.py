@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import nas
-from nas.encoders import from_blueprint
+from nas.encoders import builders_of, from_blueprint
 from nas.encoders.imported import ImportedEncoder
 from nas.errors import UserError
 from nas.export.check import imported
@@ -217,7 +217,7 @@ def test_the_command_line_does_the_same_in_a_fresh_process(run: Path, packages: 
         ({"sound": "torch.nn:Linear"}, "cannot be made without arguments"),
         ({"sight": NAME}, r"cannot take 'sight' of shape \(2, 3\)"),
         ({"smell": NAME}, "unknown modality in encoder: 'smell'"),
-        ({"sound": "Tower"}, "expected the import path"),
+        ({"sound": "Tower"}, "or the import path of a module of yours"),
         (["sound"], "must be pairs"),
         ([f"sound={NAME}", f"sound={NAME}"], "names 'sound' twice"),
     ],
@@ -229,7 +229,7 @@ def test_a_wrong_name_is_told_in_one_line(packages: Path, named: object, message
 
 
 def test_a_module_says_itself_what_is_tapped(packages: Path) -> None:
-    builder = nas.encoders.with_named(None, {"sound": "own_models:Wide"}, ["sound"])["sound"]
+    builder = builders_of({"sound": "own_models:Wide"}, None)["sound"]
     encoder = builder(as_data(tiny_arrays()), "sound")
     assert isinstance(encoder, ImportedEncoder)
     assert encoder.inner.tap_names == ("first.0", "first.1")

@@ -137,7 +137,7 @@ def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_t
             device=CPU,
         )
         network = prepared.assemble(problem.make_network(space.restrict(point.architecture)))
-        assert point.multiply_adds == multiply_adds(network, prepared.sample.inputs)
+        assert point.multiply_adds == multiply_adds(network, prepared.sample)
         without = problem.cost().total(point.architecture)
         assert (point.multiply_adds > without) == bool(point.architecture.taps())
 

@@ -102,7 +102,7 @@ class AudioRecipe:
         """
         (name,) = rows.columns
         chosen = some_files(rows[name], folder, MAX_LISTENED_TO)
-        heard = [(rate, len(signal) / rate) for signal, rate in map(_read, chosen)]
+        heard = [(rate, len(signal) / rate) for signal, rate in map(read_recording, chosen)]
         if not heard:
             raise UserError(f"column {name!r} names no recording in the training rows; leave it out")
         rate = min(int(np.median([one for one, _ in heard])), MAX_RATE)
@@ -132,7 +132,7 @@ class AudioRecipe:
         """
 
         def spectrogram(file: NamedFile) -> NDArray[np.float32]:
-            return self._spectrogram(*_read(file))
+            return self._spectrogram(*read_recording(file))
 
         return filled("sequence", frame[self.column], folder, spectrogram, self.sample_shape, np.float32)
 
@@ -159,10 +159,7 @@ class AudioRecipe:
         """The log-mel spectrogram of a recording, (frames, bands)."""
         needed = self.window + self.hop * (self.frames - 1)
         signal = signal[: -(-needed * rate // self.rate) + 1]
-        if rate != self.rate:
-            ratio = Fraction(self.rate, rate).limit_denominator(1000)
-            signal = resample_poly(signal, ratio.numerator, ratio.denominator).astype(np.float32)
-        signal = signal[:needed]
+        signal = resampled(signal, rate, self.rate)[:needed]
         if len(signal) < self.window:
             signal = np.pad(signal, (0, self.window - len(signal)))
         windows = np.lib.stride_tricks.sliding_window_view(signal, self.window)[:: self.hop]
@@ -190,7 +187,16 @@ def _mel_filters(rate: int, window: int, bands: int) -> NDArray[np.float64]:
     return np.clip(np.minimum(rising, falling), 0, None)
 
 
-def _read(file: NamedFile) -> tuple[NDArray[np.float32], int]:
+def resampled(signal: NDArray[np.float32], rate: int, wanted: int) -> NDArray[np.float32]:
+    """A signal at another rate, in samples a second."""
+    if rate == wanted:
+        return signal
+    ratio = Fraction(wanted, rate).limit_denominator(1000)
+    found: NDArray[np.float32] = resample_poly(signal, ratio.numerator, ratio.denominator).astype(np.float32)
+    return found
+
+
+def read_recording(file: NamedFile) -> tuple[NDArray[np.float32], int]:
     """A recording between -1 and 1, (samples,), channels averaged; and its samples a second."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of chunks that it does not know

@@ -20,6 +20,7 @@ from nas.data.splits import SPLIT_NAMES, make_splits
 from nas.data.tables.cells import numbers, row_numbers, words
 from nas.data.tables.columns import GIVEN_ROLES, parse_columns
 from nas.data.tables.groups import Named
+from nas.data.tables.needs import Needs
 from nas.data.tables.reading import OTHER_TABLES, READERS, read_table, suffix_of, table_of
 from nas.data.tables.recipe import TableRecipe
 from nas.data.tables.target import Target
@@ -74,6 +75,7 @@ def load_table(
     weight: str | None = None,
     seed: int = 0,
     recipe: TableRecipe | None = None,
+    needs: Mapping[str, Needs] | None = None,
 ) -> FusionData:
     """Reads a table as a data set; see `nas.load_data`.
 
@@ -90,6 +92,7 @@ def load_table(
         seed: Of splits that are drawn.
         recipe: Of an earlier run, which is applied instead of a new one. Splits, groups and weights are read from the
             columns that it names, as far as the table has them.
+        needs: Modality to what its pretrained encoder wants to be shown, where it has one.
 
     Raises:
         UserError: If the table or anything that was named is malformed.
@@ -97,7 +100,9 @@ def load_table(
     frame, folder, name = open_table(source)
     try:
         roles = {"split": split, "group": group, "weight": weight}
-        return _loaded(frame, folder, name, modalities, target, roles, task, parse_columns(columns), seed, recipe)
+        return _loaded(
+            frame, folder, name, modalities, target, roles, task, parse_columns(columns), seed, recipe, needs
+        )
     except MemoryError as error:
         raise UserError(
             f"the table {name!r} does not fit in memory ({one_line(error)}); use fewer rows or columns"
@@ -115,6 +120,7 @@ def _loaded(
     columns: Mapping[str, str],
     seed: int,
     recipe: TableRecipe | None,
+    needs: Mapping[str, Needs] | None,
 ) -> FusionData:
     target = recipe.target.column if recipe is not None else target
     if target is None:
@@ -140,7 +146,7 @@ def _loaded(
     indices = make_splits(given, decided.checked(values), seed, numbered)
     if recipe is None:
         others = {column: role for role, column in roles.items() if role != "target"}
-        recipe = TableRecipe.fit(rows, indices["weights"], {**columns, **others}, decided, modalities, folder)
+        recipe = TableRecipe.fit(rows, indices["weights"], {**columns, **others}, decided, modalities, folder, needs)
     made = recipe.apply(rows, folder)
     data = FusionData.from_arrays(
         {key: modality.arrays[0] for key, modality in made.items()},

@@ -18,16 +18,19 @@ from nas.data.tables.audio import AudioRecipe
 from nas.data.tables.columns import IN_TABLE, Column, infer
 from nas.data.tables.groups import Named, group
 from nas.data.tables.images import ImageRecipe
+from nas.data.tables.needs import Needs
 from nas.data.tables.parts import Listed, from_plain, to_plain
 from nas.data.tables.parts import Named as NamedValues
 from nas.data.tables.reading import MAX_COLUMNS
+from nas.data.tables.subwords import SubwordRecipe
 from nas.data.tables.target import Target
 from nas.data.tables.text import TextRecipe
 from nas.data.tables.vector import VectorRecipe
+from nas.data.tables.waves import WaveRecipe
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, Whole, check, told
 
-ModalityRecipe = VectorRecipe | TextRecipe | ImageRecipe | AudioRecipe
+ModalityRecipe = VectorRecipe | TextRecipe | ImageRecipe | AudioRecipe | SubwordRecipe | WaveRecipe
 
 RECIPES: Mapping[str, type[VectorRecipe] | type[TextRecipe] | type[ImageRecipe] | type[AudioRecipe]] = {
     "table": VectorRecipe,
@@ -36,6 +39,9 @@ RECIPES: Mapping[str, type[VectorRecipe] | type[TextRecipe] | type[ImageRecipe] 
     "audio": AudioRecipe,
 }
 """Kind of a modality to what is made of it."""
+
+SAVED: Mapping[str, type[ModalityRecipe]] = {**RECIPES, "subwords": SubwordRecipe, "wave": WaveRecipe}
+"""Kind in a file to what it is."""
 
 RECIPE_FILE = "preprocessing.json"
 """Of a run folder."""
@@ -71,6 +77,7 @@ class TableRecipe:
         target: Target,
         groups: Named | None,
         folder: Path,
+        needs: Mapping[str, Needs] | None = None,
     ) -> TableRecipe:
         """Reads everything off the training split.
 
@@ -82,6 +89,7 @@ class TableRecipe:
             target: What is predicted.
             groups: Which columns form which modality; see `nas.data.tables.groups.group`.
             folder: That paths of pictures and recordings are relative to.
+            needs: Modality to what its pretrained encoder wants to be shown, where it has one.
 
         Raises:
             UserError: If the columns do not give two modalities, or something in a row cannot be read.
@@ -96,8 +104,11 @@ class TableRecipe:
         for name, members in group(ordered, groups).items():
             kinds = {member: found[member].kind for member in members}
             first = kinds[members[0]]
-            recipe = RECIPES["table" if first in IN_TABLE else first]
-            modalities[name] = recipe.fit(training[list(members)], kinds, folder)
+            kind, own = "table" if first in IN_TABLE else first, training[list(members)]
+            if needs is not None and name in needs:
+                modalities[name] = needs[name].fit(name, own, kind, folder)
+            else:
+                modalities[name] = RECIPES[kind].fit(own, kinds, folder)
         return cls(target=target, columns=ordered, modalities=modalities)
 
     def apply(self, frame: pd.DataFrame, folder: Path) -> dict[str, Modality]:
@@ -160,9 +171,9 @@ class TableRecipe:
         for name, value in plain.modalities.items():
             check_name(name)
             kind = value.get("kind") if isinstance(value, Mapping) else None
-            if not isinstance(kind, str) or kind not in RECIPES:
-                raise unknown_name("kind of preprocessing", told(kind), RECIPES)
-            modalities[name] = RECIPES[kind].from_dict(value, f"preprocessing of {name[:60]!r}")
+            if not isinstance(kind, str) or kind not in SAVED:
+                raise unknown_name("kind of preprocessing", told(kind), SAVED)
+            modalities[name] = SAVED[kind].from_dict(value, f"preprocessing of {name[:60]!r}")
         numbers = sum(math.prod(recipe.sample_shape) for recipe in modalities.values())
         if numbers > MAX_NUMBERS:
             raise UserError(f"the preprocessing makes {numbers:,} numbers of a row; expected at most {MAX_NUMBERS:,}")

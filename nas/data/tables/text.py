@@ -77,13 +77,13 @@ class TextRecipe:
         Raises:
             UserError: If there is no text in any row.
         """
-        texts = [split_words(text) for text in _texts(rows, tuple(rows.columns)) if text is not None]
-        if not texts:
+        read = [split_words(text) for text in texts(rows, tuple(rows.columns)) if text is not None]
+        if not read:
             raise UserError(f"column {rows.columns[0]!r} has no text in the training rows; leave it out")
-        counts = Counter(word for text in texts for word in set(text))
+        counts = Counter(word for text in read for word in set(text))
         ordered = sorted(counts, key=lambda word: (-counts[word], word))
         frequent = [word for word in ordered if counts[word] >= MIN_COUNT] or ordered
-        longest = int(np.ceil(np.quantile([len(text) for text in texts], SHARE_WHOLE)))
+        longest = int(np.ceil(np.quantile([len(text) for text in read], SHARE_WHOLE)))
         return cls(
             columns=tuple(rows.columns),
             vocabulary=tuple(frequent[:MAX_WORDS]),
@@ -100,7 +100,7 @@ class TextRecipe:
         ids = {word: number for number, word in enumerate(self.vocabulary, start=FIRST)}
         array = np.zeros((len(frame), self.length), dtype=np.int32)
         present = np.zeros(len(frame), dtype=np.bool_)
-        for row, text in enumerate(_texts(frame, self.columns)):
+        for row, text in enumerate(texts(frame, self.columns)):
             if text is not None:
                 found = [ids.get(word, UNKNOWN) for word in split_words(text)[: self.length]] or [UNKNOWN]
                 array[row, : len(found)] = found
@@ -121,7 +121,7 @@ class TextRecipe:
         return from_plain(cls, values, label)
 
 
-def _texts(frame: pd.DataFrame, columns: tuple[str, ...]) -> list[str | None]:
+def texts(frame: pd.DataFrame, columns: tuple[str, ...]) -> list[str | None]:
     """The texts of every row, several columns joined; None where all are empty."""
     cells = [words(frame[name]) for name in columns]
     joined = [" ".join(cell for cell in row if cell is not None) for row in zip(*cells, strict=True)]

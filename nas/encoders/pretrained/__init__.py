@@ -1,0 +1,1 @@
+"""Networks of other libraries by name, with the weights that they were trained to."""
