@@ -17,7 +17,7 @@ try:
     from nas.config.flags import with_flags
     from nas.errors import UserError
     from nas.terminal.entry import run_command
-    from nas.terminal.output import console_for, print_json, show_bar, show_progress
+    from nas.terminal.output import console_for, print_json, show_bar, show_progress, show_run
     from nas.terminal.stopping import held_back, resumable
 except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
     raise SystemExit(130) from None
@@ -100,12 +100,13 @@ def search(
             planned = nas.plan(data, preset=preset, on_data=print_what_was_read, **options)
         _print_plan(planned, as_json=as_json)
         return
-    with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
+    with resumable(out), show_run(console, as_json=as_json, quiet=quiet) as shown:
         result = nas.search(
             data,
             preset=preset,
             command=_command(),
-            progress=progress,
+            progress=shown.line,
+            on_record=shown.record,
             on_data=print_what_was_read,
             started=STARTED,
             **options,
@@ -130,8 +131,8 @@ def retrain(
     """
     nas = _nas()
     out = options.get("out", run)
-    with resumable(out), show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
-        result = nas.retrain(run, progress=progress, command=_command(), **_named(options))
+    with resumable(out), show_run(console_for(sys.stderr), as_json=as_json, quiet=quiet) as shown:
+        result = nas.retrain(run, progress=shown.line, on_record=shown.record, command=_command(), **_named(options))
     _print_result(result, as_json=as_json)
 
 

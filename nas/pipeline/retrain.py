@@ -21,7 +21,7 @@ from nas.errors import UserError
 from nas.metrics import metric_of, score, shown_beside
 from nas.objectives import check_objective
 from nas.pipeline.resume import going_on, open_checkpoints, what_decides
-from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, write_run
+from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, told_to, write_run
 from nas.records import from_plain
 from nas.report.verdict import verdict
 from nas.retraining.preparation import Progress, TrainingSetup, check_judging, prepare
@@ -130,6 +130,7 @@ def retrain(
     resume: bool = False,
     checkpoint_seconds: float = OutputConfig.checkpoint_seconds,
     progress: Progress = lambda _line: None,
+    on_record: Log = lambda _record: None,
     command: str | None = None,
 ) -> RunResult:
     """Trains the found architecture and everything on its leaderboard from scratch again.
@@ -150,6 +151,7 @@ def retrain(
         resume: Whether to go on with a retraining that was stopped there; see `nas.search`.
         checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
         progress: Called with a line for people whenever something new begins.
+        on_record: Called with every record of how it goes, as in `metrics.jsonl`.
         command: The command line, for the record.
 
     Raises:
@@ -221,7 +223,7 @@ def retrain(
             training=training,
             device=where,
             builders=builders,
-            log=log,
+            log=told_to(log, on_record),
             progress=progress,
             checkpoints=checkpoints,
         )

@@ -33,6 +33,7 @@ from nas.pipeline.preprocessing import decide_preprocessing
 from nas.pipeline.repeated import Decision, Repeated, judge_searches, repeat
 from nas.pipeline.resume import going_on, open_checkpoints, what_decides
 from nas.pipeline.time_limit import keep_limit
+from nas.pipeline.workload import workload
 from nas.records import from_plain
 from nas.report import draw_report
 from nas.report.notebook import run_html, run_line
@@ -155,6 +156,7 @@ def search(
     command: str | None = None,
     progress: Progress = lambda _line: None,
     on_data: Callable[[FusionData], None] = lambda _data: None,
+    on_record: Log = lambda _record: None,
     started: float | None = None,
     **options: Any,
 ) -> RunResult:
@@ -171,6 +173,8 @@ def search(
         command: The command line, for the record.
         progress: Called with a line for people whenever something new begins.
         on_data: Called with the data set when it has been read.
+        on_record: Called with every record of how it goes, as in `metrics.jsonl`, and first with one of phase "plan":
+            how many epochs of every unit of the workload are to be expected.
         started: When the command began that a time limit is for, by `time.perf_counter`; None for now.
         options: Options by name, or whole sections of `RunConfig` by theirs; None stands for one that is not given.
             `modalities` and `columns` may also be lists or mappings, see `nas.load_data`, and `space` a space made by
@@ -212,7 +216,7 @@ def search(
             training=config.training,
             device=where,
             builders=builders,
-            log=log,
+            log=told_to(log, on_record),
             progress=progress,
             checkpoints=checkpoints,
         )
@@ -220,6 +224,7 @@ def search(
         if search.time_limit_seconds:
             setup, config = keep_limit(setup, config, started)
             search, evaluation = config.search, config.evaluation
+        on_record(_planned(setup, config))
         setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
         decision, prepared, repeated = _decide(setup, search)
         results, first = retrain_and_judge(
@@ -818,6 +823,26 @@ def _as_text(names: str | Sequence[str] | Mapping[str, str] | None) -> str | Non
     if isinstance(names, Mapping):
         return ",".join(f"{name}:{kind}" for name, kind in names.items())
     return ",".join(names)
+
+
+def told_to(*logs: Log) -> Log:
+    """A log that hands every record to several."""
+
+    def log(record: Mapping[str, Any]) -> None:
+        for one in logs:
+            one(record)
+
+    return log
+
+
+def _planned(setup: TrainingSetup, config: RunConfig) -> dict[str, Any]:
+    """The record of what is to be expected: epochs by unit of the workload."""
+    length = setup.training.num_epochs(len(setup.data.splits["weights"]))
+    epochs: dict[str, float] = {}
+    for stage in workload(setup, config):
+        epochs[stage.unit] = epochs.get(stage.unit, 0.0) + length * (stage.fewest + stage.most) / 2
+    left = setup.checkpoints.time_left()
+    return {"phase": "plan", "epochs": epochs, "length": length, "seconds": left if math.isfinite(left) else None}
 
 
 def ignore(_record: Mapping[str, Any]) -> None:
