@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from nas.data.digits import digits_halves, digits_mixed, digits_sum
 from nas.data.dynamic_tasks import dynamic_corrupted, dynamic_half, dynamic_one_of_three
@@ -26,6 +27,7 @@ from nas.data.inputs import make_inputs
 from nas.data.modality import as_words, plain_array
 from nas.data.npz import Member, check_size, one_line, open_npz
 from nas.data.paths import is_file, is_folder, mode, printable
+from nas.data.torch_datasets import TARGET, arrays_of, pick
 from nas.errors import UserError, unknown_name
 
 EMBEDDED: Mapping[str, Callable[[int], FusionData]] = {
@@ -122,7 +124,8 @@ def load_data(
     Args:
         source: The name of an embedded set; an `.npz`; a folder with `train.npz`, `test.npz` and, if there is one,
             `val.npz`; a `data.toml`; a table, be it a file (.csv, .tsv, .parquet, .jsonl) or a frame of pandas or of
-            a library whose tables have `to_pandas()`; or a `FusionData`, which is returned as it is.
+            a library whose tables have `to_pandas()`; a map-style torch `Dataset`, whose items are mappings from name
+            to value, or tuples of values and the target; or a `FusionData`, which is returned as it is.
         modalities: Keys of the modalities, each with its kind where that cannot be read off the array, such as
             "skeleton:sequence,words:tokens", a list of such, or a mapping from key to kind ("" to read it off). Of a
             table groups of columns, such as "meta=year+author,picture,title".
@@ -140,6 +143,10 @@ def load_data(
     """
     from nas.data.tables import is_table, load_table  # noqa: PLC0415 - that package needs this one
 
+    if isinstance(source, Dataset):
+        return _of_dataset(
+            source, modalities, target=target, split=split, task=task, group=group, weight=weight, seed=seed
+        )
     if is_table(source):
         return load_table(
             source,
@@ -175,6 +182,39 @@ def load_data(
     description = _describe(settings, files, modalities, **named)
     with _fitting_in_memory(path):
         return _build(files, description, seed)
+
+
+def _of_dataset(
+    dataset: Dataset[Any],
+    modalities: str | Sequence[str] | Mapping[str, str] | None,
+    *,
+    target: str | None,
+    split: str | None,
+    task: str | None,
+    group: str | None,
+    weight: str | None,
+    seed: int,
+) -> FusionData:
+    kinds = {} if modalities is None else parse_modalities(modalities)
+    arrays = arrays_of(dataset, list(kinds))
+    named = {"target": target or TARGET, "split": split, "group": group, "weight": weight}
+    found = {role: pick(arrays, name, role) for role, name in named.items()}
+    for name in kinds:
+        pick(arrays, name, "modality")
+    inputs = list(kinds) or [name for name in arrays if name not in named.values()]
+    answers = found["target"]
+    assert answers is not None
+    return FusionData.from_arrays(
+        {name: arrays[name] for name in inputs},
+        answers,
+        task=task,
+        splits=found["split"],
+        kinds={name: kind for name, kind in kinds.items() if kind},
+        name=type(dataset).__name__,
+        groups=found["group"],
+        sample_weights=found["weight"],
+        seed=seed,
+    )
 
 
 def load_inputs(source: str | Path, kinds: Mapping[str, str]) -> dict[str, Modality]:

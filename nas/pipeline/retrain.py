@@ -228,7 +228,7 @@ def retrain(
             checkpoints=checkpoints,
         )
         prepared, mode = prepare(setup, old.encoders, first_seed)
-        results, entries = retrain_and_judge(
+        results, entries, members = retrain_and_judge(
             setup,
             prepared,
             mode,
@@ -247,7 +247,7 @@ def retrain(
         )
         summary = replace(summary, verdict=verdict(summary, space.operations))
         network = entries[0].network.cpu()
-        page = write_run(folder, config, summary, network, found)
+        page = write_run(folder, config, summary, network, found, members)
         return RunResult(
             architecture=loaded.architecture,
             network=network,
@@ -256,6 +256,7 @@ def retrain(
             folder=folder.path,
             report=page,
             recipe=found.recipe,
+            members=members,
         )
 
 

@@ -54,7 +54,7 @@ from nas.runs.folder import RunFolder
 from nas.runs.metrics_log import Log, MetricsLog
 from nas.runs.provenance import provenance
 from nas.saved.run import read_config, recipe_of
-from nas.saved.weights import load_weights, save_weights
+from nas.saved.weights import load_members, load_weights, save_members, save_weights
 from nas.seeding import seeded
 from nas.space.architecture import Architecture
 from nas.space.node import FusionNode
@@ -123,6 +123,7 @@ class RunResult:
         folder: Where everything was written; None if nothing was.
         report: The page to look at; None if nothing was written.
         recipe: How rows of a table become arrays; None for a run on arrays.
+        members: For regression the same architecture as it was trained with the other seeds; see `nas.predict`.
     """
 
     architecture: Architecture
@@ -132,6 +133,7 @@ class RunResult:
     folder: Path | None
     report: Path | None
     recipe: TableRecipe | None = None
+    members: tuple[DerivedNetwork, ...] = ()
 
     @property
     def verdict(self) -> str:
@@ -227,7 +229,7 @@ def search(
         on_record(_planned(setup, config))
         setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
         decision, prepared, repeated = _decide(setup, search)
-        results, first = retrain_and_judge(
+        results, first, members = retrain_and_judge(
             setup,
             prepared,
             decision.encoders,
@@ -255,7 +257,7 @@ def search(
         )
         summary = replace(summary, verdict=verdict(summary, found_space.operations))
         network = first[0].network.cpu()
-        page = write_run(folder, asked, summary, network, data) if folder is not None else None
+        page = write_run(folder, asked, summary, network, data, members) if folder is not None else None
     return RunResult(
         architecture=first[0].architecture,
         network=network,
@@ -264,6 +266,7 @@ def search(
         folder=folder.path if folder is not None else None,
         report=page,
         recipe=data.recipe,
+        members=members,
     )
 
 
@@ -436,7 +439,12 @@ def _guards(result: SearchResult) -> Guards | None:
 
 
 def write_run(
-    folder: RunFolder, config: RunConfig, summary: Summary, network: DerivedNetwork, data: FusionData
+    folder: RunFolder,
+    config: RunConfig,
+    summary: Summary,
+    network: DerivedNetwork,
+    data: FusionData,
+    members: Sequence[DerivedNetwork] = (),
 ) -> Path:
     """Writes what a run came to, and draws its report.
 
@@ -446,6 +454,7 @@ def write_run(
         summary: For `summary.json`.
         network: The found architecture, trained with the first seed.
         data: That it was trained on.
+        members: The same, trained with the other seeds.
 
     Returns:
         The page to look at.
@@ -456,6 +465,7 @@ def write_run(
     if data.recipe is not None:
         folder.write_json(RECIPE_FILE, data.recipe.to_dict())
     save_weights(folder, network, data)
+    save_members(folder, members, data)
     folder.write_json("summary.json", summary)
     # What takes no time; networks are exported when they are wanted.
     write_exports(folder, folder.inner("exports"), ["json", "graph", "card"])
@@ -483,6 +493,7 @@ def finished_run(folder: RunFolder, progress: Progress, encoders: Named | None =
         folder=folder.path,
         report=folder.report if folder.is_file("report.html") else None,
         recipe=recipe_of(folder),
+        members=load_members(folder, loaded.metadata),
     )
 
 
@@ -644,7 +655,7 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
     tournament: Tournament | None = None,
     with_refit: bool = False,
     with_ensemble: bool = False,
-) -> tuple[Results, list[Entry]]:
+) -> tuple[Results, list[Entry], tuple[DerivedNetwork, ...]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
     Args:
@@ -659,7 +670,8 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         with_ensemble: Likewise.
 
     Returns:
-        What it came to, and the entries of the first seed, of which the first has the network that is to be kept.
+        What it came to; the entries of the first seed, of which the first has the network that is to be kept; and for
+        regression the networks of the other seeds that were trained as that one was.
     """
     entries: list[list[Entry]] = []
     every: list[PreparedEncoders] = []
@@ -696,17 +708,17 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         tried, left_out = try_objectives(setup, every, entries, advice, budget_seconds=budget_seconds)
         chosen = best_of(setup, tried)
         entries = [[one, *some[1:]] for one, some in zip(tried[chosen].entries, entries, strict=True)]
-    kept = entries[0]
+    kept, last = entries[0], 0
     if with_refit and entries[0][0].architecture.gating is None:
         objective = tried[chosen].objective if tried else setup.training.objective
         own = replace(setup, training=replace(setup.training, objective=objective))
         entries = _with_refits(own, entries, epochs)
     if entries[0][-1].contestant.kind == "refit":
+        last = -1
         kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
     if with_ensemble:
-        last = -1 if entries[0][-1].contestant.kind == "refit" else 0
         together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
         judged = [([*some, together], targets) for some, targets in judged]
     beside = controls(setup, entries[0][0])
@@ -749,7 +761,10 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         dynamic=dynamic,
         left_out=tuple(checkpoints.left_out),
     )
-    return results, kept
+    members = (
+        () if TASKS[setup.data.task].has_probabilities else tuple(some[last].network.cpu() for some in entries[1:])
+    )
+    return results, kept, members
 
 
 def _with_refits(

@@ -19,7 +19,7 @@ from nas.report.numbers import clean
 from nas.retraining.baselines import Contestant
 from nas.routing.network import DerivedNetwork
 from nas.runs.folder import RunFolder
-from nas.saved.weights import load_weights
+from nas.saved.weights import load_members, load_weights
 from nas.space.architecture import Architecture, Choice
 from nas.space.node import FusionNode
 from nas.space.operation import installed_operations
@@ -40,6 +40,7 @@ class Run:
         summary: All that it came to, from `summary.json`.
         config: The options, as in `config.toml`.
         recipe: How rows of a table become arrays, from `preprocessing.json`; None for a run on arrays.
+        members: For regression the same architecture as it was trained with the other seeds.
     """
 
     folder: Path
@@ -48,6 +49,7 @@ class Run:
     summary: Summary
     config: RunConfig
     recipe: TableRecipe | None = None
+    members: tuple[DerivedNetwork, ...] = ()
 
     def __repr__(self) -> str:
         return run_line("Run", self.summary, self.folder)
@@ -84,6 +86,7 @@ def load_run(run: str | Path, *, encoders: Named | None = None) -> Run:
         summary=summary,
         config=config,
         recipe=recipe_of(folder),
+        members=load_members(folder, loaded.metadata),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from nas.data.from_arrays import group_numbers
 from nas.data.fusion_data import SPLITS, FusionData
@@ -31,7 +32,7 @@ SPLIT = "split"
 
 def is_table(source: Any) -> bool:
     """Whether a source is a table: a frame in memory, or a file whose name ends like one."""
-    if isinstance(source, FusionData):
+    if isinstance(source, FusionData | Dataset):
         return False
     if isinstance(source, str | Path):
         return suffix_of(Path(source)) in (*READERS, *OTHER_TABLES)
