@@ -150,7 +150,8 @@ def predict(
         data: A mapping from modality to array, as for `nas.FusionData.from_arrays`; a `FusionData`; a map-style torch
             `Dataset`, an `.npz`, a folder of three, a `data.toml` or the name of an embedded set, as for
             `nas.load_data`; or, for a run on a table, a table, be it a file or a frame. A target and a split in it are
-            not looked at: all samples are predicted, in their order. Modalities and columns that the network does not read may be missing.
+            not looked at: all samples are predicted, in their order. Modalities and columns that the
+            network does not read may be missing.
         present: For a mapping, modality to (n,) flags of the samples that have it; modalities left out are always
             there. A file has `present/<modality>` for that.
         device: "auto", "cpu", "cuda" or "cuda:1".

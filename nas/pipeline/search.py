@@ -493,7 +493,7 @@ def finished_run(folder: RunFolder, progress: Progress, encoders: Named | None =
         folder=folder.path,
         report=folder.report if folder.is_file("report.html") else None,
         recipe=recipe_of(folder),
-        members=load_members(folder, loaded.metadata),
+        members=load_members(folder, loaded.metadata, parse_encoders(encoders)),
     )
 
 

@@ -86,7 +86,7 @@ def load_run(run: str | Path, *, encoders: Named | None = None) -> Run:
         summary=summary,
         config=config,
         recipe=recipe_of(folder),
-        members=load_members(folder, loaded.metadata),
+        members=load_members(folder, loaded.metadata, parse_encoders(encoders)),
     )
 
 

@@ -194,19 +194,22 @@ def save_members(folder: RunFolder, members: Sequence[DerivedNetwork], data: Fus
         save_weights(folder, network, data, f"{MEMBERS}/{number}.safetensors")
 
 
-def load_members(folder: RunFolder, metadata: Mapping[str, Any]) -> tuple[DerivedNetwork, ...]:
+def load_members(
+    folder: RunFolder, metadata: Mapping[str, Any], encoders: Mapping[str, str] | None = None
+) -> tuple[DerivedNetwork, ...]:
     """The networks that `save_members` wrote; none of a run that has none.
 
     Args:
         folder: Of the run.
         metadata: Of its `weights.safetensors`, as the members must be.
+        encoders: See `load_weights`.
 
     Raises:
         UserError: If one cannot be read, or is another network than that of the run.
     """
     found: list[DerivedNetwork] = []
     while len(found) < MAX_MEMBERS and folder.exists(name := f"{MEMBERS}/{len(found) + 1}.safetensors"):
-        loaded = load_weights(folder, name)
+        loaded = load_weights(folder, name, encoders)
         for field in ("architecture", "task", "num_outputs"):
             if loaded.metadata[field] != metadata[field]:
                 raise UserError(
