@@ -70,6 +70,11 @@ class FusionData:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{name} ({modality.kind})" for name, modality in self.modalities.items())
+        sizes = ", ".join(f"{len(indices)} {split}" for split, indices in self.splits.items())
+        return f"<FusionData {self.name!r}: {self.task} from {kinds}; {sizes}>"
+
     @property
     def num_outputs(self) -> int:
         """Width of the head: classes, labels or regression outputs."""

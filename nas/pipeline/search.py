@@ -36,7 +36,7 @@ from nas.pipeline.time_limit import keep_limit
 from nas.pipeline.workload import workload
 from nas.records import from_plain
 from nas.report import draw_report
-from nas.report.notebook import run_html, run_line
+from nas.report.notebook import Leaderboard, run_html, run_line
 from nas.report.verdict import recorded_verdict, verdict
 from nas.retraining.baselines import Contestant, contestants
 from nas.retraining.controls import controls
@@ -140,6 +140,11 @@ class RunResult:
         """Whether to fuse, when and how, and what it gains, a sentence a line; the first one is the answer."""
         told = recorded_verdict(self.summary)
         return "\n".join(told.lines()) if told else ""
+
+    @property
+    def leaderboard(self) -> Leaderboard:
+        """What was found beside everything that it has to be compared with; it shows itself in a notebook."""
+        return Leaderboard(self.summary)
 
     def __repr__(self) -> str:
         return run_line("RunResult", self.summary, self.folder)

@@ -14,7 +14,7 @@ from nas.encoders import Named, parse_encoders
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.records import from_plain
-from nas.report.notebook import run_html, run_line
+from nas.report.notebook import Leaderboard, run_html, run_line
 from nas.report.numbers import clean
 from nas.retraining.baselines import Contestant
 from nas.routing.network import DerivedNetwork
@@ -50,6 +50,11 @@ class Run:
     config: RunConfig
     recipe: TableRecipe | None = None
     members: tuple[DerivedNetwork, ...] = ()
+
+    @property
+    def leaderboard(self) -> Leaderboard:
+        """What was found beside everything that it has to be compared with; it shows itself in a notebook."""
+        return Leaderboard(self.summary)
 
     def __repr__(self) -> str:
         return run_line("Run", self.summary, self.folder)
