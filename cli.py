@@ -73,6 +73,12 @@ def search(
         str,
         typer.Option(help="Several options at once: best trains longer, quick is a first look; see `fusenas list`."),
     ] = "default",
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Search once for each of so many folds, so that every sample is predicted once; 0 for one split."
+        ),
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and how long it would take, and write nothing.")
     ] = False,
@@ -99,6 +105,11 @@ def search(
             progress("timing a few steps of every kind of training")
             planned = nas.plan(data, preset=preset, on_data=print_what_was_read, **options)
         _print_plan(planned, as_json=as_json)
+        return
+    if folds:
+        with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
+            validated = nas.cross_validate(data, folds=folds, preset=preset, progress=progress, **options)
+        _print_folds(validated, out, as_json=as_json)
         return
     with resumable(out), show_run(console, as_json=as_json, quiet=quiet) as shown:
         result = nas.search(
@@ -330,6 +341,16 @@ def _nas() -> Any:
 def _named(options: dict[str, Any]) -> dict[str, Any]:
     """Options as functions on a finished run take them: encoders by name are `encoders` there."""
     return {"encoders" if name == "encoder" else name: value for name, value in options.items()}
+
+
+def _print_folds(validated: Any, out: Path, *, as_json: bool) -> None:
+    """Prints what cross-validation came to."""
+    from nas.terminal.printing import print_folds  # noqa: PLC0415  # it needs torch
+
+    if as_json:
+        print_json({**validated.to_dict(), "out": str(out)})
+    else:
+        print_folds(console_for(sys.stdout), validated.to_dict(), out)
 
 
 def _print_plan(planned: Any, *, as_json: bool) -> None:

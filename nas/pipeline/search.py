@@ -16,6 +16,7 @@ from nas.config import EncoderMode, RunConfig, SearchConfig, TrainingConfig
 from nas.config.keywords import takes_options
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
+from nas.data.splits import Fold
 from nas.data.tables import RECIPE_FILE, TableRecipe
 from nas.device import pick_device
 from nas.diagnostics import mistakes
@@ -329,6 +330,7 @@ def _read(source: FusionData | str | Path | Any, config: RunConfig, named: Mappi
         task=config.source.task or None,
         group=config.source.group or None,
         weight=config.source.weight or None,
+        fold=Fold.read(config.source.fold) if config.source.fold else None,
         seed=config.search.seed,
     )
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from nas.config import RunConfig
 from nas.data import FusionData, load_data
+from nas.data.splits import Fold
 from nas.data.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.encoders import Named, parse_encoders
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
@@ -176,14 +177,15 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     """
     source, seed = run.config.source, run.config.search.seed
     given = data if data is not None else source.data
+    fold = Fold.read(source.fold) if source.fold else None
     if isinstance(given, FusionData):
-        return given
+        return given if fold is None else load_data(given, fold=fold, seed=seed)
     if isinstance(given, str) and not given:
         raise UserError(f"{str(run.folder)!r} was searched on data in memory; hand it over as `data`")
     if is_table(given):
         if run.recipe is None:
             raise UserError(f"{str(run.folder)!r} has no {RECIPE_FILE}, without which no table becomes its arrays")
-        return load_table(given, seed=seed, recipe=run.recipe)
+        return load_table(given, seed=seed, recipe=run.recipe, fold=fold)
     return load_data(
         given,
         modalities=source.modalities or None,
@@ -192,6 +194,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
         task=source.task or None,
         group=source.group or None,
         weight=source.weight or None,
+        fold=fold,
         seed=seed,
     )
 

@@ -201,12 +201,11 @@ class Architecture:
         object.__setattr__(self, "options", tuple(sorted(self.options, key=lambda option: option[0])))
 
     def __repr__(self) -> str:
-        words = self.in_words() or "a constant"
-        return f"<Architecture of {self.space}: {words[:400]}>"
+        return f"<Architecture of {self.space}: {self.in_words()[:400]}>"
 
     def _repr_html_(self) -> str:
         steps = [Drawn(one.name, one.operation, one.inputs, one.add_to) for one in self.steps]
-        return architecture_html(self.in_words() or "a constant", steps)
+        return architecture_html(self.in_words(), steps)
 
     def __getitem__(self, name: str) -> Step:
         return {step.name: step for step in self.steps}[name]

@@ -34,7 +34,7 @@ def test_a_run_shows_itself_in_a_line_and_in_a_notebook(finished: RunResult) -> 
 def test_a_leaderboard_shows_itself_and_is_a_frame(finished: RunResult) -> None:
     board = finished.leaderboard
     assert list(board) == list(finished.summary.leaderboard)
-    assert repr(board).startswith("<Leaderboard by accuracy in %: found ")
+    assert repr(board).startswith("<Leaderboard by accuracy, %: found ")
     assert repr(board).endswith(f"and {len(board) - 5} more>")
     assert "<svg" not in board._repr_html_()
     assert finished._repr_html_().count("<svg") == 1

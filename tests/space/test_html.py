@@ -28,10 +28,10 @@ def test_an_architecture_is_drawn_with_an_arrow_for_all_that_is_read() -> None:
     assert repr(FOUND) == f"<Architecture of graph: {FOUND.in_words()}>"
 
 
-def test_an_architecture_that_reads_nothing_is_a_constant() -> None:
+def test_an_architecture_that_reads_nothing_is_nothing() -> None:
     nothing = Architecture("graph", (), None)
-    assert nothing._repr_html_().startswith("<p><b>a constant</b></p><table>")
-    assert repr(nothing) == "<Architecture of graph: a constant>"
+    assert nothing._repr_html_().startswith("<p><b>nothing</b></p><table>")
+    assert repr(nothing) == "<Architecture of graph: nothing>"
 
 
 def test_a_space_tells_its_nodes_and_choices() -> None:
