@@ -17,7 +17,7 @@ try:
     from nas.config.flags import with_flags
     from nas.errors import UserError
     from nas.terminal.entry import run_command
-    from nas.terminal.output import console_for, print_json, show_bar, show_progress
+    from nas.terminal.output import console_for, print_json, show_bar, show_progress, show_run
     from nas.terminal.stopping import held_back, resumable
 except KeyboardInterrupt:  # these take a tenth of a second, in which somebody may think better of it
     raise SystemExit(130) from None
@@ -73,6 +73,12 @@ def search(
         str,
         typer.Option(help="Several options at once: best trains longer, quick is a first look; see `fusenas list`."),
     ] = "default",
+    folds: Annotated[
+        int,
+        typer.Option(
+            help="Search once for each of so many folds, so that every sample is predicted once; 0 for one split."
+        ),
+    ] = 0,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done and how long it would take, and write nothing.")
     ] = False,
@@ -100,12 +106,18 @@ def search(
             planned = nas.plan(data, preset=preset, on_data=print_what_was_read, **options)
         _print_plan(planned, as_json=as_json)
         return
-    with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
+    if folds:
+        with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
+            validated = nas.cross_validate(data, folds=folds, preset=preset, progress=progress, **options)
+        _print_folds(validated, out, as_json=as_json)
+        return
+    with resumable(out), show_run(console, as_json=as_json, quiet=quiet) as shown:
         result = nas.search(
             data,
             preset=preset,
             command=_command(),
-            progress=progress,
+            progress=shown.line,
+            on_record=shown.record,
             on_data=print_what_was_read,
             started=STARTED,
             **options,
@@ -130,8 +142,8 @@ def retrain(
     """
     nas = _nas()
     out = options.get("out", run)
-    with resumable(out), show_progress(console_for(sys.stderr), as_json=as_json, quiet=quiet) as progress:
-        result = nas.retrain(run, progress=progress, command=_command(), **_named(options))
+    with resumable(out), show_run(console_for(sys.stderr), as_json=as_json, quiet=quiet) as shown:
+        result = nas.retrain(run, progress=shown.line, on_record=shown.record, command=_command(), **_named(options))
     _print_result(result, as_json=as_json)
 
 
@@ -334,6 +346,16 @@ def _nas() -> Any:
 def _named(options: dict[str, Any]) -> dict[str, Any]:
     """Options as functions on a finished run take them: encoders by name are `encoders` there."""
     return {"encoders" if name == "encoder" else name: value for name, value in options.items()}
+
+
+def _print_folds(validated: Any, out: Path, *, as_json: bool) -> None:
+    """Prints what cross-validation came to."""
+    from nas.terminal.printing import print_folds  # noqa: PLC0415  # it needs torch
+
+    if as_json:
+        print_json({**validated.to_dict(), "out": str(out)})
+    else:
+        print_folds(console_for(sys.stdout), validated.to_dict(), out)
 
 
 def _print_plan(planned: Any, *, as_json: bool) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nas.data import FusionData, load_data
     from nas.errors import UserError
     from nas.export import export
+    from nas.pipeline.cross_validate import CrossValidation, cross_validate
     from nas.pipeline.estimators import FusionClassifier, FusionRegressor
     from nas.pipeline.plan import RunPlan, plan
     from nas.pipeline.predict import Predictions, predict
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "Architecture": "space.architecture",
     "Choice": "space.architecture",
+    "CrossValidation": "pipeline.cross_validate",
     "EvaluationConfig": "config",
     "FusionClassifier": "pipeline.estimators",
     "FusionData": "data",
@@ -41,6 +43,7 @@ _MODULES = {
     "SourceConfig": "config",
     "TrainingConfig": "config",
     "UserError": "errors",
+    "cross_validate": "pipeline.cross_validate",
     "evaluate": "pipeline.retrain",
     "export": "export",
     "load_data": "data",
@@ -55,6 +58,7 @@ _MODULES = {
 __all__ = [
     "Architecture",
     "Choice",
+    "CrossValidation",
     "EvaluationConfig",
     "FusionClassifier",
     "FusionData",
@@ -69,6 +73,7 @@ __all__ = [
     "SourceConfig",
     "TrainingConfig",
     "UserError",
+    "cross_validate",
     "evaluate",
     "export",
     "load_data",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -87,3 +88,48 @@ def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
             target = page.parent / link if link else page
             headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_and_its_values_show_themselves(tmp_path: Path) -> None:
+    book = json.loads((ROOT / "examples" / "04_notebook.ipynb").read_text())
+    cells = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert all(not cell["outputs"] for cell in book["cells"] if cell["cell_type"] == "code")
+    run = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _RUN_CELLS],
+        input=json.dumps(cells),
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=300,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    shown = json.loads(run.stdout.splitlines()[-1])
+    assert [one["type"] for one in shown] == [
+        "FusionData", "RunPlan", "RunResult", "Architecture", "Leaderboard", "DataFrame", "SearchSpace", "list"
+    ]  # fmt: skip
+    assert all(len(one["repr"]) < 1000 for one in shown if one["type"] != "DataFrame")
+    by_type = {one["type"]: one["html"] for one in shown}
+    assert "<svg" in by_type["RunResult"]
+    assert "<svg" in by_type["Architecture"]
+    assert "late fusion" in by_type["Leaderboard"]
+    assert "fusion0" in by_type["SearchSpace"]
+
+
+_RUN_CELLS = """
+import ast, json, sys
+
+names, shown = {}, []
+for cell in json.load(sys.stdin):
+    *before, last = ast.parse(cell).body  # a notebook shows the value of the last expression
+    exec(compile(ast.Module(before, []), "cell", "exec"), names)
+    if isinstance(last, ast.Expr):
+        value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+        html = value._repr_html_() if hasattr(value, "_repr_html_") else ""
+        shown.append({"type": type(value).__name__, "repr": repr(value), "html": html})
+    else:
+        exec(compile(ast.Module([last], []), "cell", "exec"), names)
+print()
+print(json.dumps(shown))
+"""

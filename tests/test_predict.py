@@ -23,6 +23,7 @@ from nas import Architecture, Choice, FusionData, Predictions, RunResult, UserEr
 from nas.config import RunConfig
 from nas.export.check import imported
 from nas.network.prediction import EVALUATION_BATCH
+from nas.pipeline.predict import between
 from nas.records import from_plain
 from nas.seeding import seeded
 from nas.summary import Calibration, DataDescription
@@ -32,7 +33,17 @@ from search_spaces import layerwise
 from tests.command import Run, runner
 from tests.helpers import tiny_array
 from tests.summaries import known, make_summary
-from tests.tiny_runs import OPERATIONS, TRAINING, Arrays, dynamic_run, finished_run, tiny_arrays
+from tests.tiny_runs import (
+    OPERATIONS,
+    TRAINING,
+    Arrays,
+    as_data,
+    dynamic_run,
+    finished_run,
+    no_report,
+    tiny_arrays,
+    tiny_search,
+)
 
 NEW: Arrays = {name: array for name, array in tiny_arrays(seed=5).items() if name in ("sound", "sight")}
 """Samples that no run has seen."""
@@ -365,3 +376,37 @@ def test_evaluate_without_a_target_names_predict(command: Run, finished: RunResu
     code, _, said = command("evaluate", folder_of(finished), "--data", write(tmp_path, NEW))
     assert code == 2
     assert re.fullmatch(r"fusenas: [^\n]*'label'[^\n]*`fusenas predict` needs no target\n", said)
+
+
+def test_intervals_are_those_of_another_draw_by_hand() -> None:
+    low, high = between(np.array([[[1.0]], [[3.0]]]))
+    # Mean 2, deviation √2, t of one degree of freedom 12.706: 12.706 · √2 · √1.5 = 22.01.
+    assert (low.item(), high.item()) == pytest.approx((2 - 22.008, 2 + 22.008), abs=0.01)
+
+
+def test_numbers_come_with_the_interval_of_the_seeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    arrays = tiny_arrays()
+    arrays["label"] = arrays["sound"][:, 0] + arrays["sight"][:, 0]
+    options: dict[str, Any] = {"retrain_seeds": 3, "refit": True}
+    result = tiny_search(as_data(arrays), out=tmp_path / "run", **options)
+    shutil.copytree(tmp_path / "run", tmp_path / "copy")
+    given = {name: arrays[name] for name in ("sound", "sight")}
+    found = nas.predict(tmp_path / "copy", given)
+    assert list(found.to_columns()) == ["value", "value_low", "value_high"]
+    assert found.low is not None
+    assert found.high is not None
+    assert found.values is not None
+    assert (found.low < found.high).all()
+    assert ((found.low < found.values) & (found.values < found.high)).mean() > 0.9
+    in_memory = nas.predict(result, given)
+    np.testing.assert_array_equal(in_memory.low, found.low)
+    nas.retrain(tmp_path / "copy", data=as_data(arrays), retrain_seeds=1)
+    assert list(nas.predict(tmp_path / "copy", given).to_columns()) == ["value"]
+    shutil.copy(tmp_path / "run" / "weights.safetensors", tmp_path / "run" / "members" / "1.safetensors")
+    assert len(nas.load_run(tmp_path / "run").members) == 2
+    other = tiny_search(as_data(tiny_arrays()), out=tmp_path / "other")
+    assert other.members == ()
+    shutil.copy(tmp_path / "other" / "weights.safetensors", tmp_path / "run" / "members" / "1.safetensors")
+    with pytest.raises(UserError, match=r"members/1\.safetensors of .* has another"):
+        nas.load_run(tmp_path / "run")

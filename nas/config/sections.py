@@ -115,6 +115,7 @@ class SourceConfig(Section):
         "What columns of a table hold, where it is not told right: image, audio, text, number, category, date or "
         "ignore, such as picture:image,zip:category,id:ignore.",
     )
+    fold: str = setting("", Text(), "Which part of the samples is the test split, such as 2/5; see --folds.", flag=None)
     builders: tuple[str, ...] = setting(
         (), SOME_NAMES, "Modalities with an encoder of your own, handed over in Python.", flag=None
     )

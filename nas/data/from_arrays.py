@@ -13,7 +13,7 @@ from torch import nn
 
 from nas.data.fusion_data import FusionData, Modality, Split
 from nas.data.modality import as_words, make_modality, plain_array
-from nas.data.splits import make_splits
+from nas.data.splits import Fold, make_splits
 from nas.data.targets import Targets, make_targets
 from nas.errors import DataWarning, UserError, unknown_name
 
@@ -36,6 +36,7 @@ def from_arrays(
     class_names: Sequence[str] | None = None,
     groups: ArrayLike | None = None,
     sample_weights: ArrayLike | None = None,
+    fold: Fold | None = None,
     seed: int = 0,
 ) -> FusionData:
     """Checks arrays and makes a data set of them.
@@ -64,6 +65,7 @@ def from_arrays(
         groups: (n,) numbers or words, such as patients: samples of one group are in one split.
         sample_weights: (n,) numbers, 0 or more: how much each sample counts while weights learn; only their proportions
             matter. Scores count every sample alike, see docs/data.md.
+        fold: Which part of the samples is the test split, where splits are drawn; see `nas.cross_validate`.
         seed: Of the splits that are drawn.
 
     Raises:
@@ -97,7 +99,7 @@ def from_arrays(
                 raise UserError(f"modality {key!r} has {len(array)} samples, but the target has {count}; align them")
     _refuse_bare_samples(made, count)
     numbered = None if groups is None else group_numbers(groups, count)
-    indices = make_splits(splits, target, seed, numbered)
+    indices = make_splits(splits, target, seed, numbered, fold)
     _check_weights_split(target, made, indices)
     return FusionData(
         name=name,

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from nas.tasks import Task
 
 if TYPE_CHECKING:
+    from nas.data.splits import Fold
     from nas.data.tables import TableRecipe
 
 Kind = Literal["vector", "sequence", "tokens", "map", "features"]
@@ -70,6 +71,11 @@ class FusionData:
     def __len__(self) -> int:
         return len(self.targets)
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(f"{name} ({modality.kind})" for name, modality in self.modalities.items())
+        sizes = ", ".join(f"{len(indices)} {split}" for split, indices in self.splits.items())
+        return f"<FusionData {self.name!r}: {self.task} from {kinds}; {sizes}>"
+
     @property
     def num_outputs(self) -> int:
         """Width of the head: classes, labels or regression outputs."""
@@ -89,6 +95,7 @@ class FusionData:
         class_names: Sequence[str] | None = None,
         groups: ArrayLike | None = None,
         sample_weights: ArrayLike | None = None,
+        fold: Fold | None = None,
         seed: int = 0,
     ) -> FusionData:
         """Checks arrays and makes a data set of them; see `nas.data.from_arrays.from_arrays` for every argument.
@@ -111,6 +118,7 @@ class FusionData:
             class_names=class_names,
             groups=groups,
             sample_weights=sample_weights,
+            fold=fold,
             seed=seed,
         )
 

@@ -10,12 +10,13 @@ import reprlib
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from nas.data.digits import digits_halves, digits_mixed, digits_sum
 from nas.data.dynamic_tasks import dynamic_corrupted, dynamic_half, dynamic_one_of_three
@@ -26,6 +27,9 @@ from nas.data.inputs import make_inputs
 from nas.data.modality import as_words, plain_array
 from nas.data.npz import Member, check_size, one_line, open_npz
 from nas.data.paths import is_file, is_folder, mode, printable
+from nas.data.splits import Fold, make_splits
+from nas.data.targets import Targets
+from nas.data.torch_datasets import TARGET, arrays_of, pick
 from nas.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -99,6 +103,7 @@ def load_data(
     columns: str | Sequence[str] | Mapping[str, str] | None = None,
     group: str | None = None,
     weight: str | None = None,
+    fold: Fold | None = None,
     seed: int = 0,
     needs: Mapping[str, Needs] | None = None,
 ) -> FusionData:
@@ -126,7 +131,8 @@ def load_data(
     Args:
         source: The name of an embedded set; an `.npz`; a folder with `train.npz`, `test.npz` and, if there is one,
             `val.npz`; a `data.toml`; a table, be it a file (.csv, .tsv, .parquet, .jsonl) or a frame of pandas or of
-            a library whose tables have `to_pandas()`; or a `FusionData`, which is returned as it is.
+            a library whose tables have `to_pandas()`; a map-style torch `Dataset`, whose items are mappings from name
+            to value, or tuples of values and the target; or a `FusionData`, which is returned as it is.
         modalities: Keys of the modalities, each with its kind where that cannot be read off the array, such as
             "skeleton:sequence,words:tokens", a list of such, or a mapping from key to kind ("" to read it off). Of a
             table groups of columns, such as "meta=year+author,picture,title".
@@ -137,6 +143,8 @@ def load_data(
             "picture:image,zip:category,id:ignore", a list of such, or a mapping.
         group: Key of the groups, (n,) words or numbers: samples of one group come into the same split.
         weight: Key of the sample weights, (n,) numbers of 0 or more: how much each sample counts while weights learn.
+        fold: Which part of the samples is the test split; it takes the place of one that would be drawn or that a data
+            set in memory has.
         seed: Of splits and pairs that are drawn.
         needs: Of a table: modality to what its pretrained encoder wants to be shown, where it has one.
 
@@ -145,6 +153,18 @@ def load_data(
     """
     from nas.data.tables import is_table, load_table  # noqa: PLC0415 - that package needs this one
 
+    if isinstance(source, Dataset):
+        return _of_dataset(
+            source,
+            modalities,
+            target=target,
+            split=split,
+            task=task,
+            group=group,
+            weight=weight,
+            fold=fold,
+            seed=seed,
+        )
     if is_table(source):
         return load_table(
             source,
@@ -155,6 +175,7 @@ def load_data(
             columns=columns,
             group=group,
             weight=weight,
+            fold=fold,
             seed=seed,
             needs=needs,
         )
@@ -167,20 +188,56 @@ def load_data(
             raise UserError(
                 f"modalities, {', '.join(named)} belong to a file or a table; this data set has its own: drop them"
             )
-        return source
+        return source if fold is None else _refolded(source, fold, seed)
     path = Path(source)
     if printable(str(source)) != str(source):  # a run notes in its config where its data lies
         raise UserError(f"the path {str(source)!r:.300} is not UTF-8, so that no run can note it; rename it")
     if is_embedded(source):
         if given:
             raise UserError(f"the embedded set {str(source)!r} has modalities and target of its own; drop the options")
-        return EMBEDDED[str(source)](seed)
+        made = EMBEDDED[str(source)](seed)
+        return made if fold is None else _refolded(made, fold, seed)
     _refuse_absent(path)
     settings, path = _settings(path)
     files = _Files(path)
     description = _describe(settings, files, modalities, **named)
     with _fitting_in_memory(path):
-        return _build(files, description, seed)
+        return _build(files, description, seed, fold)
+
+
+def _of_dataset(
+    dataset: Dataset[Any],
+    modalities: str | Sequence[str] | Mapping[str, str] | None,
+    *,
+    target: str | None,
+    split: str | None,
+    task: str | None,
+    group: str | None,
+    weight: str | None,
+    fold: Fold | None,
+    seed: int,
+) -> FusionData:
+    kinds = {} if modalities is None else parse_modalities(modalities)
+    arrays = arrays_of(dataset, list(kinds))
+    named = {"target": target or TARGET, "split": split, "group": group, "weight": weight}
+    found = {role: pick(arrays, name, role) for role, name in named.items()}
+    for name in kinds:
+        pick(arrays, name, "modality")
+    inputs = list(kinds) or [name for name in arrays if name not in named.values()]
+    answers = found["target"]
+    assert answers is not None
+    return FusionData.from_arrays(
+        {name: arrays[name] for name in inputs},
+        answers,
+        task=task,
+        splits=found["split"],
+        kinds={name: kind for name, kind in kinds.items() if kind},
+        name=type(dataset).__name__,
+        groups=found["group"],
+        sample_weights=found["weight"],
+        fold=fold,
+        seed=seed,
+    )
 
 
 def load_inputs(source: str | Path, kinds: Mapping[str, str]) -> dict[str, Modality]:
@@ -504,7 +561,18 @@ def _key_list(label: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _build(files: _Files, description: Description, seed: int) -> FusionData:
+def _refolded(data: FusionData, fold: Fold, seed: int) -> FusionData:
+    """The same data with the test split of a fold."""
+    if data.recipe is not None:
+        raise UserError(
+            "the data set was made of a table by its own training rows; hand over the table itself, so that every fold "
+            "makes its own"
+        )
+    told = Targets(values=data.targets, task=data.task, class_names=data.class_names)
+    return replace(data, splits=make_splits(None, told, seed, data.groups, fold))
+
+
+def _build(files: _Files, description: Description, seed: int, fold: Fold | None) -> FusionData:
     for name in description.modalities:
         check_name(name)
     files.check_size(description.keys())
@@ -530,6 +598,7 @@ def _build(files: _Files, description: Description, seed: int) -> FusionData:
         class_names=None if description.class_names is None else _names(description.class_names, files),
         groups=None if description.group is None else files.samples(description.group),
         sample_weights=None if description.weight is None else files.samples(description.weight),
+        fold=fold,
         seed=seed,
     )
 

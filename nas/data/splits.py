@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,11 +30,39 @@ _SIXTY_TWENTY_TWENTY = (0, 1, 0, 2, 0)
 _EIGHTY_TWENTY = (0, 0, 1, 0, 0)
 
 
+class Fold(NamedTuple):
+    """One part of several of equal size.
+
+    Attributes:
+        number: From 1.
+        among: How many there are.
+    """
+
+    number: int
+    among: int
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.among}"
+
+    @classmethod
+    def read(cls, text: str) -> Fold:
+        """The fold that a text such as 2/5 names.
+
+        Raises:
+            UserError: If it names none.
+        """
+        number, _, among = text.partition("/")
+        if not (number.isdecimal() and among.isdecimal() and 1 <= int(number) <= int(among) >= 2):
+            raise UserError(f"fold {text!r:.50} is none; expected such as 2/5, the second of five")
+        return cls(int(number), int(among))
+
+
 def make_splits(
     splits: ArrayLike | Mapping[str, ArrayLike] | None,
     targets: Targets,
     seed: int,
     groups: NDArray[np.int64] | None = None,
+    fold: Fold | None = None,
 ) -> dict[Split, NDArray[np.int64]]:
     """Indices of each split, sorted and disjoint.
 
@@ -45,13 +73,19 @@ def make_splits(
         targets: Classes are spread evenly over the splits that are drawn.
         seed: Of the drawing.
         groups: Number of the group of each sample, (n,), from 0 on. All samples of a group are in one split.
+        fold: Which part of the samples is the test split, instead of one that is drawn or given; the rest trains and
+            decides.
 
     Raises:
         UserError: If the splits are malformed, weights or test is empty, or a group is in two splits that are given.
     """
     count = len(targets.values)
     strata = strata_of(targets)
-    if splits is None:
+    if fold is not None:
+        if splits is not None:
+            raise UserError(f"fold {fold} draws the splits itself; leave the split out")
+        assigned = np.where(folds_of(strata, groups, fold.among, seed) == fold.number - 1, 2, 0)
+    elif splits is None:
         assigned = _drawn(strata, _SIXTY_TWENTY_TWENTY, seed, groups)
         if len(np.unique(assigned)) < len(SPLITS):
             raise UserError(
@@ -62,7 +96,7 @@ def make_splits(
         assigned = _from_indices(splits, count)
     else:
         assigned = _from_array(plain_array("split", splits), count)
-    if groups is not None:
+    if groups is not None and fold is None:
         _refuse_divided(groups, assigned)
     found: dict[Split, NDArray[np.int64]] = {
         split: np.flatnonzero(assigned == i).astype(np.int64) for i, split in enumerate(SPLITS)
@@ -96,14 +130,34 @@ def draw(strata: NDArray[np.int64], pattern: tuple[int, ...], seed: int) -> NDAr
         Split of each sample, (n,).
     """
     assert all(0 in (pattern[i - 1], pattern[i]) for i in range(len(pattern)))
-    generator = np.random.default_rng(seed)
-    shuffled = generator.permutation(len(strata))
-    ranks = generator.permutation(int(strata.max()) + 1)[strata]
-    order = shuffled[np.argsort(ranks[shuffled], kind="stable")]
+    order = _dealt(strata, np.random.default_rng(seed))
     assigned = np.empty(len(strata), dtype=np.int64)
     assigned[order] = np.resize(np.array(pattern), len(strata))
     assigned[np.bincount(strata)[strata] == 1] = 0
     return assigned
+
+
+def folds_of(strata: NDArray[np.int64], groups: NDArray[np.int64] | None, count: int, seed: int) -> NDArray[np.int64]:
+    """The fold of each sample, 0 to count − 1, (n,): of equal size, stratified, and with whole groups.
+
+    Raises:
+        UserError: If there are fewer samples or groups than folds.
+    """
+    if groups is not None:
+        return draw_groups(strata, groups, tuple(range(count)), seed)
+    if len(strata) < 2 * count:
+        raise UserError(f"{len(strata)} samples are too few for {count} folds; expected at least two for each")
+    order = _dealt(strata, np.random.default_rng(seed))
+    found = np.empty(len(strata), dtype=np.int64)
+    found[order] = np.arange(len(strata)) % count
+    return found
+
+
+def _dealt(strata: NDArray[np.int64], generator: np.random.Generator) -> NDArray[np.int64]:
+    """The samples in random order, one stratum after the other."""
+    shuffled = generator.permutation(len(strata))
+    ranks = generator.permutation(int(strata.max()) + 1)[strata]
+    return shuffled[np.argsort(ranks[shuffled], kind="stable")]
 
 
 def _drawn(

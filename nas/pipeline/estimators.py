@@ -255,7 +255,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             class_names=described.class_names,
         )
         with RunFolder.created(folder, overwrite=overwrite) as run, run.replacing():
-            page = write_run(run, self.run_.config, self.run_.summary, self.run_.network, data)
+            page = write_run(run, self.run_.config, self.run_.summary, self.run_.network, data, self.run_.members)
             run.write_json(FILE, told)
         return page
 

@@ -12,12 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t
+from torch.utils.data import Dataset
 
 from nas.data import FusionData, Modality
 from nas.data.batches import batch_of
 from nas.data.inputs import make_inputs
 from nas.data.loading import EMBEDDED, is_embedded, load_inputs
 from nas.data.tables import TableRecipe, is_table, open_table
+from nas.data.torch_datasets import arrays_of
 from nas.device import pick_device
 from nas.encoders import Named
 from nas.errors import UserError, is_full_disk, unknown_name
@@ -46,6 +49,9 @@ class Predictions:
         labels: Of classes the name of the most probable one, (n,); of labels whether each is there, (n, labels) bool;
             None for regression.
         values: (n, outputs) for regression, else None.
+        low: (n, outputs) for regression with several seeds, else None: lower ends of the intervals in which another
+            seed's network would predict with 95 % probability, see `between`.
+        high: Upper ends, likewise.
         probabilities: Of every class or label, calibrated, (n, outputs); None for regression.
         class_names: One per class or label; empty for regression.
         temperature: That the logits were divided by for the probabilities; 1 if the run was not calibrated.
@@ -60,6 +66,8 @@ class Predictions:
     class_names: tuple[str, ...]
     temperature: float
     routes: NDArray[np.str_] | None
+    low: NDArray[np.float32] | None = None
+    high: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.outputs)
@@ -71,7 +79,8 @@ class Predictions:
         """Name to column, (n,) each, as they stand in a table.
 
         `label` and for every class `p_<name>`; of labels `label_<name>` and `p_<name>` for every one; for regression
-        `value`, or `value_0`, `value_1` and so on; and `route` where the network decides per sample.
+        `value`, or `value_0`, `value_1` and so on, with `_low` and `_high` of each where there are several seeds; and
+        `route` where the network decides per sample.
         """
         columns: dict[str, NDArray[Any]] = {}
         if self.labels is not None and self.labels.ndim == 1:
@@ -82,7 +91,11 @@ class Predictions:
             columns |= {f"p_{name}": self.probabilities[:, i] for i, name in enumerate(self.class_names)}
         if self.values is not None:
             count = self.values.shape[1]
-            columns |= {"value" if count == 1 else f"value_{i}": self.values[:, i] for i in range(count)}
+            for i in range(count):
+                name = "value" if count == 1 else f"value_{i}"
+                columns[name] = self.values[:, i]
+                if self.low is not None and self.high is not None:
+                    columns |= {f"{name}_low": self.low[:, i], f"{name}_high": self.high[:, i]}
         if self.routes is not None:
             columns["route"] = self.routes
         return columns
@@ -134,10 +147,11 @@ def predict(
 
     Args:
         run: A run folder, or what `nas.load_run` or `nas.search` returned.
-        data: A mapping from modality to array, as for `nas.FusionData.from_arrays`; a `FusionData`; or an `.npz`, a
-            folder of three, a `data.toml` or the name of an embedded set, as for `nas.load_data`; or, for a run on a
-            table, a table, be it a file or a frame. A target and a split in it are not looked at: all samples are
-            predicted, in their order. Modalities and columns that the network does not read may be missing.
+        data: A mapping from modality to array, as for `nas.FusionData.from_arrays`; a `FusionData`; a map-style torch
+            `Dataset`, an `.npz`, a folder of three, a `data.toml` or the name of an embedded set, as for
+            `nas.load_data`; or, for a run on a table, a table, be it a file or a frame. A target and a split in it are
+            not looked at: all samples are predicted, in their order. Modalities and columns that the
+            network does not read may be missing.
         present: For a mapping, modality to (n,) flags of the samples that have it; modalities left out are always
             there. A file has `present/<modality>` for that.
         device: "auto", "cpu", "cuda" or "cuda:1".
@@ -152,7 +166,7 @@ def predict(
     modalities = modalities_of(finished, data, present)
     outputs, picked = _run(finished.network, modalities, where)
     described = finished.summary.data
-    return _told(
+    told = _told(
         described.task,
         outputs,
         picked,
@@ -160,6 +174,34 @@ def predict(
         temperature=finished.summary.temperature,
         architecture=finished.architecture,
     )
+    if not finished.members:
+        return told
+    every = [outputs, *(_run(member, modalities, where)[0] for member in finished.members)]
+    low, high = between(np.stack(every))
+    return replace(told, low=low, high=high)
+
+
+CONFIDENCE = 0.95
+"""Of the intervals of predictions."""
+
+
+def between(outputs: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Ends of the interval in which a further network, trained with another seed, would predict.
+
+    mean ± t · s · √(1 + 1/k) over k networks, with s their deviation and t Student's quantile at k − 1 degrees of
+    freedom: the prediction interval of a normal sample. It tells what depends on the luck of a training. It does not
+    tell how far the truth may lie from all of them.
+
+    Args:
+        outputs: Of every network, (networks, n, outputs), two networks or more.
+
+    Returns:
+        Lower and upper ends, (n, outputs) each.
+    """
+    count = len(outputs)
+    mean, deviation = outputs.astype(np.float64).mean(axis=0), outputs.astype(np.float64).std(axis=0, ddof=1)
+    margin = t.ppf((1 + CONFIDENCE) / 2, count - 1) * deviation * np.sqrt(1 + 1 / count)
+    return (mean - margin).astype(np.float32), (mean + margin).astype(np.float32)
 
 
 def modalities_of(
@@ -178,6 +220,8 @@ def modalities_of(
         raise UserError("present belongs to a mapping of arrays; files and data sets have masks of their own: drop it")
     if isinstance(data, str | Path) and is_embedded(data):
         data = EMBEDDED[str(data)](run.config.search.seed)
+    if isinstance(data, Dataset):
+        data = arrays_of(data, list(known))
     if isinstance(data, FusionData):
         made = _chosen(data.modalities, kinds)
     elif run.recipe is not None and not isinstance(data, Mapping) and is_table(data):

@@ -26,7 +26,8 @@ def what_decides(
 
     Code of the user's own, such as that of an encoder, is known by its name alone.
     """
-    told = repr((space.nodes, space.references, space.warm_up))
+    references = [(one.name, one.kind, one.architecture.to_dict()) for one in space.references]
+    told = repr((space.nodes, references, space.warm_up and space.warm_up.to_dict()))
     return {
         "data": data.fingerprint(),
         "space": hashlib.sha256(told.encode(errors="backslashreplace")).hexdigest()[:12],

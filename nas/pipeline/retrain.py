@@ -22,7 +22,7 @@ from nas.errors import UserError
 from nas.metrics import metric_of, score, shown_beside
 from nas.objectives import check_objective
 from nas.pipeline.resume import going_on, open_checkpoints, what_decides
-from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, write_run
+from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, told_to, write_run
 from nas.records import from_plain
 from nas.report.verdict import verdict
 from nas.retraining.frozen_taps import frozen_taps
@@ -132,6 +132,7 @@ def retrain(
     resume: bool = False,
     checkpoint_seconds: float = OutputConfig.checkpoint_seconds,
     progress: Progress = lambda _line: None,
+    on_record: Log = lambda _record: None,
     command: str | None = None,
 ) -> RunResult:
     """Trains the found architecture and everything on its leaderboard from scratch again.
@@ -152,6 +153,7 @@ def retrain(
         resume: Whether to go on with a retraining that was stopped there; see `nas.search`.
         checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
         progress: Called with a line for people whenever something new begins.
+        on_record: Called with every record of how it goes, as in `metrics.jsonl`.
         command: The command line, for the record.
 
     Raises:
@@ -225,12 +227,12 @@ def retrain(
             training=training,
             device=where,
             builders=learning,
-            log=log,
+            log=told_to(log, on_record),
             progress=progress,
             checkpoints=checkpoints,
         )
         prepared, mode = prepare(setup, old.encoders, first_seed)
-        results, entries = retrain_and_judge(
+        results, entries, members = retrain_and_judge(
             setup,
             prepared,
             mode,
@@ -249,8 +251,10 @@ def retrain(
         )
         summary = replace(summary, verdict=verdict(summary, space.operations))
         network = setup.whole(entries[0].network.cpu())
-        merge_all(network)
-        page = write_run(folder, config, summary, network, found)
+        members = tuple(setup.whole(one.cpu()) for one in members)
+        for one in (network, *members):
+            merge_all(one)
+        page = write_run(folder, config, summary, network, found, members)
         return RunResult(
             architecture=loaded.architecture,
             network=network,
@@ -259,6 +263,7 @@ def retrain(
             folder=folder.path,
             report=page,
             recipe=found.recipe,
+            members=members,
         )
 
 

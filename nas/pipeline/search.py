@@ -16,6 +16,7 @@ from nas.config import EncoderMode, RunConfig, SearchConfig, TrainingConfig
 from nas.config.keywords import takes_options
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
+from nas.data.splits import Fold
 from nas.data.tables import RECIPE_FILE, TableRecipe
 from nas.data.tables.needs import Needs
 from nas.device import pick_device
@@ -35,9 +36,10 @@ from nas.pipeline.preprocessing import decide_preprocessing
 from nas.pipeline.repeated import Decision, Repeated, judge_searches, repeat
 from nas.pipeline.resume import going_on, open_checkpoints, what_decides
 from nas.pipeline.time_limit import keep_limit
+from nas.pipeline.workload import workload
 from nas.records import from_plain
 from nas.report import draw_report
-from nas.report.notebook import run_html, run_line
+from nas.report.notebook import Leaderboard, run_html, run_line
 from nas.report.verdict import recorded_verdict, verdict
 from nas.retraining.baselines import Contestant, contestants
 from nas.retraining.controls import controls
@@ -56,7 +58,7 @@ from nas.runs.folder import RunFolder
 from nas.runs.metrics_log import Log, MetricsLog
 from nas.runs.provenance import provenance
 from nas.saved.run import read_config, recipe_of
-from nas.saved.weights import load_weights, save_weights
+from nas.saved.weights import load_members, load_weights, save_members, save_weights
 from nas.seeding import seeded
 from nas.space.architecture import Architecture
 from nas.space.node import FusionNode
@@ -125,6 +127,7 @@ class RunResult:
         folder: Where everything was written; None if nothing was.
         report: The page to look at; None if nothing was written.
         recipe: How rows of a table become arrays; None for a run on arrays.
+        members: For regression the same architecture as it was trained with the other seeds; see `nas.predict`.
     """
 
     architecture: Architecture
@@ -134,12 +137,18 @@ class RunResult:
     folder: Path | None
     report: Path | None
     recipe: TableRecipe | None = None
+    members: tuple[DerivedNetwork, ...] = ()
 
     @property
     def verdict(self) -> str:
         """Whether to fuse, when and how, and what it gains, a sentence a line; the first one is the answer."""
         told = recorded_verdict(self.summary)
         return "\n".join(told.lines()) if told else ""
+
+    @property
+    def leaderboard(self) -> Leaderboard:
+        """What was found beside everything that it has to be compared with; it shows itself in a notebook."""
+        return Leaderboard(self.summary)
 
     def __repr__(self) -> str:
         return run_line("RunResult", self.summary, self.folder)
@@ -158,6 +167,7 @@ def search(
     command: str | None = None,
     progress: Progress = lambda _line: None,
     on_data: Callable[[FusionData], None] = lambda _data: None,
+    on_record: Log = lambda _record: None,
     started: float | None = None,
     **options: Any,
 ) -> RunResult:
@@ -174,6 +184,8 @@ def search(
         command: The command line, for the record.
         progress: Called with a line for people whenever something new begins.
         on_data: Called with the data set when it has been read.
+        on_record: Called with every record of how it goes, as in `metrics.jsonl`, and first with one of phase "plan":
+            how many epochs of every unit of the workload are to be expected.
         started: When the command began that a time limit is for, by `time.perf_counter`; None for now.
         options: Options by name, or whole sections of `RunConfig` by theirs; None stands for one that is not given.
             `modalities` and `columns` may also be lists or mappings, see `nas.load_data`, and `space` a space made by
@@ -217,7 +229,7 @@ def search(
             training=config.training,
             device=where,
             builders=learning,
-            log=log,
+            log=told_to(log, on_record),
             progress=progress,
             checkpoints=checkpoints,
         )
@@ -225,9 +237,10 @@ def search(
         if search.time_limit_seconds:
             setup, config = keep_limit(setup, config, started)
             search, evaluation = config.search, config.evaluation
+        on_record(_planned(setup, config))
         setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
         decision, prepared, repeated = _decide(setup, search)
-        results, first = retrain_and_judge(
+        results, first, members = retrain_and_judge(
             setup,
             prepared,
             decision.encoders,
@@ -255,8 +268,10 @@ def search(
         )
         summary = replace(summary, verdict=verdict(summary, found_space.operations))
         network = setup.whole(first[0].network.cpu())
-        merge_all(network)
-        page = write_run(folder, asked, summary, network, data) if folder is not None else None
+        members = tuple(setup.whole(one.cpu()) for one in members)
+        for one in (network, *members):
+            merge_all(one)
+        page = write_run(folder, asked, summary, network, data, members) if folder is not None else None
     return RunResult(
         architecture=first[0].architecture,
         network=network,
@@ -265,6 +280,7 @@ def search(
         folder=folder.path if folder is not None else None,
         report=page,
         recipe=data.recipe,
+        members=members,
     )
 
 
@@ -328,6 +344,7 @@ def _read(
         task=config.source.task or None,
         group=config.source.group or None,
         weight=config.source.weight or None,
+        fold=Fold.read(config.source.fold) if config.source.fold else None,
         seed=config.search.seed,
         needs=needs,
     )
@@ -444,7 +461,12 @@ def _guards(result: SearchResult) -> Guards | None:
 
 
 def write_run(
-    folder: RunFolder, config: RunConfig, summary: Summary, network: DerivedNetwork, data: FusionData
+    folder: RunFolder,
+    config: RunConfig,
+    summary: Summary,
+    network: DerivedNetwork,
+    data: FusionData,
+    members: Sequence[DerivedNetwork] = (),
 ) -> Path:
     """Writes what a run came to, and draws its report.
 
@@ -454,6 +476,7 @@ def write_run(
         summary: For `summary.json`.
         network: The found architecture, trained with the first seed.
         data: That it was trained on.
+        members: The same, trained with the other seeds.
 
     Returns:
         The page to look at.
@@ -464,6 +487,7 @@ def write_run(
     if data.recipe is not None:
         folder.write_json(RECIPE_FILE, data.recipe.to_dict())
     save_weights(folder, network, data)
+    save_members(folder, members, data)
     folder.write_json("summary.json", summary)
     # What takes no time; networks are exported when they are wanted.
     write_exports(folder, folder.inner("exports"), ["json", "graph", "card"])
@@ -491,6 +515,7 @@ def finished_run(folder: RunFolder, progress: Progress, encoders: Named | None =
         folder=folder.path,
         report=folder.report if folder.is_file("report.html") else None,
         recipe=recipe_of(folder),
+        members=load_members(folder, loaded.metadata, parse_encoders(encoders)),
     )
 
 
@@ -652,7 +677,7 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
     tournament: Tournament | None = None,
     with_refit: bool = False,
     with_ensemble: bool = False,
-) -> tuple[Results, list[Entry]]:
+) -> tuple[Results, list[Entry], tuple[DerivedNetwork, ...]]:
     """Trains every contestant from scratch over the seeds, then reads the test split once.
 
     Args:
@@ -667,7 +692,8 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         with_ensemble: Likewise.
 
     Returns:
-        What it came to, and the entries of the first seed, of which the first has the network that is to be kept.
+        What it came to; the entries of the first seed, of which the first has the network that is to be kept; and for
+        regression the networks of the other seeds that were trained as that one was.
     """
     entries: list[list[Entry]] = []
     every: list[PreparedEncoders] = []
@@ -704,17 +730,17 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         tried, left_out = try_objectives(setup, every, entries, advice, budget_seconds=budget_seconds)
         chosen = best_of(setup, tried)
         entries = [[one, *some[1:]] for one, some in zip(tried[chosen].entries, entries, strict=True)]
-    kept = entries[0]
+    kept, last = entries[0], 0
     if with_refit and entries[0][0].architecture.gating is None:
         objective = tried[chosen].objective if tried else setup.training.objective
         own = replace(setup, training=replace(setup.training, objective=objective))
         entries = _with_refits(own, entries, epochs)
     if entries[0][-1].contestant.kind == "refit":
+        last = -1
         kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
     if with_ensemble:
-        last = -1 if entries[0][-1].contestant.kind == "refit" else 0
         together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
         judged = [([*some, together], targets) for some, targets in judged]
     beside = controls(setup, entries[0][0])
@@ -757,7 +783,10 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         dynamic=dynamic,
         left_out=tuple(checkpoints.left_out),
     )
-    return results, kept
+    members = (
+        () if TASKS[setup.data.task].has_probabilities else tuple(some[last].network.cpu() for some in entries[1:])
+    )
+    return results, kept, members
 
 
 def _with_refits(
@@ -831,6 +860,26 @@ def _as_text(names: str | Sequence[str] | Mapping[str, str] | None) -> str | Non
     if isinstance(names, Mapping):
         return ",".join(f"{name}:{kind}" for name, kind in names.items())
     return ",".join(names)
+
+
+def told_to(*logs: Log) -> Log:
+    """A log that hands every record to several."""
+
+    def log(record: Mapping[str, Any]) -> None:
+        for one in logs:
+            one(record)
+
+    return log
+
+
+def _planned(setup: TrainingSetup, config: RunConfig) -> dict[str, Any]:
+    """The record of what is to be expected: epochs by unit of the workload."""
+    length = setup.training.num_epochs(len(setup.data.splits["weights"]))
+    epochs: dict[str, float] = {}
+    for stage in workload(setup, config):
+        epochs[stage.unit] = epochs.get(stage.unit, 0.0) + length * (stage.fewest + stage.most) / 2
+    left = setup.checkpoints.time_left()
+    return {"phase": "plan", "epochs": epochs, "length": length, "seconds": left if math.isfinite(left) else None}
 
 
 def ignore(_record: Mapping[str, Any]) -> None:

@@ -149,6 +149,14 @@ def draw_course(metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
         return [*mixing, *drawn, *([_guards(watched, colours)] if watched else [])]
 
 
+def architecture_figure(summary: Summary) -> Drawn:
+    """The found architecture alone."""
+    with figure_style():
+        drawn = _architecture(summary, modality_colours(list(summary.search.depths)))
+        drawn.figure.draw_without_rendering()
+    return drawn
+
+
 def _architecture(summary: Summary, colours: Mapping[str, str]) -> Drawn:
     plan = layout(summary)
     header = ("node", "operation", "inputs", "formula", "multiply_adds", "choice_weight", "rival", "rival_weight")

@@ -20,7 +20,7 @@ FILES = (
     "report.html",
     "estimator.json",
 )
-FOLDERS = ("tensorboard", "figures", "checkpoints", "exports")
+FOLDERS = ("tensorboard", "figures", "checkpoints", "exports", "members")
 
 ASIDE = ".replaced"
 MOVING = ".replaced.moving"

@@ -9,17 +9,18 @@ from typing import Any
 
 from nas.config import RunConfig
 from nas.data import FusionData, load_data
+from nas.data.splits import Fold
 from nas.data.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.encoders import Named, parse_encoders
 from nas.encoders.preprocessing import parse_preprocessing, write_preprocessing
 from nas.errors import UserError
 from nas.records import from_plain
-from nas.report.notebook import run_html, run_line
+from nas.report.notebook import Leaderboard, run_html, run_line
 from nas.report.numbers import clean
 from nas.retraining.baselines import Contestant
 from nas.routing.network import DerivedNetwork
 from nas.runs.folder import RunFolder
-from nas.saved.weights import load_weights
+from nas.saved.weights import load_members, load_weights
 from nas.space.architecture import Architecture, Choice
 from nas.space.node import FusionNode
 from nas.space.operation import installed_operations
@@ -40,6 +41,7 @@ class Run:
         summary: All that it came to, from `summary.json`.
         config: The options, as in `config.toml`.
         recipe: How rows of a table become arrays, from `preprocessing.json`; None for a run on arrays.
+        members: For regression the same architecture as it was trained with the other seeds.
     """
 
     folder: Path
@@ -48,6 +50,12 @@ class Run:
     summary: Summary
     config: RunConfig
     recipe: TableRecipe | None = None
+    members: tuple[DerivedNetwork, ...] = ()
+
+    @property
+    def leaderboard(self) -> Leaderboard:
+        """What was found beside everything that it has to be compared with; it shows itself in a notebook."""
+        return Leaderboard(self.summary)
 
     def __repr__(self) -> str:
         return run_line("Run", self.summary, self.folder)
@@ -84,6 +92,7 @@ def load_run(run: str | Path, *, encoders: Named | None = None) -> Run:
         summary=summary,
         config=config,
         recipe=recipe_of(folder),
+        members=load_members(folder, loaded.metadata, parse_encoders(encoders)),
     )
 
 
@@ -168,14 +177,15 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     """
     source, seed = run.config.source, run.config.search.seed
     given = data if data is not None else source.data
+    fold = Fold.read(source.fold) if source.fold else None
     if isinstance(given, FusionData):
-        return given
+        return given if fold is None else load_data(given, fold=fold, seed=seed)
     if isinstance(given, str) and not given:
         raise UserError(f"{str(run.folder)!r} was searched on data in memory; hand it over as `data`")
     if is_table(given):
         if run.recipe is None:
             raise UserError(f"{str(run.folder)!r} has no {RECIPE_FILE}, without which no table becomes its arrays")
-        return load_table(given, seed=seed, recipe=run.recipe)
+        return load_table(given, seed=seed, recipe=run.recipe, fold=fold)
     return load_data(
         given,
         modalities=source.modalities or None,
@@ -184,6 +194,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
         task=source.task or None,
         group=source.group or None,
         weight=source.weight or None,
+        fold=fold,
         seed=seed,
     )
 

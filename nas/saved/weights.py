@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -30,6 +30,12 @@ FORMAT_VERSION = 2
 """1 had no digest of the weights."""
 
 MAX_BYTES = 4 * 1024**3
+
+MEMBERS = "members"
+"""Folder of the networks of other seeds."""
+
+MAX_MEMBERS = 100
+"""That are read; an interval of so many seeds gets no better by more."""
 
 MAX_OUTPUTS = 10**7
 """Classes, labels or numbers that are predicted."""
@@ -173,6 +179,44 @@ def load_weights(
     network = build_from(metadata, encoders)
     take_state(network, state)
     return LoadedNetwork(network=network.eval(), architecture=architecture, metadata=metadata)
+
+
+def save_members(folder: RunFolder, members: Sequence[DerivedNetwork], data: FusionData) -> None:
+    """Writes networks that were trained with other seeds, in the place of earlier ones.
+
+    Args:
+        folder: Of the run.
+        members: In the order of their seeds.
+        data: As for `save_weights`.
+    """
+    folder.remove(MEMBERS)
+    for number, network in enumerate(members, start=1):
+        save_weights(folder, network, data, f"{MEMBERS}/{number}.safetensors")
+
+
+def load_members(
+    folder: RunFolder, metadata: Mapping[str, Any], encoders: Mapping[str, str] | None = None
+) -> tuple[DerivedNetwork, ...]:
+    """The networks that `save_members` wrote; none of a run that has none.
+
+    Args:
+        folder: Of the run.
+        metadata: Of its `weights.safetensors`, as the members must be.
+        encoders: See `load_weights`.
+
+    Raises:
+        UserError: If one cannot be read, or is another network than that of the run.
+    """
+    found: list[DerivedNetwork] = []
+    while len(found) < MAX_MEMBERS and folder.exists(name := f"{MEMBERS}/{len(found) + 1}.safetensors"):
+        loaded = load_weights(folder, name, encoders)
+        for field in ("architecture", "task", "num_outputs"):
+            if loaded.metadata[field] != metadata[field]:
+                raise UserError(
+                    f"{name} of {str(folder.path)!r} has another {field} than weights.safetensors; run the search again"
+                )
+        found.append(loaded.network)
+    return tuple(found)
 
 
 def _read_header(folder: RunFolder, name: str, where: str) -> tuple[dict[str, Any], int]:

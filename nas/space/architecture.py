@@ -14,6 +14,7 @@ from typing import Any
 
 from nas.errors import UserError
 from nas.fields import told
+from nas.space.html import Drawn, architecture_html
 from nas.space.operation import installed_operations
 
 FORMAT_VERSION = 3
@@ -198,6 +199,13 @@ class Architecture:
         object.__setattr__(self, "steps", steps)
         object.__setattr__(self, "output", steps[-1].name if steps else None)
         object.__setattr__(self, "options", tuple(sorted(self.options, key=lambda option: option[0])))
+
+    def __repr__(self) -> str:
+        return f"<Architecture of {self.space}: {self.in_words()[:400]}>"
+
+    def _repr_html_(self) -> str:
+        steps = [Drawn(one.name, one.operation, one.inputs, one.add_to) for one in self.steps]
+        return architecture_html(self.in_words(), steps)
 
     def __getitem__(self, name: str) -> Step:
         return {step.name: step for step in self.steps}[name]

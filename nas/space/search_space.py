@@ -25,6 +25,7 @@ from nas.space.architecture import (
     tap_modality,
     tap_name,
 )
+from nas.space.html import Listed, space_html
 from nas.space.node import FusionNode
 from nas.space.operation import Operation
 from nas.space.renaming import count_renamed, renamed
@@ -80,6 +81,24 @@ class SearchSpace:
     options: tuple[tuple[str, Option | tuple[Option, ...]], ...] = ()
     interchangeable: tuple[str, ...] = ()
     fixed: Architecture | None = field(default=None, repr=False)
+
+    def __repr__(self) -> str:
+        depths = ", ".join(f"{name} {depth}" for name, depth in self.depths.items())
+        return f"<SearchSpace {self.name!r}: {len(self.nodes)} nodes, {self.size():,} architectures; taps: {depths}>"
+
+    def _repr_html_(self) -> str:
+        depths = ", ".join(f"{name} ({depth} taps)" for name, depth in self.depths.items())
+        words = f"{self.name}: {self.size():,} architectures of {len(self.nodes)} fusion nodes over {depths}"
+        nodes = [
+            Listed(
+                node.name,
+                len(node.choices),
+                [choice.operation for choice in node.choices],
+                [source for choice in node.choices for source in choice.inputs],
+            )
+            for node in self.nodes
+        ]
+        return space_html(words, nodes)
 
     def __post_init__(self) -> None:
         known = {f"{modality}@{depth}" for modality, depths in self.depths.items() for depth in range(depths)}

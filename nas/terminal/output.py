@@ -6,15 +6,19 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NamedTuple, NoReturn, TextIO
 
 from rich.console import Console
-from rich.progress import Progress, TaskID
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.table import Column
 
 from nas.errors import LONGEST
+from nas.terminal.course import Course
 
 PLAIN_WIDTH = 120
 """Characters of a line where no terminal says how wide it is."""
@@ -54,11 +58,71 @@ def show_progress(console: Console, *, as_json: bool, quiet: bool) -> Iterator[C
         yield lambda line: print(line, file=sys.stderr, flush=True)
         return
     with console.status("starting") as status:
+        yield lambda line: status.update(escape(line))
 
-        def show(line: str) -> None:
-            status.update(line)
 
-        yield show
+class Shown(NamedTuple):
+    """Where a run tells how it goes.
+
+    Attributes:
+        line: Takes a line for people whenever something new begins.
+        record: Takes every record that is logged.
+    """
+
+    line: Callable[[str], None]
+    record: Callable[[Mapping[str, Any]], None]
+
+
+@contextmanager
+def show_run(console: Console, *, as_json: bool, quiet: bool) -> Iterator[Shown]:
+    """As `show_progress`; on a terminal with a bar: what is trained, its epoch and score, the time left for all.
+
+    Args:
+        console: Of stderr.
+        as_json: Whether the command prints JSON, which a bar would disturb.
+        quiet: Whether to show nothing.
+    """
+    if quiet or as_json or not console.is_terminal:
+        with show_progress(console, as_json=as_json, quiet=quiet) as progress:
+            yield Shown(progress, lambda _record: None)
+        return
+    started = time.perf_counter()
+    course = Course(started)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+        TextColumn("{task.fields[epoch]}"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.fields[left]}"),
+    )
+    with Progress(*columns, console=console, transient=True, expand=True) as bar:
+        task = bar.add_task("starting", total=None, epoch="", left="")
+
+        def show() -> None:
+            now = time.perf_counter()
+            share, left = course.share(now, started), course.seconds_left(now)
+            if share is not None and left is not None:
+                bar.update(task, total=1.0, completed=share, left=f"{_rounded(left)} left")
+            bar.update(task, epoch=course.words)
+
+        def line(text: str) -> None:
+            bar.update(task, description=escape(text))
+            show()
+
+        def record(values: Mapping[str, Any]) -> None:
+            course.note(values, time.perf_counter())
+            show()
+
+        yield Shown(line, record)
+
+
+def _rounded(seconds: float) -> str:
+    """A duration as coarse as it is known, such as "about 4 min"."""
+    if seconds < 90:
+        return f"about {max(5, 5 * round(seconds / 5))} s"
+    if seconds < 90 * 60:
+        return f"about {seconds / 60:.0f} min"
+    return f"about {seconds / 3600:.1f} h"
 
 
 @contextmanager

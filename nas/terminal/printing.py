@@ -184,6 +184,31 @@ def print_plan(console: Console, planned: Mapping[str, Any]) -> None:
     console.print(planned["in_words"], markup=False)
 
 
+def print_folds(console: Console, found: Mapping[str, Any], out: Path) -> None:
+    """Prints what a cross-validation came to.
+
+    Args:
+        console: Where to print.
+        found: A `nas.CrossValidation` as plain values.
+        out: Folder with the runs of its folds.
+    """
+    percent = found["metric"] in PERCENT_METRICS
+    title = f"{found['folds']} folds: {metric_name(found['metric'])}, mean over folds \\[95 % interval]"
+    table = Table(title=title)
+    for name in ("", "score", "found is better by"):
+        table.add_column(name, justify="right" if name else "left")
+    for row in found["rows"]:
+        gap = row["difference"]
+        intervals = (Interval(**values) if values else None for values in (row["score"], gap))
+        table.add_row(escape(row["name"]), *(_interval(one, percent=percent) for one in intervals))
+    console.print(table)
+    for number, words in enumerate(found["in_words"], start=1):
+        console.print(f"fold {number}: {words}", markup=False, soft_wrap=True)
+    console.print(
+        f"every sample is predicted once, by a network that has not seen it: {out / 'predictions.csv'}", soft_wrap=True
+    )
+
+
 def _from_to(low: float, high: float) -> str:
     ends = dict.fromkeys(f"{end:.0f}" if end >= 10 or end == round(end) else f"{end:.1f}" for end in (low, high))
     return " to ".join(ends)

@@ -31,6 +31,18 @@ def test_a_run_shows_itself_in_a_line_and_in_a_notebook(finished: RunResult) -> 
     assert all(f">{escape(row.name)}<" in page for row in finished.summary.leaderboard)
 
 
+def test_a_leaderboard_shows_itself_and_is_a_frame(finished: RunResult) -> None:
+    board = finished.leaderboard
+    assert list(board) == list(finished.summary.leaderboard)
+    assert repr(board).startswith("<Leaderboard by accuracy, %: found ")
+    assert repr(board).endswith(f"and {len(board) - 5} more>")
+    assert "<svg" not in board._repr_html_()
+    assert finished._repr_html_().count("<svg") == 1
+    frame = board.to_frame()
+    assert frame["name"].tolist() == [row.name for row in board]
+    assert frame["accuracy"].tolist() == [row.score.mean for row in board]
+
+
 def test_what_a_notebook_shows_is_escaped(finished: RunResult) -> None:
     summary = change_row(finished.summary, 0, name="<script>")
     page = run_html(replace(summary, verdict=replace(known(summary.verdict), headline="<b>")))

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from torch.utils.data import Dataset
 
 from nas.data.from_arrays import group_numbers
 from nas.data.fusion_data import SPLITS, FusionData
 from nas.data.npz import one_line
 from nas.data.paths import printable
-from nas.data.splits import SPLIT_NAMES, make_splits
+from nas.data.splits import SPLIT_NAMES, Fold, make_splits
 from nas.data.tables.cells import numbers, row_numbers, words
 from nas.data.tables.columns import GIVEN_ROLES, parse_columns
 from nas.data.tables.groups import Named
@@ -32,7 +33,7 @@ SPLIT = "split"
 
 def is_table(source: Any) -> bool:
     """Whether a source is a table: a frame in memory, or a file whose name ends like one."""
-    if isinstance(source, FusionData):
+    if isinstance(source, FusionData | Dataset):
         return False
     if isinstance(source, str | Path):
         return suffix_of(Path(source)) in (*READERS, *OTHER_TABLES)
@@ -73,6 +74,7 @@ def load_table(
     columns: str | Sequence[str] | Mapping[str, str] | None = None,
     group: str | None = None,
     weight: str | None = None,
+    fold: Fold | None = None,
     seed: int = 0,
     recipe: TableRecipe | None = None,
     needs: Mapping[str, Needs] | None = None,
@@ -89,6 +91,7 @@ def load_table(
         columns: Column to kind, such as "picture:image,zip:category,id:ignore".
         group: Column whose words tell which rows are kept in one split.
         weight: Column of numbers: how much each row counts while weights learn.
+        fold: Which part of the rows is the test split; what a column named "split" says is not used then.
         seed: Of splits that are drawn.
         recipe: Of an earlier run, which is applied instead of a new one. Splits, groups and weights are read from the
             columns that it names, as far as the table has them.
@@ -101,7 +104,7 @@ def load_table(
     try:
         roles = {"split": split, "group": group, "weight": weight}
         return _loaded(
-            frame, folder, name, modalities, target, roles, task, parse_columns(columns), seed, recipe, needs
+            frame, folder, name, modalities, target, roles, task, parse_columns(columns), seed, recipe, needs, fold
         )
     except MemoryError as error:
         raise UserError(
@@ -121,6 +124,7 @@ def _loaded(
     seed: int,
     recipe: TableRecipe | None,
     needs: Mapping[str, Needs] | None,
+    fold: Fold | None,
 ) -> FusionData:
     target = recipe.target.column if recipe is not None else target
     if target is None:
@@ -140,10 +144,12 @@ def _loaded(
         left_out = f"{int((~labelled).sum())} rows without it are left out"
         decided = replace(decided, reason=f"{decided.reason}; {left_out}")
     values = decided.values(rows[target])
-    given = _splits(rows[roles["split"]]) if "split" in roles else None
+    if fold is not None and named["split"] is not None:
+        raise UserError(f"fold {fold} draws the splits itself; leave the split {named['split']!r} out")
+    given = _splits(rows[roles["split"]]) if "split" in roles and fold is None else None
     groups = _groups(rows[roles["group"]]) if "group" in roles else None
     numbered = None if groups is None else group_numbers(groups, len(rows))
-    indices = make_splits(given, decided.checked(values), seed, numbered)
+    indices = make_splits(given, decided.checked(values), seed, numbered, fold)
     if recipe is None:
         others = {column: role for role, column in roles.items() if role != "target"}
         recipe = TableRecipe.fit(rows, indices["weights"], {**columns, **others}, decided, modalities, folder, needs)

@@ -1,0 +1,136 @@
+"""Cross-validation: every sample is predicted once, by a run that has not seen it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import nas
+from nas import FusionData
+from nas.data.splits import Fold, folds_of
+from nas.pipeline.cross_validate import corrected_interval
+from tests.command import runner
+from tests.data.helpers import refused
+from tests.tiny_runs import OPERATIONS, TRAINING, no_report, tiny_arrays
+
+QUICK: dict[str, Any] = {
+    "preset": "quick",
+    "operations": OPERATIONS,
+    "training": TRAINING,
+    "retrain_seeds": 1,
+    "baselines": "few",
+    "device": "cpu",
+}
+
+
+def test_the_interval_by_hand() -> None:
+    # Mean 2, deviation 1, t of two degrees of freedom 4.3027: 4.3027 · √(1/3 + 1/2).
+    found = corrected_interval(np.array([1.0, 2.0, 3.0]), 0.5)
+    assert (found.mean, found.high - found.mean) == pytest.approx((2.0, 4.3027 * (1 / 3 + 1 / 2) ** 0.5), abs=1e-3)
+
+
+def test_folds_are_stratified_and_whole() -> None:
+    strata = np.arange(100) % 4
+    folds = folds_of(strata, None, 5, 0)
+    assert [np.bincount(strata[folds == one]).tolist() for one in range(5)] == [[5] * 4] * 5
+    groups = np.arange(100) // 3
+    folds = folds_of(strata, groups, 5, 0)
+    assert all(len(set(folds[groups == group])) == 1 for group in groups)
+    assert np.bincount(folds).tolist() == pytest.approx([20] * 5, abs=3)
+
+
+def test_every_sample_is_predicted_once_by_a_run_that_has_not_seen_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    no_report(monkeypatch)
+    arrays = tiny_arrays()
+    data = _grouped(arrays)
+    lines: list[str] = []
+    found = nas.cross_validate(data, folds=3, out=tmp_path / "folds", progress=lines.append, **QUICK)
+    told = found.predictions
+    assert told["sample"].tolist() == list(range(120))
+    assert told.groupby("fold").size().tolist() == [40, 40, 40]
+    assert told["target"].tolist() == [str(label) for label in arrays["label"]]
+    right = (told["label"] == told["target"]).groupby(told["fold"]).mean()
+    assert found.rows[0].scores == pytest.approx(right.tolist())
+    assert found.rows[0].score.low < found.rows[0].score.mean < found.rows[0].score.high
+    assert {"found", "sound", "sight"} <= {row.name for row in found.rows}
+    assert lines[0].startswith("fold 1/3: ")
+    written = json.loads((tmp_path / "folds" / "cross_validation.json").read_text())
+    assert written == json.loads(json.dumps(found.to_dict()))
+    pd.testing.assert_frame_equal(
+        pd.read_csv(tmp_path / "folds" / "predictions.csv"), told.astype({"target": int, "label": int}), rtol=1e-6
+    )
+    judged = nas.evaluate(tmp_path / "folds" / "fold-2", data=data)
+    assert judged["repeated"]
+    assert judged["score"] == pytest.approx(found.rows[0].scores[1])
+
+
+def _grouped(arrays: dict[str, Any]) -> FusionData:
+    inputs = {name: arrays[name] for name in ("sound", "sight")}
+    return FusionData.from_arrays(inputs, arrays["label"], groups=np.arange(120) // 2)
+
+
+def test_the_recipe_of_a_table_is_made_of_the_other_folds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_report(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    frame = pd.DataFrame(generator.normal(size=(60, 4)), columns=["a", "b", "c", "d"])
+    frame["price"] = frame["a"] + frame["c"]
+    frame["split"] = "train"
+    frame.to_csv("table.csv", index=False)
+    words = [
+        "search",
+        "table.csv",
+        "--target",
+        "price",
+        "--modalities",
+        "left=a+b,right=c+d",
+        "--epochs",
+        "2",
+        "--folds",
+    ]
+    more = [
+        "--preset",
+        "quick",
+        "--retrain-seeds",
+        "1",
+        "--operations",
+        "additive",
+        "--baselines",
+        "few",
+        "--out",
+        "out",
+    ]
+    run = runner(monkeypatch, capsys)
+    printed = run(*words, "2", *more, "--json")
+    assert printed.code == 0, printed.err
+    assert json.loads(printed.out)["folds"] == 2
+    recipes = [json.loads(Path("out", f"fold-{number}", "preprocessing.json").read_text()) for number in (1, 2)]
+    assert recipes[0]["modalities"] != recipes[1]["modalities"]
+    assert len(pd.read_csv("out/predictions.csv")) == 60
+    assert run("evaluate", "out/fold-1").code == 0
+    assert "folds is 1; expected 2 or more" in run(*words, "1", *more).err
+    assert "every sample is predicted once" in run(*words, "2", *more, "--overwrite").out
+
+
+@pytest.mark.parametrize("text", ["", "0/5", "6/5", "1/1", "a/b", "3"])
+def test_what_is_no_fold_is_told(text: str) -> None:
+    with refused("expected such as 2/5"):
+        Fold.read(text)
+
+
+def test_a_fold_and_a_split_are_refused() -> None:
+    with refused("fold 1/5 draws the splits itself"):
+        FusionData.from_arrays(
+            {"a": np.eye(20), "b": np.eye(20)[::-1]}, np.arange(20) % 2, splits=np.zeros(20), fold=Fold(1, 5)
+        )
+    with refused("3 samples are too few for 2 folds"):
+        folds_of(np.zeros(3, dtype=np.int64), None, 2, 0)
