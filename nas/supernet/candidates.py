@@ -72,14 +72,27 @@ class Candidates:
         return paired_z(self.losses, self.losses[self.best()])
 
     def choice_weights(self, space: SearchSpace) -> dict[str, list[float]]:
-        """For every node how plausible each choice is: exp(−z²/2) of the best candidate that makes it, normalised."""
+        """For every node how plausible each choice is: exp(−z²/2) of the best candidate that makes it, normalised.
+
+        Of nodes that stand for one another those candidates count that have a step there; where none has, all choices
+        are alike.
+        """
         weights = torch.exp(-0.5 * self.z().square()).double().numpy()
         choice_weights = {}
         for column, node in enumerate(space.nodes):
             best = np.zeros(len(node.choices))
-            np.maximum.at(best, self.indices[:, column], weights)
+            rows = self._live(space, node.name)
+            np.maximum.at(best, self.indices[rows, column], weights[rows])
+            best = best if best.any() else np.ones_like(best)
             choice_weights[node.name] = (best / best.sum()).tolist()
         return choice_weights
+
+    def _live(self, space: SearchSpace, node: str) -> NDArray[np.bool_]:
+        """Which candidates have a step at a node, (architectures,); all, where it does not stand for others."""
+        if node not in space.interchangeable:
+            return np.ones(len(self.indices), dtype=bool)
+        at = [space.at(index).steps for index in self.indices.tolist()]
+        return np.array([any(step.name == node for step in steps) for steps in at])
 
 
 def score_candidates(

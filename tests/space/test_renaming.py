@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
+import torch
 
 from nas.errors import UserError
 from nas.space.architecture import Choice
 from nas.space.node import FusionNode
 from nas.space.renaming import count_renamed
 from nas.space.search_space import SearchSpace
+from nas.supernet.candidates import Candidates
 from search_spaces import OPERATIONS, graph
 
 DEPTHS = {"image": 2, "audio": 2}
@@ -103,3 +106,15 @@ def test_nodes_that_do_not_stand_for_one_another_are_refused() -> None:
         uneven.size()
     with pytest.raises(UserError, match="last node is the only other one"):
         count_renamed(uneven.nodes, ("a",))
+
+
+def test_choices_of_nodes_that_are_not_read_have_no_weight() -> None:
+    space = graph({"image": 1, "audio": 1}, operations=["additive", "mlp"], steps=2)
+    one = space.compose({"final": Choice("additive", ("image@0", "audio@0"))})
+    two = space.compose({"step1": Choice("mlp", ("image@0", "audio@0")), "final": Choice("mlp", ("image@0", "step1"))})
+    rows = np.array([space.index(one), space.index(two)])
+    weights = Candidates(rows[:1], torch.rand(1, 4)).choice_weights(space)
+    assert len(set(weights["step1"])) == 1  # nobody knows
+    assert max(weights["final"]) == 1
+    weights = Candidates(rows, torch.rand(2, 4)).choice_weights(space)
+    assert weights["step1"][space.nodes[0].index[two.steps[0].choice]] == 1
