@@ -63,7 +63,7 @@ class ConvolutionBlock(_ConvolutionBlock):
 
     def __init__(self, num_inputs: int, channels: int) -> None:
         super().__init__(num_inputs, channels)
-        self.convolution = nn.Conv1d(channels, channels, KERNEL, padding="same")
+        self.convolution = nn.Conv1d(channels, channels, KERNEL, padding=KERNEL // 2)
 
     def convolved(self, normed: Tensor) -> Tensor:
         """(batch, channels, time) to the same shape."""
@@ -92,7 +92,7 @@ class SeparableConvolutionBlock(_ConvolutionBlock):
 
     def __init__(self, num_inputs: int, channels: int) -> None:
         super().__init__(num_inputs, channels)
-        self.over_time = nn.Conv1d(channels, channels, KERNEL, padding="same", groups=channels, bias=False)
+        self.over_time = nn.Conv1d(channels, channels, KERNEL, padding=KERNEL // 2, groups=channels, bias=False)
         self.over_channels = nn.Conv1d(channels, channels, 1)
 
     def convolved(self, normed: Tensor) -> Tensor:
