@@ -17,7 +17,7 @@ from nas.errors import UserError, unknown_name
 from nas.space.architecture import Architecture, Choice, tap_name
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
-from search_spaces.controls import named
+from search_spaces.controls import controls, named
 from search_spaces.experts import experts as found_experts
 
 NAME = "dynmm_modality"
@@ -53,7 +53,8 @@ def dynmm_modality(
     if warm_up is not None and warm_up.steps[0].choice not in node.choices:
         largest = max(node.choices, key=lambda choice: len(choice.inputs))
         warm_up = Architecture.chain(NAME, [(node.name, largest)])
-    references = tuple(replace(one, architecture=here(one.architecture)) for one in whole.references)
+    own = [replace(one, architecture=here(one.architecture)) for one in whole.references if one.kind == "operation"]
+    references = (*controls(NAME, node.name, depths), *own)
     space = replace(whole, name=NAME, nodes=(node,), references=references, warm_up=warm_up)
     return space.with_options(experts=experts) if experts else space
 

@@ -97,6 +97,18 @@ def test_named_experts_are_all_that_there_is_and_found_ones_those_of_experts() -
 
 
 @pytest.mark.parametrize("name", FIELD)
+def test_early_fusion_joins_first_and_is_then_as_deep_as_the_encoders(name: str) -> None:
+    space = SPACES[name]({"a": 3, "b": 2})
+    (early,) = (one.architecture for one in space.references if one.kind == "early")
+    assert [step.operation for step in early.steps] == ["mlp", "mlp_block", "mlp_block"]
+    assert early.deepest() == {"a": 0, "b": 0}
+    assert early.output == space.nodes[-1].name
+    assert space.interaction_order(early) == 3
+    (alone,) = (one.architecture for one in SPACES[name]({"a": 1, "b": 1}).references if one.kind == "early")
+    assert [step.operation for step in alone.steps] == ["mlp"]
+
+
+@pytest.mark.parametrize("name", FIELD)
 @pytest.mark.parametrize("depths", [{"a": 1, "b": 4}, {"a": 2, "b": 3, "c": 1}])
 def test_a_space_has_its_controls_and_a_warm_up_that_reads_all(name: str, depths: Mapping[str, int]) -> None:
     space = SPACES[name](depths)

@@ -31,7 +31,7 @@ def test_strategies_of_every_kind_find_an_architecture(asked: str, strategy: str
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("asked", [asked for asked in ASKED if asked.startswith(("bm_nas", "mufasa"))])
 def test_what_is_found_is_loaded_retrained_exported_and_drawn(asked: str, tmp_path: Path) -> None:
     data = as_data(tiny_arrays())
     found = tiny_search(data, space=asked, operations=None, dynamic=[], out=tmp_path / "run")
