@@ -59,13 +59,25 @@ BRANCHES = SearchSpace(
 
 HAND_MADE: Mapping[str, SearchSpace] = {"nested": NESTED, "cells": CELLS, "branches": BRANCHES}
 
-SMALL: Mapping[str, Mapping[str, Any]] = {"graph": {"operations": ["mlp", "mlp_block"], "steps": 2}}
-"""Options of spaces that would be large with those of `OPTIONS`."""
+SMALL: Mapping[str, Mapping[str, Any]] = {
+    "graph": {"operations": ["mlp", "mlp_block"], "steps": 2},
+    "mfas": {"operations": ["concat_sigmoid"], "rows": 2},
+    "bm_nas": {"operations": ["linear_glu"], "steps": 1},
+    "dynmm_modality": {"experts": ["image", "image+audio"]},
+    "mufasa": {"operations": ["mlp_block"], "blocks": 1},
+}
+"""Options of spaces that would be large with those of `OPTIONS`, or take no such operations."""
+
+SHALLOW = ("bm_nas", "mufasa")
+"""Spaces that would be large with two taps of every modality."""
 
 OPTIONS: Mapping[str, Any] = {"operations": ["additive", "modality_shift", "mlp"]}
 
 EVERY: Mapping[str, SearchSpace] = {
-    **{name: build(DEPTHS, **SMALL.get(name, OPTIONS)) for name, build in SPACES.items()},
+    **{
+        name: build(dict.fromkeys(DEPTHS, 1) if name in SHALLOW else DEPTHS, **SMALL.get(name, OPTIONS))
+        for name, build in SPACES.items()
+    },
     **HAND_MADE,
 }
 """A small space of every kind."""

@@ -82,11 +82,30 @@ def count(nodes: Sequence[FusionNode]) -> int:
     """Number of different architectures.
 
     For every set of nodes, those spellings are counted in which exactly these are live. So it takes 2ⁿ steps of n nodes
-    that read each other, however many choices these have.
+    that read each other, however many choices these have. Where no node can be idle there is a faster way.
     """
+    if not any(node.idle for node in nodes):
+        return _count_without_idle(nodes)
     names = [node.name for node in nodes]
     every = chain.from_iterable(combinations(names, size) for size in range(len(names) + 1))
     return sum(_count_live(nodes, frozenset(live)) for live in every)
+
+
+def _count_without_idle(nodes: Sequence[FusionNode]) -> int:
+    """From the last node back: by which earlier nodes are read so far, the number of ways to choose those that read."""
+    ways = Counter({frozenset({nodes[-1].name}): 1})
+    for node in reversed(nodes):
+        made = Counter(frozenset(name for name in choice.inputs if not is_tap(name)) for choice in node.choices)
+        before = {node.residual} if node.residual else set[str]()
+        extra = Counter[frozenset[str]]()
+        for read, number in ways.items():
+            if node.name not in read:
+                extra[read] += number
+                continue
+            for inputs, times in made.items():
+                extra[read - {node.name} | inputs | before] += number * times
+        ways = extra
+    return ways[frozenset()]
 
 
 def _count_live(nodes: Sequence[FusionNode], live: frozenset[str]) -> int:

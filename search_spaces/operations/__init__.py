@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from nas.space.operation import Operation
-from search_spaces.operations.additive import Additive
+from search_spaces.operations.additive import Additive, Projection
 from search_spaces.operations.attention import CrossAttention
-from search_spaces.operations.blocks import AttentionBlock, MLPBlock
+from search_spaces.operations.blocks import AttentionBlock, GLUBlock, MLPBlock
 from search_spaces.operations.bottleneck import Bottleneck
 from search_spaces.operations.carry import Carry, Nothing
+from search_spaces.operations.concatenation import ConcatReLU, ConcatSigmoid, LinearGLU
+from search_spaces.operations.convolution import ConvolutionBlock, SeparableConvolutionBlock
+from search_spaces.operations.dot_attention import DotAttention
 from search_spaces.operations.gates import HardGate, ModalityGate, SoftGate
 from search_spaces.operations.low_rank import LowRank
 from search_spaces.operations.mlp import MLP
@@ -39,6 +42,14 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     "modality_gate": ModalityGate,
     "mlp_block": MLPBlock,
     "attention_block": AttentionBlock,
+    "glu_block": GLUBlock,
+    "convolution_block": ConvolutionBlock,
+    "separable_convolution_block": SeparableConvolutionBlock,
+    "projection": Projection,
+    "concat_relu": ConcatReLU,
+    "concat_sigmoid": ConcatSigmoid,
+    "linear_glu": LinearGLU,
+    "dot_attention": DotAttention,
 }
 
 DEFAULT_OPERATIONS: tuple[str, ...] = (

@@ -46,3 +46,14 @@ class Additive(Operation):
             members={**members("{}", inputs, "maps"), "bias": "bias"},
             forward=[f"return {' + '.join(mapped)} + self.bias"],
         )
+
+
+class Projection(Additive):
+    """y = W1 x1 + b: the sum of one, such as what is left of a concatenation of one."""
+
+    min_inputs = 1
+    max_inputs = 1
+    formula = "W1 x1 + b"
+    sign = "W"
+    is_infix = False
+    phrase = "map {all} linearly"

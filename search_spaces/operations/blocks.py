@@ -111,3 +111,41 @@ class AttentionBlock(Operation):
                 "return state + self.feed_forward_output(hidden)",
             ],
         )
+
+
+class GLUBlock(Operation):
+    """y = x1 + (W LN(x1) + b) ⊙ σ(V LN(x1) + c) at every time step.
+
+    Dauphin et al. 2017, "Language Modeling with Gated Convolutional Networks", Eq. 1, with a kernel of one time step.
+    """
+
+    order = 3
+    min_inputs = 1
+    max_inputs = 1
+    formula = "x1 + (W LN(x1) + b) ⊙ σ(V LN(x1) + c)"
+    sign = "σ⊙"
+    phrase = "pass {all} through a gated linear block"
+
+    def __init__(self, num_inputs: int, channels: int) -> None:
+        super().__init__(num_inputs, channels)
+        self.norm = nn.LayerNorm(channels)
+        self.linear = nn.Linear(channels, 2 * channels)
+
+    def forward(self, taps: list[Tensor]) -> Tensor:
+        """(batch, time, channels)."""
+        (tap,) = taps
+        return tap + F.glu(self.linear(self.norm(tap)), dim=-1)
+
+    def multiply_adds(self, times: Sequence[int]) -> int:
+        """One layer at every time step."""
+        return sum(times) * 2 * self.channels**2
+
+    def source(self, inputs: Sequence[Term]) -> Source:
+        """A norm and a layer."""
+        (tap,) = names(inputs)
+        return Source(
+            doc=f"Adds a gated linear layer of {tap} to it.",
+            arguments=[tap],
+            members={"norm": "norm", "linear": "linear"},
+            forward=[f"return {tap} + F.glu(self.linear(self.norm({tap})), dim=-1)"],
+        )

@@ -29,7 +29,7 @@ from tests.helpers import CPU
 
 MODALITIES = ("blood", "pulse", "notes", "scan", "ready")
 
-FUSING = [name for name, operation in OPERATIONS.items() if operation.min_inputs == 2]
+FUSING = [name for name, operation in OPERATIONS.items() if operation.max_inputs != 1 and name != "none"]
 
 BLOCKS = [name for name, operation in OPERATIONS.items() if operation.max_inputs == 1 and not operation.carries]
 

@@ -520,7 +520,74 @@ def test_attention_block_is_a_transformer_layer_of_torch_beside_a_step_to_rest_o
     torch.testing.assert_close(ours([tap]), beside, rtol=0, atol=1e-12)
 
 
-# Counted by hand for three inputs, or the one that there may be, of four channels: square maps have 16 weights.
+def test_projection_is_a_linear_map() -> None:
+    assert answer(build("projection", {"maps.0.weight": TWO, "bias": [0.5, 0]}, num_inputs=1), X1) == close([2.5, 4])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("concat_relu", [1 + 3 + 0.5, 0.0]),
+        ("concat_sigmoid", [1 / (1 + math.exp(-4.5)), 1 / (1 + math.exp(6))]),
+    ],
+)
+def test_one_layer_reads_the_concatenation(name: str, expected: list[float]) -> None:
+    # W [x1; x2] + b = [1 + 3 + 0.5, −2 − 4].
+    weight = [[1, 0, 1, 0], [0, -1, 0, -1]]
+    assert answer(build(name, {"linear.weight": weight, "linear.bias": [0.5, 0]}), X1, X2) == close(expected)
+
+
+def test_linear_glu_gates_one_half_by_the_other() -> None:
+    # Values [x1 + x2], gates of logits log 3 · [1, −1].
+    weight = [[1, 0, 1, 0], [0, 1, 0, 1], [math.log(3), 0, 0, 0], [-math.log(3), 0, 0, 0]]
+    assert answer(build("linear_glu", {"linear.weight": weight}), X1, X2) == close([4 * 0.75, 6 * 0.25])
+
+
+def test_dot_attention_asks_the_other_or_itself() -> None:
+    # x1 = √2 [log 3, 0] asks x2 = [0, 2]: scores 0 and √2 (log 3)², so that y = LN of a mean of both.
+    one, other = [math.sqrt(2) * math.log(3), 0], [0.0, 2.0]
+    weight = 1 / (1 + math.exp(-math.sqrt(2) * math.log(3) ** 2))
+    read = [weight * one[0], (1 - weight) * 2]
+    operation = build("dot_attention", {"norm.weight": 2.0, "norm.bias": 1.0})
+    half = (read[0] - read[1]) / 2
+    normed = half / math.sqrt(half**2 + 1e-5)  # 1e-5 is LayerNorm's
+    assert answer(operation, one, other) == close([1 + 2 * normed, 1 - 2 * normed])
+
+
+def test_glu_block_adds_a_gated_layer_of_the_normed_input() -> None:
+    # LN([1, 3]) is ±[−1, 1] but for its epsilon; values are twice that, gates of logits log 3 · [1, −1].
+    operation = build(
+        "glu_block",
+        {
+            "norm.weight": 1.0,
+            "linear.weight": [[2, 0], [0, 2], [-math.log(3), 0], [0, -math.log(3)]],
+        },
+        num_inputs=1,
+    )
+    assert answer(operation, [1, 3]) == pytest.approx([1 - 2 * 0.75, 3 + 2 * 0.25], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("convolution_block", {"convolution.weight": [[[1, 2, 4], [0, 0, 0]], [[0, 0, 0], [1, 2, 4]]]}),
+        (
+            "separable_convolution_block",
+            {"over_time.weight": [[[1, 2, 4]], [[1, 2, 4]]], "over_channels.weight": [[[1], [0]], [[0], [1]]]},
+        ),
+    ],
+)
+def test_convolutions_read_the_steps_beside(name: str, weights: dict[str, Any]) -> None:
+    # Three steps, normed to ±[−1, 1] each: signs + + −. The kernel weighs before, now and after by 1, 2 and 4.
+    operation = build(name, {"norm.weight": 1.0, **weights}, num_inputs=1)
+    tap = torch.tensor([[[1.0, 3.0], [1.0, 3.0], [3.0, 1.0]]], dtype=torch.float64)
+    second = torch.tensor([2 + 4, 1 + 2 - 4, 1 - 2], dtype=torch.float64)
+    moved = torch.stack([-second, second], dim=1)
+    expected = tap[0] + nn.functional.gelu(moved)
+    torch.testing.assert_close(operation([tap])[0], expected, rtol=0, atol=2e-4)  # LayerNorm's epsilon is 1e-5
+
+
+# Counted by hand for three inputs, or as many as there may be, of four channels: square maps have 16 weights.
 PARAMETERS = {
     "none": 0,
     "carry": 0,
@@ -542,11 +609,19 @@ PARAMETERS = {
     "shared_transformer": 4 * 4 + 2 * (3 * 8 + (20 + 16 + 20) + 20 + 76) + 20,
     "modality_gate": 3 * 20 + 12 * 3 + 3,
     "mlp_block": 8 + (4 * 8 + 8 + 8 * 4 + 4),
+    "glu_block": 8 + 4 * 8 + 8,
+    "convolution_block": 8 + 3 * 16 + 4,
+    "separable_convolution_block": 8 + 3 * 4 + 20,
+    "projection": 20,
+    "concat_relu": 3 * 16 + 4,
+    "concat_sigmoid": 3 * 16 + 4,
+    "linear_glu": 2 * (3 * 16 + 4),
+    "dot_attention": 8,
     "attention_block": 8 + (20 + 16 + 20) + 4 + 20 + 84,  # norm, attention, rest, its output map, an MLP block
 }
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_parameters_are_as_counted_by_hand(name: str) -> None:
-    num_inputs = OPERATIONS[name].max_inputs == 1 or 3
+    num_inputs = min(3, OPERATIONS[name].max_inputs or 3)
     assert OPERATIONS[name](num_inputs, 4).num_parameters() == PARAMETERS[name]
