@@ -12,7 +12,7 @@ test: lint types check
 
 # torchvision is built for one version of torch, which may be another than the pinned one: so an environment of its own.
 vision: $(VENV)-vision/.installed
-	$(VENV)-vision/bin/pytest -m vision
+	$(VENV)-vision/bin/pytest -m vision tests/encoders
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff format --check .

@@ -31,6 +31,7 @@ from nas.errors import UserError, unknown_name
 from nas.evaluation.calibration import calibration
 from nas.evaluation.leaderboard import costs, diagnosis, leaderboard
 from nas.export import write_exports
+from nas.network.cost import CostTable
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
 from nas.pipeline.preprocessing import decide_preprocessing
 from nas.pipeline.repeated import Decision, Repeated, judge_searches, repeat
@@ -46,7 +47,7 @@ from nas.retraining.controls import controls
 from nas.retraining.cures import Tried, advice_on, best_of, told_of_tried, try_objectives
 from nas.retraining.ensemble import ensemble
 from nas.retraining.frozen_taps import frozen_taps
-from nas.retraining.preparation import PreparedEncoders, Progress, TrainingSetup, check_judging, prepare
+from nas.retraining.preparation import PreparedEncoders, Progress, TrainingSetup, check_judging, prepare, raw_sample
 from nas.retraining.refit import refit, unimodal_epochs
 from nas.retraining.retrain import Entry, judge, judge_one, train_all
 from nas.routing.explain import explain
@@ -756,7 +757,8 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
             one.contestant.name: static_part(one.network) for one in entries[0] if one.contestant.kind == "modality"
         }
         budget = setup.training.max_multiply_adds
-        dynamic = explain(network, unimodal, batch, setup.data, setup.device, metric, budget=budget)
+        table = CostTable.measure(static_part(setup.whole(network)), raw_sample(setup, batch))
+        dynamic = explain(network, unimodal, batch, setup.data, setup.device, metric, budget=budget, table=table)
     objectives: Objectives | None = None
     if tried:
         outputs = [[judge_one(setup, entry, batch) for entry in one.entries] for one in tried]

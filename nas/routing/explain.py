@@ -142,6 +142,7 @@ def explain(
     metric: str = "",
     *,
     budget: float = 0.0,
+    table: CostTable | None = None,
 ) -> Decisions:
     """All that a summary tells of a dynamic network.
 
@@ -153,10 +154,11 @@ def explain(
         device: Where the networks are.
         metric: Of the scores; empty for the task's own.
         budget: Share of the static multiply-adds that it may spend; 0 for none.
+        table: Of its parts' multiply-adds, where encoders stand before what it reads; None to measure them here.
     """
     routes = Routes.of(network, batch, data, device, metric)
     architectures = network.architecture.routes()
-    table = CostTable.measure(network.network, batch.take(slice(0, 1)).to(device).inputs)
+    table = table or CostTable.measure(network.network, batch.take(slice(0, 1)).to(device).inputs)
     own_costs = np.array([float(table.total(route)) for route in architectures])
     picked = routes.picked()
     probabilities = np.exp(routes.logits - routes.logits.max(axis=1, keepdims=True))
