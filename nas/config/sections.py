@@ -112,8 +112,8 @@ class SourceConfig(Section):
     columns: str = setting(
         "",
         LONG,
-        "What columns of a table hold, where it is not told right: image, audio, text, number, category, date or "
-        "ignore, such as picture:image,zip:category,id:ignore.",
+        "What columns of a table hold, where it is not told right: image, frames, audio, text, number, category, "
+        "date or ignore, such as picture:image,zip:category,id:ignore.",
     )
     fold: str = setting("", Text(), "Which part of the samples is the test split, such as 2/5; see --folds.", flag=None)
     builders: tuple[str, ...] = setting(

@@ -174,6 +174,9 @@ def test_the_config_says_how_to_repeat_the_run(finished: RunResult) -> None:
         "target": "label",
         "split": "split",
         "task": "",
+        "group": "",
+        "weight": "",
+        "fold": "",
         "builders": [],
     }
     wanted = {

@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from numbers import Integral, Real
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ MISSING_WORDS = frozenset(
 
 NO_NUMBER = frozenset(("?", "-", "--", ".", "inf", "-inf", "Infinity", "-Infinity"))
 """What stands for nothing among numbers besides."""
+
+SEVERAL = "|"
+"""Between the words of a cell that holds several, as a list in a cell is written."""
 
 Words = Sequence[str | None]
 """The cells of a column as words, None where there is nothing."""
@@ -65,6 +69,13 @@ def _is_file(cell: Any) -> bool:
     return isinstance(cell, Mapping) and cell.keys() == {"bytes", "path"}
 
 
+def _is_list(cell: Any) -> bool:
+    """Whether it is a list of names of files, as JSON lines and Parquet hold them."""
+    if not isinstance(cell, list | tuple | np.ndarray) or np.ndim(cell) != 1:
+        return False
+    return all(isinstance(one, str) and PurePosixPath(one).suffix for one in cell)
+
+
 def _name_of_file(cell: Mapping[str, Any]) -> str | None:
     """Its path; without one a name after its content, with the ending of its format."""
     content = held_bytes(cell)
@@ -100,13 +111,14 @@ def shown(text: str) -> str:
 
 
 def is_plain(column: pd.Series) -> bool:
-    """Whether every cell holds a word, a number, a flag, a date, a whole file or nothing."""
+    """Whether every cell holds a word, a list of files, a number, a flag, a date, a whole file or nothing."""
     if column.dtype.kind in "biufM":
         return True
     return all(
         cell is None
         or isinstance(cell, str | bytes | Real | datetime.date | np.bool_)
         or _is_file(cell)
+        or _is_list(cell)
         or _is_missing(cell)
         or _is_decimal(cell)
         for cell in column.tolist()
@@ -145,6 +157,8 @@ def numbers(some: Words) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
 def _word(cell: Any, column: object, row: int) -> str | None:
     if isinstance(cell, str):
         return _word_of_text(cell)
+    if _is_list(cell):
+        return SEVERAL.join(cell) or None
     if isinstance(cell, bytes):
         try:
             return _word_of_text(cell.decode())

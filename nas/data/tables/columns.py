@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from nas.data.tables.audio import SUFFIXES as AUDIO_SUFFIXES
-from nas.data.tables.cells import Words, is_plain, numbers, row_numbers, shown, words
+from nas.data.tables.cells import SEVERAL, Words, is_plain, numbers, row_numbers, shown, words
 from nas.data.tables.dates import find_format
 from nas.data.tables.images import SUFFIXES as IMAGE_SUFFIXES
 from nas.data.tables.parts import MAX_NAME, MOSTLY, OneOf
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, Text
 
-ColumnKind = Literal["image", "audio", "text", "number", "category", "date", "ignore"]
+ColumnKind = Literal["image", "frames", "audio", "text", "number", "category", "date", "ignore"]
 KINDS: tuple[ColumnKind, ...] = get_args(ColumnKind)
 
 IN_TABLE: tuple[ColumnKind, ...] = ("number", "category", "date")
@@ -165,6 +165,9 @@ def _numeric(
 def _worded(there: Sequence[str], counts: Mapping[str, int]) -> tuple[ColumnKind, str]:
     if find_format(there) is not None:
         return "date", f"dates, such as {shown(there[0])}"
+    parts = [one.strip() for cell in there for one in cell.split(SEVERAL) if one.strip()]
+    if len(parts) > len(there) and all(PurePosixPath(one).suffix.lower() in IMAGE_SUFFIXES for one in parts):
+        return "frames", f"several pictures in a cell, such as {shown(there[0])}"
     for kind, suffixes, what in (("image", IMAGE_SUFFIXES, "pictures"), ("audio", AUDIO_SUFFIXES, "recordings")):
         if all(PurePosixPath(cell).suffix.lower() in suffixes for cell in there):
             return kind, f"paths of {what}, such as {shown(there[0])}"  # type: ignore[return-value]  # one of the literals

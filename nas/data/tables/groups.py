@@ -135,7 +135,7 @@ def _check_kinds(name: str, members: Sequence[Column]) -> None:
             f"categories and dates go together, or texts: say --columns {other.name}:category, or give it a modality "
             "of its own"
         )
-    if kinds[0] in ("image", "audio") and len(members) > 1:
+    if kinds[0] in ("image", "frames", "audio") and len(members) > 1:
         raise UserError(
             f"modality {name!r} joins {len(members)} columns of kind {kinds[0]}; give each a modality of its own"
         )

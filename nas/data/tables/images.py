@@ -111,12 +111,16 @@ class ImageRecipe:
         Raises:
             UserError: If a picture is missing or broken, or they would not fit in memory.
         """
+        return filled("map", frame[self.column], folder, self.pixels, self.sample_shape, np.uint8)
 
-        def pixels(file: NamedFile) -> NDArray[np.uint8]:
-            with _opened(file) as image:
-                return self._pixels(image)
+    def pixels(self, file: NamedFile) -> NDArray[np.uint8]:
+        """Those of one picture, (channels, height, width).
 
-        return filled("map", frame[self.column], folder, pixels, self.sample_shape, np.uint8)
+        Raises:
+            UserError: If it is broken.
+        """
+        with _opened(file) as image:
+            return self._pixels(image)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

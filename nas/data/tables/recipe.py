@@ -16,6 +16,7 @@ from nas.data.from_arrays import check_name
 from nas.data.fusion_data import Modality
 from nas.data.tables.audio import AudioRecipe
 from nas.data.tables.columns import IN_TABLE, Column, infer
+from nas.data.tables.frames import FramesRecipe
 from nas.data.tables.groups import Named, group
 from nas.data.tables.images import ImageRecipe
 from nas.data.tables.needs import Needs
@@ -30,12 +31,15 @@ from nas.data.tables.waves import WaveRecipe
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, Whole, check, told
 
-ModalityRecipe = VectorRecipe | TextRecipe | ImageRecipe | AudioRecipe | SubwordRecipe | WaveRecipe
+ModalityRecipe = VectorRecipe | TextRecipe | ImageRecipe | FramesRecipe | AudioRecipe | SubwordRecipe | WaveRecipe
 
-RECIPES: Mapping[str, type[VectorRecipe] | type[TextRecipe] | type[ImageRecipe] | type[AudioRecipe]] = {
+RECIPES: Mapping[
+    str, type[VectorRecipe] | type[TextRecipe] | type[ImageRecipe] | type[FramesRecipe] | type[AudioRecipe]
+] = {
     "table": VectorRecipe,
     "text": TextRecipe,
     "image": ImageRecipe,
+    "frames": FramesRecipe,
     "audio": AudioRecipe,
 }
 """Kind of a modality to what is made of it."""
