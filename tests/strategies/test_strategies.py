@@ -253,6 +253,7 @@ _TESTED_BY_THEMSELVES = {
     "label_smoothing",  # in test_training
     "max_epochs",  # in test_training, for its least is more than these trainings last
     "time_limit_seconds",  # in test_time_limit
+    *("encoder", "encoder_mode"),  # in tests/encoders
     "shift",  # in test_augmentation
     "peaks",
     "preprocessing",  # in test_preprocessing
