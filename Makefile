@@ -24,11 +24,12 @@ types: $(VENV)/.installed
 check: $(VENV)/.installed
 	$(BIN)/pytest --numprocesses auto --dist loadfile
 
-# The lock has the hash of every package but torch, whose right build depends on the machine; it comes last.
+# The lock has the hash of every package but torch, whose right build depends on the machine; it comes last. The lock is
+# complete, so what its packages need is not looked up: some of them need torch.
 $(VENV)/.installed: pyproject.toml requirements.lock constraints.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 11), "fusenas needs Python 3.11 or newer"'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[dev]'
 	touch $@
 
