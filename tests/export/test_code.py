@@ -75,7 +75,7 @@ def test_every_operation_computes_the_same_on_modalities_of_unlike_times(
     builders = {name: builder for name in MODALITIES if builder and name != "ready"}
     network = derived(
         data,
-        Choice(operation, ("notes@0", "pulse@0", "blood@0")),
+        Choice(operation, ("notes@0", "pulse@0", "blood@0")[: OPERATIONS[operation].max_inputs]),
         Choice(operation, ("scan@1", "ready@1")),
         Choice(operation, ("pulse@2", "scan@2")),
         builders=builders,
