@@ -100,6 +100,8 @@ def search(
         if found.recipe is not None and not (as_json or quiet):
             print_columns(console, found.recipe)
 
+    if folds and (dry_run or options.get("time_limit_seconds")):
+        raise UserError("folds are whole searches, one after another: leave --dry-run and --time-limit out, or --folds")
     if dry_run:
         with show_progress(console, as_json=as_json, quiet=quiet) as progress:
             progress("timing a few steps of every kind of training")

@@ -195,8 +195,12 @@ def load_data(
     if is_embedded(source):
         if given:
             raise UserError(f"the embedded set {str(source)!r} has modalities and target of its own; drop the options")
-        made = EMBEDDED[str(source)](seed)
-        return made if fold is None else _refolded(made, fold, seed)
+        if fold is not None:
+            raise UserError(
+                f"the embedded set {str(source)!r} has splits of its own, made so that nothing of one is in another; "
+                "folds would mix them: leave folds out"
+            )
+        return EMBEDDED[str(source)](seed)
     _refuse_absent(path)
     settings, path = _settings(path)
     files = _Files(path)

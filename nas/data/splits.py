@@ -172,9 +172,10 @@ def draw_groups(
     """Assigns whole groups to splits, so that each split has as nearly as groups allow its share of every stratum.
 
     Groups are dealt out from the largest to the smallest, those of one size in random order. Each goes where the
-    squared distance from the wanted counts, as shares of the strata, falls the most, much as in scikit-learn's
-    `StratifiedGroupKFold`. Departures: splits are of different sizes; a split that gets nothing takes the smallest
-    group of the split that has the most groups; of a stratum that split 0 lacks, it takes the smallest group.
+    squared distance from the wanted counts, as shares of the strata and of the whole, falls the most, much as in
+    scikit-learn's `StratifiedGroupKFold`. Departures: splits are of different sizes; a split that gets nothing takes
+    the smallest group of the split that has the most groups; of a stratum that split 0 lacks, it takes the smallest
+    group.
 
     Args:
         strata: Stratum of each sample, (n,), non-negative.
@@ -205,6 +206,8 @@ def draw_groups(
     for group in order:
         counts = np.bincount(strata[by_group[starts[group] : starts[group] + sizes[group]]], minlength=len(totals))
         gained = (counts * (2 * missing - counts) / scale**2).sum(axis=1)
+        # The whole counts as one more stratum: where every group is of one stratum, nothing else tells splits apart.
+        gained += counts.sum() * (2 * missing.sum(axis=1) - counts.sum()) / len(strata) ** 2
         split_of[group] = int(gained.argmax())
         missing[split_of[group]] -= counts
     smallest = order[::-1]

@@ -54,8 +54,8 @@ def keep_limit(setup: TrainingSetup, config: RunConfig, started: float) -> tuple
         checkpoints.left_out = [str(words) for words in state["left_out"]]
     for left_out in checkpoints.left_out:
         setup.progress(f"left out to keep the time limit: {left_out}")
-    budgets = [config.search.budget_seconds or math.inf, SEARCH_SHARE * checkpoints.time_left()]
-    searched = replace(smaller.search, budget_seconds=max(1.0, min(budgets) / config.search.search_seeds))
+    share = SEARCH_SHARE * checkpoints.time_left() / smaller.search.search_seeds
+    searched = replace(smaller.search, budget_seconds=max(1.0, min(config.search.budget_seconds or math.inf, share)))
     return replace(setup, training=smaller.training), replace(smaller, search=searched)
 
 

@@ -53,12 +53,19 @@ def read_space(text: str) -> tuple[SpaceBuilder, dict[str, Any]]:
 
 def known_options(builder: SpaceBuilder) -> dict[str, tuple[Any, Any]]:
     """Name to the type, a key of those that can be read, and the default of every option that a builder takes."""
-    hints, found = get_type_hints(builder), {}
+    try:
+        hints = get_type_hints(builder)
+    except NameError:  # of names that are imported for the checking of types alone
+        hints = {}
+    found: dict[str, tuple[Any, Any]] = {}
     for name, parameter in inspect.signature(builder).parameters.items():
         if parameter.kind is parameter.KEYWORD_ONLY and name not in OF_A_RUN:
-            alternatives = get_args(hints[name]) if get_origin(hints[name]) in (Union, UnionType) else (hints[name],)
-            kind = next(one for one in alternatives if one is not type(None))
-            found[name] = (kind if kind in _READ else Sequence, parameter.default)
+            hint = hints.get(name, type(parameter.default))
+            alternatives = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+            kinds = [get_origin(one) or one for one in alternatives if one is not type(None)]
+            kind = Sequence if kinds[:1] in ([list], [tuple]) else next(iter(kinds), None)
+            if kind in _READ:
+                found[name] = (kind, parameter.default)
     return found
 
 

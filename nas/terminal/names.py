@@ -87,4 +87,4 @@ def taps_of(encoder: str) -> dict[str, dict[str, str]]:
 
 
 def _first_line(documented: Any) -> str:
-    return (documented.__doc__ or "").strip().splitlines()[0]
+    return next(iter((documented.__doc__ or "").strip().splitlines()), "")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nas.data.fusion_data import SPLITS
-from nas.data.splits import draw, draw_groups, make_splits
+from nas.data.splits import draw, draw_groups, folds_of, make_splits
 from nas.data.targets import make_targets
 from tests.data.helpers import refused
 
@@ -184,3 +184,14 @@ def test_a_split_that_divides_a_group_is_refused() -> None:
     groups = np.arange(20) // 4
     with refused(r"samples 8 and 10 are of one group but in two splits \(1 groups are divided\)"):
         make_splits(np.repeat([0, 2], 10), make_targets(np.arange(20) % 2), 0, groups)
+
+
+def test_groups_of_one_class_each_give_splits_of_their_sizes() -> None:
+    """Eight diagnoses of three patients each: no stratum has a group for every fold."""
+    sizes = np.random.default_rng(0).integers(5, 60, size=24)
+    groups = np.repeat(np.arange(24), sizes)
+    strata = groups % 8
+    folds = np.bincount(folds_of(strata, groups, 5, 0), minlength=5) / len(groups)
+    assert folds == pytest.approx([0.2] * 5, abs=0.08)
+    drawn = np.bincount(draw_groups(strata, groups, (0, 1, 0, 2, 0), 0)) / len(groups)
+    assert drawn == pytest.approx([0.6, 0.2, 0.2], abs=0.12)

@@ -13,6 +13,7 @@ import pytest
 import nas
 from nas import FusionData
 from nas.data.splits import Fold, folds_of
+from nas.errors import UserError
 from nas.pipeline.cross_validate import corrected_interval
 from tests.command import runner
 from tests.data.helpers import refused
@@ -134,3 +135,8 @@ def test_a_fold_and_a_split_are_refused() -> None:
         )
     with refused("3 samples are too few for 2 folds"):
         folds_of(np.zeros(3, dtype=np.int64), None, 2, 0)
+
+
+def test_folds_do_not_mix_what_an_embedded_set_keeps_apart() -> None:
+    with pytest.raises(UserError, match="'emoji' has splits of its own"):
+        nas.cross_validate("emoji", folds=5)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -104,3 +104,12 @@ def test_a_run_records_the_options_and_is_retrained_by_them(tmp_path: Path) -> N
     assert nas.retrain(tmp_path / "run", data=data, out=tmp_path / "again").architecture == found.architecture
     with pytest.raises(UserError, match="space"):
         tiny_search(data, space="toy:cells=2", operations=None, out=tmp_path / "run", resume=True)
+
+
+def test_what_cannot_be_read_is_no_option_and_breaks_nothing() -> None:
+    def strange(  # type: ignore[no-untyped-def]
+        depths: Mapping[str, int], *, way: Literal["a", "b"] = "a", nodes=2, given: dict[str, int] | None = None
+    ):
+        """Never built."""
+
+    assert known_options(strange) == {"nodes": (int, 2)}

@@ -125,7 +125,8 @@ class FramesRecipe:
 def _exploded(column: pd.Series) -> tuple[pd.Series, list[int]]:
     """Every path of a column as a row of its own, under the number of its row; and how many each row has."""
     parts = [
-        [] if cell is None else [one.strip() for one in cell.split(SEVERAL) if one.strip()] for cell in words(column)
+        [] if cell is None else [one for one in words(pd.Series(cell.split(SEVERAL), dtype=object)) if one is not None]
+        for cell in words(column)
     ]
     index = [number for number, some in zip(column.index, parts, strict=True) for _ in some]
     return pd.Series([one for some in parts for one in some], index=index, name=column.name, dtype=object), [

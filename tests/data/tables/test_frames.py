@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import nas
 from nas.data.tables.frames import MAX_STEPS, FramesRecipe
@@ -64,3 +65,12 @@ def test_a_missing_picture_is_told_with_its_row(tmp_path: Path, monkeypatch: pyt
     frame.loc[4, "clip"] = "60.png|lost.png"
     with refused("column 'clip', row 5: 'lost.png' is not there"):
         nas.load_data(frame, target="falls")
+
+
+def test_a_missing_picture_among_several_is_passed_over(tmp_path: Path) -> None:
+    for number in range(5):
+        Image.new("L", (4, 4), 50 * number).save(tmp_path / f"{number}.png")
+    frame = pd.DataFrame({"views": ["0.png|1.png", "2.png|NA", "3.png|4.png"]})
+    recipe = FramesRecipe.fit(frame, {"views": "images"}, tmp_path)
+    (array,) = recipe.apply(frame, tmp_path).arrays
+    assert array[:, :, 0].tolist() == [[0, 50], [100, 100], [150, 200]]
