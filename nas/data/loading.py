@@ -205,6 +205,8 @@ def load_data(
     settings, path = _settings(path)
     files = _Files(path)
     description = _describe(settings, files, modalities, **named)
+    if fold is not None and split is None:  # one that the data has by itself
+        description = replace(description, split=None)
     with _fitting_in_memory(path):
         return _build(files, description, seed, fold)
 
@@ -587,7 +589,7 @@ def _build(files: _Files, description: Description, seed: int, fold: Fold | None
         # One key is one array; x/<modality>/<depth> and lists of keys are ready-made features, be it of one depth.
         values[name] = arrays if len(keys) > 1 or keys[0].count("/") == 2 else arrays[0]
     splits: Any = None
-    if files.is_folder:
+    if files.is_folder and fold is None:
         splits = files.splits()
     elif description.split is not None:
         splits = files.samples(description.split)

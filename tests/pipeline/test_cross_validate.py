@@ -140,3 +140,13 @@ def test_a_fold_and_a_split_are_refused() -> None:
 def test_folds_do_not_mix_what_an_embedded_set_keeps_apart() -> None:
     with pytest.raises(UserError, match="'emoji' has splits of its own"):
         nas.cross_validate("emoji", folds=5)
+
+
+def test_a_split_that_a_file_has_by_itself_is_not_used(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    arrays = {name: generator.normal(size=(100, 3)).astype(np.float32) for name in ("sound", "sight")}
+    target, split = np.arange(100) % 2, np.repeat([0, 1, 2], [40, 20, 40])
+    np.savez(tmp_path / "own.npz", **arrays, target=target, split=split)
+    folds = [nas.load_data(tmp_path / "own.npz", fold=Fold(number, 5)) for number in range(1, 6)]
+    assert set(folds[0].modalities) == {"sound", "sight"}
+    assert np.bincount(np.concatenate([one.splits["test"] for one in folds])).tolist() == [1] * 100
