@@ -12,6 +12,8 @@ import pytest
 
 import nas
 from nas import FusionData
+from nas.data.fusion_data import FusionData
+from nas.data.loading import load_data
 from nas.data.splits import Fold, folds_of
 from nas.errors import UserError
 from nas.pipeline.cross_validate import corrected_interval
@@ -142,11 +144,15 @@ def test_folds_do_not_mix_what_an_embedded_set_keeps_apart() -> None:
         nas.cross_validate("emoji", folds=5)
 
 
+def _of_file(file: Path, number: int) -> FusionData:
+    return load_data(file, modalities="sound,sight", target="target", fold=Fold(number, 5))
+
+
 def test_a_split_that_a_file_has_by_itself_is_not_used(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
-    arrays = {name: generator.normal(size=(100, 3)).astype(np.float32) for name in ("sound", "sight")}
+    sound, sight = generator.normal(size=(2, 100, 3)).astype(np.float32)
     target, split = np.arange(100) % 2, np.repeat([0, 1, 2], [40, 20, 40])
-    np.savez(tmp_path / "own.npz", **arrays, target=target, split=split)
-    folds = [nas.load_data(tmp_path / "own.npz", fold=Fold(number, 5)) for number in range(1, 6)]
+    np.savez(tmp_path / "own.npz", sound=sound, sight=sight, target=target, split=split)
+    folds = [_of_file(tmp_path / "own.npz", number) for number in range(1, 6)]
     assert set(folds[0].modalities) == {"sound", "sight"}
     assert np.bincount(np.concatenate([one.splits["test"] for one in folds])).tolist() == [1] * 100
