@@ -12,7 +12,6 @@ import pytest
 
 import nas
 from nas import FusionData
-from nas.data.fusion_data import FusionData
 from nas.data.loading import load_data
 from nas.data.splits import Fold, folds_of
 from nas.errors import UserError
