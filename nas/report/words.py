@@ -71,7 +71,10 @@ def _steps(architecture: Architecture, depths: Mapping[str, int], phrases: Mappi
         return "use nothing"
     if all(carries(choice.operation) for choice in active):
         return _carried(active, depths)
-    told = [_step(choice, depths, phrases, is_first=number == 0) for number, choice in enumerate(active)]
+    told = [
+        _step(choice, depths, phrases, _results(architecture, number), is_first=number == 0)
+        for number, choice in enumerate(active)
+    ]
     if len(told) > MOST_STEPS:
         told = [*told[:MOST_STEPS], f"{len(told) - MOST_STEPS} more steps"]
     return ", then ".join(told)
@@ -87,8 +90,19 @@ def _carried(active: Sequence[Choice], depths: Mapping[str, int]) -> str:
     return f"add {listed([f'{_name(tap)} ({_layers([tap], depths)})' for tap in taps])}"
 
 
-def _step(choice: Choice, depths: Mapping[str, int], phrases: Mapping[str, str], *, is_first: bool) -> str:
-    names = [_name(tap) for tap in choice.inputs]
+def _results(architecture: Architecture, number: int) -> Mapping[str, str]:
+    """What the results of earlier steps are called in a step that reads them, by its number from 0."""
+    places = {step.name: place for place, step in enumerate(architecture.steps)}
+    read = [name for name in architecture.steps[number].inputs if name in places]
+    if [places[name] for name in read] == [number - 1]:
+        return dict.fromkeys(read, "the result")
+    return {name: f"the result of step {places[name] + 1}" for name in read}
+
+
+def _step(
+    choice: Choice, depths: Mapping[str, int], phrases: Mapping[str, str], results: Mapping[str, str], *, is_first: bool
+) -> str:
+    names = [results[name] if name in results else _name(name) for name in choice.inputs]
     if carries(choice.operation):
         verb = "take" if is_first else "add"
         return f"{verb} {names[0]} {_where(choice.inputs, depths)}"
@@ -100,8 +114,8 @@ def _step(choice: Choice, depths: Mapping[str, int], phrases: Mapping[str, str],
 
 
 def _name(tap: str) -> str:
-    """The modality of a tap; of an earlier fusion node what it holds."""
-    return clean(tap_modality(tap), NAME_LENGTH) if "@" in tap else "what is fused so far"
+    """The modality of a tap."""
+    return clean(tap_modality(tap), NAME_LENGTH)
 
 
 def _where(taps: Sequence[str], depths: Mapping[str, int]) -> str:

@@ -30,7 +30,7 @@ from nas.summary import (
     Summary,
     Verdict,
 )
-from search_spaces.operations import OPERATIONS
+from search_spaces import OPERATIONS, graph
 from tests.report.fabricate import fabricate_run
 from tests.summaries import known, make_data, make_diagnosis, make_row, make_search, make_summary, spread
 
@@ -1021,8 +1021,8 @@ def test_the_answer_is_the_first_thing_on_the_page(tmp_path: Path) -> None:
         ),
         (
             _architecture(Choice("carry", ("image@0",)), Choice("mlp", ("fusion0", "sound@1"))),
-            "take image at the first layer, then join what is fused so far and sound in a small network (MLP) at the "
-            "middle layer",
+            "take image at the first layer, then join the result and sound in a small network (MLP) at the middle "
+            "layer",
         ),
         (
             _architecture(Choice("modality_shift", ("sound@2", "image@0"))),
@@ -1036,6 +1036,22 @@ def test_the_answer_is_the_first_thing_on_the_page(tmp_path: Path) -> None:
 )
 def test_an_architecture_is_told_as_an_instruction(architecture: Architecture, words: str) -> None:
     assert how_in_words(architecture, DEPTHS, PHRASES) == words
+
+
+def test_steps_that_read_steps_are_told_by_their_results() -> None:
+    space = graph({"image": 3, "sound": 3})
+    chain = space.compose(
+        {
+            "step1": Choice("multiplicative", ("image@0", "sound@2")),
+            "step2": Choice("mlp_block", ("step1",)),
+            "final": Choice("mlp", ("sound@0", "step1", "step2")),
+        }
+    )
+    assert how_in_words(chain, DEPTHS, PHRASES) == (
+        "multiply image and sound (image at the first layer, sound at the last layer), then "
+        "pass the result through a residual MLP block, then "
+        "join sound, the result of step 1 and the result of step 2 in a small network (MLP) at the first layer"
+    )
 
 
 def test_many_modalities_routes_and_steps_are_summed_up() -> None:
