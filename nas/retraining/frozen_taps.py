@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from nas.data.fusion_data import FusionData, Modality
+from nas.data.npz import one_line
 from nas.encoders import Encoder, EncoderBuilder
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
@@ -159,6 +160,7 @@ def _taps(
     key = digest.hexdigest()
     shapes = _known_shapes(folder, about, key)
     if shapes is None:
+        folder.remove(about)  # what is written until all of it is there belongs to nobody
         files, shapes = [folder.stream(f"{FOLDER}/{name}-{depth}.bin") for depth in range(encoder.num_taps)], []
         try:
             for batch in _batches(name, encoder, modality, device, progress):
@@ -201,5 +203,11 @@ def _batches(
             if start % every == 0:
                 progress(f"running the frozen encoder of {name}: {start:,} of {count:,} samples")
             given = [torch.from_numpy(np.ascontiguousarray(one[start : start + BATCH])) for one in modality.arrays]
-            yield [tap.float().cpu().numpy() for tap in encoder([one.to(device) for one in given])]
+            try:
+                taps = encoder([one.to(device) for one in given])
+            except (IndexError, RuntimeError, ValueError) as error:
+                raise UserError(
+                    f"the encoder of {name!r} cannot read samples {start} to {start + BATCH}: {one_line(error)}"
+                ) from error
+            yield [tap.float().cpu().numpy() for tap in taps]
     encoder.cpu()

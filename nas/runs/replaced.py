@@ -20,7 +20,7 @@ FILES = (
     "report.html",
     "estimator.json",
 )
-FOLDERS = ("tensorboard", "figures", "checkpoints", "exports", "members")
+FOLDERS = ("tensorboard", "figures", "checkpoints", "exports", "members", "taps")
 
 ASIDE = ".replaced"
 MOVING = ".replaced.moving"

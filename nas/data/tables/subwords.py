@@ -98,6 +98,11 @@ class SubwordRecipe:
         """The numbers of every text, cut at the length; None where there is none."""
         try:
             made = import_module("tokenizers").Tokenizer.from_str(self.tokenizer)
+            made.no_padding()
+            made.enable_truncation(max_length=self.length)
+            found = [None if text is None else made.encode(text).ids for text in texts(frame, self.columns)]
+        except UserError:
+            raise
         except ImportError as error:
             raise UserError("texts of this network need tokenizers: pip install 'fusenas[text]'") from error
         except BaseException as error:
@@ -105,6 +110,4 @@ class SubwordRecipe:
             if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
                 raise
             raise UserError(f"the tokenizer cannot be read ({one_line(error)}); expected a tokenizer.json") from error
-        made.no_padding()
-        made.enable_truncation(max_length=self.length)
-        return [None if text is None else made.encode(text).ids for text in texts(frame, self.columns)]
+        return [None if numbers is None else numbers[: self.length] for numbers in found]

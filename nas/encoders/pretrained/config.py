@@ -11,6 +11,9 @@ from nas.fields import told
 MAX_LAYERS = 512
 """Of any list in it, and of every number whose name speaks of layers: more take minutes to build."""
 
+COUNTING = ("layer", "depth", "blocks", "group", "conv_pos")
+"""In the names of numbers that may count modules."""
+
 MAX_WHOLE = 10**8
 
 
@@ -27,7 +30,7 @@ def checked_config(values: Mapping[str, Any], allowed: Collection[str], what: st
             )
         if not _is_plain(value):
             raise UserError(f"{what} has {name} {told(value)}; expected a plain value of usual size")
-        counts = any(word in name for word in ("layer", "depth", "blocks")) and not isinstance(value, bool)
+        counts = any(word in name for word in COUNTING) and not isinstance(value, bool)
         for one in value if isinstance(value, list) else [value]:
             if counts and isinstance(one, int | float) and one > MAX_LAYERS:
                 raise UserError(f"{what} has {name} {told(value)}; expected at most {MAX_LAYERS}")

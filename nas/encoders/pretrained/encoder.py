@@ -228,6 +228,7 @@ class PretrainedBuilder:
         """Changes with any weight, with what the network is, and with how far it learns."""
         backbone, found = self.opened.backbone, hashlib.sha256()
         found.update(json.dumps([self.opened.library, backbone.config, backbone.tap_names, self.mode]).encode())
+        found.update(repr(self.opened.needs).encode())  # how its input is brought to size and normalised
         for name, tensor in backbone.state_dict().items():
             found.update(name.encode())
             found.update(tensor.contiguous().flatten().view(torch.uint8).numpy().data)

@@ -122,11 +122,17 @@ class TransformersBackbone(Backbone):
         return cls(config)
 
     def blocks(self) -> list[nn.Module]:
-        """The layers of the transformer."""
+        """The layers of the transformer; where several share their weights, one for each group.
+
+        Raises:
+            UserError: If the network does not say which they are.
+        """
         lists = [one for one in self.model.modules() if isinstance(one, nn.ModuleList)]
-        count = int(self.settings.num_hidden_layers)
-        found = [one for one in lists if len(one) == count]
-        return list(found[-1]) if found else list(self.model.children())
+        for count in (self.settings.num_hidden_layers, getattr(self.settings, "num_hidden_groups", None)):
+            if found := [one for one in lists if len(one) == count]:
+                return list(found[-1])
+        told = type(self.model).__name__
+        raise UserError(f"{told} does not tell its layers apart; use it frozen, or train all of it")
 
     def taps(self, values: Tensor, num_taps: int) -> list[Tensor]:
         """See the base class. All layers run, whatever taps are wanted."""
