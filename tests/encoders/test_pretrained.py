@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +256,21 @@ def test_a_modality_of_another_kind_is_refused(
     builder = PretrainedBuilder(Opened.of(PretrainedName(library="hf", name=str(folder / KINDS[modality]))))
     with pytest.raises(UserError, match=message):
         builder(data, other)
+
+
+def test_other_normalisation_is_another_encoder(folder: Path) -> None:
+    opened = Opened.of(PretrainedName(library="hf", name=str(folder / "vit")))
+    other = replace(opened, needs=replace(opened.needs, mean=(0.1, 0.2, 0.3)))
+    assert PretrainedBuilder(opened).digest() != PretrainedBuilder(other).digest()
+
+
+def test_layers_that_share_their_weights_are_told_by_their_groups(tmp_path: Path, data: FusionData) -> None:
+    transformers = pytest.importorskip("transformers")
+    config = transformers.AutoConfig.for_model(
+        "albert", hidden_size=16, embedding_size=8, num_attention_heads=2, intermediate_size=32, vocab_size=60
+    )
+    transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "albert")
+    opened = Opened.of(PretrainedName(library="hf", name=str(tmp_path / "albert")))
+    encoder = PretrainedBuilder(opened, "last:1")(data, "text").train()
+    sum(tap.sum() for tap in encoder(batch(data, "text"))).backward()
+    assert any(one.grad is not None and bool(one.grad.any()) for one in encoder.parameters())

@@ -15,9 +15,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import nas
+from nas import FusionData
 from nas.encoders.frozen import FrozenEncoder
+from nas.encoders.names import builders_of
 from nas.encoders.pretrained.encoder import PretrainedEncoder
 from nas.errors import UserError
+from nas.retraining.frozen_taps import frozen_taps
+from nas.runs.files import Folder
 from tests.encoders.models import save_tiny
 from tests.tiny_runs import OPERATIONS, TRAINING, no_report, tiny_search
 
@@ -179,3 +183,27 @@ def test_a_plan_runs_a_frozen_network_on_one_batch_alone(folder: Path, monkeypat
     assert found.encoders["text"].taps == 3
     assert max(read) == 32
     assert read.count(32) == 1
+
+
+def test_taps_of_a_run_that_was_stopped_are_computed_anew(tmp_path: Path) -> None:
+    """A run with other taps begins in the folder of one that has its own, and is killed."""
+    save_tiny("bert", tmp_path)
+    tokens = np.random.default_rng(0).integers(1, 51, (80, 12))
+    arrays = {"text": tokens, "more": np.zeros((80, 2), np.float32)}
+    data = FusionData.from_arrays(arrays, np.arange(80) % 2, kinds={"text": "tokens"})
+    others = FusionData.from_arrays({**arrays, "text": tokens[::-1]}, np.arange(80) % 2, kinds={"text": "tokens"})
+    builders = builders_of({"text": f"hf:{tmp_path / 'bert'}"}, None)
+    folder, device = Folder(tmp_path / "run"), torch.device("cpu")
+
+    def killed(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    wanted, _ = frozen_taps(data, builders, folder, device, lambda _line: None)
+    assert wanted is not None
+    expected = [np.array(one) for one in wanted.data.modalities["text"].arrays]
+    with pytest.raises(KeyboardInterrupt):
+        frozen_taps(others, builders, folder, device, killed)
+    again, _ = frozen_taps(data, builders, folder, device, lambda _line: None)
+    assert again is not None
+    for one, other in zip(again.data.modalities["text"].arrays, expected, strict=True):
+        np.testing.assert_array_equal(one, other)
