@@ -189,7 +189,7 @@ def test_taps_of_a_run_that_was_stopped_are_computed_anew(tmp_path: Path) -> Non
     """A run with other taps begins in the folder of one that has its own, and is killed."""
     save_tiny("bert", tmp_path)
     tokens = np.random.default_rng(0).integers(1, 51, (80, 12))
-    arrays = {"text": tokens, "more": np.zeros((80, 2), np.float32)}
+    arrays: dict[str, Any] = {"text": tokens, "more": np.zeros((80, 2), np.float32)}
     data = FusionData.from_arrays(arrays, np.arange(80) % 2, kinds={"text": "tokens"})
     others = FusionData.from_arrays({**arrays, "text": tokens[::-1]}, np.arange(80) % 2, kinds={"text": "tokens"})
     builders = builders_of({"text": f"hf:{tmp_path / 'bert'}"}, None)
