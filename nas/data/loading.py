@@ -153,6 +153,8 @@ def load_data(
     """
     from nas.data.tables import is_table, load_table  # noqa: PLC0415 - that package needs this one
 
+    if columns and not is_table(source):
+        raise UserError("columns tell what a table holds, and this is no table; name arrays by modalities instead")
     if isinstance(source, Dataset):
         return _of_dataset(
             source,
@@ -179,8 +181,6 @@ def load_data(
             seed=seed,
             needs=needs,
         )
-    if columns:
-        raise UserError("columns tell what a table holds, and this is no table; name arrays by modalities instead")
     named = {"target": target, "split": split, "task": task, "group": group, "weight": weight}
     given = any(value is not None for value in (modalities, *named.values()))
     if isinstance(source, FusionData):

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
+from nas.data.npz import one_line
 from nas.errors import UserError, unknown_name
 
 TARGET = "target"
@@ -43,7 +46,11 @@ def arrays_of(dataset: Dataset[Any], names: Sequence[str] = ()) -> dict[str, NDA
                 f"item {place} of the Dataset holds {', '.join(item)}, but item 0 holds {', '.join(columns)}"
             )
         for name, value in item.items():
-            columns.setdefault(name, []).append(_plain(value))
+            try:
+                array = _plain(value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise UserError(f"{name!r} of item {place} of the Dataset is no array: {one_line(error)}") from error
+            columns.setdefault(name, []).append(array)
     for name, column in columns.items():
         for place, value in enumerate(column):
             if value.shape != column[0].shape:
@@ -78,6 +85,9 @@ def _named(item: Any, names: Sequence[str], place: int) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> NDArray[Any]:
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.float() if value.dtype == torch.bfloat16 else value  # which numpy does not have
     array = np.asarray(value)
     if hasattr(value, "getbands") and array.ndim == 3:  # a picture of Pillow has its channels last
         return array.transpose(2, 0, 1)

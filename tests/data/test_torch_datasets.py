@@ -88,6 +88,15 @@ def test_pictures_have_their_channels_first() -> None:
     np.testing.assert_array_equal(arrays["input0"], pixels.transpose(0, 3, 1, 2))
 
 
+def test_tensors_that_learn_or_are_of_half_precision_are_read() -> None:
+    def item(place: int) -> dict[str, torch.Tensor]:
+        return {"a": torch.full((2,), float(place), requires_grad=True), "b": torch.ones(3, dtype=torch.bfloat16)}
+
+    arrays = arrays_of(Items(item, 4))
+    assert arrays["a"][:, 0].tolist() == [0, 1, 2, 3]
+    assert arrays["b"].dtype == np.float32
+
+
 class Stream(IterableDataset[Any]):
     """It has no length."""
 
@@ -105,6 +114,8 @@ class Stream(IterableDataset[Any]):
         (Items(lambda place: {"a": np.zeros(1 + place)}), {}, r"'a' of item 1 .* has shape \(2,\), but that of item 0"),
         (Items(_parts), {"modalities": "sound"}, "has 2 values beside its target, but 1 modalities are named: sound"),
         (Items(_named), {}, "unknown target of the Dataset: 'target'"),
+        (Items(lambda place: {"a": [[1.0], [1.0, 2.0]]}), {}, "'a' of item 0 of the Dataset is no array: setting an"),
+        (Items(_parts), {"columns": "a:image"}, "this is no table"),
         (Items(_named), {"target": "label", "modalities": "sound,smell"}, "unknown modality of the Dataset: 'smell'"),
     ],
 )
