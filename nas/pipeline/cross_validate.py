@@ -150,8 +150,8 @@ def _predicted(result: RunResult, data: FusionData, number: int) -> pd.DataFrame
 def _rows(results: list[RunResult]) -> tuple[FoldedRow, ...]:
     """The rows that every fold has."""
     every = [{row.name: row.score.mean for row in one.summary.leaderboard} for one in results]
-    splits = results[0].summary.data.splits
-    ratio = splits["test"] / (splits["weights"] + splits["architecture"])
+    splits = [one.summary.data.splits for one in results]
+    ratio = float(np.mean([one["test"] / (one["weights"] + one["architecture"]) for one in splits]))
     sense = results[0].summary.sense
     first = next(iter(every[0]))
     own = np.array([scores[first] for scores in every])
@@ -173,7 +173,7 @@ def corrected_interval(values: np.ndarray, ratio: float) -> Interval:
 
     Args:
         values: Of every fold, (k,).
-        ratio: Samples of a fold over those of all others.
+        ratio: Samples of a fold over those of all others, the mean where folds differ in size.
     """
     mean, count = float(values.mean()), len(values)
     margin = float(t.ppf(0.975, count - 1) * values.std(ddof=1) * np.sqrt(1 / count + ratio))
