@@ -82,7 +82,8 @@ def layerwise(
                 "too many to search; concatenate modalities of one kind into one array, or name fewer operations"
             )
         residual = f"fusion{depth - 1}" if depth else None
-        nodes.append(FusionNode(f"fusion{depth}", choices, residual, any_subset=len(modalities) > MAX_ALL_SUBSETS))
+        any_subset = len(modalities) > MAX_ALL_SUBSETS
+        nodes.append(FusionNode(f"fusion{depth}", choices, residual, any_subset=any_subset, title=f"depth {depth}"))
     references = tuple(_references(depths, num_nodes, names))
     return SearchSpace(
         NAME,

@@ -842,6 +842,7 @@ def _choices(node: FusionNode, space: SearchSpace) -> SearchedNode:
     return SearchedNode(
         name=node.name,
         residual=node.residual,
+        title=node.title,
         choices=tuple(
             SearchedChoice(
                 operation=choice.operation,

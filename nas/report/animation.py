@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.report.numbers import clean, count_text, node_words, number, score_text, seconds_text
+from nas.report.numbers import clean, count_text, node_titles, number, score_text, seconds_text
 from nas.report.tables import HeatMap, heat_maps
 from nas.summary import Summary
 
@@ -56,7 +56,8 @@ def animation(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> Animati
     if not nodes or any(heat.steps != nodes[0].steps for heat in nodes) or len(nodes[0].steps) < 2:
         return None
     moments = [records[step] for step in nodes[0].steps]
-    told = [_numbers(record) for record in moments]
+    titles = node_titles(summary.search.nodes)
+    told = [_numbers(record, titles) for record in moments]
     known = dict.fromkeys(word for numbers in told for word in numbers)
     words = tuple(word for word in known if any(numbers.get(word, "–") != "–" for numbers in told))
     frames = tuple(
@@ -70,7 +71,7 @@ def animation(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> Animati
     return Animation(nodes, words, frames, max((w for w in single if not math.isnan(w)), default=1.0))
 
 
-def _numbers(record: Mapping[str, Any]) -> dict[str, str]:
+def _numbers(record: Mapping[str, Any], titles: Mapping[str, str]) -> dict[str, str]:
     """What a record tells besides the weights: when it was, losses, entropy and guards."""
     found = {
         "search step": count_text(number(record.get("step"))),
@@ -80,7 +81,7 @@ def _numbers(record: Mapping[str, Any]) -> dict[str, str]:
         "held-out loss": score_text(number(record.get("architecture_loss")), "loss"),
     }
     for node, nats in (record.get("entropy") or {}).items():
-        found[f"entropy at {node_words(node)}, nats"] = score_text(number(nats), "loss")
+        found[f"entropy at {titles.get(node, clean(node))}, nats"] = score_text(number(nats), "loss")
     for name, value in (record.get("guards") or {}).items():
         found[GUARDS.get(name, clean(name))] = score_text(number(value), "loss")
     return found

@@ -101,7 +101,7 @@ def draw_all(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> list[Dra
             drawn.append(_cost(rows, metric, colours))
         if summary.dynamic:
             drawn += _routes(summary.dynamic, metric, colours)
-        panels = progress_panels(metrics, metric)
+        panels = progress_panels(metrics, summary.search.nodes, metric)
         if panels:
             drawn.append(_progress(panels, colours))
         watched = guard_panels(metrics)
@@ -143,7 +143,7 @@ def draw_course(metrics: Sequence[Mapping[str, Any]]) -> list[Drawn]:
     colours = modality_colours(list(dict.fromkeys([*read, *trained])))
     is_mixed = any(record.get("mixing_weights") for record in metrics)
     with figure_style():
-        panels, watched = progress_panels(metrics, "score"), guard_panels(metrics)
+        panels, watched = progress_panels(metrics, nodes, "score"), guard_panels(metrics)
         drawn = [_progress(panels, colours)] if panels else []
         mixing = [_mixing(heat_maps(nodes, metrics), colours)] if nodes and is_mixed else []
         return [*mixing, *drawn, *([_guards(watched, colours)] if watched else [])]
@@ -326,7 +326,7 @@ def _panels_csv(panels: Sequence[Panel]) -> str:
     return to_csv(("panel", "curve", "x", "y"), table)
 
 
-def progress_panels(metrics: Sequence[Mapping[str, Any]], metric: str) -> list[Panel]:
+def progress_panels(metrics: Sequence[Mapping[str, Any]], nodes: Sequence[SearchedNode], metric: str) -> list[Panel]:
     """The panels for which there are records: losses of the search, its entropy, encoders, the retraining."""
     losses = {"train_loss": "training", "architecture_loss": "held out"}
     search = [line for key, words in losses.items() for line in _of(words, curves(metrics, "search", key, "step"))]
@@ -335,7 +335,7 @@ def progress_panels(metrics: Sequence[Mapping[str, Any]], metric: str) -> list[P
     scores = "architecture_score"
     panels = [
         Panel("Search: loss", "search step", tuple(search)),
-        Panel("Search: entropy of the mixing weights, nats", "search step", entropy_curves(metrics, "step")),
+        Panel("Search: entropy of the mixing weights, nats", "search step", entropy_curves(metrics, nodes, "step")),
         Panel(f"Encoders alone: {unit}", "epoch", curves(metrics, "encoders", scores, "epoch"), by),
         Panel("Retraining: loss, every seed", "epoch", tuple(again)),
         Panel(f"Retraining: {unit}, every seed", "epoch", curves(metrics, "retrain", scores, "epoch"), by),

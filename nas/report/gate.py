@@ -16,7 +16,7 @@ from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon
 from matplotlib.path import Path
 
 from nas.report.layout import FIRST_STREAM_Y, LAYER_WIDTH, LEFT, NODE_Y, STATE_Y, STREAM_PITCH, Layout, Node, layout
-from nas.report.numbers import clean, count_text, node_words
+from nas.report.numbers import clean, count_text
 from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
 from nas.space.architecture import Cascading, deepest, read_by_gate
@@ -65,7 +65,7 @@ class Lane:
     @property
     def nodes(self) -> str:
         """What it fuses, in words."""
-        return "; ".join(f"{node_words(node.name)}: {_done_by(node)}" for node in self.plan.nodes)
+        return "; ".join(f"{node.title}: {_done_by(node)}" for node in self.plan.nodes)
 
     @property
     def in_words(self) -> str:

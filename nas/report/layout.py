@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from nas.report.numbers import clean
+from nas.report.numbers import clean, node_titles
 from nas.space.architecture import Architecture, Step, is_tap, tap_depth, tap_modality
 from nas.summary import DataDescription, ModalityDescription, Search, Summary
 from nas.tasks import TASKS
@@ -90,6 +90,7 @@ class Node:
 
     Attributes:
         name: Of the node.
+        title: What people call it.
         operation: That it applies.
         modalities: That it reads.
         choice_weight: Weight of its choice at the end of the search, NaN if unknown.
@@ -102,6 +103,7 @@ class Node:
     """
 
     name: str
+    title: str
     operation: str
     modalities: tuple[str, ...]
     choice_weight: float
@@ -146,6 +148,7 @@ def layout(summary: Summary, architecture: Architecture | None = None) -> Layout
         architecture: A static one, such as a route; None for what was found.
     """
     architecture = architecture or summary.architecture
+    titles = node_titles(summary.search.nodes)
     choice_weights = {node.name: node.choice_weight for node in summary.search.nodes}
     depths = summary.search.depths
     if not depths or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
@@ -178,6 +181,7 @@ def layout(summary: Summary, architecture: Architecture | None = None) -> Layout
         nodes.append(
             Node(
                 name=step.name,
+                title=titles.get(step.name, clean(step.name)),
                 operation=step.operation,
                 modalities=own,
                 choice_weight=choice_weight,

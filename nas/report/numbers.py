@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-import re
+from collections.abc import Iterable
 from typing import Any
 
 from nas.metrics import METRICS
 from nas.statistics import Interval
+from nas.summary import SearchedNode
 
 PERCENT_METRICS = tuple(name for name, metric in METRICS.items() if metric.percent)
 
@@ -25,9 +26,9 @@ def clean(text: Any, limit: int = 120) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def node_words(name: Any) -> str:
-    """A fusion node for people: "depth 1" for "fusion1", as in the words of an architecture."""
-    return re.sub(r"^fusion(?=\d+$)", "depth ", clean(name))
+def node_titles(nodes: Iterable[SearchedNode]) -> dict[str, str]:
+    """What people call each fusion node: "depth 1" for "fusion1" of the default space."""
+    return {node.name: clean(node.title or node.name) for node in nodes}
 
 
 def active_words(words: str) -> str:

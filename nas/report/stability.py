@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nas.report.numbers import clean, node_words
+from nas.report.numbers import clean, node_titles
 from nas.report.tables import modalities_of
 from nas.space.architecture import Choice
 from nas.statistics import Interval
@@ -74,10 +74,14 @@ def agreement_of_searches(summary: Summary, *, max_rows: int = MAX_ROWS) -> Sear
     if told is None:
         return None
     chosen = {step.name: step.choice for step in told.consensus.architecture.steps}
+    titles = node_titles(summary.search.nodes)
     spreads: dict[RowKind, Spread | None] = {"found": told.found, "late": told.late}
     return SearchesAgreement(
         told=told,
-        nodes=tuple(_node(node, chosen.get(node.node), max_rows) for node in told.choices),
+        nodes=tuple(
+            NodeCounts(titles.get(node.node, clean(node.node)), _counted(node, chosen.get(node.node), max_rows))
+            for node in told.choices
+        ),
         usage={
             "modalities": _counts(told.modalities),
             "depths": tuple((f"depth {d}", c) for d, c in _counts(told.depths)),
@@ -97,7 +101,7 @@ def _counts(values: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
     return tuple((clean(name), count) for name, count in values.items())
 
 
-def _node(node: NodeVotes, chosen: Choice | None, max_rows: int) -> NodeCounts:
+def _counted(node: NodeVotes, chosen: Choice | None, max_rows: int) -> tuple[ChoiceCount, ...]:
     counts = [
         ChoiceCount(clean(one.label), modalities_of(one.inputs), one.count, _is_same(one, chosen))
         for one in node.choices
@@ -107,7 +111,7 @@ def _node(node: NodeVotes, chosen: Choice | None, max_rows: int) -> NodeCounts:
         rest = [count for i, count in enumerate(counts) if i not in kept]
         counts = [counts[i] for i in sorted(kept)]
         counts.append(ChoiceCount(f"{len(rest)} others", (), sum(count.count for count in rest), is_consensus=False))
-    return NodeCounts(node_words(node.node), tuple(counts))
+    return tuple(counts)
 
 
 def _is_same(votes: Votes, chosen: Choice | None) -> bool:

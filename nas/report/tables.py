@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from nas.metrics import higher_is_better
-from nas.report.numbers import clean, node_words, number
+from nas.report.numbers import clean, node_titles, number
 from nas.space.architecture import Architecture, Choice
 from nas.strategies.pareto import pareto_front
 from nas.summary import ROW_KINDS, Row, SearchedNode, Summary
@@ -180,7 +180,7 @@ def _heat_map(
         labels.append(f"{len(rest)} others")
         modalities.append(())
     return HeatMap(
-        node_words(name),
+        clean(node.title or name),
         tuple(labels),
         tuple(modalities),
         tuple(steps),
@@ -220,12 +220,13 @@ def curves(metrics: Sequence[Mapping[str, Any]], phase: str, value: str, x: str)
     return tuple(found)
 
 
-def entropy_curves(metrics: Sequence[Mapping[str, Any]], x: str) -> tuple[Curve, ...]:
+def entropy_curves(metrics: Sequence[Mapping[str, Any]], searched: Sequence[SearchedNode], x: str) -> tuple[Curve, ...]:
     """Entropy of the mixing weights over the search, in nats, a line per node."""
     records = [record for record in metrics if record.get("phase") == "search" and record.get("entropy")]
+    titles = node_titles(searched)
     nodes = dict.fromkeys(node for record in records for node in record["entropy"])
     flat = [
-        {"phase": "entropy", "row": node_words(n), x: r.get(x), "entropy": r["entropy"].get(n)}
+        {"phase": "entropy", "row": titles.get(n, clean(n)), x: r.get(x), "entropy": r["entropy"].get(n)}
         for n in nodes
         for r in records
     ]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from nas.report.layout import Layout
-from nas.report.numbers import clean, count_text, node_words
+from nas.report.numbers import clean, count_text, node_titles
 from nas.summary import Summary
 
 
@@ -15,7 +15,7 @@ class NodeFacts:
     """What is known of one fusion node.
 
     Attributes:
-        name: Of the node.
+        title: What people call it.
         label: Its choice in words.
         formula: Of the operation, or "".
         inputs: What it reads, in the order of the formula.
@@ -25,7 +25,7 @@ class NodeFacts:
         rival_weight: Its weight.
     """
 
-    name: str
+    title: str
     label: str
     formula: str
     inputs: tuple[str, ...]
@@ -37,6 +37,7 @@ class NodeFacts:
 
 def node_facts(summary: Summary) -> tuple[NodeFacts, ...]:
     """Of every node of the found architecture, in order."""
+    titles = node_titles(summary.search.nodes)
     searched = {node.name: node for node in summary.search.nodes}
     facts = []
     for step in summary.architecture.steps:
@@ -51,7 +52,7 @@ def node_facts(summary: Summary) -> tuple[NodeFacts, ...]:
         rival = max(others, key=choice_weights.__getitem__, default=None)
         facts.append(
             NodeFacts(
-                name=clean(name),
+                title=titles.get(name, clean(name)),
                 label=clean(choice.label if choice else made.in_words()),
                 formula=clean(choice.formula, 200) if choice else "",
                 inputs=tuple(clean(tap) for tap in made.inputs),
@@ -84,7 +85,7 @@ def tooltips(summary: Summary, plan: Layout) -> dict[str, str]:
 
 
 def _of_node(facts: NodeFacts) -> str:
-    lines = [f"{node_words(facts.name)}: {facts.label}"]
+    lines = [f"{facts.title}: {facts.label}"]
     if facts.inputs and facts.formula:
         lines.append(facts.formula)
         lines.append("where " + ", ".join(f"x{place} is {tap}" for place, tap in enumerate(facts.inputs, start=1)))

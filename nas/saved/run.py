@@ -146,7 +146,9 @@ def recorded_space(summary: Summary) -> SearchSpace:
     """
     search = summary.search
     nodes = tuple(
-        FusionNode(node.name, tuple(Choice(one.operation, one.inputs) for one in node.choices), node.residual)
+        FusionNode(
+            node.name, tuple(Choice(one.operation, one.inputs) for one in node.choices), node.residual, title=node.title
+        )
         for node in search.nodes
     )
     references = tuple(Reference(one.name, one.kind, one.architecture) for one in search.references)

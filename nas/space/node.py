@@ -21,6 +21,7 @@ class FusionNode:
             supernet does not hold these, for of many modalities they are too many to learn each.
         any_inputs: Whether an architecture may also apply an operation to any of what the node reads in some choice, as
             many as the operation reads in one. A supernet does not hold these either.
+        title: For people, such as "depth 1"; "" where the name says it.
     """
 
     name: str
@@ -28,6 +29,7 @@ class FusionNode:
     residual: str | None = None
     any_subset: bool = False
     any_inputs: bool = False
+    title: str = ""
 
     @cached_property
     def index(self) -> Mapping[Choice, int]:

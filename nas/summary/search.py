@@ -48,6 +48,7 @@ class SearchedNode:
         choices: All that it may do.
         choice_weights: Weight of each choice at the end of the search; empty while it goes on.
         chosen: Place of what was found in the end; None of what no supernet holds.
+        title: For people; "" where the name says it.
     """
 
     name: str
@@ -55,6 +56,7 @@ class SearchedNode:
     choices: tuple[SearchedChoice, ...] = checked(fewest=1)
     choice_weights: tuple[float, ...] = ()
     chosen: int | None = checked(COUNT, default=None)
+    title: str = ""
 
     def __post_init__(self) -> None:
         count = len(self.choices)

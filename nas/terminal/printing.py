@@ -13,7 +13,7 @@ from rich.table import Table
 
 from nas.data.tables import TableRecipe
 from nas.data.tables.cells import shown
-from nas.report.numbers import PERCENT_METRICS, metric_name, node_words
+from nas.report.numbers import PERCENT_METRICS, metric_name, node_titles
 from nas.report.stability import SPREADS
 from nas.report.verdict import recorded_verdict
 from nas.report.words import capital
@@ -52,7 +52,12 @@ def print_result(console: Console, summary: Summary, page: Path | None) -> None:
     if summary.objectives:
         print_objectives(console, summary.objectives, percent=percent)
     if summary.stability:
-        _print_stability(console, summary.stability, competed=summary.tournament is not None)
+        _print_stability(
+            console,
+            summary.stability,
+            node_titles(summary.search.nodes),
+            competed=summary.tournament is not None,
+        )
     if summary.left_out:
         console.print(f"left out to keep the time limit: {'; '.join(summary.left_out)}", markup=False)
     search = summary.search
@@ -88,7 +93,7 @@ def print_objectives(console: Console, objectives: Objectives, *, percent: bool)
         console.print(f"no time for {', '.join(objectives.left_out)}", markup=False)
 
 
-def _print_stability(console: Console, stability: Agreement, *, competed: bool) -> None:
+def _print_stability(console: Console, stability: Agreement, titles: Mapping[str, str], *, competed: bool) -> None:
     """Prints how far several searches agree, and what the next one may come to."""
     percent = stability.metric in PERCENT_METRICS
     count = len(stability.seeds)
@@ -104,7 +109,7 @@ def _print_stability(console: Console, stability: Agreement, *, competed: bool) 
     console.print(table)
     for node in stability.choices:
         made = ", ".join(f"{escape(choice.label)} {choice.count}" for choice in node.choices)
-        console.print(f"{escape(node_words(node.node))}, of {count}: {made}")
+        console.print(f"{escape(titles[node.node])}, of {count}: {made}")
     kappa, distinct = stability.kappa, stability.num_distinct
     told = (
         "all proposed the same architecture" if distinct == 1 else f"they proposed {distinct} different architectures"

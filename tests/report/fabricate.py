@@ -129,6 +129,7 @@ def _node(
         f"fusion{index}",
         choices,
         f"fusion{index - 1}" if index else None,
+        title=f"depth {index}",
         chosen=at,
         choice_weights=tuple(value / sum(raw) for value in raw),
     )

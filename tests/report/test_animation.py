@@ -11,7 +11,7 @@ import pytest
 from nas.records import plain
 from nas.report import report
 from nas.report.animation import animation
-from nas.report.numbers import node_words
+from nas.report.numbers import node_titles
 from nas.runs.folder import RunFolder
 from tests.report.fabricate import fabricate_run
 from tests.summaries import write_summary
@@ -30,7 +30,7 @@ def test_a_frame_holds_weights_losses_entropy_and_guards_of_one_moment(tmp_path:
     assert told["held-out loss"] == f"{record['architecture_loss']:.4g}"
     assert told["entropy at depth 2, nats"] == f"{record['entropy']['fusion2']:.4g}"
     assert told["dominant eigenvalue"] == f"{0.2 + (10 / 40) ** 2:.4g}"
-    names = {node_words(one.name): one.name for one in summary.search.nodes}
+    names = {title: name for name, title in node_titles(summary.search.nodes).items()}
     for node, weights in zip(found.nodes, frame["weights"], strict=True):
         assert node.chosen is not None
         at = next(one for one in summary.search.nodes if one.name == names[node.node]).chosen

@@ -17,7 +17,7 @@ from tests.summaries import make_node, make_search
 
 def described(space: SearchSpace) -> Search:
     """What a summary says of a space."""
-    nodes = tuple(make_node(node.name, node.choices, node.residual) for node in space.nodes)
+    nodes = tuple(make_node(node.name, node.choices, node.residual, title=node.title) for node in space.nodes)
     return make_search(dict(space.depths), nodes=nodes)
 
 

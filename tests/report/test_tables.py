@@ -78,7 +78,9 @@ def test_the_front_follows_the_sense_of_the_metric() -> None:
 
 def _node(num_choices: int, chosen: int | None) -> SearchedNode:
     choices = [Choice("carry", (f"m{i}@0",)) for i in range(num_choices)]
-    return make_node("fusion0", choices, chosen=chosen, choice_weights=(1 / num_choices,) * num_choices)
+    return make_node(
+        "fusion0", choices, title="depth 0", chosen=chosen, choice_weights=(1 / num_choices,) * num_choices
+    )
 
 
 def _search(step: int, weights: list[float | None]) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def test_of_two_records_for_one_step_the_last_counts() -> None:
 
 
 def test_entropy_has_a_line_per_node() -> None:
-    (curve,) = entropy_curves([_search(1, [1.0, 0.0]), _search(2, [1.0, 0.0])], "step")
+    (curve,) = entropy_curves([_search(1, [1.0, 0.0]), _search(2, [1.0, 0.0])], [_node(2, chosen=0)], "step")
     assert (curve.group, curve.x, curve.y) == ("depth 0", (1.0, 2.0), (1.0, 0.5))
 
 

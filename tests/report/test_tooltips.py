@@ -68,7 +68,7 @@ def test_a_layer_tells_whether_it_runs_and_what_it_costs(tmp_path: Path) -> None
 def test_what_an_older_run_does_not_know_is_left_out(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     summary = replace(summary, search=replace(summary.search, nodes=()))
-    assert tooltips(summary, layout(summary))["node-0"].startswith("depth 1: ")
+    assert tooltips(summary, layout(summary))["node-0"].startswith("fusion1: ")
     assert [facts.rival for facts in node_facts(summary)] == ["", ""]
 
 

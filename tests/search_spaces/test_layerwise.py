@@ -28,6 +28,10 @@ def test_it_is_registered_by_name() -> None:
     assert layerwise(TWO).name == "layerwise"
 
 
+def test_people_call_a_node_by_its_depth() -> None:
+    assert [node.title for node in layerwise({"image": 3, "audio": 2}).nodes] == ["depth 0", "depth 1", "depth 2"]
+
+
 def test_late_fusion_is_additive_at_the_last_depth_and_nothing_before() -> None:
     space = layerwise(TWO)
     (late,) = references(space, "late")
