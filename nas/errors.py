@@ -93,6 +93,11 @@ def _shortened(name: object) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 
+def one_line(error: BaseException | str) -> str:
+    """What an error of another library says, in one line of at most 200 characters."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
 def unknown_name(kind: str, given: str, known: Iterable[str]) -> UserError:
     """An error for a name that is not registered, listing the known names and the nearest.
 

@@ -25,12 +25,12 @@ from nas.data.from_arrays import check_name
 from nas.data.fusion_data import FusionData, Modality, Split
 from nas.data.inputs import make_inputs
 from nas.data.modality import as_words, plain_array
-from nas.data.npz import Member, check_size, one_line, open_npz
+from nas.data.npz import Member, check_size, open_npz
 from nas.data.paths import is_file, is_folder, mode, printable
 from nas.data.splits import Fold, make_splits
 from nas.data.targets import Targets
 from nas.data.torch_datasets import TARGET, arrays_of, pick
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, one_line, unknown_name
 
 if TYPE_CHECKING:
     from nas.data.tables.needs import Needs

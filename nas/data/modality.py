@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.data.fusion_data import KINDS, Kind, Modality
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, one_line, unknown_name
 
 MAX_TOKEN_ID = 1_000_000
 """The table from ids to rows of the embedding takes 4 MB up to here; larger numbers are hashes or codes, not ids."""
@@ -34,7 +34,7 @@ def plain_array(label: str, value: ArrayLike | Sequence[ArrayLike]) -> NDArray[A
     try:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{label} cannot be read as an array: {_one_line(error)}; give a numpy array") from error
+        raise UserError(f"{label} cannot be read as an array: {one_line(error)}; give a numpy array") from error
     if array.dtype.hasobject:
         raise UserError(
             f"{label} holds Python objects (shape {array.shape}); expected numbers: convert it, for example with "
@@ -220,7 +220,3 @@ def _blanked(array: NDArray[Any], present: NDArray[np.bool_] | None) -> NDArray[
 def _listed(names: Sequence[str]) -> str:
     """The first names, quoted."""
     return ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

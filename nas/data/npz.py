@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from nas.data.memory import in_units, refuse_too_large
 from nas.data.paths import is_file
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 
 MAX_EXPANSION = 100
 """Times the size of the file. Real data shrinks tenfold at the most, a file made to exhaust memory a thousandfold."""
@@ -169,8 +169,3 @@ def check_size(members: Sequence[Member]) -> None:
         )
     remedy = "use a smaller number type such as float16 or uint8, fewer samples, or more memory"
     refuse_too_large(total, told, remedy)
-
-
-def one_line(error: BaseException | str) -> str:
-    """What an error says, in one line of at most 200 characters."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

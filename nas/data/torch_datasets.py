@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from nas.data.npz import one_line
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, one_line, unknown_name
 
 TARGET = "target"
 """Key of the target of items that are tuples."""

@@ -29,12 +29,9 @@ from nas.encoders.base import (
     map_tap_source,
     sequence_tap_source,
 )
-from nas.encoders.module import ModuleEncoder, as_input, submodule_outputs
-from nas.errors import UserError
+from nas.encoders.module import ModuleEncoder, as_input, spread, submodule_outputs
+from nas.errors import UserError, one_line
 from nas.fields import Flag, Several, Text, Whole, told
-
-MAX_BLOCKS = 6
-"""Taps that are chosen where the network does not say: evenly spread over its blocks, the deepest among them."""
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", re.ASCII)
 
@@ -79,14 +76,13 @@ def make_module(path: str) -> nn.Module:
             found = getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise UserError(
-            f"cannot import the encoder {path}: {' '.join(str(error).split())[:200]}; install its package, or put its "
-            "folder on PYTHONPATH"
+            f"cannot import the encoder {path}: {one_line(error)}; install its package, or put its folder on PYTHONPATH"
         ) from error
     try:
         module = found()
     except TypeError as error:
         raise UserError(
-            f"the encoder {path} cannot be made without arguments ({' '.join(str(error).split())[:200]}); name a class "
+            f"the encoder {path} cannot be made without arguments ({one_line(error)}); name a class "
             "or a function that needs none"
         ) from error
     if not isinstance(module, nn.Module):
@@ -141,13 +137,7 @@ def find_blocks(module: nn.Module, example: Tensor) -> list[str]:
             f"no block of {type(module).__name__} puts out one tensor of 2, 3 or 4 axes; name submodules to tap in an "
             'attribute of it, such as taps = ["layer1", "layer2"]'
         )
-    return spread(blocks)
-
-
-def spread(blocks: Sequence[str]) -> list[str]:
-    """At most `MAX_BLOCKS` of them, evenly spread, the last one among them."""
-    count = min(MAX_BLOCKS, len(blocks))
-    return [blocks[round((number + 1) * len(blocks) / count) - 1] for number in range(count)]
+    return [blocks[index] for index in spread(len(blocks))]
 
 
 class ImportedEncoder(KnownEncoder):
@@ -280,6 +270,5 @@ class ImportedBuilder:
             if isinstance(error, UserError):
                 raise
             raise UserError(
-                f"the encoder {self.path} cannot take {name!r} of shape {tuple(example.shape)}: "
-                f"{' '.join(str(error).split())[:200]}"
+                f"the encoder {self.path} cannot take {name!r} of shape {tuple(example.shape)}: {one_line(error)}"
             ) from error

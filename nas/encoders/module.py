@@ -11,6 +11,9 @@ from torch import Tensor, nn
 from nas.encoders.base import Encoder, State, tap_from_map, tap_from_sequence, tap_from_vector
 from nas.errors import UserError, unknown_name
 
+MAX_BLOCKS = 6
+"""Taps that are chosen of a network which does not say where to tap it."""
+
 
 class ModuleEncoder(Encoder):
     """Runs the module once and takes the outputs of the named submodules as taps.
@@ -89,6 +92,12 @@ def as_input(module: nn.Module, values: Tensor, *, tokens: bool) -> Tensor:
     """Values in the number type that a module takes: that of its weights, or int64 for token ids."""
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     return values.to(torch.int64 if tokens else dtype)
+
+
+def spread(count: int) -> list[int]:
+    """Which of so many blocks are tapped: at most `MAX_BLOCKS` of them, evenly spread, the last one among them."""
+    taps = min(MAX_BLOCKS, count)
+    return [round((number + 1) * count / taps) - 1 for number in range(taps)]
 
 
 def submodule_outputs(module: nn.Module, names: list[str], values: Tensor) -> dict[str, Tensor]:

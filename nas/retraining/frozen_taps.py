@@ -20,12 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from nas.data.fusion_data import FusionData, Modality
-from nas.data.npz import one_line
 from nas.encoders import Encoder, EncoderBuilder
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
-from nas.encoders.pretrained.encoder import PretrainedBuilder
-from nas.errors import UserError
+from nas.encoders.pretrained.encoder import PretrainedBuilder, frozen_of
+from nas.errors import UserError, one_line
 from nas.fields import Several, Whole, check
 from nas.network.fusion_network import Inputs
 from nas.network.prediction import autocast
@@ -104,7 +103,7 @@ def frozen_taps(
     Returns:
         The data with its encoders, None if there are none; and the builders of all other modalities.
     """
-    frozen = {name: one for name, one in builders.items() if isinstance(one, PretrainedBuilder) and one.is_frozen}
+    frozen = frozen_of(builders)
     if not frozen:
         return None, dict(builders)
     modalities, encoders = dict(data.modalities), {}
@@ -121,7 +120,7 @@ def blank_taps(
     data: FusionData, builders: Mapping[str, EncoderBuilder], device: torch.device
 ) -> tuple[FrozenTaps | None, dict[str, EncoderBuilder], float]:
     """What `frozen_taps` gives, of zeros, and about how many seconds it would take: one batch is timed."""
-    frozen = {name: one for name, one in builders.items() if isinstance(one, PretrainedBuilder) and one.is_frozen}
+    frozen = frozen_of(builders)
     modalities, encoders, seconds = dict(data.modalities), {}, 0.0
     for name, builder in frozen.items():
         encoders[name] = builder(data, name).eval()

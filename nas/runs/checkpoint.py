@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any, Literal
 
 from nas.config import OutputConfig
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 from nas.records import plain
 from nas.runs.files import Folder
 from nas.runs.serialization import pack, unpack
@@ -229,10 +229,9 @@ class Slot:
         except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
             assert self._owner.folder is not None
             assert self._name is not None
-            told = " ".join(str(error).split())[:200]
             raise UserError(
-                f"{str(self._owner.folder.file(self._name))!r} cannot be gone on with: {told}. Remove this file, and "
-                "what it holds is trained again"
+                f"{str(self._owner.folder.file(self._name))!r} cannot be gone on with: {one_line(error)}. Remove this "
+                "file, and what it holds is trained again"
             ) from error
 
     def offer(self, make_state: Callable[[], Mapping[str, Any]]) -> None:

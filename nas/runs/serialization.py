@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 
 _HEADER_BYTES = 8
 
@@ -44,7 +44,7 @@ def unpack(content: bytes) -> Any:
         header = json.loads(content[_HEADER_BYTES : _HEADER_BYTES + int.from_bytes(content[:_HEADER_BYTES], "little")])
         return _decode(json.loads(header["__metadata__"]["tree"]), tensors)
     except (SafetensorError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise UserError(f"it is no packed state ({' '.join(str(error).split())[:200]})") from error
+        raise UserError(f"it is no packed state ({one_line(error)})") from error
 
 
 def _encode(node: Any, tensors: dict[str, Tensor]) -> Any:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, from_blueprint
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, one_line, unknown_name
 from nas.fields import MAX_CHANNELS, Whole, check, told
 from nas.network.fusion_network import FusionNetwork, Head
 from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part
@@ -240,7 +240,7 @@ def _read_header(folder: RunFolder, name: str, where: str) -> tuple[dict[str, An
 
 
 def _unreadable(where: str, error: Exception) -> UserError:
-    return UserError(f"{where} cannot be read ({_short(error)}); was it cut off? Run the search again")
+    return UserError(f"{where} cannot be read ({one_line(error)}); was it cut off? Run the search again")
 
 
 def _refuse_misfit(
@@ -298,9 +298,4 @@ def build_from(metadata: Mapping[str, Any], named: Mapping[str, str] | None = No
         raise
     except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         # torch refuses sizes that overflow, or are beyond all memory, with a RuntimeError.
-        raise UserError(f"the description of the network lacks or garbles {_short(error)}") from error
-
-
-def _short(error: Exception) -> str:
-    """One line of at most 200 characters."""
-    return " ".join(str(error).split())[:200]
+        raise UserError(f"the description of the network lacks or garbles {one_line(error)}") from error

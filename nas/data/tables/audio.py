@@ -19,10 +19,9 @@ from scipy.io import wavfile
 from scipy.signal import resample_poly
 
 from nas.data.fusion_data import Modality
-from nas.data.npz import one_line
 from nas.data.tables.files import NamedFile, filled, some_files
 from nas.data.tables.parts import MAX_NAME, from_plain, to_plain
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 from nas.fields import Form, Text, Whole
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au")

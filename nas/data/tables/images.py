@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from nas.data.fusion_data import Modality
-from nas.data.npz import one_line
 from nas.data.tables.files import NamedFile, filled, some_files
 from nas.data.tables.parts import MAX_NAME, OneOf, from_plain, to_plain
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 from nas.fields import Form, Text, Whole
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")

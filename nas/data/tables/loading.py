@@ -15,7 +15,6 @@ from torch.utils.data import Dataset
 
 from nas.data.from_arrays import group_numbers
 from nas.data.fusion_data import SPLITS, FusionData
-from nas.data.npz import one_line
 from nas.data.paths import printable
 from nas.data.splits import SPLIT_NAMES, Fold, make_splits
 from nas.data.tables.cells import numbers, row_numbers, words
@@ -25,7 +24,7 @@ from nas.data.tables.needs import Needs
 from nas.data.tables.reading import OTHER_TABLES, READERS, read_table, suffix_of, table_of
 from nas.data.tables.recipe import TableRecipe
 from nas.data.tables.target import Target
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, one_line, unknown_name
 
 SPLIT = "split"
 """Name by which a column of splits is found, in large letters or small."""

@@ -12,10 +12,9 @@ from typing import Any
 import pandas as pd
 
 from nas.data.memory import in_units, refuse_too_large
-from nas.data.npz import one_line
 from nas.data.paths import is_file
 from nas.data.tables.parts import MAX_NAME
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 
 MAX_COLUMNS = 10_000
 """Wide enough for anything that a person has named."""

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 
 from nas.data.fusion_data import Modality
-from nas.data.npz import one_line
 from nas.data.tables.parts import MAX_NAME, from_plain, to_plain
 from nas.data.tables.text import MAX_COLUMNS, MAX_LENGTH, SHARE_WHOLE, texts
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 from nas.fields import Form, Several, Text, Whole
 
 MAX_TOKENIZER = 48 * 1024**2

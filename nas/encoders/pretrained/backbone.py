@@ -11,9 +11,6 @@ from torch import Tensor, nn
 from nas.codegen import Construction
 from nas.data.fusion_data import Kind
 
-MAX_TAPS = 6
-"""Of one network, evenly spread over its blocks, the deepest among them."""
-
 
 class Backbone(nn.Module, ABC):
     """A network of another library that is built from plain values.
@@ -60,14 +57,3 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def made(self) -> Construction:
         """How `model` is made in code."""
-
-
-def spread(count: int) -> list[int]:
-    """Which of so many blocks are tapped: at most `MAX_TAPS` of them, evenly spread, the last one among them."""
-    taps = min(MAX_TAPS, count)
-    return [round((number + 1) * count / taps) - 1 for number in range(taps)]
-
-
-def one_line(error: BaseException) -> str:
-    """An error of a library, short."""
-    return " ".join(str(error).split())[:200]

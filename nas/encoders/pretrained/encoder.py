@@ -284,6 +284,11 @@ class PretrainedBuilder:
         )
 
 
+def frozen_of(builders: Mapping[str, object]) -> dict[str, PretrainedBuilder]:
+    """Modality to its builder, of those whose network does not learn."""
+    return {name: one for name, one in builders.items() if isinstance(one, PretrainedBuilder) and one.is_frozen}
+
+
 def merge_all(network: nn.Module) -> None:
     """Merges the adapters of every pretrained encoder of a network into its weights."""
     for one in network.modules():

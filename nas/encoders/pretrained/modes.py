@@ -7,8 +7,8 @@ from importlib import import_module
 
 from torch import nn
 
-from nas.encoders.pretrained.backbone import Backbone, one_line
-from nas.errors import UserError
+from nas.encoders.pretrained.backbone import Backbone
+from nas.errors import UserError, one_line
 from nas.fields import told
 
 FROZEN = "frozen"

@@ -14,11 +14,11 @@ from nas.codegen import Construction
 from nas.data.fusion_data import Kind
 from nas.data.tables.needs import Needs
 from nas.encoders.base import map_tap_source, tap_from_map
-from nas.encoders.module import submodule_outputs
-from nas.encoders.pretrained.backbone import Backbone, one_line, spread
+from nas.encoders.module import spread, submodule_outputs
+from nas.encoders.pretrained.backbone import Backbone
 from nas.encoders.pretrained.name import PretrainedName
 from nas.encoders.pretrained.weights import how_to_get, read_weights, take_weights
-from nas.errors import UserError, unknown_name
+from nas.errors import UserError, one_line, unknown_name
 
 SIZE = 224
 """Height and width of pictures, where a network says nothing else."""

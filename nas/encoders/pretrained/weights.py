@@ -13,8 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from nas.encoders.pretrained.backbone import one_line
-from nas.errors import UserError
+from nas.errors import UserError, one_line
 
 NAMES = ("model.safetensors", "pytorch_model.bin")
 """Of files of weights in a folder; the first that is there is taken."""
