@@ -150,7 +150,8 @@ def from_blueprint(blueprint: Mapping[str, Any], *, modality: str = "", named: s
     """
     with torch.device("meta"):
         sketch = _build(blueprint, modality, named)
-    count = sum(tensor.numel() for tensor in sketch.state_dict().values())
+    # Buffers that are computed instead of saved, such as tables of relative positions, take memory, too.
+    count = sum(tensor.numel() for tensor in (*sketch.parameters(), *sketch.buffers()))
     if count > MAX_NUMBERS:
         raise UserError(f"the blueprint of an encoder asks for {count:,} numbers, more than {MAX_NUMBERS:,}")
     return _build(blueprint, modality, named)

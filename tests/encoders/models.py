@@ -22,13 +22,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
     },
     "vit": {"num_hidden_layers": 2, "image_size": 32, "patch_size": 8},
 }
+CONFIGS["wavlm"] = CONFIGS["wav2vec2"]
 
 
-def save_tiny(kind: str, folder: Path) -> Path:
+def save_tiny(kind: str, folder: Path, **changes: Any) -> Path:
     """A network of 16 channels; the test is skipped where transformers is not installed."""
     transformers = pytest.importorskip("transformers")
     config = transformers.AutoConfig.for_model(
-        kind, hidden_size=16, num_attention_heads=2, intermediate_size=32, **CONFIGS[kind]
+        kind, hidden_size=16, num_attention_heads=2, intermediate_size=32, **CONFIGS[kind], **changes
     )
     with seeded(0), torch.device("cpu"):
         transformers.AutoModel.from_config(config).save_pretrained(folder / kind)

@@ -117,16 +117,24 @@ def test_padding_of_texts_changes_nothing(folder: Path, data: FusionData) -> Non
     assert all(tap.isfinite().all() for tap in encoder([torch.zeros(1, 6, dtype=torch.int64)]))
 
 
-def test_silence_behind_a_recording_is_left_out(folder: Path, data: FusionData) -> None:
-    encoder = built(folder, data, "wave")
+def of_folder(folder: Path, data: FusionData, modality: str, mode: str = "frozen") -> PretrainedEncoder:
+    encoder = PretrainedBuilder(Opened.of(PretrainedName(library="hf", name=str(folder))), mode)(data, modality)
+    assert isinstance(encoder, PretrainedEncoder)
+    return encoder.eval()
+
+
+@pytest.mark.parametrize("norm", ["group", "layer"])
+def test_silence_behind_a_recording_is_left_out(tmp_path: Path, data: FusionData, norm: str) -> None:
+    """Networks with group normalisation were trained without a mask, on recordings padded with zeros."""
+    encoder = of_folder(save_tiny("wav2vec2", tmp_path, feat_extract_norm=norm), data, "wave")
     quiet = batch(data, "wave", 1)[0][:, :300].clone()
     quiet[:, 200:] = 0
     wave = quiet[:, :200, 0]
     padded = torch.nn.functional.pad((wave - wave.mean()) / wave.std(correction=0), (0, 100))
-    there = (torch.arange(300) < 200)[None]
+    there = None if norm == "group" else (torch.arange(300) < 200)[None].long()
     with torch.no_grad():
         hidden = encoder.backbone.model(
-            input_values=padded, attention_mask=there.long(), output_hidden_states=True
+            input_values=padded, attention_mask=there, output_hidden_states=True
         ).hidden_states
         tap = encoder([quiet])[0]
     # 300 samples are 13 frames, of which the first 9 hold some of the first 200 samples.
@@ -134,6 +142,52 @@ def test_silence_behind_a_recording_is_left_out(folder: Path, data: FusionData) 
     assert torch.allclose(tap.mean(dim=1), hidden[1][:, :9].mean(dim=1), atol=1e-5)
     assert torch.equal(tap[:, 9:], torch.zeros(1, 4, 16))
     assert all(tap.isfinite().all() for tap in encoder([torch.zeros(1, 800, 1)]))
+
+
+@pytest.mark.parametrize(
+    ("kind", "modality"), [("bert", "text"), ("wav2vec2", "wave"), ("wavlm", "wave"), ("vit", "picture")]
+)
+def test_every_adapter_gets_a_gradient(tmp_path: Path, data: FusionData, kind: str, modality: str) -> None:
+    """WavLM takes weights out of its projections, and no tap is based on BERT's pooler: these are left alone."""
+    pytest.importorskip("peft")
+    encoder = of_folder(save_tiny(kind, tmp_path), data, modality, "lora").train()
+    sum(tap.square().sum() for tap in encoder(batch(data, modality))).backward()
+    slopes = {name: one.grad for name, one in encoder.named_parameters() if "lora_B" in name}
+    assert len(slopes) >= 4
+    assert [name for name, slope in slopes.items() if slope is None or not slope.any()] == []
+    assert any("query" in name or "q_proj" in name for name in slopes) == (kind != "wavlm")
+
+
+def test_what_a_network_cannot_read_as_it_learns_is_told_in_one_line(folder: Path, data: FusionData) -> None:
+    encoder = built(folder, data, "text", "finetune").train()
+    with pytest.raises(UserError, match=r"transformers cannot read values of shape \(1, 3\): .*out of range") as told:
+        encoder([torch.tensor([[1, 2, 70]])])  # of 50 subwords
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"image_mean": 0.5}, "the mean of pictures for hf:.* must be a list of 3 to 3 values"),
+        ({"image_mean": [0.5, 0.5]}, "the mean of pictures"),
+        ({"image_mean": ["a", 0.5, 0.5]}, "the mean of pictures"),
+        ({"image_std": [0.5, 0, 0.5]}, "the deviation of pictures .* positive"),
+        ({"image_std": None}, "the deviation of pictures"),
+    ],
+)
+def test_a_normalisation_that_is_none_is_told_in_one_line(tmp_path: Path, about: Any, message: str) -> None:
+    save_tiny("vit", tmp_path)
+    (tmp_path / "vit" / "preprocessor_config.json").write_text(json.dumps(about))
+    with pytest.raises(UserError, match=message) as told:
+        builders_of({"picture": f"hf:{tmp_path / 'vit'}"}, None)
+    assert "\n" not in str(told.value)
+
+
+def test_a_rate_that_is_none_is_told_in_one_line(tmp_path: Path) -> None:
+    save_tiny("wav2vec2", tmp_path)
+    (tmp_path / "wav2vec2" / "preprocessor_config.json").write_text('{"sampling_rate": "high"}')
+    with pytest.raises(UserError, match=r"sampling_rate of hf:.* must be at least 1"):
+        builders_of({"wave": f"hf:{tmp_path / 'wav2vec2'}"}, None)
 
 
 def test_pictures_are_normalised_as_the_weights_expect(folder: Path, data: FusionData) -> None:

@@ -17,9 +17,11 @@ from safetensors.torch import save_file
 
 import nas
 from nas import FusionData
+from nas.data.tables.needs import Needs
 from nas.encoders import from_blueprint
 from nas.encoders.names import builders_of
 from nas.encoders.pretrained.encoder import PretrainedBuilder, PretrainedEncoder
+from nas.encoders.pretrained.torchvision_models import TorchvisionBackbone
 from nas.errors import UserError
 from nas.seeding import seeded
 from tests.tiny_runs import no_report, tiny_search
@@ -138,6 +140,59 @@ def test_a_run_with_both_is_searched_kept_loaded_and_exported(
     )
     expected = float(nas.predict(tmp_path / "run", folder / "two.npz").outputs.sum())
     assert float(done.stdout) == pytest.approx(expected, rel=1e-4)
+
+
+def test_tables_that_are_computed_and_not_saved_are_counted(folder: Path) -> None:
+    """Positions of 512 × 512 patches relative to one another are more numbers than memory holds."""
+    config = {"architecture": "beit_base_patch16_224", "model_args": {"img_size": 8192}}
+    blueprint = dict(built(f"timm:{folder}/{VIT}").blueprint or {})
+    with pytest.raises(UserError, match="numbers, more than"):
+        from_blueprint({**blueprint, "config": config, "channels": [768] * 6})
+
+
+def needs(name: str) -> Needs:
+    builder = builders_of({"front": f"{name}:random"}, None)["front"]
+    assert isinstance(builder, PretrainedBuilder)
+    return builder.opened.needs
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "mean"),
+    [
+        ("timm:mobilenetv3_large_100", 224, 0.485),
+        ("timm:mobilenetv3_large_100.miil_in21k", 224, 0.0),
+        ("timm:convnext_nano.r384_ad_in12k", 384, 0.485),
+        ("torchvision:efficientnet_b1", 240, 0.485),
+        ("torchvision:googlenet", 224, 0.5),  # whose own transform_input makes that of ImageNet's statistics
+        ("torchvision:inception_v3", 299, 0.5),
+    ],
+)
+def test_size_and_normalisation_are_those_of_the_weights_named(name: str, size: int, mean: float) -> None:
+    found = needs(name)
+    assert (found.height, found.width, found.mean[0]) == (size, size, mean)
+
+
+def test_a_tag_that_timm_does_not_know_lists_those_that_it_knows() -> None:
+    with pytest.raises(
+        UserError, match=r"unknown weights of timm 'resnet18.a9_in1k'; did you mean 'resnet18.a[123]_in1k'"
+    ):
+        needs("timm:resnet18.a9_in1k")
+
+
+def test_taps_of_a_swin_transformer_have_their_channels_first() -> None:
+    backbone = TorchvisionBackbone({"architecture": "swin_t"}).eval()
+    with torch.no_grad():
+        taps = backbone.taps(torch.rand(1, 3, 64, 64), 6)
+    assert [tap.shape[2] // 4 for tap in taps] == [96, 192, 192, 384, 768, 768]
+
+
+@pytest.mark.parametrize("name", [f"timm:{{}}/{VIT}", "torchvision:resnet18@{}/own.safetensors"])
+def test_every_adapter_gets_a_gradient(folder: Path, name: str) -> None:
+    encoder = built(name.format(folder), "lora").train()
+    sum(tap.square().sum() for tap in encoder([PICTURES])).backward()
+    slopes = [one.grad for name, one in encoder.named_parameters() if "lora_B" in name]
+    assert len(slopes) > 8
+    assert all(slope is not None and bool(slope.any()) for slope in slopes)
 
 
 @pytest.mark.parametrize("mode", ["finetune", "last:1", "lora"])

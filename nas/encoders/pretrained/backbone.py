@@ -40,6 +40,10 @@ class Backbone(nn.Module, ABC):
     def taps(self, values: Tensor, num_taps: int) -> list[Tensor]:
         """The first taps, each (batch, time, channels), of a batch as its kind has it; pictures are normalised."""
 
+    def forward(self, values: Tensor) -> list[Tensor]:
+        """All taps."""
+        return self.taps(values, len(self.tap_names))
+
     @abstractmethod
     def blocks(self) -> list[nn.Module]:
         """All blocks, shallow to deep."""

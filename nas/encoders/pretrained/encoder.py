@@ -21,10 +21,11 @@ from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Rebuild, State, Wi
 from nas.encoders.pretrained.backbone import Backbone
 from nas.encoders.pretrained.modes import FROZEN, check_mode, merge_adapters, rate_of, set_mode
 from nas.encoders.pretrained.name import LIBRARIES, PretrainedName
+from nas.encoders.pretrained.pictures import DEVIATION, MEAN, SIZE
 from nas.encoders.pretrained.timm_models import TimmBackbone, open_timm
 from nas.encoders.pretrained.torchvision_models import TorchvisionBackbone, open_torchvision
 from nas.encoders.pretrained.transformers_models import TransformersBackbone, open_transformers
-from nas.errors import UserError
+from nas.errors import UserError, one_line, told_of_the_machine
 from nas.fields import Number, Several, Text, Whole
 from nas.seeding import seeded
 
@@ -69,10 +70,10 @@ class PretrainedEncoder(KnownEncoder):
         "library": Text(20),
         "config": Plain(),
         "channels": Several(Whole(1, 2**24), 1, 64),
-        "size": Several(Whole(1, 4096), 0, 2),
+        "size": SIZE,
         "scale": Number("positive", above=True, below=False),
-        "mean": Several(Number("a number", low=-1e6, high=1e6, below=False), 0, 3),
-        "deviation": Several(Number("positive", above=True, below=False), 0, 3),
+        "mean": MEAN,
+        "deviation": DEVIATION,
     }
 
     def __init__(
@@ -141,8 +142,20 @@ class PretrainedEncoder(KnownEncoder):
         return self
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
-        """Maps ((batch, …),) to taps (batch, time, channels)."""
-        return self.backbone.taps(self.shown(inputs[0]), self.num_taps if num_taps is None else num_taps)
+        """Maps ((batch, …),) to taps (batch, time, channels).
+
+        Raises:
+            UserError: If the network cannot read the values, such as token ids that it does not know.
+        """
+        try:
+            return self.backbone.taps(self.shown(inputs[0]), self.num_taps if num_taps is None else num_taps)
+        except (IndexError, RuntimeError, ValueError) as error:
+            if told_of_the_machine(error) is not None:
+                raise
+            raise UserError(
+                f"a network of {LIBRARIES[self.library]} cannot read values of shape {tuple(inputs[0].shape)}: "
+                f"{one_line(error)}"
+            ) from error
 
     def shown(self, values: Tensor) -> Tensor:
         """A batch as the backbone takes it."""
@@ -273,7 +286,7 @@ class PretrainedBuilder:
         example = torch.from_numpy(array[data.splits["weights"][:1]])
         with torch.no_grad():
             channels = [tap.shape[2] for tap in sketch.eval()([example])]
-        parts = set_mode(backbone, self.mode)
+        parts = set_mode(backbone, self.mode, sketch.shown(example))
         return PretrainedEncoder(
             self.opened.library,
             backbone,

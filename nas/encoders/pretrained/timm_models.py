@@ -17,6 +17,7 @@ from nas.encoders.module import spread
 from nas.encoders.pretrained.backbone import Backbone
 from nas.encoders.pretrained.config import checked_config
 from nas.encoders.pretrained.name import PretrainedName
+from nas.encoders.pretrained.pictures import picture_needs
 from nas.encoders.pretrained.weights import how_to_get, read_json, read_weights, take_weights
 from nas.errors import UserError, one_line, unknown_name
 
@@ -135,6 +136,24 @@ def build(config: Mapping[str, Any]) -> nn.Module:
     return model
 
 
+def _of_tag(timm: Any, name: str) -> dict[str, Any]:
+    """What weights of a name such as resnet18.a1_in1k want to be shown; of the default ones without a tag.
+
+    Raises:
+        UserError: If the network or its tag is unknown.
+    """
+    architecture, dot, _ = name.partition(".")
+    known = timm.list_models()
+    if architecture not in known:
+        raise unknown_name("network of timm", name[:60], known)
+    if not dot:
+        return {}
+    try:
+        return dict(timm.models.get_pretrained_cfg(name, allow_unregistered=False).to_dict())
+    except RuntimeError as error:
+        raise unknown_name("weights of timm", name[:60], timm.list_pretrained(f"{architecture}.*")) from error
+
+
 def open_timm(name: PretrainedName) -> tuple[TimmBackbone, Needs]:
     """A network with its weights, and what it wants to be shown.
 
@@ -149,10 +168,8 @@ def open_timm(name: PretrainedName) -> tuple[TimmBackbone, Needs]:
         config = {"architecture": told.get("architecture"), "model_args": told.get("model_args") or {}}
         about = dict(told.get("pretrained_cfg") or {})
     else:
-        config, about = {"architecture": name.name.partition(".")[0], "model_args": {}}, dict[str, Any]()
+        config, about = {"architecture": name.name.partition(".")[0], "model_args": {}}, _of_tag(timm, name.name)
     if folder is None and not name.file and not name.is_random:
-        if name.name.partition(".")[0] not in timm.list_models():
-            raise unknown_name("network of timm", name.name[:60], timm.list_models())
         try:
             model = timm.create_model(name.name, pretrained=True, num_classes=0)
         except _TIMM_ERRORS as error:
@@ -165,7 +182,5 @@ def open_timm(name: PretrainedName) -> tuple[TimmBackbone, Needs]:
             take_weights(model, read_weights(folder), str(folder))
     about = {**dict(model.pretrained_cfg or {}), **about}
     size = config["model_args"].get("img_size") or about.get("input_size", (3, 224, 224))[-1]
-    height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
     mean, deviation = about.get("mean", (0.485, 0.456, 0.406)), about.get("std", (0.229, 0.224, 0.225))
-    needs = Needs(height=int(height), width=int(width), mean=tuple(mean), deviation=tuple(deviation))
-    return TimmBackbone(config, model), needs
+    return TimmBackbone(config, model), picture_needs(size, mean, deviation, f"timm:{name.name}")

@@ -21,7 +21,7 @@ from nas.encoders.pretrained.weights import how_to_get, read_weights, take_weigh
 from nas.errors import UserError, one_line, unknown_name
 
 SIZE = 224
-"""Height and width of pictures, where a network says nothing else."""
+"""Height and width of the blank picture by which blocks are found."""
 
 MOST = 0.9
 """Share of all weights from which on a block is the network itself, and its own blocks are looked at."""
@@ -42,6 +42,7 @@ class TorchvisionBackbone(Backbone):
         self.reads: Kind = "map"
         self.config = {"architecture": config.get("architecture")}
         whole = model if model is not None else build(self.config)
+        self.is_channels_last = isinstance(whole, import_torchvision().SwinTransformer)
         self.block_names = find_blocks(whole)
         self.tap_names = tuple(self.block_names[index] for index in spread(len(self.block_names)))
         extract = import_module("torchvision.models.feature_extraction").create_feature_extractor
@@ -60,8 +61,11 @@ class TorchvisionBackbone(Backbone):
 
     def taps(self, values: Tensor, num_taps: int) -> list[Tensor]:
         """See the base class. All blocks run, whatever taps are wanted."""
+        return [tap_from_map(one) for one in self._maps(values)[:num_taps]]
+
+    def _maps(self, values: Tensor) -> list[Tensor]:
         found = self.model(values)
-        return [tap_from_map(found[name]) for name in self.tap_names[:num_taps]]
+        return [found[name].movedim(3, 1) if self.is_channels_last else found[name] for name in self.tap_names]
 
     def made(self) -> Construction:
         """See the base class."""
@@ -76,9 +80,8 @@ class TorchvisionBackbone(Backbone):
 
     def code(self, values: str, depths: Sequence[int], example: Tensor) -> tuple[list[str], list[str]]:
         """See the base class."""
-        maps = self.model(example)
-        names = [self.tap_names[depth] for depth in depths]
-        taps = [map_tap_source(f"maps[{name!r}]", *maps[name].shape[1:]) for name in names]
+        maps, moved = self._maps(example), ".movedim(3, 1)" if self.is_channels_last else ""
+        taps = [map_tap_source(f"maps[{self.tap_names[n]!r}]{moved}", *maps[n].shape[1:]) for n in depths]
         return [f"maps = self.model({values})"], taps
 
 
@@ -144,13 +147,20 @@ def open_torchvision(name: PretrainedName) -> tuple[TorchvisionBackbone, Needs]:
     """
     models, config = import_torchvision(), {"architecture": name.name}
     model = build(config)
+    weights = models.get_model_weights(name.name).DEFAULT
     if name.file:
         take_weights(model, read_weights(Path(name.file).expanduser()), name.file)
     elif not name.is_random:
         try:
-            weights = models.get_model_weights(name.name).DEFAULT
             model.load_state_dict(weights.get_state_dict(progress=False, check_hash=True, weights_only=True))
         except _TORCHVISION_ERRORS as error:
             raise how_to_get(f"torchvision:{name.name}", "torchvision", error) from error
-    needs = Needs(height=SIZE, width=SIZE, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
-    return TorchvisionBackbone(config, model), needs
+    return TorchvisionBackbone(config, model), _needs(model, weights.transforms())
+
+
+def _needs(model: nn.Module, transforms: Any) -> Needs:
+    """What the transforms of the library's default weights say; weights of a file are taken to want the same."""
+    (size,), mean, deviation = transforms.crop_size, tuple(transforms.mean), tuple(transforms.std)
+    if hasattr(model, "transform_input"):  # GoogLeNet and Inception turn ImageNet's statistics into these themselves
+        mean = deviation = (0.5, 0.5, 0.5)
+    return Needs(height=size, width=size, mean=mean, deviation=deviation)

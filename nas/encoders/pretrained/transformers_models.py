@@ -24,8 +24,10 @@ from nas.encoders.pretrained.backbone import Backbone
 from nas.encoders.pretrained.config import checked_config
 from nas.encoders.pretrained.masking import frames_mask, masked_tokens, normalised_wave
 from nas.encoders.pretrained.name import PretrainedName
+from nas.encoders.pretrained.pictures import picture_needs
 from nas.encoders.pretrained.weights import how_to_get, read_json, read_weights, take_weights
 from nas.errors import UserError, one_line, unknown_name
+from nas.fields import Whole, check
 
 KINDS: Mapping[str, Kind] = {
     **dict.fromkeys(
@@ -115,6 +117,9 @@ class TransformersBackbone(Backbone):
         count = int(self.settings.num_hidden_layers)
         self.layers = [number + 1 for number in spread(count)]
         self.tap_names = tuple(f"layer {number}" for number in self.layers)
+        # Networks of speech that normalise groups of channels over all time were trained without a mask, on padded
+        # recordings; see Wav2Vec2FeatureExtractor.return_attention_mask.
+        self.is_masked = getattr(self.settings, "feat_extract_norm", "layer") != "group"
         self.model.construction = self.made()
 
     @classmethod
@@ -149,7 +154,8 @@ class TransformersBackbone(Backbone):
             hidden = self.model(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
         else:
             wave, mask = normalised_wave(values)
-            hidden = self.model(input_values=wave, attention_mask=mask.long(), output_hidden_states=True).hidden_states
+            shown = mask.long() if self.is_masked else None
+            hidden = self.model(input_values=wave, attention_mask=shown, output_hidden_states=True).hidden_states
             mask = frames_mask(mask, hidden[0].shape[1])
         return [tap_from_sequence(masked_tokens(hidden[n], mask)) for n in layers]
 
@@ -189,8 +195,8 @@ class TransformersBackbone(Backbone):
         else:
             body = [
                 f"wave, mask = normalised_wave({values})",
-                "hidden = self.model(input_values=wave, attention_mask=mask.long(), output_hidden_states=True)"
-                ".hidden_states",
+                f"hidden = self.model(input_values=wave, attention_mask={'mask.long()' if self.is_masked else None}, "
+                "output_hidden_states=True).hidden_states",
                 "mask = frames_mask(mask, hidden[0].shape[1])",
             ]
         time = self.taps(example, 1)[0].shape[1]
@@ -287,11 +293,11 @@ def _needs(transformers: Any, where: str, folder: Path | None, backbone: Transfo
         return Needs(tokenizer=text, length=min(MAX_TOKENS, places - padding - 1))
     told = read("preprocessor_config.json")
     if backbone.reads == "sequence":
-        return Needs(rate=int(told.get("sampling_rate", 16_000)))
-    size = settings.image_size
-    height, width = (size, size) if isinstance(size, int) else (size[0], size[1])
+        rate = told.get("sampling_rate", 16_000)
+        check(f"sampling_rate of hf:{where}", rate, Whole(1, 10**6))
+        return Needs(rate=rate)
     mean, deviation = told.get("image_mean", (0.5,) * 3), told.get("image_std", (0.5,) * 3)
-    return Needs(height=height, width=width, mean=tuple(mean), deviation=tuple(deviation))
+    return picture_needs(settings.image_size, mean, deviation, f"hf:{where}")
 
 
 MAX_TOKENS = 256
