@@ -163,7 +163,7 @@ class Checkpoints:
 
 
 class Slot:
-    """Where one training keeps its state: `restore` before it, `offer` after every epoch, `finish` at its end.
+    """Where one training keeps its state: `restore` before it, `offer` after every epoch, `finish` or `cut` at its end.
 
     Its records are part of its state, and come again when it does: a log that begins anew holds each record once.
 
@@ -238,6 +238,11 @@ class Slot:
         """Keeps the state after an epoch: on disk if its time has come, else in memory until the run is stopped."""
         if self._name is not None:
             self._owner.put(self._name, self._content(make_state(), finished=False), at_once=False)
+
+    def cut(self, make_state: Callable[[], Mapping[str, Any]]) -> None:
+        """Keeps the state of a training whose time is up, on disk; it is not finished."""
+        if self._name is not None:
+            self._owner.put(self._name, self._content(make_state(), finished=False), at_once=True)
 
     def finish(self, make_state: Callable[[], Mapping[str, Any]]) -> None:
         """Keeps what the training came to, on disk, unless it came from there."""

@@ -105,6 +105,8 @@ class EpochLoop:
     ) -> None:
         """Trains until all epochs are done, or it is over before, or the time of the run is up.
 
+        What was cut because time was up is no finished training: a resumed run that has time goes on with it.
+
         Args:
             loss: What a step descends on.
             after_epoch: Called with the mean loss of an epoch when its steps are done and `epochs` still counts those
@@ -116,7 +118,10 @@ class EpochLoop:
                 slot holds is no state of this training.
         """
         self._restore()
-        while not (self._slot.finished or self.epochs >= self.num_epochs or is_over() or self._is_late()):
+        while not (self._slot.finished or self.epochs >= self.num_epochs or is_over()):
+            if self._is_late():
+                self._slot.cut(self._state)
+                return
             train_loss = self._epoch(loss)
             check_finite(train_loss, self.epochs, self.config)
             after_epoch(train_loss)

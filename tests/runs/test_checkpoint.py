@@ -94,6 +94,23 @@ def test_a_finished_training_comes_back_without_a_step(tmp_path: Path, monkeypat
     assert second.train_seconds == pytest.approx(first.train_seconds, abs=0.1)
 
 
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_training_whose_time_was_up_goes_on_where_there_is_time_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, epoch: int
+) -> None:
+    records: list[Mapping[str, Any]] = []
+    wanted = train_tiny(None, records)
+    some: list[Mapping[str, Any]] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoints, "time_is_up", lambda _self: len(some) > epoch)
+        cut = train_tiny(Checkpoints(tmp_path, every_seconds=1e9).slot("one"), some)
+    assert (cut.num_epochs, len(some)) == (epoch + 1, epoch + 1)
+    again: list[Mapping[str, Any]] = []
+    found = train_tiny(Checkpoints(tmp_path).slot("one"), again)
+    assert same_tensors(found.network.state_dict(), wanted.network.state_dict())
+    assert again == records
+
+
 @pytest.mark.parametrize("identity", [("other", 1), ("one", 2), ("one",), ("one", "1")])
 def test_another_training_has_another_slot(tmp_path: Path, identity: tuple[Any, ...]) -> None:
     slot = Checkpoints(tmp_path).slot("one", 1)
