@@ -94,23 +94,33 @@ def search(
     nas = _nas()
     console = console_for(sys.stderr)
 
+    read: list[Any] = []
+
     def print_what_was_read(found: Any) -> None:
         from nas.terminal.printing import print_columns  # noqa: PLC0415  # it needs torch
 
-        if found.recipe is not None and not (as_json or quiet):
+        if found.recipe is not None and not (as_json or quiet or read):
             print_columns(console, found.recipe)
+        read.append(found.name)  # every fold is read, and one table is enough
 
-    if folds and (dry_run or options.get("time_limit_seconds")):
-        raise UserError("folds are whole searches, one after another: leave --dry-run and --time-limit out, or --folds")
     if dry_run:
         with show_progress(console, as_json=as_json, quiet=quiet) as progress:
             progress("timing a few steps of every kind of training")
-            planned = nas.plan(data, preset=preset, on_data=print_what_was_read, **options)
+            planned = nas.plan(data, preset=preset, folds=folds, on_data=print_what_was_read, **options)
         _print_plan(planned, as_json=as_json)
         return
     if folds:
         with resumable(out), show_progress(console, as_json=as_json, quiet=quiet) as progress:
-            validated = nas.cross_validate(data, folds=folds, preset=preset, progress=progress, **options)
+            validated = nas.cross_validate(
+                data,
+                folds=folds,
+                preset=preset,
+                command=_command(),
+                progress=progress,
+                on_data=print_what_was_read,
+                started=STARTED,
+                **options,
+            )
         _print_folds(validated, out, as_json=as_json)
         return
     with resumable(out), show_run(console, as_json=as_json, quiet=quiet) as shown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -113,6 +114,25 @@ def from_arrays(
     )
 
 
+def refolded(data: FusionData, fold: Fold, seed: int) -> FusionData:
+    """The same data with the test split of a fold, checked as data is that is made anew.
+
+    Args:
+        data: Its splits are not used.
+        fold: See `from_arrays`.
+        seed: Of the folds.
+
+    Raises:
+        UserError: If the fold is too small, or the other folds do not show every class, label and modality.
+    """
+    told = Targets(values=data.targets, task=data.task, class_names=data.class_names)
+    splits = make_splits(None, told, seed, data.groups, fold)
+    _check_weights_split(told, data.modalities, splits)
+    if data.sample_weights is not None:
+        _refuse_weightless(data.sample_weights, splits["weights"])
+    return replace(data, splits=splits)
+
+
 def check_name(name: str) -> None:
     """Refuses names that cannot name a part of a network or that the project keeps for itself.
 
@@ -177,9 +197,13 @@ def _weights(value: ArrayLike, count: int, learned: NDArray[np.int64]) -> NDArra
     if not np.isfinite(weights).all() or (weights < 0).any():
         worst = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))[0]
         raise UserError(f"sample_weights hold {array[worst]} at sample {worst}; expected finite numbers, 0 or more")
+    _refuse_weightless(weights, learned)
+    return weights
+
+
+def _refuse_weightless(weights: NDArray[np.float32], learned: NDArray[np.int64]) -> None:
     if np.count_nonzero(weights[learned]) < 2:
         raise UserError("sample_weights are zero for all samples of the weights split but one; nothing can be learned")
-    return weights
 
 
 def _warn_of_quantities(given: ArrayLike, target: Targets) -> None:

@@ -21,14 +21,13 @@ from torch.utils.data import Dataset
 from nas.data.digits import digits_halves, digits_mixed, digits_sum
 from nas.data.dynamic_tasks import dynamic_corrupted, dynamic_half, dynamic_one_of_three
 from nas.data.emoji import emoji
-from nas.data.from_arrays import check_name
+from nas.data.from_arrays import check_name, refolded
 from nas.data.fusion_data import FusionData, Modality, Split
 from nas.data.inputs import make_inputs
 from nas.data.modality import as_words, plain_array
 from nas.data.npz import Member, check_size, open_npz
 from nas.data.paths import is_file, is_folder, mode, printable
-from nas.data.splits import Fold, make_splits
-from nas.data.targets import Targets
+from nas.data.splits import Fold
 from nas.data.torch_datasets import TARGET, arrays_of, pick
 from nas.errors import UserError, one_line, unknown_name
 
@@ -574,8 +573,7 @@ def _refolded(data: FusionData, fold: Fold, seed: int) -> FusionData:
             "the data set was made of a table by its own training rows; hand over the table itself, so that every fold "
             "makes its own"
         )
-    told = Targets(values=data.targets, task=data.task, class_names=data.class_names)
-    return replace(data, splits=make_splits(None, told, seed, data.groups, fold))
+    return refolded(data, fold, seed)
 
 
 def _build(files: _Files, description: Description, seed: int, fold: Fold | None) -> FusionData:

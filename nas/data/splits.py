@@ -144,7 +144,7 @@ def folds_of(strata: NDArray[np.int64], groups: NDArray[np.int64] | None, count:
         UserError: If there are fewer samples or groups than folds.
     """
     if groups is not None:
-        return draw_groups(strata, groups, tuple(range(count)), seed)
+        return draw_groups(strata, groups, tuple(range(count)), seed, learned=False)
     if len(strata) < 2 * count:
         raise UserError(f"{len(strata)} samples are too few for {count} folds; expected at least two for each")
     order = _dealt(strata, np.random.default_rng(seed))
@@ -167,7 +167,12 @@ def _drawn(
 
 
 def draw_groups(
-    strata: NDArray[np.int64], groups: NDArray[np.int64], pattern: tuple[int, ...], seed: int
+    strata: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    pattern: tuple[int, ...],
+    seed: int,
+    *,
+    learned: bool = True,
 ) -> NDArray[np.int64]:
     """Assigns whole groups to splits, so that each split has as nearly as groups allow its share of every stratum.
 
@@ -175,13 +180,14 @@ def draw_groups(
     squared distance from the wanted counts, as shares of the strata and of the whole, falls the most, much as in
     scikit-learn's `StratifiedGroupKFold`. Departures: splits are of different sizes; a split that gets nothing takes
     the smallest group of the split that has the most groups; of a stratum that split 0 lacks, it takes the smallest
-    group.
+    group, if it is learned from.
 
     Args:
         strata: Stratum of each sample, (n,), non-negative.
         groups: Group of each sample, (n,), non-negative.
         pattern: Splits in the proportion wanted, as for `draw`.
         seed: Of the order of groups.
+        learned: Whether split 0 is what is learned from, and must know every stratum; folds are all alike.
 
     Returns:
         Split of each sample, (n,).
@@ -216,7 +222,7 @@ def draw_groups(
             fullest = np.bincount(split_of).argmax()
             split_of[next(group for group in smallest if split_of[group] == fullest)] = split
     assigned = split_of[members]
-    for stratum in np.setdiff1d(strata, strata[assigned == 0]):
+    for stratum in np.setdiff1d(strata, strata[assigned == 0]) if learned else ():
         held = set(members[strata == stratum])
         group = next(group for group in smallest if group in held)
         if (split_of == split_of[group]).sum() > 1:  # else a split would be empty, and the class is told to be absent

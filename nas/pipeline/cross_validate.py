@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from scipy.stats import t
 
 from nas.config import RunConfig
+from nas.config.keywords import takes_options
+from nas.config.sections import SHORTEST_RUN
 from nas.data import FusionData
+from nas.data.from_arrays import refolded
 from nas.data.fusion_data import Modality
 from nas.data.splits import Fold
+from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.pipeline.predict import predict
-from nas.pipeline.search import RunResult, search
+from nas.pipeline.search import RunResult, asked_for, search
 from nas.records import plain
+from nas.retraining.preparation import Progress
 from nas.runs.folder import write_atomically
+from nas.runs.metrics_log import Log
+from nas.space.search_space import SearchSpace
 from nas.statistics import Interval
 
 FILE, PREDICTIONS = "cross_validation.json", "predictions.csv"
@@ -78,37 +87,76 @@ class CrossValidation:
         }
 
 
+@takes_options
 def cross_validate(
-    data: FusionData | str | Path | Any, config: RunConfig | None = None, *, folds: int = 5, **options: Any
+    data: FusionData | str | Path | Any,
+    config: RunConfig | None = None,
+    *,
+    folds: int = 5,
+    preset: str = "default",
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    command: str | None = None,
+    progress: Progress = lambda _line: None,
+    on_data: Callable[[FusionData], None] = lambda _data: None,
+    on_record: Log = lambda _record: None,
+    started: float | None = None,
+    **options: Any,
 ) -> CrossValidation:
     """Searches once for every fold, whose samples are the test split; of the others a fifth decides, the rest trains.
 
     Nothing that is judged by a fold has seen it: preprocessing, encoders, architecture and weights are all of the other
     folds. Classes are spread evenly over folds, and groups stay whole.
 
+    Every fold is checked before the first is searched. A time limit is shared out evenly.
+
     Args:
         data: As for `nas.search`; a split that it has is not used.
         config: Likewise.
         folds: How many, 2 or more.
+        preset: As for `nas.search`.
+        builders: Likewise.
+        command: Likewise.
+        progress: Likewise; lines begin with the fold.
+        on_data: Likewise; called for every fold.
+        on_record: Likewise.
+        started: Likewise.
         options: Likewise. `out` is a folder with one run folder per fold, a summary and all predictions.
 
     Raises:
-        UserError: As `nas.search`, or if there are too few samples or groups for so many folds.
+        UserError: As `nas.search`, or if there are too few samples or groups for so many folds, or a class, label or
+            modality is in one fold alone.
     """
-    if not isinstance(folds, int) or folds < 2:
-        raise UserError(f"folds is {folds!r}; expected 2 or more")
-    out = options.pop("out", None if config is None else config.output.out)
-    progress = options.pop("progress", lambda _line: None)
-    results, tables = [], []
+    started = time.perf_counter() if started is None else started
+    asked = of_folds(data, config, preset, builders, options, folds)[0]
+    out, limit = asked.output.out, asked.search.time_limit_seconds / folds
+    results: list[RunResult] = []
+    tables = []
     for number in range(1, folds + 1):
         fold, read = Fold(number, folds), list[FusionData]()
 
         def tell(line: str, fold: Fold = fold) -> None:
             progress(f"fold {fold}: {line}")
 
-        own = {**options, "fold": str(fold), "progress": tell, "on_data": read.append}
-        results.append(search(data, config, **own, out=None if out is None else Path(out) / f"fold-{number}"))
-        tables.append(_predicted(results[-1], read[0], number))
+        def note(found: FusionData, read: list[FusionData] = read) -> None:
+            read.append(found)
+            on_data(found)
+
+        own = {"fold": str(fold), "out": None if out is None else Path(out) / f"fold-{number}"}
+        result = search(
+            data,
+            config,
+            preset=preset,
+            builders=builders,
+            command=command,
+            progress=tell,
+            on_data=note,
+            on_record=on_record,
+            started=started,
+            **{**options, **own, **({"time_limit_seconds": limit} if limit else {})},
+        )
+        started = time.perf_counter()  # of the next fold, which also pays for what follows here
+        results.append(result)
+        tables.append(_predicted(result, read[0], number))
     found = CrossValidation(
         metric=results[0].summary.metric,
         rows=_rows(results),
@@ -121,6 +169,38 @@ def cross_validate(
         write_atomically(Path(out) / FILE, text.encode(errors="backslashreplace"))
         table = found.predictions.to_csv(index=False)
         write_atomically(Path(out) / PREDICTIONS, table.encode(errors="backslashreplace"))
+    return found
+
+
+def of_folds(
+    source: FusionData | str | Path | Any,
+    config: RunConfig | None,
+    preset: str,
+    builders: Mapping[str, EncoderBuilder] | None,
+    options: Mapping[str, Any],
+    folds: int,
+    on_data: Callable[[FusionData], None] = lambda _data: None,
+) -> tuple[RunConfig, FusionData, SearchSpace, torch.device, dict[str, EncoderBuilder]]:
+    """What the first of some folds was asked for, see `nas.pipeline.search.asked_for`; all folds are checked.
+
+    Raises:
+        UserError: If something is wrong, such as a class that is in one fold alone.
+    """
+    if not isinstance(folds, int) or folds < 2:
+        raise UserError(f"folds is {folds!r}; expected 2 or more")
+    found = asked_for(source, config, preset, builders, {**options, "fold": str(Fold(1, folds))}, on_data)
+    asked, data = found[:2]
+    for number in range(2, folds + 1):
+        fold = Fold(number, folds)
+        try:
+            refolded(data, fold, asked.search.seed)
+        except UserError as error:
+            raise UserError(f"fold {fold}: {error}") from error
+    if 0 < asked.search.time_limit_seconds < folds * SHORTEST_RUN:
+        raise UserError(
+            f"time_limit_seconds is {asked.search.time_limit_seconds:g}; expected {folds * SHORTEST_RUN} or more for "
+            f"{folds} folds, {SHORTEST_RUN} for each"
+        )
     return found
 
 

@@ -12,6 +12,7 @@ from nas.config.keywords import takes_options
 from nas.data import FusionData
 from nas.encoders import EncoderBuilder, build_encoders
 from nas.network.cost import num_parameters
+from nas.pipeline.cross_validate import of_folds
 from nas.pipeline.search import asked_for
 from nas.pipeline.timing import AFTERWARDS, expected_seconds, measure, seconds_of
 from nas.pipeline.workload import workload
@@ -68,7 +69,8 @@ class RunPlan:
         strategy: By which it is searched.
         epochs: Of a whole training.
         device: Where it is trained.
-        stages: All trainings, in their order.
+        folds: How many times all of it is done, each time with another test split.
+        stages: All trainings, in their order; of one fold.
         seconds: Of everything, at least and at most.
         expected_seconds: Of everything where nothing is out of the ordinary: encoders are frozen once trained.
         time_limit_seconds: The limit that is kept all the same; 0 for none.
@@ -82,6 +84,7 @@ class RunPlan:
     strategy: str
     epochs: int
     device: str
+    folds: int
     stages: tuple[PlannedStage, ...]
     seconds: tuple[float, float]
     expected_seconds: float
@@ -91,7 +94,8 @@ class RunPlan:
     def in_words(self) -> str:
         """How long it would take, in a sentence."""
         low, high = map(seconds_text, self.seconds)
-        told = f"It will take about {seconds_text(self.expected_seconds)}, between {low} and {high}."
+        every = f" for all {self.folds} folds" if self.folds > 1 else ""
+        told = f"It will take about {seconds_text(self.expected_seconds)}{every}, between {low} and {high}."
         if self.time_limit_seconds and self.seconds[1] > self.time_limit_seconds:
             told += f" With a time limit of {seconds_text(self.time_limit_seconds)}, less is trained until it fits."
         return told
@@ -106,6 +110,7 @@ def plan(
     config: RunConfig | None = None,
     *,
     preset: str = "default",
+    folds: int = 0,
     builders: Mapping[str, EncoderBuilder] | None = None,
     on_data: Callable[[FusionData], None] = lambda _data: None,
     **options: Any,
@@ -120,6 +125,7 @@ def plan(
         data: As for `nas.search`, like all others.
         config: Likewise.
         preset: Likewise.
+        folds: As for `nas.cross_validate`; 0 for one search.
         builders: Likewise.
         on_data: Likewise.
         options: Likewise.
@@ -127,7 +133,12 @@ def plan(
     Raises:
         UserError: If something that was given is wrong.
     """
-    config, found, space, where, builders = asked_for(data, config, preset, builders, options, on_data)
+    config, found, space, where, builders = (
+        of_folds(data, config, preset, builders, options, folds, on_data)
+        if folds
+        else asked_for(data, config, preset, builders, options, on_data)
+    )
+    times = folds or 1
     taps, learning, before = blank_taps(found, builders, where)
     setup = TrainingSetup(
         data=found if taps is None else taps.data,
@@ -140,7 +151,10 @@ def plan(
     num_samples = len(found.splits["weights"])
     stages, pace = workload(setup, config), measure(setup, config)
     ranges = seconds_of(stages, pace, config, num_samples)
-    low, high = (before + sum(ends) + after for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True))
+    low, high = (
+        times * (before + sum(ends) + after) for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True)
+    )
+    expected = before + expected_seconds(stages, pace, config, num_samples) + sum(AFTERWARDS) / 2
     with seeded(0):
         encoders = build_encoders(found, builders, peaks=config.training.peaks)
     return RunPlan(
@@ -155,12 +169,13 @@ def plan(
         strategy=config.search.strategy,
         epochs=config.training.num_epochs(num_samples),
         device=str(where),
+        folds=times,
         stages=tuple(
             PlannedStage(words=one.words, fewest=one.fewest, most=one.most, seconds=seconds)
             for one, seconds in zip(stages, ranges, strict=True)
         ),
         seconds=(low, high),
-        expected_seconds=before + expected_seconds(stages, pace, config, num_samples) + sum(AFTERWARDS) / 2,
+        expected_seconds=times * expected,
         time_limit_seconds=config.search.time_limit_seconds,
     )
 

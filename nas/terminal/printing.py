@@ -179,7 +179,8 @@ def print_plan(console: Console, planned: Mapping[str, Any]) -> None:
         f"searched by {planned['strategy']} on {planned['device']}",
         markup=False,
     )
-    table = Table(title=f"trainings, of {planned['epochs']} epochs where they are whole")
+    of_folds = f" of each of {planned['folds']} folds" if planned["folds"] > 1 else ""
+    table = Table(title=f"trainings{of_folds}, of {planned['epochs']} epochs where they are whole")
     for title in ("", "how many", "seconds"):
         table.add_column(title, justify="right" if title else "left")
     for stage in planned["stages"]:

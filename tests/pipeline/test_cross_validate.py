@@ -46,6 +46,13 @@ def test_folds_are_stratified_and_whole() -> None:
     assert np.bincount(folds).tolist() == pytest.approx([20] * 5, abs=3)
 
 
+def test_folds_stay_of_equal_size_where_the_first_lacks_classes() -> None:
+    # Twelve classes, each of one group of five: a split that has to learn them all would get them all.
+    groups = np.arange(60) // 5
+    folds = folds_of(groups, groups, 4, 0)
+    assert np.bincount(folds).tolist() == [15] * 4
+
+
 def test_every_sample_is_predicted_once_by_a_run_that_has_not_seen_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -53,7 +60,20 @@ def test_every_sample_is_predicted_once_by_a_run_that_has_not_seen_it(
     arrays = tiny_arrays()
     data = _grouped(arrays)
     lines: list[str] = []
-    found = nas.cross_validate(data, folds=3, out=tmp_path / "folds", progress=lines.append, **QUICK)
+    read: list[FusionData] = []
+    found = nas.cross_validate(
+        data,
+        folds=3,
+        out=tmp_path / "folds",
+        command="as it was called",
+        progress=lines.append,
+        on_data=read.append,
+        time_limit_seconds=6000,
+        **QUICK,
+    )
+    assert [one.config.search.time_limit_seconds for one in found.results] == [2000] * 3
+    assert {one.summary.provenance.command for one in found.results} == {"as it was called"}
+    assert [len(one.splits["test"]) for one in read] == [40] * 3
     told = found.predictions
     assert told["sample"].tolist() == list(range(120))
     assert told.groupby("fold").size().tolist() == [40, 40, 40]
@@ -120,7 +140,26 @@ def test_the_recipe_of_a_table_is_made_of_the_other_folds(
     assert len(pd.read_csv("out/predictions.csv")) == 60
     assert run("evaluate", "out/fold-1").code == 0
     assert "folds is 1; expected 2 or more" in run(*words, "1", *more).err
+    told = json.loads(run(*words, "2", *more, "--dry-run", "--json", "--overwrite").out)
+    assert (told["folds"], told["data"]["splits"]["test"]) == (2, 30)
+    assert "for all 2 folds" in told["in_words"]
     assert "every sample is predicted once" in run(*words, "2", *more, "--overwrite").out
+
+
+def test_every_fold_is_checked_before_the_first_one_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nas.pipeline.cross_validate.search", lambda *_given, **_options: pytest.fail("it began"))
+    arrays = tiny_arrays()
+    label = np.array([str(one) for one in arrays["label"]])
+    label[7] = "x"  # one fold tests this sample, and no other one has its class
+    inputs = {name: arrays[name] for name in ("sound", "sight")}
+    seed = next(seed for seed in range(9) if folds_of(np.unique(label, return_inverse=True)[1], None, 3, seed)[7])
+    data = FusionData.from_arrays(inputs, label, task="classification", seed=seed)
+    with refused(r"fold [23]/3: class 'x' is absent from the weights split"):
+        nas.cross_validate(data, folds=3, seed=seed, out=tmp_path / "folds", **QUICK)
+    assert not (tmp_path / "folds").exists()
+    plain = FusionData.from_arrays(inputs, arrays["label"])
+    with refused("time_limit_seconds is 50; expected 60 or more for 3 folds"):
+        nas.cross_validate(plain, folds=3, time_limit_seconds=50, **QUICK)
 
 
 @pytest.mark.parametrize("text", ["", "0/5", "6/5", "1/1", "a/b", "3"])
