@@ -22,7 +22,7 @@ from sklearn.metrics import (
 )
 from torch import Tensor
 
-from nas.errors import unknown_name
+from nas.errors import UserError, unknown_name
 from nas.tasks import TASKS, Task
 
 Outputs = NDArray[np.floating]
@@ -319,8 +319,17 @@ def score(metric: str, outputs: Outputs, targets: Targets, weights: Weights = No
         metric: A name of `METRICS` that suits the targets: 1-D integers are classes.
         outputs: Logits or predictions, (n, outputs). A label is predicted where its logit is positive.
         targets: (n,) or (n, outputs).
-        weights: How much each sample counts, (n,), 0 or more; None for all alike.
+        weights: How much each sample counts, (n,), 0 or more; None for all alike. A sample of weight 0 is as if it were
+            not there, and so is a class whose samples all have weight 0.
+
+    Raises:
+        UserError: If all weights are 0.
     """
+    if weights is not None:
+        counted = np.asarray(weights) > 0
+        if not counted.any():
+            raise UserError("all samples to be judged have weight 0; give some of them more")
+        outputs, targets, weights = outputs[counted], targets[counted], weights[counted]
     return METRICS[metric].score(outputs, targets, weights)
 
 

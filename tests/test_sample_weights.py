@@ -91,6 +91,17 @@ def test_a_weight_of_two_is_a_sample_twice(metric: str) -> None:
     assert found != pytest.approx(score(metric, outputs, targets))
 
 
+@pytest.mark.parametrize("metric", [name for name, one in METRICS.items() if "classification" in one.tasks])
+def test_a_class_of_weight_zero_is_as_if_it_were_not_there(metric: str) -> None:
+    generator = np.random.default_rng(0)
+    outputs, targets = generator.normal(size=(40, 3)), np.arange(40) % 3
+    counts = (targets != 1).astype(float)
+    found = score(metric, outputs, targets, counts)
+    assert found == pytest.approx(score(metric, outputs[targets != 1], targets[targets != 1]))
+    with refused("all samples to be judged have weight 0"):
+        score(metric, outputs, targets, np.zeros(40))
+
+
 def test_columns_of_a_table_are_groups_and_weights(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     frame = pd.DataFrame(generator.normal(size=(90, 4)), columns=["a", "b", "c", "d"])

@@ -17,7 +17,9 @@ TARGET = "target"
 """Key of the target of items that are tuples."""
 
 
-def arrays_of(dataset: Dataset[Any], names: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+def arrays_of(
+    dataset: Dataset[Any], names: Sequence[str] = (), *, may_lack_target: bool = False
+) -> dict[str, NDArray[Any]]:
     """Reads all items, in their order, and stacks what they hold.
 
     Args:
@@ -25,6 +27,7 @@ def arrays_of(dataset: Dataset[Any], names: Sequence[str] = ()) -> dict[str, NDA
             a mapping or tuple and the target. A value is a number, a word, an array, a tensor or a picture, of the same
             shape in every item.
         names: Of the values of a tuple, in order; `input0`, `input1` and so on if there are none.
+        may_lack_target: Whether a tuple of as many values as there are names has no target.
 
     Returns:
         Name to array, (n, …).
@@ -39,7 +42,7 @@ def arrays_of(dataset: Dataset[Any], names: Sequence[str] = ()) -> dict[str, NDA
         raise UserError(f"{type(dataset).__name__} is empty; expected one item per sample")
     columns: dict[str, list[NDArray[Any]]] = {}
     for place in range(count):
-        item = _named(dataset[place], names, place)
+        item = _named(dataset[place], names, place, may_lack_target=may_lack_target)
         if place and item.keys() != columns.keys():
             raise UserError(
                 f"item {place} of the Dataset holds {', '.join(item)}, but item 0 holds {', '.join(columns)}"
@@ -60,7 +63,7 @@ def arrays_of(dataset: Dataset[Any], names: Sequence[str] = ()) -> dict[str, NDA
     return {name: np.stack(column) for name, column in columns.items()}
 
 
-def _named(item: Any, names: Sequence[str], place: int) -> dict[str, Any]:
+def _named(item: Any, names: Sequence[str], place: int, *, may_lack_target: bool) -> dict[str, Any]:
     """Name to value of one item."""
     if isinstance(item, Mapping):
         return {str(name): value for name, value in item.items()}
@@ -69,6 +72,9 @@ def _named(item: Any, names: Sequence[str], place: int) -> dict[str, Any]:
             f"item {place} of the Dataset is a {type(item).__name__}; expected a mapping from name to value, or a "
             "tuple of values and the target"
         )
+    is_pair = len(item) == 2 and isinstance(item[0], Mapping | tuple | list)  # of all that goes in, and the target
+    if may_lack_target and len(item) == len(names) and not is_pair:
+        return dict(zip(names, item, strict=True))
     *values, target = item
     if len(values) == 1 and isinstance(values[0], Mapping):
         return {**{str(name): value for name, value in values[0].items()}, TARGET: target}

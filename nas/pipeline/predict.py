@@ -221,7 +221,7 @@ def modalities_of(
     if isinstance(data, str | Path) and is_embedded(data):
         data = EMBEDDED[str(data)](run.config.search.seed)
     if isinstance(data, Dataset):
-        data = arrays_of(data, list(known))
+        data = arrays_of(data, list(known), may_lack_target=True)
     if isinstance(data, FusionData):
         made = _chosen(data.modalities, kinds)
     elif run.recipe is not None and not isinstance(data, Mapping) and is_table(data):

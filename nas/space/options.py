@@ -43,6 +43,8 @@ def read_space(text: str) -> tuple[SpaceBuilder, dict[str, Any]]:
         if not equals or option not in known:
             offered = ", ".join(f"{one}={_told(default)}" for one, (_, default) in known.items()) or "none"
             raise UserError(f"space {name!r} has no option {told(option)}; its options and their defaults: {offered}")
+        if option in found:
+            raise UserError(f"option {option} of space {name!r} is given twice; give it once")
         kind, _ = known[option]
         try:
             found[option] = _READ[kind](value)

@@ -77,7 +77,8 @@ def test_a_dataset_is_searched_and_predicted_like_arrays(tmp_path: Path, monkeyp
     plain = tiny_search(as_data(ARRAYS))
     assert [row.score for row in found.summary.leaderboard] == [row.score for row in plain.summary.leaderboard]
     expected = nas.predict(plain, {name: ARRAYS[name] for name in ("sound", "sight")}).outputs
-    for given in (source, FORMS["tuples"][0]):
+    bare = Items(lambda place: _parts(place)[:2])
+    for given in (source, FORMS["tuples"][0], FORMS["pairs of tuples"][0], bare):
         np.testing.assert_array_equal(nas.predict(tmp_path / "run", given).outputs, expected)
     assert nas.evaluate(tmp_path / "run", data=source)["repeated"]
 

@@ -67,6 +67,7 @@ def test_options_are_read_by_their_types_and_written_back(text: str, options: di
         ("toy:3", "has no option '3'"),
         ("toy:operations=mlp", "has no option 'operations'"),
         ("toy:cells=two", "option cells of space 'toy' must be a whole number, got 'two'"),
+        ("toy:cells=2,cells=3", "option cells of space .toy. is given twice"),
         ("toy:shared=yes", "option shared of space 'toy' must be true or false, got 'yes'"),
     ],
 )
