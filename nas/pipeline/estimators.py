@@ -26,6 +26,8 @@ from nas.data import FusionData
 from nas.data.from_arrays import group_numbers
 from nas.data.splits import draw, draw_groups, strata_of
 from nas.data.targets import Targets, make_targets
+from nas.encoders import Named, parse_encoders
+from nas.encoders.imported import is_import_path, refuse_unnamed
 from nas.errors import UserError, unknown_name
 from nas.pipeline.predict import Predictions, predict
 from nas.pipeline.search import RunResult, search, write_run
@@ -60,7 +62,9 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         operations: Likewise.
         dynamic: Likewise.
         strategy: Likewise.
-        encoders: Likewise.
+        encoders: Likewise: how encoders are trained; or a mapping from modality to the name of its encoder, such as
+            `{"title": "hf:./my-bert"}`.
+        encoder_mode: Modality to how far its named encoder learns, such as `{"title": "lora"}`.
         baselines: Likewise.
         prefer: Likewise.
         metric: Likewise. `score` is accuracy or R² all the same, as everywhere in scikit-learn.
@@ -94,7 +98,8 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         operations: Sequence[str] | None = None,
         dynamic: Sequence[str] | None = None,
         strategy: str = "sampled",
-        encoders: str = "auto",
+        encoders: str | Mapping[str, str] = "auto",
+        encoder_mode: Mapping[str, str] | None = None,
         baselines: str = "quick",
         prefer: str = "accuracy",
         metric: str | None = None,
@@ -115,6 +120,7 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         self.dynamic = dynamic
         self.strategy = strategy
         self.encoders = encoders
+        self.encoder_mode = encoder_mode
         self.baselines = baselines
         self.prefer = prefer
         self.metric = metric
@@ -260,13 +266,19 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
         return page
 
     @classmethod
-    def load(cls, folder: str | Path) -> Self:
+    def load(cls, folder: str | Path, *, encoders: Named | None = None) -> Self:
         """Reads back what `save` wrote; nothing is unpickled or executed.
 
+        Args:
+            folder: Where it was saved.
+            encoders: Modality to the import path of its encoder, where that is a module of your own. Only these are
+                imported, now or when it is fitted again, whatever the folder says.
+
         Raises:
-            UserError: If the folder is no run, was not saved by an estimator of this class, or is damaged.
+            UserError: If the folder is no run, was not saved by an estimator of this class, or is damaged; or if it
+                names a module and the caller does not name the same.
         """
-        run = load_run(folder)
+        run = load_run(folder, encoders=encoders)
         opened = RunFolder(folder)
         if not opened.is_file(FILE):
             raise UserError(f"{str(folder)!r} was not saved by an estimator; nas.predict takes any run")
@@ -284,8 +296,18 @@ class FusionEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has 
             found._restore(told)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise UserError(f"{str(opened.file(FILE))!r} is damaged, or of another estimator: {error}") from error
+        found._refuse_unnamed(parse_encoders(encoders))
         found._take_over()
         return found
+
+    def _refuse_unnamed(self, named: Mapping[str, str]) -> None:
+        """Refuses parameters, read from a file, by which a later `fit` would import what the caller has not named."""
+        training = self.training if isinstance(self.training, Mapping) else {}
+        mappings = (one for one in (self.encoders, training.get("encoders")) if isinstance(one, Mapping))
+        for given in (*mappings, training.get("encoder")):
+            for modality, path in parse_encoders(given).items():
+                if is_import_path(path):
+                    refuse_unnamed(path, named.get(modality), modality)
 
     def _fitted(self) -> dict[str, Any]:
         """What else was learned of the target, as plain values."""
