@@ -34,6 +34,10 @@ app = typer.Typer(
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing while it works.")]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and how long it would take, and write nothing.")
+]
+Data = Annotated[str, typer.Option(help="Other data than the run's, or the run's where it has moved.")]
 RunArgument = Annotated[Path, typer.Argument(help="Folder of a finished run.", show_default=False)]
 RunsArgument = Annotated[
     list[Path], typer.Argument(help="Folder of a finished run; several are compared.", show_default=False)
@@ -79,9 +83,7 @@ def search(
             help="Search once for each of so many folds, so that every sample is predicted once; 0 for one split."
         ),
     ] = 0,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done and how long it would take, and write nothing.")
-    ] = False,
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -139,12 +141,14 @@ def search(
 
 @app.command()
 @with_flags(
-    (*KEPT, "encoder", "device", "out", "overwrite", "resume", "checkpoint_seconds"),
+    (*KEPT, "encoder", "device", "time_limit_seconds", "out", "overwrite", "resume", "checkpoint_seconds"),
     absent={**KEPT, "out": "the run itself"},
 )
 def retrain(
     run: RunArgument,
     options: dict[str, Any],
+    data: Data = "",
+    dry_run: DryRun = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -153,9 +157,25 @@ def retrain(
     Example: fusenas retrain results/runs/demo --retrain-seeds 10 --out results/runs/demo-10
     """
     nas = _nas()
-    out = options.get("out", run)
-    with resumable(out), show_run(console_for(sys.stderr), as_json=as_json, quiet=quiet) as shown:
-        result = nas.retrain(run, progress=shown.line, on_record=shown.record, command=_command(), **_named(options))
+    console = console_for(sys.stderr)
+    if dry_run:
+        planned_by = ("seed", "retrain_seeds", "epochs", "objective", "encoder", "device", "time_limit_seconds")
+        some = _named({name: value for name, value in options.items() if name in planned_by})
+        with show_progress(console, as_json=as_json, quiet=quiet) as progress:
+            progress("timing a few steps of every kind of training")
+            planned = nas.plan_retraining(run, data=data or None, **some)
+        _print_plan(planned, as_json=as_json)
+        return
+    with resumable(options.get("out", run)), show_run(console, as_json=as_json, quiet=quiet) as shown:
+        result = nas.retrain(
+            run,
+            data=data or None,
+            progress=shown.line,
+            on_record=shown.record,
+            command=_command(),
+            started=STARTED,
+            **_named(options),
+        )
     _print_result(result, as_json=as_json)
 
 
@@ -164,7 +184,7 @@ def retrain(
 def evaluate(
     run: RunArgument,
     options: dict[str, Any],
-    data: Annotated[str, typer.Option(help="Other data than the run's.")] = "",
+    data: Data = "",
     recombinations: Annotated[
         int, typer.Option(help="Most recombinations of samples that tell interaction from addition.")
     ] = 250_000,

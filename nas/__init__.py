@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from nas.export import export
     from nas.pipeline.cross_validate import CrossValidation, cross_validate
     from nas.pipeline.estimators import FusionClassifier, FusionRegressor
-    from nas.pipeline.plan import RunPlan, plan
+    from nas.pipeline.plan import RunPlan, plan, plan_retraining
     from nas.pipeline.predict import Predictions, predict
     from nas.pipeline.retrain import evaluate, retrain
     from nas.pipeline.search import RunResult, search
@@ -49,6 +49,7 @@ _MODULES = {
     "load_data": "data",
     "load_run": "saved.run",
     "plan": "pipeline.plan",
+    "plan_retraining": "pipeline.plan",
     "predict": "pipeline.predict",
     "report": "report",
     "retrain": "pipeline.retrain",
@@ -79,6 +80,7 @@ __all__ = [
     "load_data",
     "load_run",
     "plan",
+    "plan_retraining",
     "predict",
     "report",
     "retrain",

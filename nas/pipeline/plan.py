@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from nas.config import RunConfig
 from nas.config.keywords import takes_options
 from nas.data import FusionData
-from nas.encoders import EncoderBuilder, build_encoders
+from nas.encoders import EncoderBuilder, Named, build_encoders
 from nas.network.cost import num_parameters
 from nas.pipeline.cross_validate import of_folds
+from nas.pipeline.retraining import asked_again
 from nas.pipeline.search import asked_for
 from nas.pipeline.timing import AFTERWARDS, expected_seconds, measure, seconds_of
-from nas.pipeline.workload import workload
+from nas.pipeline.workload import Stages, workload, workload_again
 from nas.records import from_plain
 from nas.report.numbers import seconds_text
 from nas.retraining.frozen_taps import blank_taps
 from nas.retraining.preparation import TrainingSetup
+from nas.saved.run import load_run
 from nas.seeding import seeded
+from nas.space.search_space import SearchSpace
 from nas.summary import DataDescription
 
 
@@ -58,7 +64,7 @@ class PlannedStage:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class RunPlan:
-    """What a search would do.
+    """What a search or a retraining would do.
 
     Attributes:
         data: What it is done on.
@@ -66,7 +72,7 @@ class RunPlan:
         space: Name of the search space.
         nodes: How many fusion nodes it has.
         architectures: How many it holds.
-        strategy: By which it is searched.
+        strategy: By which it is searched; empty for a retraining.
         epochs: Of a whole training.
         device: Where it is trained.
         folds: How many times all of it is done, each time with another test split.
@@ -138,27 +144,84 @@ def plan(
         if folds
         else asked_for(data, config, preset, builders, options, on_data)
     )
-    times = folds or 1
-    taps, learning, before = blank_taps(found, builders, where)
+    return _planned(config, found, space, builders, where, workload, folds or 1)
+
+
+def plan_retraining(
+    run: str | Path,
+    *,
+    data: FusionData | str | Path | Any | None = None,
+    builders: Mapping[str, EncoderBuilder] | None = None,
+    encoders: Named | None = None,
+    seed: int | None = None,
+    retrain_seeds: int | None = None,
+    epochs: int | None = None,
+    objective: str | None = None,
+    device: str = "auto",
+    time_limit_seconds: float = 0.0,
+) -> RunPlan:
+    """Says what `nas.retrain` would do with the same arguments, and how long it would take; see `plan`.
+
+    Args:
+        run: As for `nas.retrain`, like all others.
+        data: Likewise.
+        builders: Likewise.
+        encoders: Likewise.
+        seed: Likewise.
+        retrain_seeds: Likewise.
+        epochs: Likewise.
+        objective: Likewise.
+        device: Likewise.
+        time_limit_seconds: Likewise.
+
+    Raises:
+        UserError: If something that was given is wrong.
+    """
+    asked = asked_again(
+        load_run(run, encoders=encoders),
+        data=data,
+        builders=builders,
+        encoders=encoders,
+        seed=seed,
+        retrain_seeds=retrain_seeds,
+        epochs=epochs,
+        objective=objective,
+        device=device,
+        time_limit_seconds=time_limit_seconds,
+    )
+    stages = partial(workload_again, rows=asked.rows)
+    made = _planned(asked.as_planned(), asked.data, asked.space, asked.builders, asked.device, stages)
+    return replace(made, strategy="")
+
+
+def _planned(
+    config: RunConfig,
+    data: FusionData,
+    space: SearchSpace,
+    builders: Mapping[str, EncoderBuilder],
+    device: torch.device,
+    stages_of: Stages,
+    times: int = 1,
+) -> RunPlan:
+    """A plan from what was asked for, by timing a few steps."""
+    taps, learning, before = blank_taps(data, builders, device)
     setup = TrainingSetup(
-        data=found if taps is None else taps.data,
+        data=data if taps is None else taps.data,
         taps=taps,
         space=space,
         training=config.training,
-        device=where,
+        device=device,
         builders=learning,
     )
-    num_samples = len(found.splits["weights"])
-    stages, pace = workload(setup, config), measure(setup, config)
+    num_samples = len(data.splits["weights"])
+    stages, pace = stages_of(setup, config), measure(setup, config)
     ranges = seconds_of(stages, pace, config, num_samples)
-    low, high = (
-        times * (before + sum(ends) + after) for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True)
-    )
+    low, high = (before + sum(ends) + after for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True))
     expected = before + expected_seconds(stages, pace, config, num_samples) + sum(AFTERWARDS) / 2
     with seeded(0):
-        encoders = build_encoders(found, builders, peaks=config.training.peaks)
+        encoders = build_encoders(data, builders, peaks=config.training.peaks)
     return RunPlan(
-        data=from_plain(DataDescription, found.describe()),
+        data=from_plain(DataDescription, data.describe()),
         encoders={
             name: PlannedEncoder(name=type(one).__name__, taps=one.num_taps, parameters=num_parameters(one))
             for name, one in encoders.items()
@@ -168,16 +231,16 @@ def plan(
         architectures=space.size(),
         strategy=config.search.strategy,
         epochs=config.training.num_epochs(num_samples),
-        device=str(where),
+        device=str(device),
         folds=times,
         stages=tuple(
             PlannedStage(words=one.words, fewest=one.fewest, most=one.most, seconds=seconds)
             for one, seconds in zip(stages, ranges, strict=True)
         ),
-        seconds=(low, high),
+        seconds=(times * low, times * high),
         expected_seconds=times * expected,
         time_limit_seconds=config.search.time_limit_seconds,
     )
 
 
-__all__ = ["PlannedEncoder", "PlannedStage", "RunPlan", "plan"]
+__all__ = ["PlannedEncoder", "PlannedStage", "RunPlan", "plan", "plan_retraining"]

@@ -6,40 +6,35 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nas.config import EvaluationConfig, OutputConfig, RunConfig, SearchConfig
+from nas.config import OutputConfig
 from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
 from nas.device import pick_device
 from nas.diagnostics import MAX_GRID, Recombined, diagnose
-from nas.encoders import EncoderBuilder, Named, builders_of, parse_encoders, with_named
-from nas.encoders.names import pairs_of
+from nas.discretize.tournament import is_in
+from nas.encoders import EncoderBuilder, Named
 from nas.encoders.pretrained.encoder import merge_all
 from nas.errors import UserError
 from nas.metrics import metric_of, score, shown_beside
-from nas.objectives import check_objective
 from nas.pipeline.resume import going_on, open_checkpoints, what_decides
-from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, tap_counts, told_to, write_run
+from nas.pipeline.retraining import asked_again
+from nas.pipeline.search import RunResult, finished_run, ignore, retrain_and_judge, told_to, write_run
+from nas.pipeline.time_limit import keep_limit
+from nas.pipeline.workload import to_be_expected, workload_again
 from nas.records import from_plain
 from nas.report.verdict import verdict
 from nas.retraining.frozen_taps import frozen_taps
-from nas.retraining.preparation import Progress, TrainingSetup, check_judging, prepare
+from nas.retraining.preparation import Progress, TrainingSetup, prepare
 from nas.routing.prediction import answers
 from nas.runs.folder import RunFolder
 from nas.runs.metrics_log import Log, MetricsLog
 from nas.runs.provenance import provenance
-from nas.saved.run import (
-    Run,
-    contestants_of,
-    data_of,
-    load_run,
-    recorded_preprocessing,
-    recorded_space,
-    refuse_other_form,
-)
+from nas.saved.run import data_of, load_run, refuse_other_form
 from nas.summary import DataDescription
 
 
@@ -131,9 +126,11 @@ def retrain(
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_seconds: float = OutputConfig.checkpoint_seconds,
+    time_limit_seconds: float = 0.0,
     progress: Progress = lambda _line: None,
     on_record: Log = lambda _record: None,
     command: str | None = None,
+    started: float | None = None,
 ) -> RunResult:
     """Trains the found architecture and everything on its leaderboard from scratch again.
 
@@ -152,14 +149,17 @@ def retrain(
         overwrite: Whether an earlier run in `out` may be replaced.
         resume: Whether to go on with a retraining that was stopped there; see `nas.search`.
         checkpoint_seconds: Shortest time between two states of a training that are written; 0 writes one every epoch.
+        time_limit_seconds: Of the whole command, 20 or more, 0 for none: seeds, epochs and rows get fewer until they
+            fit, and the report says what was left out.
         progress: Called with a line for people whenever something new begins.
         on_record: Called with every record of how it goes, as in `metrics.jsonl`.
         command: The command line, for the record.
+        started: See `nas.search`.
 
     Raises:
         UserError: If the run cannot be read, its data is not there, or an option is wrong.
     """
-    started = time.perf_counter()
+    started = time.perf_counter() if started is None else started
     origin = provenance(command)
     with ExitStack() as stack:
         # In place, the run is ours from the beginning: nobody changes what is read of it here.
@@ -168,40 +168,29 @@ def retrain(
         if out is None and folder.exists("metrics.jsonl"):
             folder.read_metrics()  # the report will: damage is told now, and not when the weights have been replaced
         old = loaded.summary
-        found = data_of(loaded, data)
-        builders = _builders_again(loaded, builders, encoders)
-        where = pick_device(device)
-        first_seed = old.seeds[0] if seed is None else seed
-        count = len(old.seeds) if retrain_seeds is None else retrain_seeds
-        RunConfig(  # which refuses what makes no sense
-            search=SearchConfig(seed=first_seed),
-            evaluation=EvaluationConfig(retrain_seeds=count),
-            output=OutputConfig(
-                out=out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds
-            ),
+        # Refuses what makes no sense together.
+        OutputConfig(out=out or run, overwrite=overwrite, resume=resume, checkpoint_seconds=checkpoint_seconds)
+        asked = asked_again(
+            loaded,
+            data=data,
+            builders=builders,
+            encoders=encoders,
+            seed=seed,
+            retrain_seeds=retrain_seeds,
+            epochs=epochs,
+            objective=objective,
+            device=device,
+            time_limit_seconds=time_limit_seconds,
         )
-        asked: dict[str, Any] = {
-            "epochs": epochs,
-            "objective": objective,
-            "preprocessing": recorded_preprocessing(old),
-        }
-        changed = {name: value for name, value in asked.items() if value is not None}
-        training = replace(loaded.config.training, **changed)
-        space, depths = recorded_space(old), tap_counts(found, builders)
-        if dict(space.depths) != depths:
-            raise UserError(f"the encoders of the data offer taps {depths}, those of the run {dict(space.depths)}")
-        dynamic = loaded.architecture.gating is not None
-        check_judging(training, found.task)
-        check_objective(training.objective, found.task, space.modalities, dynamic=dynamic, compiled=training.compile)
-        config = replace(loaded.config, training=training)
-        seeds_of_all = range(first_seed, first_seed + count)
+        config, seeds, rows, where = asked.config, asked.seeds, asked.rows, asked.device
         told = {
             "kind": "retrain",
             "training": config.to_dict()["training"],
-            "seeds": list(seeds_of_all),
+            "seeds": list(seeds),
             "encoders": old.encoders,
-            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in contestants_of(old)],
-            **what_decides(found, space, where, builders),
+            "rows": [[row.name, row.architecture and row.architecture.to_dict()] for row in rows],
+            **({"time_limit_seconds": time_limit_seconds} if time_limit_seconds else {}),
+            **what_decides(asked.data, asked.space, where, asked.builders),
         }
         if out is not None:
             folder = stack.enter_context(RunFolder.created(out, overwrite=overwrite, resume=resume))
@@ -219,42 +208,49 @@ def retrain(
         if out is not None:
             stack.enter_context(folder.replacing())
             log = stack.enter_context(MetricsLog(folder))
-        taps, learning = frozen_taps(found, builders, folder, where, progress)
+        taps, learning = frozen_taps(asked.data, asked.builders, folder, where, progress)
         setup = TrainingSetup(
-            data=found if taps is None else taps.data,
+            data=asked.data if taps is None else taps.data,
             taps=taps,
-            space=space,
-            training=training,
+            space=asked.space,
+            training=config.training,
             device=where,
             builders=learning,
             log=told_to(log, on_record),
             progress=progress,
             checkpoints=checkpoints,
         )
-        prepared, mode = prepare(setup, old.encoders, first_seed)
+        planned = asked.as_planned()
+        if time_limit_seconds:
+            stages = partial(workload_again, rows=rows)
+            setup, planned = keep_limit(setup, planned, started, stages)
+            rows = tuple(row for row in rows if is_in(row, planned.evaluation.baselines))
+            seeds = seeds[: planned.evaluation.retrain_seeds]
+        on_record(to_be_expected(setup, workload_again(setup, planned, rows)))
+        prepared, mode = prepare(setup, old.encoders, seeds[0])
         results, entries, members = retrain_and_judge(
             setup,
             prepared,
             mode,
-            contestants_of(old),
-            seeds_of_all,
-            with_refit=config.evaluation.refit,
-            with_ensemble=config.evaluation.has_ensemble and count > 1,
+            rows,
+            seeds,
+            with_refit=planned.evaluation.refit,
+            with_ensemble=planned.evaluation.has_ensemble and len(seeds) > 1,
         )
         summary = replace(
             old,
             **{name: value for name, value in results.values().items() if value is not None},
-            data=from_plain(DataDescription, found.describe()),
+            data=from_plain(DataDescription, asked.data.describe()),
             device=str(where),
             provenance=origin,
             total_seconds=checkpoints.now() - started,
         )
-        summary = replace(summary, verdict=verdict(summary, space.operations))
+        summary = replace(summary, verdict=verdict(summary, asked.space.operations))
         network = setup.whole(entries[0].network.cpu())
         members = tuple(setup.whole(one.cpu()) for one in members)
         for one in (network, *members):
             merge_all(one)
-        page = write_run(folder, config, summary, network, found, members)
+        page = write_run(folder, config, summary, network, asked.data, members)
         return RunResult(
             architecture=loaded.architecture,
             network=network,
@@ -262,24 +258,6 @@ def retrain(
             config=config,
             folder=folder.path,
             report=page,
-            recipe=found.recipe,
+            recipe=asked.data.recipe,
             members=members,
         )
-
-
-def _builders_again(
-    run: Run, builders: Mapping[str, EncoderBuilder] | None, encoders: Named | None
-) -> dict[str, EncoderBuilder]:
-    """The builders of a run, which the caller has to hand over or name again: no folder may choose them."""
-    own, given = list(run.config.source.builders), sorted(builders or ())
-    if given != own:
-        raise UserError(
-            f"builders are given for {given}, but the run was searched with encoders of its own for {own}; hand over "
-            "the same"
-        )
-    names, again = parse_encoders(run.config.search.encoder), parse_encoders(encoders)
-    if again != names:
-        told = [", ".join(pairs_of(some)) or "none" for some in (again, names)]
-        raise UserError(f"encoder is {told[0]}, but the run was searched with {told[1]:.300}; name the same")
-    named = builders_of(again, run.config.search.encoder_mode)
-    return with_named(builders, named, run.summary.data.modalities)

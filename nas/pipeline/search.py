@@ -37,7 +37,7 @@ from nas.pipeline.preprocessing import decide_preprocessing
 from nas.pipeline.repeated import Decision, Repeated, judge_searches, repeat
 from nas.pipeline.resume import going_on, open_checkpoints, what_decides
 from nas.pipeline.time_limit import keep_limit
-from nas.pipeline.workload import workload
+from nas.pipeline.workload import to_be_expected, workload
 from nas.records import from_plain
 from nas.report import draw_report
 from nas.report.notebook import Leaderboard, run_html, run_line
@@ -238,7 +238,7 @@ def search(
         if search.time_limit_seconds:
             setup, config = keep_limit(setup, config, started)
             search, evaluation = config.search, config.evaluation
-        on_record(_planned(setup, config))
+        on_record(to_be_expected(setup, workload(setup, config)))
         setup, preprocessing = decide_preprocessing(setup, search.encoders, search.seed)
         decision, prepared, repeated = _decide(setup, search)
         results, first, members = retrain_and_judge(
@@ -873,16 +873,6 @@ def told_to(*logs: Log) -> Log:
             one(record)
 
     return log
-
-
-def _planned(setup: TrainingSetup, config: RunConfig) -> dict[str, Any]:
-    """The record of what is to be expected: epochs by unit of the workload."""
-    length = setup.training.num_epochs(len(setup.data.splits["weights"]))
-    epochs: dict[str, float] = {}
-    for stage in workload(setup, config):
-        epochs[stage.unit] = epochs.get(stage.unit, 0.0) + length * (stage.fewest + stage.most) / 2
-    left = setup.checkpoints.time_left()
-    return {"phase": "plan", "epochs": epochs, "length": length, "seconds": left if math.isfinite(left) else None}
 
 
 def ignore(_record: Mapping[str, Any]) -> None:

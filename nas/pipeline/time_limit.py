@@ -14,7 +14,7 @@ from typing import Any
 
 from nas.config import RunConfig
 from nas.pipeline.timing import AFTERWARDS, Pace, expected_seconds, measure
-from nas.pipeline.workload import workload
+from nas.pipeline.workload import Stages, workload
 from nas.retraining.preparation import TrainingSetup
 
 RESERVED = 0.15
@@ -27,7 +27,9 @@ SEARCH_SHARE = 0.3
 """Share of the time that is left for trainings which one search may take."""
 
 
-def keep_limit(setup: TrainingSetup, config: RunConfig, started: float) -> tuple[TrainingSetup, RunConfig]:
+def keep_limit(
+    setup: TrainingSetup, config: RunConfig, started: float, stages: Stages = workload
+) -> tuple[TrainingSetup, RunConfig]:
     """The run that fits into its limit, which its checkpoints then keep.
 
     What was decided is kept with the states of the run, so that a resumed run decides the same.
@@ -36,6 +38,7 @@ def keep_limit(setup: TrainingSetup, config: RunConfig, started: float) -> tuple
         setup: Of the run, with checkpoints of its own.
         config: Of the run, with a limit.
         started: When the run began, by `time.perf_counter`.
+        stages: Of the run.
     """
     limit, checkpoints = config.search.time_limit_seconds, setup.checkpoints
     reserved = min(max(AFTERWARDS[0], RESERVED * limit), limit / 2)
@@ -45,7 +48,7 @@ def keep_limit(setup: TrainingSetup, config: RunConfig, started: float) -> tuple
         setup.progress("timing a few steps, to keep the time limit")
         pace = measure(setup, config)
         checkpoints.ends_at = started + limit - reserved
-        options, words = _fitting(setup, config, pace, checkpoints.time_left())
+        options, words = _fitting(setup, config, pace, checkpoints.time_left(), stages)
         state = {"options": options, "left_out": words}
         slot.finish(lambda: {"options": options, "left_out": words})
     checkpoints.ends_at, checkpoints.control_seconds = started + limit - reserved, CONTROL_SHARE * reserved
@@ -59,7 +62,9 @@ def keep_limit(setup: TrainingSetup, config: RunConfig, started: float) -> tuple
     return replace(setup, training=smaller.training), replace(smaller, search=searched)
 
 
-def _fitting(setup: TrainingSetup, config: RunConfig, pace: Pace, seconds: float) -> tuple[dict[str, Any], list[str]]:
+def _fitting(
+    setup: TrainingSetup, config: RunConfig, pace: Pace, seconds: float, stages: Stages = workload
+) -> tuple[dict[str, Any], list[str]]:
     """Options that make a run fit into some seconds, and what they leave out in words; the smallest if none does."""
     num_samples = len(setup.data.splits["weights"])
     options: dict[str, Any] = {}
@@ -70,8 +75,7 @@ def _fitting(setup: TrainingSetup, config: RunConfig, pace: Pace, seconds: float
             told[about] = left_out
         smaller = RunConfig.of(config, **options)
         own = replace(setup, training=smaller.training)
-        stages = workload(own, smaller)
-        if expected_seconds(stages, pace, smaller, num_samples) <= seconds:
+        if expected_seconds(stages(own, smaller), pace, smaller, num_samples) <= seconds:
             break
     return options, list(told.values())
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import random
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from nas.config import RunConfig
 from nas.discretize.tournament import PROPOSALS, entrants, is_in
 from nas.encoders.preprocessing import AUTO
 from nas.objectives import AUTO as AUTO_OBJECTIVES
 from nas.pipeline.preprocessing import candidates, length_of_trial
-from nas.retraining.baselines import PROMISING, RANDOM_TRAININGS, contestants
+from nas.retraining.baselines import PROMISING, RANDOM_TRAININGS, Contestant, contestants
 from nas.retraining.preparation import TrainingSetup
 from nas.strategies import WITH_SUPERNET
 
@@ -89,17 +91,55 @@ def workload(setup: TrainingSetup, config: RunConfig) -> tuple[Stage, ...]:
         rest = (seeds - 1) * per_seed
         most = rest + (2 * (seeds - 1) if is_full else 0)
         stages.append(Stage(words="the other seeds", unit="fused", fewest=rest, most=most))
+    return (*stages, *_in_the_end(setup, config))
+
+
+Stages = Callable[[TrainingSetup, RunConfig], Sequence[Stage]]
+"""What counts the trainings of a run or a retraining."""
+
+
+def workload_again(setup: TrainingSetup, config: RunConfig, rows: Sequence[Contestant]) -> tuple[Stage, ...]:
+    """The trainings of a retraining, in their order.
+
+    Args:
+        setup: Of the retraining.
+        config: See `nas.pipeline.retraining.Retraining.as_planned`.
+        rows: All that are trained again; with few baselines, only some of them are.
+    """
+    seeds = config.evaluation.retrain_seeds
+    carried = {one.architecture for one in setup.space.references if one.kind == "modality"}
+    pool = [row for row in rows if is_in(row, config.evaluation.baselines)]
+    fused = {row.architecture for row in pool if not row.separate} - carried - {None}
+    each = len(fused) + sum(RANDOM_TRAININGS for row in pool if row.kind == "random")
+    alone = seeds * len(setup.data.modalities)
+    stages = [
+        Stage(words="each modality alone", unit="unimodal", fewest=alone, most=alone),
+        Stage(words="every row of the leaderboard", unit="fused", fewest=seeds * each, most=seeds * each),
+    ]
+    return (*stages, *_in_the_end(setup, config))
+
+
+def to_be_expected(setup: TrainingSetup, stages: Sequence[Stage]) -> dict[str, Any]:
+    """The record of what is to be expected of a run: epochs by unit of its workload."""
+    length = setup.training.num_epochs(len(setup.data.splits["weights"]))
+    epochs: dict[str, float] = {}
+    for stage in stages:
+        epochs[stage.unit] = epochs.get(stage.unit, 0.0) + length * (stage.fewest + stage.most) / 2
+    left = setup.checkpoints.time_left()
+    return {"phase": "plan", "epochs": epochs, "length": length, "seconds": left if math.isfinite(left) else None}
+
+
+def _in_the_end(setup: TrainingSetup, config: RunConfig) -> Iterator[Stage]:
+    """What follows all rows of the leaderboard."""
+    seeds = config.evaluation.retrain_seeds
     if config.training.objective == AUTO_OBJECTIVES:
-        stages.append(Stage(words="objectives that may help", unit="fused", fewest=0, most=OBJECTIVES * seeds))
-    if evaluation.refit and not space.dynamic:
+        yield Stage(words="objectives that may help", unit="fused", fewest=0, most=OBJECTIVES * seeds)
+    if config.evaluation.refit and not setup.space.dynamic:
         splits = setup.data.splits
         longer = 1 + len(splits["architecture"]) / len(splits["weights"])
-        encoders = modalities * seeds * longer
-        stages.append(Stage(words="encoders on both splits", unit="unimodal", fewest=0, most=encoders))
-        stages.append(
-            Stage(words="what was found, on both splits", unit="fused", fewest=seeds * longer, most=seeds * longer)
-        )
-    return tuple(stages)
+        encoders = len(setup.data.modalities) * seeds * longer
+        yield Stage(words="encoders on both splits", unit="unimodal", fewest=0, most=encoders)
+        yield Stage(words="what was found, on both splits", unit="fused", fewest=seeds * longer, most=seeds * longer)
 
 
 def _of_search(config: RunConfig, size: int) -> Stage:
@@ -113,4 +153,4 @@ def _of_search(config: RunConfig, size: int) -> Stage:
     return Stage(words="the search", unit="fused", fewest=tried, most=tried)
 
 
-__all__ = ["Stage", "Unit", "workload"]
+__all__ = ["Stage", "Stages", "Unit", "to_be_expected", "workload", "workload_again"]

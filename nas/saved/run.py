@@ -9,6 +9,8 @@ from typing import Any
 
 from nas.config import RunConfig
 from nas.data import FusionData, load_data
+from nas.data.loading import is_embedded
+from nas.data.paths import mode
 from nas.data.splits import Fold
 from nas.data.tables import RECIPE_FILE, TableRecipe, is_table, load_table
 from nas.encoders import Named, parse_encoders
@@ -183,7 +185,15 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     if isinstance(given, FusionData):
         return given if fold is None else load_data(given, fold=fold, seed=seed)
     if isinstance(given, str) and not given:
-        raise UserError(f"{str(run.folder)!r} was searched on data in memory; hand it over as `data`")
+        raise UserError(
+            f"{str(run.folder)!r} was searched on data in memory; hand it over as data=, on the command line a file as "
+            "--data"
+        )
+    if data is None and not is_embedded(given) and mode(Path(given)) is None:
+        raise UserError(
+            f"the data of the run, {clean(given, MOST_TOLD)!r}, is not there; name where it is now with --data, in "
+            "Python data="
+        )
     if is_table(given):
         if run.recipe is None:
             raise UserError(f"{str(run.folder)!r} has no {RECIPE_FILE}, without which no table becomes its arrays")

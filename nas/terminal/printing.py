@@ -149,7 +149,7 @@ def print_evaluation(console: Console, found: Mapping[str, Any]) -> None:
 
 
 def print_plan(console: Console, planned: Mapping[str, Any]) -> None:
-    """Prints what a search would do, see `nas.plan`.
+    """Prints what a search or a retraining would do, see `nas.plan`.
 
     Args:
         console: Where to print.
@@ -174,11 +174,11 @@ def print_plan(console: Console, planned: Mapping[str, Any]) -> None:
         told = f"{encoder['name']}, {encoder['parameters']:,} parameters"
         table.add_row(*map(escape, (name, one["kind"], shapes, told, str(encoder["taps"]))))
     console.print(table)
-    console.print(
-        f"space {planned['space']}: {planned['nodes']} fusion nodes, {planned['architectures']:,} architectures, "
-        f"searched by {planned['strategy']} on {planned['device']}",
-        markup=False,
+    space = f"space {planned['space']}: {planned['nodes']} fusion nodes, {planned['architectures']:,} architectures, "
+    searched = (
+        f"{space}searched by {planned['strategy']}" if planned["strategy"] else "nothing is searched again: trained"
     )
+    console.print(f"{searched} on {planned['device']}", markup=False)
     of_folds = f" of each of {planned['folds']} folds" if planned["folds"] > 1 else ""
     table = Table(title=f"trainings{of_folds}, of {planned['epochs']} epochs where they are whole")
     for title in ("", "how many", "seconds"):

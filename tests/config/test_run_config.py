@@ -197,7 +197,7 @@ def test_a_search_takes_every_option_by_name_or_a_whole_config() -> None:
 
 def test_a_retraining_takes_options_of_the_run() -> None:
     taken = inspect.signature(nas.retrain).parameters.keys() - {
-        *("run", "data", "builders", "progress", "command", "on_record")
+        *("run", "data", "builders", "progress", "command", "on_record", "started")
     }
     assert taken <= RunConfig.options().keys()
     assert inspect.signature(nas.retrain).parameters["checkpoint_seconds"].default == OutputConfig().checkpoint_seconds

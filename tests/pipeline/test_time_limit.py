@@ -19,7 +19,7 @@ from nas.retraining.preparation import TrainingSetup
 from nas.runs.checkpoint import Checkpoints
 from search_spaces import layerwise
 from tests.command import runner
-from tests.helpers import CPU
+from tests.helpers import CPU, contents
 from tests.tiny_runs import OPERATIONS, TRAINING, as_data, no_report, tiny_arrays, tiny_search, write_npz
 
 SLOW = Pace(epochs={"unimodal": (1.0, 2.0), "fused": (1.0, 5.0), "search": (1.0, 5.0)})
@@ -96,6 +96,33 @@ def test_a_resumed_run_decides_the_same(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(time_limit, "measure", _never)
     found = tiny_search(as_data(tiny_arrays()), resume=True, **options)
     assert "1 of 2 seeds of every training" in found.summary.left_out
+
+
+def test_a_retraining_keeps_a_limit_and_says_what_it_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    no_report(monkeypatch)
+    data = str(write_npz(tmp_path))
+    named = {"modalities": "sound,sight", "target": "label", "split": "split"}
+    tiny_search(data, retrain_seeds=2, baselines="few", out=tmp_path / "run", **named)
+    run = runner(monkeypatch, capsys)
+    before = contents(tmp_path)
+    told = json.loads(run("retrain", tmp_path / "run", "--dry-run", "--json").out)
+    assert contents(tmp_path) == before
+    lines: list[str] = []
+    nas.retrain(tmp_path / "run", out=tmp_path / "again", progress=lines.append)
+    planned = {stage["words"]: stage["most"] for stage in told["stages"]}
+    assert planned["each modality alone"] == 4
+    assert planned["every row of the leaderboard"] == sum("from scratch" in line for line in lines)
+    assert 0 < told["seconds"][0] <= told["expected_seconds"] <= told["seconds"][1]
+    assert "nothing is searched again" in run("retrain", tmp_path / "run", "--dry-run").out
+    monkeypatch.setattr(time_limit, "measure", lambda *_given: SLOW)
+    found = nas.retrain(tmp_path / "run", time_limit_seconds=30, out=tmp_path / "limited")
+    assert found.summary.left_out == ("1 of 2 seeds of every training",)
+    assert found.summary.seeds == (0,)
+    assert found.config.training.epochs == 3  # as it was asked for
+    assert nas.load_run(tmp_path / "limited").summary.left_out == found.summary.left_out
+    assert "time_limit_seconds is 5; expected 20 or more" in run("retrain", tmp_path / "run", "--time-limit", "5s").err
 
 
 def test_reductions_come_one_after_the_other_until_it_fits() -> None:
