@@ -284,6 +284,12 @@ class TrainingConfig(RoutingConfig):
     peaks: bool = setting(
         True, Flag(), "Let default encoders of sequences offer the power mean over time beside the mean."
     )
+    regions: bool = setting(
+        False,
+        Flag(),
+        "Let taps of maps have a token for every region, which attention can look at one by one, and the first tap be "
+        "the picture itself in patches; for default encoders.",
+    )
     preprocessing: str = setting(
         "auto",
         Text(),

@@ -22,6 +22,7 @@ from nas.encoders.module import ModuleEncoder
 from nas.encoders.names import Named, builders_of, parse_encoders
 from nas.encoders.preprocessing import PREPROCESSING, STANDARDIZE
 from nas.encoders.pretrained.encoder import PretrainedEncoder
+from nas.encoders.regions import RegionEncoder
 from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.tokens import TokenEncoder
 from nas.encoders.vector import VectorEncoder
@@ -36,6 +37,7 @@ ENCODERS: Mapping[str, type[KnownEncoder]] = {
     "sequence": SequenceEncoder,
     "tokens": TokenEncoder,
     "map": MapEncoder,
+    "regions": RegionEncoder,
     "features": FeaturesEncoder,
     "frozen": FrozenEncoder,
     "imported": ImportedEncoder,
@@ -45,7 +47,8 @@ ENCODERS: Mapping[str, type[KnownEncoder]] = {
 
 
 def _default(kind: Kind, data: FusionData, name: str, wishes: Wishes = NOTHING) -> Encoder:
-    return ENCODERS[kind].fit(_weights_arrays(data, name), wishes)
+    own = "regions" if wishes.regions and kind == "map" else kind
+    return ENCODERS[own].fit(_weights_arrays(data, name), wishes)
 
 
 DEFAULT_ENCODERS: Mapping[Kind, EncoderBuilder] = {kind: partial(_default, kind) for kind in KINDS}
@@ -65,6 +68,7 @@ def build_encoders(
     builders: Mapping[str, EncoderBuilder] | None = None,
     *,
     peaks: bool = False,
+    regions: bool = False,
     preprocessing: Mapping[str, str] | None = None,
 ) -> dict[str, Encoder]:
     """Fresh encoders for every modality of a data set.
@@ -73,6 +77,7 @@ def build_encoders(
         data: Statistics for preprocessing are taken from its weights split alone.
         builders: Modality to builder, where the default of its kind shall not be used.
         peaks: Whether default encoders of sequences tell peaks, see `SequenceEncoder`.
+        regions: Whether default encoders of maps have a token for every region, see `RegionEncoder`.
         preprocessing: Modality to a name of `PREPROCESSING`, where default encoders do more than standardize. Another
             kind than the name's is standardized: what was preprocessed before, such as cached taps.
 
@@ -88,7 +93,7 @@ def build_encoders(
         wanted = (preprocessing or {}).get(name, STANDARDIZE)
         if wanted != STANDARDIZE and PREPROCESSING[wanted][0] != kind:
             wanted = STANDARDIZE
-        return _default(kind, data, name, Wishes(peaks=peaks, preprocessing=wanted))
+        return _default(kind, data, name, Wishes(peaks=peaks, regions=regions, preprocessing=wanted))
 
     return {name: build(modality.kind, name) for name, modality in data.modalities.items()}
 

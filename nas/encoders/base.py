@@ -113,10 +113,12 @@ class Wishes:
 
     Attributes:
         peaks: Whether taps of sequences tell peaks, see `beside_peaks`.
+        regions: Whether taps of maps have a token for every region, see `RegionEncoder`.
         preprocessing: `standardize`, or a name of `nas.encoders.preprocessing.PREPROCESSING`.
     """
 
     peaks: bool = False
+    regions: bool = False
     preprocessing: str = "standardize"
 
 

@@ -17,6 +17,7 @@ from nas.codegen import Construction, Method, Source
 from nas.encoders.base import Standardize, beside_peaks, channels_last, shorten
 from nas.encoders.module import submodule_outputs
 from nas.encoders.pretrained.masking import frames_mask, masked_tokens, normalised_wave
+from nas.encoders.regions import patches, place_tokens
 from nas.space.operation import stretch
 
 Parts = Mapping[str, tuple[str, Source]]
@@ -36,7 +37,8 @@ class Standardize(nn.Module):
 '''
 
 _HELPERS: Sequence[Callable[..., Any]] = (
-    *(stretch, shorten, channels_last, beside_peaks, submodule_outputs, masked_tokens, normalised_wave, frames_mask),
+    *(stretch, shorten, channels_last, beside_peaks, patches, place_tokens),
+    *(submodule_outputs, masked_tokens, normalised_wave, frames_mask),
 )
 """Functions whose own text is taken over where statements call them."""
 

@@ -31,7 +31,8 @@ class Names(dict[str, str]):
 _KEPT = """
     torch nn F Tensor Path CLASSES load main safe_open load_file self network outputs
     values pixels clock mask scale embedding standardize head shift state
-    beside_peaks piecewise stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest
+    beside_peaks patches place_tokens
+    piecewise stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest
     product products ranks features combine forms norm limit attention gather spread rank_weights added multiplied
     normed route taken pooled allowed cascade going_on
 """

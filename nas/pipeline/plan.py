@@ -219,7 +219,7 @@ def _planned(
     low, high = (before + sum(ends) + after for ends, after in zip(zip(*ranges, strict=True), AFTERWARDS, strict=True))
     expected = before + expected_seconds(stages, pace, config, num_samples) + sum(AFTERWARDS) / 2
     with seeded(0):
-        encoders = build_encoders(data, builders, peaks=config.training.peaks)
+        encoders = build_encoders(data, builders, peaks=config.training.peaks, regions=config.training.regions)
     return RunPlan(
         data=from_plain(DataDescription, data.describe()),
         encoders={

@@ -30,7 +30,7 @@ def build_network(
     Args:
         space: A whole space for the supernet, a restricted one for a derived network.
         data: Its architecture and test splits are not read.
-        config: Channels, dropout, peaks and preprocessing.
+        config: Channels, dropout, peaks, regions and preprocessing.
         builders: Encoder builders that replace the defaults, by modality.
 
     Raises:
@@ -43,7 +43,7 @@ def build_network(
     _refuse_vast(config.channels * data.num_outputs, config)
     head = Head(config.channels, data.num_outputs, shift, scale)
     chosen = parse_preprocessing(config.preprocessing)
-    encoders = build_encoders(data, builders, peaks=config.peaks, preprocessing=chosen)
+    encoders = build_encoders(data, builders, peaks=config.peaks, regions=config.regions, preprocessing=chosen)
     _refuse_vast(_count_weights(space, data, config, encoders), config)
     return FusionNetwork(space, encoders, head, channels=config.channels, dropout_rate=config.dropout_rate)
 

@@ -15,6 +15,7 @@ from nas.encoders.base import Standardize
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.piecewise import PiecewiseLinear
+from nas.encoders.regions import RegionEncoder
 from nas.encoders.sequence import SequenceEncoder
 from nas.encoders.vector import VectorEncoder
 from nas.seeding import seeded
@@ -74,6 +75,10 @@ def module_of_maps() -> Case:
     return ModuleEncoder(module, ["0", "2", "4"], inputs[0]), inputs
 
 
+def regions() -> Case:
+    return RegionEncoder(Standardize.blank(2, 1, 1), (2, 6, 6)), arrays_of("map")
+
+
 ENCODERS: Mapping[str, Callable[[], Case]] = {
     "vector": lambda: default("vector"),
     "sequence": lambda: default("sequence"),
@@ -82,6 +87,7 @@ ENCODERS: Mapping[str, Callable[[], Case]] = {
     "vector in bins": vector_in_bins,
     "tokens": lambda: default("tokens"),
     "map": lambda: default("map"),
+    "regions": regions,
     "features": lambda: default("features"),
     "frozen vector": lambda: frozen("vector"),
     "frozen sequence": lambda: frozen("sequence"),

@@ -69,13 +69,14 @@ def derived(
     *choices: Choice,
     builders: Mapping[str, EncoderBuilder] | None = None,
     peaks: bool = False,
+    regions: bool = False,
     preprocessing: str = "standardize",
 ) -> FusionNetwork:
     """The network of one choice per depth, with BatchNorm statistics of the data, in evaluation mode."""
     space = layerwise(dict.fromkeys(data.modalities, 3))
     nodes = tuple((node.name, choice) for node, choice in zip(space.nodes, choices, strict=True))
     with seeded(0):
-        config = TrainingConfig(channels=8, peaks=peaks, preprocessing=preprocessing)
+        config = TrainingConfig(channels=8, peaks=peaks, regions=regions, preprocessing=preprocessing)
         network = build_network(space.only(Architecture.chain("layerwise", nodes)), data, config, builders)
         batch = split_batch(data, "weights", CPU)
         for _ in range(5):

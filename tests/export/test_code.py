@@ -121,6 +121,14 @@ def test_peaks_of_a_sequence_are_computed_the_same(builder: EncoderBuilder | Non
     assert "def beside_peaks(" in code
 
 
+def test_regions_of_a_map_are_computed_the_same(tmp_path: Path) -> None:
+    data = every_kind()
+    reading = [Choice("cross_attention", (f"scan@{depth}", "notes@2")) for depth in (0, 1, 2)]
+    code = assert_same(derived(data, *reading, regions=True), data, tmp_path)
+    assert "def patches(" in code
+    assert "def place_tokens(" in code
+
+
 PREPROCESSING = {"pulse": "magnitudes", "blood": "piecewise"}
 
 

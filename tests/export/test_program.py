@@ -23,14 +23,14 @@ CHOICES = (
     Choice("hard_gate", ("scan@1", "pulse@1")),
     Choice("cross_attention", ("ready@1", "pulse@2", "scan@2")),
 )
-"""Unlike times, an argmax, attention, an outer product, ready-made features, bins and magnitudes."""
+"""Unlike times, an argmax, attention, an outer product, ready-made features, regions, bins and magnitudes."""
 
 
 @pytest.fixture(scope="module")
 def network() -> tuple[Portable, tuple[Tensor, ...]]:
     """A network of quantities, of which some samples lack a modality, and its inputs."""
     data = every_kind("regression", present={"pulse": [number % 3 > 0 for number in range(30)]})
-    network = derived(data, *CHOICES, preprocessing="pulse:magnitudes,blood:piecewise")
+    network = derived(data, *CHOICES, regions=True, preprocessing="pulse:magnitudes,blood:piecewise")
     portable, inputs, _ = with_outputs(network, data)
     return portable, inputs
 

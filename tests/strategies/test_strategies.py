@@ -256,6 +256,7 @@ _TESTED_BY_THEMSELVES = {
     *("encoder", "encoder_mode"),  # in tests/encoders
     "shift",  # in test_augmentation
     "peaks",
+    "regions",  # in tests/encoders
     "preprocessing",  # in test_preprocessing
     "class_weights",
     "metric",
