@@ -226,30 +226,37 @@ class Spool:
     def __init__(self, count: int, room: int | None) -> None:
         self._count = count
         self._room = room
-        self._parts: list[NDArray[Any]] = []
-        self._source: Source | None = None
+        self._came = 0
+        self._array: NDArray[Any] | None = None
+        self._on_disk: StoredArray | None = None
 
     def add(self, rows: NDArray[Any]) -> None:
         """Adds rows, (some, …), of one shape and type."""
-        if not self._parts:
-            size = self._count * prod(rows.shape[1:]) * rows.dtype.itemsize
-            if self._room is not None and size > self._room:
-                file: Any = tempfile.TemporaryFile(buffering=0, dir=_scratch())  # noqa: SIM115
-                self._source = Source(file, 0, self._count, "a temporary file")
-            self._parts.append(rows[:0])
-        if self._source is None:
-            self._parts.append(rows)
-            return
-        left = np.ascontiguousarray(rows).reshape(-1).data.cast("B")
-        while left:
-            left = left[self._source.file.write(left) :]
+        if self._array is None and self._on_disk is None:
+            self._begin(rows)
+        if self._array is not None:  # made as a whole: kept parts would leave holes in memory that nothing fits into
+            self._array[self._came : self._came + len(rows)] = rows
+        else:
+            assert self._on_disk is not None
+            left = np.ascontiguousarray(rows).reshape(-1).data.cast("B")
+            while left:
+                left = left[self._on_disk.sources[0].file.write(left) :]
+        self._came += len(rows)
 
     def array(self) -> Array:
-        """All rows."""
-        if self._source is None:
-            return np.concatenate(self._parts)
-        empty = self._parts[0]
-        return StoredArray.of([self._source], empty.shape[1:], empty.dtype)
+        """All rows, when they have come."""
+        assert self._came == self._count
+        found = self._array if self._on_disk is None else self._on_disk
+        assert found is not None
+        return found
+
+    def _begin(self, rows: NDArray[Any]) -> None:
+        shape = (self._count, *rows.shape[1:])
+        if self._room is None or prod(shape) * rows.dtype.itemsize <= self._room:
+            self._array = np.empty(shape, dtype=rows.dtype)
+        else:
+            file: Any = tempfile.TemporaryFile(buffering=0, dir=_scratch())  # noqa: SIM115
+            self._on_disk = StoredArray.of([Source(file, 0, self._count, "a temporary file")], shape[1:], rows.dtype)
 
 
 def _scratch() -> str | None:
