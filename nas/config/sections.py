@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
-from nas.config.spelling import DURATION, INTERVAL, NAMES, NAMES_OR_NONE, PAIRS, SHARE_OF_ONE
+from nas.config.spelling import DURATION, INTERVAL, NAMES, NAMES_OR_NONE, PAIRS, SHARE_OF_ONE, SIZE
 from nas.errors import UserError
 from nas.fields import (
     AMOUNT,
@@ -114,6 +114,13 @@ class SourceConfig(Section):
         LONG,
         "What columns of a table hold, where it is not told right: image, frames, audio, text, number, category, "
         "date or ignore, such as picture:image,zip:category,id:ignore.",
+    )
+    memory_bytes: int = setting(
+        0,
+        Whole(0, 10**15, zero="no limit"),
+        "Memory that data may take, such as 2G; what takes more is read from disk batch by batch.",
+        flag="memory",
+        spelling=SIZE,
     )
     fold: str = setting("", Text(), "Which part of the samples is the test split, such as 2/5; see --folds.", flag=None)
     builders: tuple[str, ...] = setting(

@@ -47,6 +47,26 @@ def read_duration(text: str, name: str, *, zero: bool = False) -> float:
     return float(match[1]) * _SECONDS[match[2]]
 
 
+_BYTES = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9}
+
+
+def read_size(text: str, name: str) -> int:
+    """Bytes of a size such as 500M or 2G, counted in thousands.
+
+    Args:
+        text: As it was given; a number alone counts bytes.
+        name: Of the option, for the error.
+
+    Raises:
+        UserError: If it is not a positive number with one of these units.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)B?", text.strip().upper())
+    found = int(float(match[1]) * _BYTES[match[2]]) if match else 0
+    if not found:
+        raise UserError(f"{name} {text!r:.60} is no size; expected such as 500M or 2G")
+    return found
+
+
 def read_share(text: str, name: str) -> float:
     """The share that a text such as 40% or 0.4 names.
 
@@ -77,6 +97,11 @@ def _write_names(names: Sequence[str]) -> str:
     return ",".join(names)
 
 
+def _write_size(size: int) -> str:
+    unit = next(one for one in ("G", "M", "K", "") if size % _BYTES[one] == 0)
+    return f"{size // _BYTES[unit]}{unit}"
+
+
 def _write_seconds(seconds: float) -> str:
     return f"{seconds:g}s"
 
@@ -86,6 +111,9 @@ DURATION = Spelling("TIME", read_duration, _write_seconds)
 
 INTERVAL = Spelling("TIME", partial(read_duration, zero=True), _write_seconds)
 """A duration that may be 0s."""
+
+SIZE = Spelling("SIZE", read_size, _write_size)
+"""Such as 500M or 2G."""
 
 SHARE_OF_ONE = Spelling("SHARE", read_share, lambda share: f"{100 * share:g}%")
 """Such as 40% or 0.4."""

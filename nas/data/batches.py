@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.data.fusion_data import FusionData, Modality, Split
+from nas.data.memory import in_units
+from nas.data.streaming import StreamedInputs, tensor_of
+from nas.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,7 +24,8 @@ class Batch:
     """Some samples, on one device.
 
     Attributes:
-        inputs: Modality to its arrays, each (batch, …), in the number type of the data.
+        inputs: Modality to its arrays, each (batch, …), in the number type of the data. Where they are
+            `StreamedInputs`, they are not in memory yet, and taking samples and moving them reads none.
         present: Modality to (batch,) bool; modalities that all samples have are left out.
         targets: (batch,) int64, or (batch, outputs) float32.
         importance: What the loss of every sample, or of each of its labels or numbers, is multiplied with where weights
@@ -38,7 +43,9 @@ class Batch:
     def take(self, indices: Tensor | slice) -> Batch:
         """The samples at these indices."""
         return Batch(
-            {name: tuple(array[indices] for array in arrays) for name, arrays in self.inputs.items()},
+            self.inputs.take(indices)
+            if isinstance(self.inputs, StreamedInputs)
+            else {name: tuple(array[indices] for array in arrays) for name, arrays in self.inputs.items()},
             {name: mask[indices] for name, mask in self.present.items()},
             self.targets[indices],
             None if self.importance is None else self.importance[indices],
@@ -47,7 +54,9 @@ class Batch:
     def to(self, device: torch.device) -> Batch:
         """The same samples on a device."""
         return Batch(
-            {
+            self.inputs.to(device)
+            if isinstance(self.inputs, StreamedInputs)
+            else {
                 name: tuple(array.to(device, non_blocking=True) for array in arrays)
                 for name, arrays in self.inputs.items()
             },
@@ -55,6 +64,21 @@ class Batch:
             self.targets.to(device, non_blocking=True),
             None if self.importance is None else self.importance.to(device, non_blocking=True),
         )
+
+    def without(self, name: str) -> Batch:
+        """The same samples, of which none has a modality; its arrays are zero."""
+        if isinstance(self.inputs, StreamedInputs):
+            inputs: Mapping[str, tuple[Tensor, ...]] = self.inputs.without(name)
+        else:
+            inputs = {**self.inputs, name: tuple(torch.zeros_like(array) for array in self.inputs[name])}
+        absent = torch.zeros(len(self), dtype=torch.bool, device=self.targets.device)
+        return replace(self, inputs=inputs, present={**self.present, name: absent})
+
+    def largest_array(self) -> int:
+        """Numbers that the largest array of one sample holds."""
+        if isinstance(self.inputs, StreamedInputs):
+            return self.inputs.largest_array()
+        return max((prod(one.shape[1:]) for arrays in self.inputs.values() for one in arrays), default=0)
 
     def num_bytes(self) -> int:
         """Memory that the tensors take."""
@@ -65,30 +89,52 @@ class Batch:
 def split_batch(data: FusionData, split: Split, device: torch.device) -> Batch:
     """All samples of one split as one batch, on the device if they take at most half of its free memory.
 
+    Of data that is streamed it holds no inputs yet.
+
     Args:
         data: Read at this split alone.
         split: Which one.
         device: Where the network is; elsewhere than on a GPU the data simply goes there.
     """
     chosen = data.splits[split]
-    batch = batch_of(data.modalities, chosen, torch.from_numpy(data.targets[chosen]))
-    if device.type == "cuda":
+    batch = batch_of(data.modalities, chosen, torch.from_numpy(data.targets[chosen]), is_streamed=data.is_streamed)
+    if device.type == "cuda" and not data.is_streamed:
         free_bytes, _ = torch.cuda.mem_get_info(device)
         if batch.num_bytes() > free_bytes // 2:
             return batch
     return batch.to(device)
 
 
-def batch_of(modalities: Mapping[str, Modality], chosen: NDArray[np.int64], targets: Tensor) -> Batch:
+def refuse_too_little_memory(data: FusionData, batch_size: int) -> None:
+    """Refuses to stream data of which not even one batch fits.
+
+    Raises:
+        UserError: If a batch, as it is read and in float32, takes more than the data may.
+    """
+    arrays = [array for modality in data.modalities.values() for array in modality.arrays]
+    sample = sum(prod(array.shape[1:]) * (array.dtype.itemsize + 4) for array in arrays)
+    if data.memory is not None and data.is_streamed and batch_size * sample > data.memory:
+        raise UserError(
+            f"a batch of {batch_size} samples takes {in_units(batch_size * sample)}, but data may take "
+            f"{in_units(data.memory)} of memory; allow more, or take a smaller batch_size"
+        )
+
+
+def batch_of(
+    modalities: Mapping[str, Modality], chosen: NDArray[np.int64], targets: Tensor, *, is_streamed: bool = False
+) -> Batch:
     """Copies of some samples as one batch on the CPU.
 
     Args:
         modalities: Of all samples.
         chosen: Indices of the samples.
         targets: Of these samples.
+        is_streamed: Whether inputs are read and copied only when they are asked for.
     """
     return Batch(
-        {name: tuple(_tensor(array[chosen]) for array in modality.arrays) for name, modality in modalities.items()},
+        StreamedInputs(modalities, chosen, targets.device)
+        if is_streamed
+        else {name: tuple(tensor_of(a[chosen]) for a in modality.arrays) for name, modality in modalities.items()},
         {
             name: torch.from_numpy(modality.present[chosen])
             for name, modality in modalities.items()
@@ -165,13 +211,19 @@ class Endless:
                 raise ValueError(f"a pass does not have {self._taken} batches")
 
 
+LARGEST_PASS = 2**23
+"""Numbers of an array that a network is shown at once where nothing learns. What a convolution network makes of them
+takes a few hundred megabytes; of 512 pictures of 256 × 256 pixels it would be gigabytes."""
+
+
 def in_order(batch: Batch, batch_size: int, device: torch.device) -> Iterator[Batch]:
-    """One pass over the samples in their order."""
+    """One pass over the samples in their order.
+
+    Args:
+        batch: All samples.
+        batch_size: Samples of a part at most; fewer, if one array of theirs is larger than `LARGEST_PASS`.
+        device: Where the parts are wanted.
+    """
+    batch_size = max(1, min(batch_size, LARGEST_PASS // max(1, batch.largest_array())))
     for start in range(0, len(batch), batch_size):
         yield batch.take(slice(start, start + batch_size)).to(device)
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    if array.dtype in (np.uint16, np.uint32, np.uint64):  # torch cannot index or convert these everywhere
-        array = array.astype(np.int64)
-    return torch.from_numpy(np.ascontiguousarray(array))

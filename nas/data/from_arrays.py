@@ -6,6 +6,7 @@ import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import nn
 
 from nas.data.fusion_data import FusionData, Modality, Split
-from nas.data.modality import as_words, make_modality, plain_array
+from nas.data.modality import as_words, lasting_array, make_modality, plain_array
 from nas.data.splits import Fold, make_splits
 from nas.data.targets import Targets, make_targets
 from nas.errors import DataWarning, UserError, unknown_name
@@ -232,16 +233,16 @@ def _refuse_target(name: str, value: Any, given: ArrayLike, target: Targets) -> 
             if hasattr(depth, "__array__"):
                 _refuse_target(name, depth, given, target)
         return
-    array = plain_array(f"modality {name!r}", value)
+    array = lasting_array(f"modality {name!r}", value)
     if not array.ndim:
         return  # no array of samples at all, which `make_modality` tells
     answers = [plain_array("the target", given), target.values]
     if target.task == "classification" and array.shape == (len(target.values), len(target.class_names)):
         answers.append(np.eye(len(target.class_names))[target.values])
-    flat = array.reshape(len(array), -1) if array.size else array
     for answer in answers:
         wanted = answer.reshape(len(answer), -1)
-        if flat.shape == wanted.shape and np.array_equal(flat, wanted):
+        same_size = array.size and (len(array), prod(array.shape[1:])) == wanted.shape
+        if same_size and np.array_equal(array[:].reshape(wanted.shape), wanted):
             raise UserError(f"modality {name!r} is the target itself; leave it out of the modalities")
 
 

@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from nas.data.stored import Array, chunks
 from nas.tasks import Task
 
 if TYPE_CHECKING:
@@ -24,6 +26,20 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
+COPIES = 4
+"""Times their size that arrays take where all of a split is worked on at once: themselves, their splits, both training
+splits together, and what is made of them in passing."""
+
+
+HELD_SHARE = 4
+"""Of the memory for data: where not all of it fits, one part in so many is for arrays as a whole, the smallest ones."""
+
+
+def fits(num_bytes: int, memory: int | None) -> bool:
+    """Whether arrays of this size may be worked on in memory, if the data of a run may take so many bytes."""
+    return memory is None or COPIES * num_bytes <= memory
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Modality:
     """One kind of input.
@@ -31,18 +47,18 @@ class Modality:
     Attributes:
         kind: vector (n, features), sequence (n, time, features), tokens (n, length) of integers with 0 as padding,
             map (n, channels, height, width), or features: one array per depth, each a vector, sequence or map.
-        arrays: One array; for `features` one per depth, shallow to deep.
+        arrays: One numpy array, or one on disk, a `StoredArray`; for `features` one per depth, shallow to deep.
         present: Whether each sample has this modality, (n,); None if all have. Arrays are finite even where absent.
     """
 
     kind: Kind
-    arrays: tuple[NDArray[Any], ...]
+    arrays: tuple[Any, ...]
     present: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FusionData:
-    """A multimodal data set in memory.
+    """A multimodal data set.
 
     Attributes:
         name: For people and records.
@@ -56,6 +72,7 @@ class FusionData:
             belong together.
         sample_weights: How much each sample counts while weights learn, (n,) float32, 0 or more; None for all alike.
         recipe: How rows of a table became these arrays; None for data that was arrays from the beginning.
+        memory: Bytes that the data of a run may take; None for any number.
     """
 
     name: str
@@ -67,6 +84,7 @@ class FusionData:
     groups: NDArray[np.int64] | None = None
     sample_weights: NDArray[np.float32] | None = None
     recipe: TableRecipe | None = None
+    memory: int | None = None
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -80,6 +98,15 @@ class FusionData:
     def num_outputs(self) -> int:
         """Width of the head: classes, labels or regression outputs."""
         return int(self.targets.shape[1]) if self.targets.ndim == 2 else len(self.class_names)
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether samples are read and copied batch by batch, since the splits as a whole would take too much."""
+        return not fits(self.num_bytes(), self.memory)
+
+    def num_bytes(self) -> int:
+        """Memory that the arrays of all modalities would take."""
+        return sum(array.nbytes for modality in self.modalities.values() for array in modality.arrays)
 
     @classmethod
     def from_arrays(
@@ -142,9 +169,11 @@ class FusionData:
     def fingerprint(self) -> str:
         """Twelve hexadecimal digits that change with any array, target, split, weight or name of a modality or class.
 
-        The name of the data set is left out: the same data in another file is the same data. So is the recipe: what it
-        does shows in the arrays; and groups: what they do shows in the splits.
+        The name of the data set is left out: the same data in another file is the same data, on disk or in memory. So
+        is the recipe: what it does shows in the arrays; and groups: what they do shows in the splits.
         """
+        if self.is_streamed and self in _FINGERPRINTS:
+            return _FINGERPRINTS[self]
         digest = hashlib.sha256()
         digest.update(json.dumps([self.task, list(self.class_names)]).encode())
         _update(digest, "targets", self.targets)
@@ -157,7 +186,14 @@ class FusionData:
                 _update(digest, f"{name}:{modality.kind}", array)
             if modality.present is not None:
                 _update(digest, f"{name} present", modality.present)
-        return digest.hexdigest()[:12]
+        found = digest.hexdigest()[:12]
+        if self.is_streamed:
+            _FINGERPRINTS[self] = found
+        return found
+
+
+_FINGERPRINTS: WeakKeyDictionary[FusionData, str] = WeakKeyDictionary()
+"""Of what is streamed, which would take minutes to read again and again."""
 
 
 def _description(modality: Modality) -> dict[str, Any]:
@@ -169,7 +205,8 @@ def _description(modality: Modality) -> dict[str, Any]:
     }
 
 
-def _update(digest: hashlib._Hash, label: str, array: NDArray[Any]) -> None:
+def _update(digest: hashlib._Hash, label: str, array: Array) -> None:
     """Feeds an array with its label, type and shape, so that equal bytes of different meaning hash differently."""
     digest.update(f"{label} {array.dtype.str} {array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).data)
+    for part in chunks(array):
+        digest.update(np.ascontiguousarray(part).data)

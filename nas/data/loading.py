@@ -1,4 +1,4 @@
-"""Data from a file, a folder of three, a `data.toml`, a table, an embedded set, or memory.
+"""Data from a file, a folder of arrays or of three files, a `data.toml`, a table, an embedded set, or memory.
 
 Of arrays nothing is guessed: they are modalities only if the call, a `data.toml` or the keys inside the file say so.
 Nothing is unpickled either.
@@ -22,12 +22,13 @@ from nas.data.digits import digits_halves, digits_mixed, digits_sum
 from nas.data.dynamic_tasks import dynamic_corrupted, dynamic_half, dynamic_one_of_three
 from nas.data.emoji import emoji
 from nas.data.from_arrays import check_name, refolded
-from nas.data.fusion_data import FusionData, Modality, Split
+from nas.data.fusion_data import HELD_SHARE, FusionData, Modality, Split, fits
 from nas.data.inputs import make_inputs
 from nas.data.modality import as_words, plain_array
-from nas.data.npz import Member, check_size, open_npz
+from nas.data.npz import Member, check_size, open_folder, open_npz
 from nas.data.paths import is_file, is_folder, mode, printable
 from nas.data.splits import Fold
+from nas.data.stored import Array, StoredArray
 from nas.data.torch_datasets import TARGET, arrays_of, pick
 from nas.errors import UserError, one_line, unknown_name
 
@@ -105,6 +106,7 @@ def load_data(
     fold: Fold | None = None,
     seed: int = 0,
     needs: Mapping[str, Needs] | None = None,
+    memory: int | None = None,
 ) -> FusionData:
     """Reads a data set.
 
@@ -128,10 +130,11 @@ def load_data(
         text = ["text_layer1", "text_layer6", "text_layer12"]
 
     Args:
-        source: The name of an embedded set; an `.npz`; a folder with `train.npz`, `test.npz` and, if there is one,
-            `val.npz`; a `data.toml`; a table, be it a file (.csv, .tsv, .parquet, .jsonl) or a frame of pandas or of
-            a library whose tables have `to_pandas()`; a map-style torch `Dataset`, whose items are mappings from name
-            to value, or tuples of values and the target; or a `FusionData`, which is returned as it is.
+        source: The name of an embedded set; an `.npz`; a folder of `.npy`, one per array; a folder with `train.npz`,
+            `test.npz` and, if there is one, `val.npz`; a `data.toml`; a table, be it a file (.csv, .tsv, .parquet,
+            .jsonl) or a frame of pandas or of a library whose tables have `to_pandas()`; a map-style torch `Dataset`,
+            whose items are mappings from name to value, or tuples of values and the target; or a `FusionData`, which
+            is returned as it is.
         modalities: Keys of the modalities, each with its kind where that cannot be read off the array, such as
             "skeleton:sequence,words:tokens", a list of such, or a mapping from key to kind ("" to read it off). Of a
             table groups of columns, such as "meta=year+author,picture,title".
@@ -146,6 +149,7 @@ def load_data(
             set in memory has.
         seed: Of splits and pairs that are drawn.
         needs: Of a table: modality to what its pretrained encoder wants to be shown, where it has one.
+        memory: Bytes that the data may take; arrays of files that take more stay on disk. None for any number.
 
     Raises:
         UserError: If the source is not there or is malformed; the message names the key and says how to mend it.
@@ -155,7 +159,7 @@ def load_data(
     if columns and not is_table(source):
         raise UserError("columns tell what a table holds, and this is no table; name arrays by modalities instead")
     if isinstance(source, Dataset):
-        return _of_dataset(
+        made = _of_dataset(
             source,
             modalities,
             target=target,
@@ -166,6 +170,7 @@ def load_data(
             fold=fold,
             seed=seed,
         )
+        return replace(made, memory=memory)
     if is_table(source):
         return load_table(
             source,
@@ -179,6 +184,7 @@ def load_data(
             fold=fold,
             seed=seed,
             needs=needs,
+            memory=memory,
         )
     named = {"target": target, "split": split, "task": task, "group": group, "weight": weight}
     given = any(value is not None for value in (modalities, *named.values()))
@@ -187,7 +193,8 @@ def load_data(
             raise UserError(
                 f"modalities, {', '.join(named)} belong to a file or a table; this data set has its own: drop them"
             )
-        return source if fold is None else _refolded(source, fold, seed)
+        made = source if fold is None else _refolded(source, fold, seed)
+        return made if memory is None else replace(made, memory=memory)
     path = Path(source)
     if printable(str(source)) != str(source):  # a run notes in its config where its data lies
         raise UserError(f"the path {str(source)!r:.300} is not UTF-8, so that no run can note it; rename it")
@@ -199,7 +206,7 @@ def load_data(
                 f"the embedded set {str(source)!r} has splits of its own, made so that nothing of one is in another; "
                 "folds would mix them: leave folds out"
             )
-        return EMBEDDED[str(source)](seed)
+        return replace(EMBEDDED[str(source)](seed), memory=memory)
     _refuse_absent(path)
     settings, path = _settings(path)
     files = _Files(path)
@@ -207,7 +214,7 @@ def load_data(
     if fold is not None and split is None:  # one that the data has by itself
         description = replace(description, split=None)
     with _fitting_in_memory(path):
-        return _build(files, description, seed, fold)
+        return _build(files, description, seed, fold, memory)
 
 
 def _of_dataset(
@@ -245,13 +252,14 @@ def _of_dataset(
     )
 
 
-def load_inputs(source: str | Path, kinds: Mapping[str, str]) -> dict[str, Modality]:
+def load_inputs(source: str | Path, kinds: Mapping[str, str], memory: int | None = None) -> dict[str, Modality]:
     """Reads modalities alone, of all samples in the order of the file: no target and no split is needed or looked at.
 
     Args:
-        source: An `.npz`, a folder of three or a `data.toml`. Each modality is a key of its own name, or as `load_data`
+        source: An `.npz`, a folder or a `data.toml`. Each modality is a key of its own name, or as `load_data`
             reads it: ready-made features of a `data.toml`, or `x/<modality>[/<depth>]` and `present/<modality>`.
         kinds: The modalities that are wanted, with their kinds.
+        memory: As of `load_data`.
 
     Raises:
         UserError: If the source is not there or is malformed, or lacks a modality.
@@ -270,6 +278,7 @@ def load_inputs(source: str | Path, kinds: Mapping[str, str]) -> dict[str, Modal
             )
     masks = {name: f"present/{name}" for name in kinds if f"present/{name}" in files.keys}
     masks |= {name: key for name, key in settings.get("present", {}).items() if name in kinds and isinstance(key, str)}
+    files.keep_on_disk([key for keys in columns.values() for key in keys], memory)
     files.check_size([*(key for keys in columns.values() for key in keys), *masks.values()])
     with _fitting_in_memory(path):
         arrays = {name: [files.samples(key) for key in keys] for name, keys in columns.items()}
@@ -286,7 +295,7 @@ def _refuse_absent(path: Path) -> None:
     if mode(path) is None:
         if path.suffix or len(path.parts) > 1:
             raise UserError(
-                f"no file or folder at {str(path)!r}; expected a table, an .npz, a folder of three or a data.toml"
+                f"no file or folder at {str(path)!r}; expected a table, an .npz, a folder of .npy or a data.toml"
             )
         raise unknown_name("data set", str(path), EMBEDDED)
 
@@ -359,7 +368,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 class _Files:
-    """One `.npz`, or a folder of three whose arrays are joined sample by sample.
+    """One `.npz`, a folder of `.npy`, or a folder of three `.npz` whose arrays are joined sample by sample.
 
     Args:
         path: Of the file or folder.
@@ -370,10 +379,15 @@ class _Files:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.is_folder = is_folder(path)  # whether the files themselves are the splits
         self.parts: dict[Split, Mapping[str, Member]] = {}
         self._counted: tuple[str, list[int]] | None = None  # a key and its samples in each file
-        if not self.is_folder:
+        self._on_disk: frozenset[str] = frozenset()
+        has_parts = is_folder(path) and any(is_file(path / name) for name in _PARTS["weights"])
+        alone = open_folder(path) if is_folder(path) and not has_parts else {}
+        self.is_folder = is_folder(path) and not alone  # whether the files themselves are the splits
+        if alone:
+            self.parts["weights"] = alone
+        elif not self.is_folder:
             self.parts["weights"] = open_npz(path)
         else:
             for part, names in _PARTS.items():
@@ -381,8 +395,8 @@ class _Files:
                     self.parts[part] = open_npz(found[0])
                 elif part != "architecture":
                     raise UserError(
-                        f"folder {str(path)!r} has no {names[0]}; expected train.npz, val.npz and test.npz: for a "
-                        "single .npz give its path, or name it as file in the data.toml"
+                        f"folder {str(path)!r} has no {names[0]}; expected train.npz, val.npz and test.npz, or an .npy "
+                        "for each array: for a single .npz give its path, or name it as file in the data.toml"
                     )
         self.keys = sorted(self.parts["weights"])
         for part, arrays in self.parts.items():
@@ -400,14 +414,37 @@ class _Files:
         """
         for key in keys:
             self._check(key)
-        check_size([arrays[key] for arrays in self.parts.values() for key in keys])
+        check_size([arrays[key] for arrays in self.parts.values() for key in keys if key not in self._on_disk])
+
+    def keep_on_disk(self, keys: Sequence[str], memory: int | None) -> None:
+        """Leaves arrays on disk if they take too much memory together: all but the smallest of them.
+
+        Args:
+            keys: Of modalities.
+            memory: Bytes that all data may take; None for any number.
+
+        Raises:
+            UserError: If a key is not in the files.
+        """
+        if memory is None:
+            return
+        for key in keys:
+            self._check(key)
+        sizes = {key: sum(arrays[key].num_bytes() for arrays in self.parts.values()) for key in keys}
+        if fits(sum(sizes.values()), memory):
+            return
+        ascending = sorted(sizes, key=sizes.__getitem__)
+        taken = np.cumsum([sizes[key] for key in ascending])
+        self._on_disk = frozenset(
+            key for key, so_far in zip(ascending, taken, strict=True) if so_far > memory // HELD_SHARE
+        )
 
     def first(self, key: str) -> NDArray[Any]:
         """An array that is not one row per sample, such as the names of classes: that of the first file."""
         self._check(key)
         return self.parts["weights"][key].read()
 
-    def samples(self, key: str) -> NDArray[Any]:
+    def samples(self, key: str) -> Array:
         """An array with one row per sample: the files' one after the other.
 
         Raises:
@@ -415,7 +452,8 @@ class _Files:
                 sample, or from an array read before in the number of samples of a file.
         """
         self._check(key)
-        read = [arrays[key].read() for arrays in self.parts.values()]
+        is_stored = key in self._on_disk
+        read: list[Any] = [one[key].stored() if is_stored else one[key].read() for one in self.parts.values()]
         if not all(array.ndim for array in read):
             raise UserError(f"key {key!r} of {str(self.path)!r} is a single value; expected one row per sample")
         if len({array.shape[1:] for array in read}) > 1:
@@ -424,7 +462,8 @@ class _Files:
                 f"key {key!r} has samples of different shape in the files: {shapes}; pad or crop them alike"
             )
         if not self.is_folder:
-            return read[0]
+            alone: Array = read[0]
+            return alone
         counts = [len(array) for array in read]
         first, expected = self._counted = self._counted or (key, counts)
         if counts != expected:  # equal sums would join samples of different files unnoticed
@@ -432,7 +471,13 @@ class _Files:
                 f"key {key!r} has {counts} samples in the files {', '.join(self.parts)}, but {first!r} has {expected}; "
                 "align them"
             )
-        return np.concatenate(read)
+        if not is_stored:
+            return np.concatenate(read)
+        if len({array.dtype for array in read}) > 1:
+            told = ", ".join(str(array.dtype) for array in read)
+            raise UserError(f"key {key!r} of {str(self.path)!r} is of several types, {told}; write it as one type")
+        sources = [source for array in read for source in array.sources]
+        return StoredArray.of(sources, read[0].stored_shape, read[0].stored_dtype)
 
     def splits(self) -> dict[Split, NDArray[np.int64]]:
         """Indices of the samples of each file of a folder, once an array was read."""
@@ -576,9 +621,10 @@ def _refolded(data: FusionData, fold: Fold, seed: int) -> FusionData:
     return refolded(data, fold, seed)
 
 
-def _build(files: _Files, description: Description, seed: int, fold: Fold | None) -> FusionData:
+def _build(files: _Files, description: Description, seed: int, fold: Fold | None, memory: int | None) -> FusionData:
     for name in description.modalities:
         check_name(name)
+    files.keep_on_disk([key for keys in description.modalities.values() for key in keys], memory)
     files.check_size(description.keys())
     targets = files.samples(description.target)
     values: dict[str, Any] = {}
@@ -591,7 +637,7 @@ def _build(files: _Files, description: Description, seed: int, fold: Fold | None
         splits = files.splits()
     elif description.split is not None:
         splits = files.samples(description.split)
-    return FusionData.from_arrays(
+    made = FusionData.from_arrays(
         values,
         targets,
         task=description.task,
@@ -605,6 +651,7 @@ def _build(files: _Files, description: Description, seed: int, fold: Fold | None
         fold=fold,
         seed=seed,
     )
+    return replace(made, memory=memory)
 
 
 def _names(key: str, files: _Files) -> list[str]:

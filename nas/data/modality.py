@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from nas.data.fusion_data import KINDS, Kind, Modality
+from nas.data.stored import Array, StoredArray, chunks, mapped
 from nas.errors import UserError, one_line, unknown_name
 
 MAX_TOKEN_ID = 1_000_000
@@ -48,6 +50,18 @@ def plain_array(label: str, value: ArrayLike | Sequence[ArrayLike]) -> NDArray[A
     if np.ma.is_masked(value):  # numpy would hand out whatever stands under the mask
         raise UserError(f"{label} holds masked values; fill or drop them, or mark a modality absent with present={{…}}")
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def lasting_array(label: str, value: ArrayLike | Sequence[ArrayLike] | StoredArray) -> Array:
+    """What `plain_array` gives, except for what lies on disk, as a memory map does: that stays there.
+
+    Raises:
+        UserError: As of `plain_array`.
+    """
+    stored = value if isinstance(value, StoredArray) else mapped(value)
+    if stored is None or stored.dtype.names is not None:
+        return plain_array(label, value)
+    return stored
 
 
 def as_words(label: str, array: NDArray[Any]) -> NDArray[Any]:
@@ -93,7 +107,7 @@ def make_modality(
     chosen = None if kind is None else _KINDS_BY_NAME[str(kind)]
     if isinstance(value, list | tuple):
         return Modality(kind="features", arrays=_depths(name, value, chosen, present), present=present)
-    array = _numbers(f"modality {name!r}", plain_array(f"modality {name!r}", value))
+    array = _numbers(f"modality {name!r}", lasting_array(f"modality {name!r}", value))
     if chosen == "features":
         return Modality(kind="features", arrays=_depths(name, [array], chosen, present), present=present)
     chosen = chosen or _read_kind(name, array)
@@ -104,12 +118,12 @@ def make_modality(
 
 def _depths(
     name: str, values: Sequence[ArrayLike], kind: Kind | None, present: NDArray[np.bool_] | None
-) -> tuple[NDArray[Any], ...]:
+) -> tuple[Array, ...]:
     if kind not in (None, "features"):
         raise UserError(f"modality {name!r} is a list of arrays, one per depth, which is of kind features, not {kind}")
     if not values:
         raise UserError(f"modality {name!r} is an empty list; expected one array per depth")
-    arrays = []
+    arrays: list[Array] = []
     for depth, value in enumerate(values):
         if not hasattr(value, "__array__"):
             raise UserError(
@@ -117,7 +131,7 @@ def _depths(
                 "wrap a single modality in numpy.array(…)"
             )
         label = f"depth {depth} of modality {name!r}"
-        array = _numbers(label, plain_array(label, value))
+        array = _numbers(label, lasting_array(label, value))
         if array.ndim not in (2, 3, 4):
             raise UserError(
                 f"{label} has shape {array.shape}; expected (n, features), (n, time, features) or "
@@ -127,7 +141,7 @@ def _depths(
     return tuple(arrays)
 
 
-def _numbers(label: str, array: NDArray[Any]) -> NDArray[Any]:
+def _numbers(label: str, array: Array) -> Array:
     if array.dtype.kind not in "biuf":
         raise UserError(f"{label} is of type {array.dtype}; expected numbers (words: give them as integer tokens)")
     if array.ndim == 0 or array.size == 0:
@@ -135,7 +149,7 @@ def _numbers(label: str, array: NDArray[Any]) -> NDArray[Any]:
     return array
 
 
-def _read_kind(name: str, array: NDArray[Any]) -> Kind:
+def _read_kind(name: str, array: Array) -> Kind:
     """The kind where shape and number type leave no doubt."""
     shape, narrow = array.shape, array.dtype.itemsize == 1
     floating = array.dtype.kind == "f"
@@ -160,12 +174,12 @@ def _read_kind(name: str, array: NDArray[Any]) -> Kind:
     )
 
 
-def _shaped(name: str, array: NDArray[Any], kind: Kind) -> NDArray[Any]:
+def _shaped(name: str, array: Array, kind: Kind) -> Array:
     """The array with the axes of its kind: a sequence flattens what follows time, a grey map gains its channel."""
     if kind == "sequence" and array.ndim >= 2:
-        return array.reshape(*array.shape[:2], -1)
+        return _with_shape(array, (array.shape[1], prod(array.shape[2:])))
     if kind == "map" and array.ndim == 3:
-        return array[:, None]
+        return _with_shape(array, (1, *array.shape[1:]))
     axes, form = {
         "vector": (2, "(n, features)"),
         "tokens": (2, "(n, length)"),
@@ -177,11 +191,17 @@ def _shaped(name: str, array: NDArray[Any], kind: Kind) -> NDArray[Any]:
     return array
 
 
-def _tokens(name: str, array: NDArray[Any], present: NDArray[np.bool_] | None) -> NDArray[Any]:
+def _with_shape(array: Array, shape: tuple[int, ...]) -> Array:
+    """The array with rows of another shape."""
+    return array.reshaped(shape) if isinstance(array, StoredArray) else array.reshape(len(array), *shape)
+
+
+def _tokens(name: str, array: Array, present: NDArray[np.bool_] | None) -> Array:
     if array.dtype.kind not in "iu":
         raise UserError(f"tokens {name!r} are of type {array.dtype}; expected integers, 0 for padding: use astype(int)")
     array = _blanked(array, present)
-    lowest, highest = int(array.min()), int(array.max())
+    ends = [(int(part.min()), int(part.max())) for part in chunks(array)]
+    lowest, highest = min(low for low, _ in ends), max(high for _, high in ends)
     if lowest < 0:
         raise UserError(f"tokens {name!r} hold {lowest}; expected ids from 0 (padding): shift them by {-lowest}")
     if highest > MAX_TOKEN_ID:
@@ -190,7 +210,7 @@ def _tokens(name: str, array: NDArray[Any], present: NDArray[np.bool_] | None) -
     return array.astype(np.int32) if wide_unsigned else array
 
 
-def _finite(name: str, array: NDArray[Any], present: NDArray[np.bool_] | None) -> NDArray[Any]:
+def _finite(name: str, array: Array, present: NDArray[np.bool_] | None) -> Array:
     if array.dtype == np.bool_:
         array = array.astype(np.uint8)
     elif array.dtype not in _COMPACT:
@@ -198,9 +218,8 @@ def _finite(name: str, array: NDArray[Any], present: NDArray[np.bool_] | None) -
             array = array.astype(np.float32)
     array = _blanked(array, present)
     if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        if not finite.all():
-            samples = int((~finite.reshape(len(array), -1).all(axis=1)).sum())
+        samples = sum(int((~np.isfinite(p).reshape(len(p), -1).all(axis=1)).sum()) for p in chunks(array))
+        if samples:
             raise UserError(
                 f"modality {name!r} has NaN or infinity in {samples} of {len(array)} samples; fill or drop them, or "
                 f"mark them absent with present={{{name!r}: …}}"
@@ -208,10 +227,12 @@ def _finite(name: str, array: NDArray[Any], present: NDArray[np.bool_] | None) -
     return array
 
 
-def _blanked(array: NDArray[Any], present: NDArray[np.bool_] | None) -> NDArray[Any]:
+def _blanked(array: Array, present: NDArray[np.bool_] | None) -> Array:
     """Zero where the modality is absent, so that whatever stood there is neither read nor part of the fingerprint."""
     if present is None or len(present) != len(array):  # different lengths are told where all lengths are known
         return array
+    if isinstance(array, StoredArray):
+        return array.blanked(present)
     array = array.copy()
     array[~present] = 0
     return array

@@ -10,9 +10,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from numpy.typing import NDArray
 
 from nas.data.fusion_data import KINDS, FusionData, Kind
+from nas.data.stored import some_rows
 from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Wishes
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
@@ -54,13 +54,13 @@ def _default(kind: Kind, data: FusionData, name: str, wishes: Wishes = NOTHING) 
 DEFAULT_ENCODERS: Mapping[Kind, EncoderBuilder] = {kind: partial(_default, kind) for kind in KINDS}
 
 
-def _weights_arrays(data: FusionData, name: str) -> tuple[NDArray[Any], ...]:
+def _weights_arrays(data: FusionData, name: str) -> tuple[Any, ...]:
     """The modality's arrays of the weights split, of the samples that have it."""
     modality = data.modalities[name]
     chosen = data.splits["weights"]
     if modality.present is not None and modality.present[chosen].any():
         chosen = chosen[modality.present[chosen]]
-    return tuple(array[chosen] for array in modality.arrays)
+    return tuple(some_rows(array, chosen) for array in modality.arrays)
 
 
 def build_encoders(

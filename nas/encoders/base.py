@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.codegen import TapsSource
+from nas.data.stored import Array, StoredArray, chunks
 from nas.errors import UserError
 from nas.fields import Form, Number, Several, Whole
 
@@ -146,7 +147,8 @@ class KnownEncoder(Encoder):
         """A fresh encoder.
 
         Args:
-            arrays: Of the modality, samples of the weights split that have it, (n, …) each.
+            arrays: Of the modality, samples of the weights split that have it, (n, …) each. Of data that is larger than
+                memory they are `StoredArray`s, which are read in parts.
             wishes: What is asked for besides.
         """
 
@@ -195,7 +197,7 @@ class Standardize(nn.Module):
         return cls(torch.zeros(shape), torch.ones(shape))
 
     @classmethod
-    def fit(cls, array: NDArray[np.generic], *, channel_axis: int) -> Standardize:
+    def fit(cls, array: Array, *, channel_axis: int) -> Standardize:
         """Measures mean and deviation over all axes but one.
 
         Args:
@@ -204,9 +206,8 @@ class Standardize(nn.Module):
         """
         axis = channel_axis % array.ndim
         others = tuple(i for i in range(array.ndim) if i != axis)
-        # Two passes in float32 chunks would save memory; float64 sums of a view already suffice at the sizes in use.
-        mean = array.mean(axis=others, dtype=np.float64)
-        deviation = np.sqrt(np.maximum(np.square(array, dtype=np.float64).mean(axis=others) - mean**2, 0.0))
+        mean, square = _moments(array, others)
+        deviation = np.sqrt(np.maximum(square - mean**2, 0.0))
         # Relative to the mean, whose rounding errors are all that is left of a constant; tiny units are no constant.
         deviation = np.where(deviation <= 1e-6 * np.abs(mean), 1.0, deviation)
         shape = [1] * (array.ndim - 1)
@@ -216,6 +217,24 @@ class Standardize(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Standardizes (batch, …) of any number type to float32 (or to the type of the statistics)."""
         return (values.to(self.mean.dtype) - self.mean) / self.deviation
+
+
+def _moments(array: Array, axes: tuple[int, ...]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means of the values and of their squares over some axes, the first one among them, in one pass in chunks.
+
+    Those of an array on disk are remembered with it: every network that is built asks for them.
+    """
+    known = array.memory if isinstance(array, StoredArray) else {}
+    if axes not in known:
+        parts = [
+            (len(part), part.mean(axis=axes, dtype=np.float64), np.square(part, dtype=np.float64).mean(axis=axes))
+            for part in chunks(array)
+        ]
+        shares = np.array([count for count, _, _ in parts]) / len(array)
+        means, squares = (np.stack([part[which] for part in parts]) for which in (1, 2))
+        known[axes] = np.tensordot(shares, means, 1), np.tensordot(shares, squares, 1)
+    found: tuple[NDArray[np.float64], NDArray[np.float64]] = known[axes]
+    return found
 
 
 def tap_from_vector(vector: Tensor) -> Tensor:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.codegen import TapsSource
+from nas.data.stored import Array
 from nas.encoders.base import (
     FEATURES,
     NOTHING,
@@ -48,7 +48,7 @@ class FeaturesEncoder(KnownEncoder):
         self.standardize = nn.ModuleList(standardize)
 
     @classmethod
-    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> FeaturesEncoder:
+    def fit(cls, arrays: Sequence[Array], wishes: Wishes = NOTHING) -> FeaturesEncoder:
         """Builds it from the arrays of the weights split, one per depth.
 
         Raises:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from numpy.typing import NDArray
 from torch import Tensor
 
 from nas.codegen import TapsSource
+from nas.data.stored import Array
 from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Rebuild, State, Wishes
 from nas.encoders.features import FeaturesEncoder
 from nas.errors import UserError
@@ -49,7 +49,7 @@ class FrozenEncoder(KnownEncoder):
             }
 
     @classmethod
-    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> FrozenEncoder:
+    def fit(cls, arrays: Sequence[Array], wishes: Wishes = NOTHING) -> FrozenEncoder:
         """Not from arrays: it is made of an encoder that was trained, see `nas.retraining.preparation.frozen`.
 
         Raises:

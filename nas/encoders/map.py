@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.codegen import TapsSource, layers, stages
+from nas.data.stored import Array
 from nas.encoders.base import (
     NOTHING,
     RATE,
@@ -70,7 +70,7 @@ class MapEncoder(KnownEncoder):
         self.channels = tuple(tap_channels)
 
     @classmethod
-    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> MapEncoder:
+    def fit(cls, arrays: Sequence[Array], wishes: Wishes = NOTHING) -> MapEncoder:
         """See the base class."""
         (array,) = arrays
         channels, height, width = array.shape[1:]

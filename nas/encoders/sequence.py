@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.codegen import TapsSource, layers, stages
+from nas.data.stored import Array
 from nas.encoders.base import (
     FEATURES,
     MAX_TIME,
@@ -88,7 +88,7 @@ class SequenceEncoder(KnownEncoder):
         )
 
     @classmethod
-    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> SequenceEncoder:
+    def fit(cls, arrays: Sequence[Array], wishes: Wishes = NOTHING) -> SequenceEncoder:
         """Tells peaks, and magnitudes, where they are wished for."""
         (array,) = arrays
         standardize = Standardize.fit(array, channel_axis=-1)

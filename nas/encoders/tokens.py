@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.codegen import TapsSource
 from nas.data.modality import MAX_TOKEN_ID
+from nas.data.stored import Array, chunks
 from nas.encoders.base import (
     NOTHING,
     RATE,
@@ -77,10 +77,10 @@ class TokenEncoder(KnownEncoder):
         )
 
     @classmethod
-    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> TokenEncoder:
+    def fit(cls, arrays: Sequence[Array], wishes: Wishes = NOTHING) -> TokenEncoder:
         """An encoder of the ids that some samples, (n, length) of ids from 0, hold."""
         (array,) = arrays
-        seen = np.union1d(array, 0).astype(np.int64)
+        seen = np.unique(np.concatenate([[0], *map(np.unique, chunks(array))])).astype(np.int64)
         highest = int(seen[-1])
         if len(seen) == highest + 1:
             return cls(len(seen))

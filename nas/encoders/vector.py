@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from nas.codegen import TapsSource, layers, stages
+from nas.data.stored import Array
 from nas.encoders.base import (
     FEATURES,
     NOTHING,
@@ -68,7 +68,7 @@ class VectorEncoder(KnownEncoder):
         )
 
     @classmethod
-    def fit(cls, arrays: Sequence[NDArray[Any]], wishes: Wishes = NOTHING) -> VectorEncoder:
+    def fit(cls, arrays: Sequence[Array], wishes: Wishes = NOTHING) -> VectorEncoder:
         """Takes features one by one, or bin by bin where `piecewise` is wished for."""
         (array,) = arrays
         features = array.shape[1]

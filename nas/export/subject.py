@@ -16,6 +16,7 @@ from nas.encoders import Named
 from nas.export.portable import Portable
 from nas.objectives import dropout_rate
 from nas.routing.network import RoutedNetwork
+from nas.routing.prediction import predict_routed
 from nas.runs.folder import RunFolder
 from nas.saved.run import Run, data_of, load_run, read_config, refuse_other_form
 from nas.saved.weights import describe_network
@@ -86,8 +87,7 @@ class Subject:
         batch = split_batch(self.data, "test", torch.device("cpu"))
         chosen = list(range(min(SAMPLES, len(batch))))
         if isinstance(self.run.network, RoutedNetwork):
-            with torch.no_grad():
-                _, picked = self.run.network.run(batch.inputs, batch.present)
+            _, picked = predict_routed(self.run.network, batch, torch.device("cpu"))
             of_routes = [int((picked == route).nonzero()[0]) for route in picked.unique()]
             chosen = list(dict.fromkeys([*of_routes, *chosen]))
         return self.network.inputs(batch.take(torch.tensor(chosen)))

@@ -220,7 +220,8 @@ class FusionNetwork(nn.Module):
         Returns:
             (batch, num_outputs).
         """
-        arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in inputs.items()}
+        read = {name: inputs[name] for name in inputs if name in self.encoders} or inputs
+        arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in read.items()}
         chosen = selection if selection is not None else self.selection
         taps = self.taps(arrays, self.needed_taps(chosen), present)
         return self.fuse(taps, chosen, batch_size=next(iter(arrays.values()))[0].shape[0])

@@ -21,6 +21,7 @@ from nas.data import FusionData
 from nas.data.from_arrays import refolded
 from nas.data.fusion_data import Modality
 from nas.data.splits import Fold
+from nas.data.stored import some_rows
 from nas.encoders import EncoderBuilder
 from nas.errors import UserError
 from nas.pipeline.predict import predict
@@ -210,7 +211,7 @@ def _predicted(result: RunResult, data: FusionData, number: int) -> pd.DataFrame
     some = {
         name: Modality(
             kind=one.kind,
-            arrays=tuple(array[rows] for array in one.arrays),
+            arrays=tuple(some_rows(array, rows) for array in one.arrays),
             present=None if one.present is None else one.present[rows],
         )
         for name, one in data.modalities.items()

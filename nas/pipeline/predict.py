@@ -19,6 +19,7 @@ from nas.data import FusionData, Modality
 from nas.data.batches import batch_of
 from nas.data.inputs import make_inputs
 from nas.data.loading import EMBEDDED, is_embedded, load_inputs
+from nas.data.stored import StoredArray
 from nas.data.tables import TableRecipe, is_table, open_table
 from nas.data.torch_datasets import arrays_of
 from nas.device import pick_device
@@ -214,7 +215,7 @@ def modalities_of(
     Raises:
         UserError: See `predict`.
     """
-    known = run.summary.data.modalities
+    known, memory = run.summary.data.modalities, run.config.source.memory_bytes or None
     kinds: dict[str, str] = {name: known[name].kind for name in list(run.network.encoders) or list(known)[:1]}
     if present is not None and not isinstance(data, Mapping):
         raise UserError("present belongs to a mapping of arrays; files and data sets have masks of their own: drop it")
@@ -225,11 +226,11 @@ def modalities_of(
     if isinstance(data, FusionData):
         made = _chosen(data.modalities, kinds)
     elif run.recipe is not None and not isinstance(data, Mapping) and is_table(data):
-        made = _of_table(run.recipe, data, kinds)
+        made = _of_table(run.recipe, data, kinds, memory)
     elif isinstance(data, str | Path):
         if is_table(data):
             raise UserError(f"the run was searched on arrays, so that it cannot read the table {str(data)!r}")
-        made = load_inputs(data, kinds)
+        made = load_inputs(data, kinds, memory)
     elif isinstance(data, Mapping):
         for name in present or {}:
             if name not in known:
@@ -246,10 +247,10 @@ def modalities_of(
     return made
 
 
-def _of_table(recipe: TableRecipe, table: Any, kinds: Mapping[str, str]) -> dict[str, Modality]:
+def _of_table(recipe: TableRecipe, table: Any, kinds: Mapping[str, str], memory: int | None) -> dict[str, Modality]:
     """What the run's own preprocessing makes of the rows of a table, of the columns that the network reads."""
     frame, folder, _ = open_table(table)
-    return replace(recipe, modalities=_chosen(recipe.modalities, kinds)).apply(frame, folder)
+    return replace(recipe, modalities=_chosen(recipe.modalities, kinds)).apply(frame, folder, memory)
 
 
 def _chosen(given: Mapping[str, Any], kinds: Mapping[str, str]) -> dict[str, Any]:
@@ -286,14 +287,15 @@ def _run(
     network: DerivedNetwork, modalities: Mapping[str, Modality], device: torch.device
 ) -> tuple[NDArray[np.float32], NDArray[np.int64] | None]:
     """Outputs (n, outputs) and, where the network decides per sample, the number of every sample's route."""
-    count = len(next(iter(modalities.values())).arrays[0])
+    arrays = [array for modality in modalities.values() for array in modality.arrays]
+    count, is_streamed = len(arrays[0]), any(isinstance(array, StoredArray) for array in arrays)
     home = network.head.scale.device
     outputs, picked = [], []
     network.to(device)
     try:
         for start in range(0, count, EVALUATION_BATCH):
             rows = np.arange(start, min(start + EVALUATION_BATCH, count))
-            batch = batch_of(modalities, rows, torch.zeros(len(rows)))
+            batch = batch_of(modalities, rows, torch.zeros(len(rows)), is_streamed=is_streamed)
             if isinstance(network, RoutedNetwork):
                 some, routes = predict_routed(network, batch, device)
                 outputs.append(some)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nas.config import EncoderMode, TrainingConfig
 from nas.data.batches import Batch
+from nas.data.stored import Array, chunks, some_rows
 from nas.encoders.preprocessing import AUTO, PREPROCESSING, STANDARDIZE, parse_preprocessing, write_preprocessing
 from nas.metrics import sample_errors, sample_losses
 from nas.network.fusion_network import FusionNetwork
@@ -81,10 +83,16 @@ def candidates(setup: TrainingSetup, name: str) -> list[str]:
         return [STANDARDIZE]
     suited = [one for one, (kind, _words) in PREPROCESSING.items() if kind == modality.kind]
     if modality.kind == "vector":
-        array = modality.arrays[0][setup.data.splits["weights"]]
-        has_more = bool(((array > array.min(axis=0)) & (array < array.max(axis=0))).any())
-        suited = suited if has_more and array.shape[1] <= MAX_COLUMNS else []
+        array = some_rows(modality.arrays[0], setup.data.splits["weights"])
+        suited = suited if array.shape[1] <= MAX_COLUMNS and _has_more(array) else []
     return [STANDARDIZE, *suited]
+
+
+def _has_more(array: Array) -> bool:
+    """Whether some column, (n, columns), has more than two values."""
+    lowest = np.min([part.min(axis=0) for part in chunks(array)], axis=0)
+    highest = np.max([part.max(axis=0) for part in chunks(array)], axis=0)
+    return any(bool(((part > lowest) & (part < highest)).any()) for part in chunks(array))
 
 
 def _decide(

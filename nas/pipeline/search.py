@@ -15,7 +15,7 @@ import torch
 from nas.config import EncoderMode, RunConfig, SearchConfig, TrainingConfig
 from nas.config.keywords import takes_options
 from nas.data import FusionData, load_data
-from nas.data.batches import split_batch
+from nas.data.batches import refuse_too_little_memory, split_batch
 from nas.data.splits import Fold
 from nas.data.tables import RECIPE_FILE, TableRecipe
 from nas.data.tables.needs import Needs
@@ -325,6 +325,7 @@ def asked_for(
     where = pick_device(search.device)
     by_name = builders_of(search.encoder, search.encoder_mode)
     data = _read(source, config, named, needs_of(by_name))
+    refuse_too_little_memory(data, config.training.batch_size)
     on_data(data)
     own = tuple(sorted(builders or ()))
     builders = with_named(builders, by_name, data.modalities)
@@ -348,6 +349,7 @@ def _read(
         fold=Fold.read(config.source.fold) if config.source.fold else None,
         seed=config.search.seed,
         needs=needs,
+        memory=config.source.memory_bytes or None,
     )
 
 

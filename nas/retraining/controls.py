@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from nas.data.fusion_data import SPLITS, FusionData, Modality, Split
+from nas.data.stored import CHUNK_NUMBERS
 from nas.metrics import higher_is_better, score
 from nas.retraining.baselines import Contestant
 from nas.retraining.preparation import TrainingSetup
@@ -59,6 +60,12 @@ FEATURES = 1024
 SAMPLES = 20_000
 """Most that a control is fitted on, drawn at random."""
 
+FEWEST = 1000
+"""That are drawn at least, however little memory data may take."""
+
+SAMPLE_BYTES = 2**18
+"""Memory that one of them takes in passing: `COLUMNS` numbers of each of several modalities, and copies of them."""
+
 TREES = 3000
 """Of one gradient boosting; a class or output has one in every iteration."""
 
@@ -89,8 +96,10 @@ def controls(setup: TrainingSetup, like: Entry) -> list[Judged]:
     """
     data = setup.data
     fitted_on = data.splits["weights"]
-    if len(fitted_on) > SAMPLES:
-        fitted_on = np.sort(np.random.default_rng(0).choice(fitted_on, SAMPLES, replace=False))
+    most = SAMPLES if data.memory is None else max(FEWEST, min(SAMPLES, data.memory // SAMPLE_BYTES))
+    if len(fitted_on) > most:
+        setup.progress(f"drawing {most:,} of {len(fitted_on):,} training samples for what is no network")
+        fitted_on = np.sort(np.random.default_rng(0).choice(fitted_on, most, replace=False))
     linear = "logistic regression" if TASKS[data.task].has_probabilities else "ridge regression"
     seconds = setup.checkpoints.control_seconds
     fits = ((linear, partial(_linear, seconds=seconds)), ("gradient boosting", partial(_boosting, seconds=seconds)))
@@ -170,11 +179,14 @@ def pooled(data: FusionData, fitted_on: NDArray[np.int64]) -> dict[Split, Floats
 def _vectors(modality: Modality, splits: dict[Split, NDArray[np.int64]]) -> dict[Split, Floats]:
     """The samples of each split as vectors, (n, features)."""
     array = modality.arrays[-1]
+    chunk = max(1, min(CHUNK, CHUNK_NUMBERS // max(1, math.prod(array.shape[1:]))))
     if modality.kind == "tokens":
         words, counts = np.unique(array[splits["weights"]], return_counts=True)
         columns = words[words != 0][np.argsort(-counts[words != 0], kind="stable")[:WORDS]]
     else:
-        varies = _pool(array[splits["weights"][:CHUNK]].astype(np.float64)).std(axis=0)
+        first = splits["weights"][:CHUNK]
+        parts = [_pool(array[first[at : at + chunk]].astype(np.float64)) for at in range(0, len(first), chunk)]
+        varies = np.concatenate(parts).std(axis=0)
         columns = np.sort(np.argsort(-varies, kind="stable")[:COLUMNS])
 
     def vectors(some: NDArray[Any]) -> Floats:
@@ -183,7 +195,7 @@ def _vectors(modality: Modality, splits: dict[Split, NDArray[np.int64]]) -> dict
         return _pool(some.astype(np.float64))[:, columns]
 
     return {
-        split: np.concatenate([vectors(array[indices[at : at + CHUNK]]) for at in range(0, len(indices), CHUNK)])
+        split: np.concatenate([vectors(array[indices[at : at + chunk]]) for at in range(0, len(indices), chunk)])
         for split, indices in splits.items()
     }
 

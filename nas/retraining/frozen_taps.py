@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from nas.data.fusion_data import FusionData, Modality
+from nas.data.fusion_data import HELD_SHARE, FusionData, Modality
+from nas.data.stored import Array, Source, Spool, StoredArray, chunks
 from nas.encoders import Encoder, EncoderBuilder
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
@@ -96,7 +96,7 @@ def frozen_taps(
     Args:
         data: The user's; all its splits are read, but nothing is learned of them.
         builders: Modality to its builder.
-        folder: Of the run, where taps are kept as memory maps; None to keep them in memory.
+        folder: Of the run, where taps are kept and read from; None to keep them in memory, as far as they fit.
         device: Where encoders run.
         progress: Called with a line for people now and then.
 
@@ -110,7 +110,8 @@ def frozen_taps(
     for name, builder in frozen.items():
         encoders[name] = builder(data, name).eval()
         modality = data.modalities[name]
-        arrays = _taps(name, builder, encoders[name], modality, folder, device, progress)
+        room = None if data.memory is None else data.memory // (HELD_SHARE * len(frozen) * encoders[name].num_taps)
+        arrays = _taps(name, builder, encoders[name], modality, folder, device, progress, room)
         modalities[name] = Modality(kind="features", arrays=arrays, present=modality.present)
     made = FrozenTaps(raw=data, data=replace(data, modalities=modalities), encoders=encoders)
     return made, {name: one for name, one in builders.items() if name not in frozen}
@@ -146,15 +147,20 @@ def _taps(
     folder: Folder | None,
     device: torch.device,
     progress: Callable[[str], None],
-) -> tuple[NDArray[Any], ...]:
-    """Every tap of every sample, (n, time, channels) each."""
+    room: int | None,
+) -> tuple[Array, ...]:
+    """Every tap of every sample, (n, time, channels) each; without a folder in memory, as far as there is room."""
     if folder is None:
-        batches = _batches(name, encoder, modality, device, progress)
-        return tuple(np.concatenate(depth) for depth in zip(*batches, strict=True))
+        spools = [Spool(len(modality.arrays[0]), room) for _ in range(encoder.num_taps)]
+        for batch in _batches(name, encoder, modality, device, progress):
+            for spool, tap in zip(spools, batch, strict=True):
+                spool.add(tap)
+        return tuple(spool.array() for spool in spools)
     digest = hashlib.sha256(builder.digest().encode())
     for array in modality.arrays:
         digest.update(f"{array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        for part in chunks(array):
+            digest.update(np.ascontiguousarray(part).data)
     about, count = f"{FOLDER}/{name}.json", len(modality.arrays[0])
     key = digest.hexdigest()
     shapes = _known_shapes(folder, about, key)
@@ -176,7 +182,8 @@ def _taps(
         with folder.reading(place, max_bytes=size) as opened:
             if os.fstat(opened.fileno()).st_size != size:
                 raise UserError(f"{str(folder.file(place))!r} is damaged; remove {FOLDER} and try again")
-            found.append(np.memmap(opened, dtype="<f4", mode="r", shape=tuple(shape)))
+            file = os.fdopen(os.dup(opened.fileno()), "rb", buffering=0)
+            found.append(StoredArray.of([Source(file, 0, count, repr(str(folder.file(place))))], shape[1:], "<f4"))
     return tuple(found)
 
 

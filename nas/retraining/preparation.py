@@ -18,6 +18,7 @@ import torch
 from nas.config import EncoderMode, TrainingConfig
 from nas.data.batches import Batch, in_order, split_batch
 from nas.data.fusion_data import FusionData, Modality, Split
+from nas.data.stored import Spool
 from nas.encoders import Encoder, EncoderBuilder, build_encoders
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
@@ -301,15 +302,18 @@ def cached_taps(
     modalities = {}
     for name, encoder in encoders.items():
         encoder.eval()
-        parts = []
+        count, memory = len(weights) + len(architecture), setup.data.memory
+        room = None if memory is None else memory // (ROOM_FOR_TAPS * len(encoders) * encoder.num_taps)
+        spools = [Spool(count, room) for _ in range(encoder.num_taps)]
         for batch in (weights, architecture):
             for part in in_order(batch, EVALUATION_BATCH, setup.device):
                 with autocast(setup.device):
-                    parts.append([tap.float().cpu().numpy() for tap in encoder(part.inputs[name])])
+                    taps = encoder(part.inputs[name])
+                for spool, tap in zip(spools, taps, strict=True):
+                    spool.add(tap.float().cpu().numpy())
         present = setup.data.modalities[name].present
         kept = None if present is None else np.concatenate([present[setup.data.splits[s]] for s in _TRAINING])
-        arrays = tuple(np.concatenate(depth) for depth in zip(*parts, strict=True))
-        modalities[name] = Modality(kind="features", arrays=arrays, present=kept)
+        modalities[name] = Modality(kind="features", arrays=tuple(one.array() for one in spools), present=kept)
     first, second = (len(setup.data.splits[split]) for split in _TRAINING)
     both = np.concatenate([setup.data.splits[split] for split in _TRAINING])
     counts = setup.data.sample_weights
@@ -325,8 +329,12 @@ def cached_taps(
         },
         class_names=setup.data.class_names,
         sample_weights=None if counts is None else counts[both],
+        memory=None if setup.data.memory is None else setup.data.memory // 2,
     )
 
+
+ROOM_FOR_TAPS = 8
+"""Part of the memory of a run that the taps of all encoders may take before their splits are copied, one in so many."""
 
 _TRAINING: tuple[Split, Split] = ("weights", "architecture")
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -273,20 +273,13 @@ def _confidence(
 
 def _without(network: RoutedNetwork, name: str, batch: Batch, device: torch.device, metric: str) -> Without:
     """Score and multiply-adds where a modality is absent for all samples; the network does not get to see it."""
-    absent = torch.zeros(len(batch), dtype=torch.bool, device=batch.targets.device)
-    blank = {key: _zeros(arrays) if key == name else arrays for key, arrays in batch.inputs.items()}
-    present = {**batch.present, name: absent}
-    outputs, picked = predict_routed(network, replace(batch, inputs=blank, present=present), device)
+    outputs, picked = predict_routed(network, batch.without(name), device)
     reached = score(metric, outputs.numpy(), batch.targets.cpu().numpy())
     return Without(
         score=reached,
         multiply_adds=float(network.router.costs.cpu()[picked].mean()),
         does_without=any(name not in route for route in network.router.routes),
     )
-
-
-def _zeros(arrays: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    return tuple(torch.zeros_like(array) for array in arrays)
 
 
 __all__ = ["Routes", "explain", "in_words"]

@@ -76,7 +76,8 @@ class RoutedNetwork(nn.Module):
             inputs: The batch, as for a `FusionNetwork`.
             present: Which samples have which modality; an absent one forces the router.
         """
-        arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in inputs.items()}
+        read = {name: inputs[name] for name in inputs if name in self.encoders} or inputs
+        arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in read.items()}
         return self.run(arrays, present)[0]
 
     def run(

@@ -183,7 +183,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     given = data if data is not None else source.data
     fold = Fold.read(source.fold) if source.fold else None
     if isinstance(given, FusionData):
-        return given if fold is None else load_data(given, fold=fold, seed=seed)
+        return load_data(given, fold=fold, seed=seed, memory=source.memory_bytes or None)
     if isinstance(given, str) and not given:
         raise UserError(
             f"{str(run.folder)!r} was searched on data in memory; hand it over as data=, on the command line a file as "
@@ -197,7 +197,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     if is_table(given):
         if run.recipe is None:
             raise UserError(f"{str(run.folder)!r} has no {RECIPE_FILE}, without which no table becomes its arrays")
-        return load_table(given, seed=seed, recipe=run.recipe, fold=fold)
+        return load_table(given, seed=seed, recipe=run.recipe, fold=fold, memory=source.memory_bytes or None)
     return load_data(
         given,
         modalities=source.modalities or None,
@@ -208,6 +208,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
         weight=source.weight or None,
         fold=fold,
         seed=seed,
+        memory=source.memory_bytes or None,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -115,6 +115,8 @@ class StaticCriterion(Criterion):
 
     def loss(self, batch: Batch, progress: float) -> Tensor:  # noqa: ARG002
         """The task's."""
+        if self.config.compile:
+            batch = replace(batch, inputs=dict(batch.inputs))  # what is read from disk is read before
         return losses(self.task, self._run, batch, label_smoothing=self.config.label_smoothing).mean()
 
     def judge(self) -> Reached:

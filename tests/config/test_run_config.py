@@ -101,6 +101,7 @@ def test_what_is_written_for_the_command_line_is_read_back(option: Option) -> No
     values = {
         "TIME": (0.5, 30.0, 600.0),
         "SHARE": (0.01, 0.4, 1.0),
+        "SIZE": (1, 1_500_000, 2 * 10**9),
         "NAME,NAME": (("one",), ("one", "two")),
         "MODALITY=VALUE": (("one=a.b:C",), ("one=a.b:C", "two=d:E")),
     }

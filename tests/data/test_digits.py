@@ -15,7 +15,8 @@ from nas.data.fusion_data import SPLITS
 
 
 def _array(data: FusionData, name: str) -> NDArray[np.float64]:
-    return data.modalities[name].arrays[0].astype(np.float64)
+    array: NDArray[np.float64] = data.modalities[name].arrays[0].astype(np.float64)
+    return array
 
 
 def _probe(data: FusionData, inputs: NDArray[np.float64]) -> float:

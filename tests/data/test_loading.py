@@ -232,7 +232,7 @@ def test_a_folder_of_three_may_hold_a_description(tmp_path: Path) -> None:
     [
         ("emojy", {}, "unknown data set 'emojy'; did you mean 'emoji'"),
         ("digits_summ", {}, "did you mean 'digits_sum'"),
-        ("mine.npz", {}, "no file or folder at 'mine.npz'; expected a table, an .npz, a folder of three or a"),
+        ("mine.npz", {}, "no file or folder at 'mine.npz'; expected a table, an .npz, a folder of .npy or a"),
         ("no/where", {}, "no file or folder at 'no/where'"),
         ("emoji", {"target": "label"}, "the embedded set 'emoji' has .* of its own; drop the options"),
         (small(), {"split": "part"}, "belong to a file or a table; this data set has its own: drop them"),

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import nas
 from nas import FusionData
+from nas.data.stored import StoredArray
 from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.names import builders_of
 from nas.encoders.pretrained.encoder import PretrainedEncoder
@@ -207,3 +209,20 @@ def test_taps_of_a_run_that_was_stopped_are_computed_anew(tmp_path: Path) -> Non
     assert again is not None
     for one, other in zip(again.data.modalities["text"].arrays, expected, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_taps_without_a_folder_take_no_more_memory_than_they_may(tmp_path: Path) -> None:
+    save_tiny("bert", tmp_path)
+    data = nas.load_data(three(tmp_path / "three.npz"), modalities="text:tokens,wave", target="label", split="split")
+    builders = builders_of([f"text=hf:{tmp_path / 'bert'}"], [])
+    device = torch.device("cpu")
+    wanted, streamed = (
+        frozen_taps(replace(data, memory=memory), builders, None, device, lambda _line: None)[0]
+        for memory in (None, 10_000)
+    )
+    assert wanted is not None
+    assert streamed is not None
+    for on_disk, array in zip(*(one.data.modalities["text"].arrays for one in (streamed, wanted)), strict=True):
+        assert isinstance(on_disk, StoredArray)
+        np.testing.assert_array_equal(on_disk[:], array)
+    assert streamed.sample(device)["text"][0].shape == (1, 8)

@@ -176,6 +176,7 @@ def test_the_config_says_how_to_repeat_the_run(finished: RunResult) -> None:
         "task": "",
         "group": "",
         "weight": "",
+        "memory_bytes": 0,
         "fold": "",
         "builders": [],
     }

@@ -77,6 +77,7 @@ def load_table(
     seed: int = 0,
     recipe: TableRecipe | None = None,
     needs: Mapping[str, Needs] | None = None,
+    memory: int | None = None,
 ) -> FusionData:
     """Reads a table as a data set; see `nas.load_data`.
 
@@ -95,6 +96,7 @@ def load_table(
         recipe: Of an earlier run, which is applied instead of a new one. Splits, groups and weights are read from the
             columns that it names, as far as the table has them.
         needs: Modality to what its pretrained encoder wants to be shown, where it has one.
+        memory: As of `load_data`; what pictures and recordings become is kept on disk where it takes more.
 
     Raises:
         UserError: If the table or anything that was named is malformed.
@@ -103,7 +105,19 @@ def load_table(
     try:
         roles = {"split": split, "group": group, "weight": weight}
         return _loaded(
-            frame, folder, name, modalities, target, roles, task, parse_columns(columns), seed, recipe, needs, fold
+            frame,
+            folder,
+            name,
+            modalities,
+            target,
+            roles,
+            task,
+            parse_columns(columns),
+            seed,
+            recipe,
+            needs,
+            fold,
+            memory,
         )
     except MemoryError as error:
         raise UserError(
@@ -124,6 +138,7 @@ def _loaded(
     recipe: TableRecipe | None,
     needs: Mapping[str, Needs] | None,
     fold: Fold | None,
+    memory: int | None,
 ) -> FusionData:
     target = recipe.target.column if recipe is not None else target
     if target is None:
@@ -152,7 +167,7 @@ def _loaded(
     if recipe is None:
         others = {column: role for role, column in roles.items() if role != "target"}
         recipe = TableRecipe.fit(rows, indices["weights"], {**columns, **others}, decided, modalities, folder, needs)
-    made = recipe.apply(rows, folder)
+    made = recipe.apply(rows, folder, memory)
     data = FusionData.from_arrays(
         {key: modality.arrays[0] for key, modality in made.items()},
         values,
@@ -166,7 +181,7 @@ def _loaded(
         sample_weights=_weights(rows[roles["weight"]]) if "weight" in roles else None,
         seed=seed,
     )
-    return replace(data, recipe=recipe)
+    return replace(data, recipe=recipe, memory=memory)
 
 
 def _check_roles(roles: Mapping[str, str], frame: pd.DataFrame, columns: Mapping[str, str]) -> None:

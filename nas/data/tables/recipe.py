@@ -13,7 +13,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nas.data.from_arrays import check_name
-from nas.data.fusion_data import Modality
+from nas.data.fusion_data import HELD_SHARE, Modality, fits
+from nas.data.stored import Spool
 from nas.data.tables.audio import AudioRecipe
 from nas.data.tables.columns import IN_TABLE, Column, infer
 from nas.data.tables.frames import FramesRecipe
@@ -53,6 +54,9 @@ RECIPE_FILE = "preprocessing.json"
 FORMAT_VERSION = 1
 
 MAX_MODALITIES = 512
+
+BLOCK = 256
+"""Rows that become arrays at once where not all of them fit in memory."""
 
 MAX_NUMBERS = 2**26
 """That a row becomes, all modalities together; it is there to refuse what no memory holds."""
@@ -115,12 +119,14 @@ class TableRecipe:
                 modalities[name] = RECIPES[kind].fit(own, kinds, folder)
         return cls(target=target, columns=ordered, modalities=modalities)
 
-    def apply(self, frame: pd.DataFrame, folder: Path) -> dict[str, Modality]:
+    def apply(self, frame: pd.DataFrame, folder: Path, memory: int | None = None) -> dict[str, Modality]:
         """The modalities of every row. The table need not have the target, nor columns that were left out.
 
         Args:
             frame: As `nas.data.tables.open_table` gives it, so that errors name the row.
             folder: That paths of pictures and recordings are relative to.
+            memory: Bytes that the arrays may take; where they take more, each is written to disk in passing, unless it
+                is small. None for any number.
 
         Raises:
             UserError: If a column is missing, or something in a row cannot be read.
@@ -132,7 +138,15 @@ class TableRecipe:
                         f"the table lacks column {column!r:.300}, which the network reads; it has "
                         f"{', '.join(map(str, frame.columns)):.600}"
                     )
+        if memory is not None and not fits(len(frame) * self._row_bytes(frame, folder), memory):
+            room = memory // HELD_SHARE // len(self.modalities)
+            return {name: _in_blocks(recipe, frame, folder, room) for name, recipe in self.modalities.items()}
         return {name: recipe.apply(frame, folder) for name, recipe in self.modalities.items()}
+
+    def _row_bytes(self, frame: pd.DataFrame, folder: Path) -> int:
+        """What a row takes as arrays."""
+        made = [recipe.apply(frame.iloc[:1], folder) for recipe in self.modalities.values()]
+        return sum(array.nbytes for modality in made for array in modality.arrays)
 
     def targets(self, frame: pd.DataFrame) -> NDArray[Any]:
         """The target of every row: (n,) int64 indices of `target.class_names`, or (n, 1) float32.
@@ -201,3 +215,15 @@ class _Plain:
             "columns": Listed(1, MAX_COLUMNS),
             "modalities": NamedValues(),
         }
+
+
+def _in_blocks(recipe: ModalityRecipe, frame: pd.DataFrame, folder: Path, room: int) -> Modality:
+    """What `recipe.apply` gives for all rows, made of some rows at a time."""
+    spool = Spool(len(frame), room)
+    masks = []
+    for start in range(0, len(frame), BLOCK):
+        made = recipe.apply(frame.iloc[start : start + BLOCK], folder)
+        spool.add(made.arrays[0])
+        masks.append(np.ones(len(made.arrays[0]), dtype=np.bool_) if made.present is None else made.present)
+    present = np.concatenate(masks)
+    return Modality(kind=made.kind, arrays=(spool.array(),), present=None if present.all() else present)
