@@ -39,6 +39,7 @@ def test_what_recorded_results_rest_on_is_as_it_was() -> None:
         "dropout_rate": 0.2,
         "shift": 0.0,
         "peaks": False,
+        "regions": False,
         "preprocessing": "standardize",
         "compile": False,
         "objective": "",
