@@ -171,7 +171,7 @@ def test_a_search_comes_to_the_same_numbers_from_every_library(monkeypatch: pyte
     split = np.empty(len(made), dtype=np.int64)
     for number, rows in enumerate(made.splits.values()):
         split[rows] = number
-    items = Items(
+    items: Any = Items(
         lambda place: {
             **{name: one.arrays[0][place] for name, one in made.modalities.items()},
             "label": made.class_names[made.targets[place]],
