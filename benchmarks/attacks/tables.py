@@ -93,6 +93,7 @@ def _of_run(generator: random.Random) -> list[str]:
 def _cells(world: World, generator: random.Random) -> list[str]:
     """Odd cells, columns and names of columns, in any format."""
     frame = pd.read_csv(world.cwd / TABLE, dtype=object)
+    frame.columns = pd.Index(list(frame.columns), dtype=object)  # which may be named as no text can be encoded
     for _ in range(generator.choice((1, 1, 3))):
         column = generator.choice(list(frame.columns))
         match generator.randrange(6):
@@ -106,7 +107,8 @@ def _cells(world: World, generator: random.Random) -> list[str]:
                 world.note(f"without {column}")
             case 4:
                 name = generator.choice(NAMES)
-                frame = frame.rename(columns={column: name})
+                names = [name if one == column else one for one in frame.columns]
+                frame.columns = pd.Index(names, dtype=object)
                 world.note(f"{column} named {name[:20]!a}")
             case _:
                 other = generator.choice(list(frame.columns))
