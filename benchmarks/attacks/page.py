@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 ABOUT = {
     "folders": "run folders, damaged, garbled, linked or planted with modules, then one command",
     "data files": "data files and folders: bombs, damaged archives, odd types, names and values",
+    "tables": "tables, pictures, preprocessing, tokenizers, cached taps and folders of pretrained networks",
     "command lines": "odd arguments, environments, limits and read-only folders",
     "pairs": "two commands on one run folder at once",
     "signals": "SIGKILL, SIGTERM or SIGINT at a random moment, then the same again, partly while the folder is read",

@@ -37,6 +37,16 @@ EXPORT = ("export", "run", "--format", "json", "--format", "graph", "--format", 
 
 REPORT = ("report", "run")
 
+TABLE = "rows.csv"
+
+ENCODER = ("--encoder", "title=hf:./network")
+
+TABLE_SEARCH = (
+    *("search", TABLE, "--target", "label", *ENCODER, "--columns", "title:text", "--baselines", "few"),
+    *("--operations", "additive", "--epochs", "2", "--retrain-seeds", "1", "--device", "cpu", "--out", "run"),
+)
+"""The search on a table, whose titles are read by a frozen network."""
+
 KINDS = ("static", "gate", "cascade")
 """Finished runs."""
 
@@ -138,6 +148,10 @@ def make_targets(folder: Path, *, few: bool = False) -> Targets:
     )[: 0 if few else None]:
         place(name, source)
         watched(name, fresh(arguments, environment))
+    if not few:
+        place("table")
+        watched("table", call(_make_table(folder / "table")))
+        watched("table", command(TABLE_SEARCH))
     for name in () if few else ("gate", "cascade"):
         place(name, "static")
         watched(name, call(_make_dynamic(folder / name / "run", is_cascade=name == "cascade")))
@@ -170,6 +184,15 @@ def files_below(folder: Path, names: Sequence[str]) -> dict[str, bytes]:
             if file.is_file() and not file.is_symlink():
                 found[str(file.relative_to(folder))] = file.read_bytes()
     return found
+
+
+def _make_table(folder: Path) -> Any:
+    def make() -> None:
+        from benchmarks.attacks.tables import write_table  # noqa: PLC0415
+
+        write_table(folder)
+
+    return make
 
 
 def _make_dynamic(run: Path, *, is_cascade: bool) -> Any:

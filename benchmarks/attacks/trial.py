@@ -14,21 +14,23 @@ from pathlib import Path
 
 import tensorboard.summary.writer.record_writer  # noqa: F401  # loaded here once, and not by each process in turn
 import torch
+import transformers  # noqa: F401
 import typer  # noqa: F401
 
 import benchmarks.export  # noqa: F401
 import cli  # noqa: F401
-from benchmarks.attacks import data_files, folders, lines, pairs, signals
+from benchmarks.attacks import data_files, folders, lines, pairs, signals, tables
 from benchmarks.attacks.targets import Targets, make_targets, read_targets
 from benchmarks.attacks.world import World
 from nas.report.serve import server  # noqa: F401
 
 KINDS: Mapping[str, tuple[int, Callable[[World, random.Random], None]]] = {
-    "folders": (45, folders.attack),
-    "data files": (25, data_files.attack),
-    "command lines": (15, lines.attack),
-    "pairs": (7, pairs.attack),
-    "signals": (8, signals.attack),
+    "folders": (36, folders.attack),
+    "data files": (20, data_files.attack),
+    "tables": (20, tables.attack),
+    "command lines": (12, lines.attack),
+    "pairs": (6, pairs.attack),
+    "signals": (6, signals.attack),
 }
 """Name to share in percent and to what makes one trial."""
 

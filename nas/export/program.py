@@ -86,13 +86,15 @@ def _traced(network: nn.Module, inputs: Sequence[Tensor]) -> torch.export.Export
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps from people what torch says about its own exporter; what it makes is compared afterwards."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """Keeps from people what torch and onnxscript say of their exporter; what it makes is compared afterwards."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

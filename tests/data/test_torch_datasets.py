@@ -159,3 +159,31 @@ def test_tables_of_all_libraries_are_the_same_data(library: str) -> None:
     frame = _frame()
     options: dict[str, Any] = {"target": "label", "modalities": "left=a+b,right=c+d+zip"}
     assert nas.load_data(_as(library, frame), **options).fingerprint() == nas.load_data(frame, **options).fingerprint()
+
+
+def test_a_search_comes_to_the_same_numbers_from_every_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    frame = _frame()
+    options: dict[str, Any] = {"target": "label", "baselines": "few", "epochs": 2}
+    tables = {"pandas": frame, **{name: _as(name, frame) for name in ("pyarrow", "polars", "datasets")}}
+    groups = "left=a+b,right=c+d+zip"
+    made = nas.load_data(frame, target="label", modalities=groups)
+    split = np.empty(len(made), dtype=np.int64)
+    for number, rows in enumerate(made.splits.values()):
+        split[rows] = number
+    items: Any = Items(
+        lambda place: {
+            **{name: one.arrays[0][place] for name, one in made.modalities.items()},
+            "label": made.class_names[made.targets[place]],
+            "split": split[place],
+        },
+        len(made),
+    )
+    found = {name: tiny_search(table, modalities=groups, **options) for name, table in tables.items()}
+    found["torch"] = tiny_search(items, modalities="left,right", split="split", **options)
+    sources = {**tables, "torch": items}
+    scores = {name: [row.score for row in one.summary.leaderboard] for name, one in found.items()}
+    outputs = {name: nas.predict(one, sources[name]).outputs for name, one in found.items()}
+    for name in found:
+        assert scores[name] == scores["pandas"], name
+        np.testing.assert_array_equal(outputs[name], outputs["pandas"], err_msg=name)

@@ -261,6 +261,18 @@ def test_weights_that_hold_code_are_refused(folder: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "mark").exists()
 
 
+@pytest.mark.parametrize("start", [2**62, 0, 10**6])
+def test_damaged_weights_are_told_in_one_line(folder: Path, tmp_path: Path, start: int) -> None:
+    for file in ("config.json", "model.safetensors"):
+        (tmp_path / file).write_bytes((folder / "bert" / file).read_bytes())
+    content = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "model.safetensors").write_bytes(start.to_bytes(8, "little") + content[8:])
+    for name in (f"hf:{tmp_path}", f"hf:{folder / 'bert'}@{tmp_path / 'model.safetensors'}"):
+        with pytest.raises(UserError, match=r"weights in .* cannot be read") as told:
+            builders_of({"text": name}, None)
+        assert "\n" not in str(told.value)
+
+
 def test_code_beside_the_weights_is_not_run(folder: Path, tmp_path: Path) -> None:
     config = json.loads((folder / "bert" / "config.json").read_text())
     own = {**config, "model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}

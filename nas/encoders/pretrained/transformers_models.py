@@ -13,6 +13,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from nas.codegen import Construction
@@ -67,8 +68,8 @@ _CALM: Mapping[str, Any] = {"apply_spec_augment": False, "layerdrop": 0.0}
 """Of speech: random masks and skipped layers draw from generators that are not seeded here."""
 
 _TRANSFORMERS_ERRORS = (
-    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError,
-    UnpicklingError, ValueError,
+    ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, SafetensorError,
+    TypeError, UnpicklingError, ValueError,
 )  # fmt: skip
 
 
@@ -260,6 +261,8 @@ def _loaded(transformers: Any, where: str, settings: Any) -> nn.Module:
             where, config=settings, trust_remote_code=False, attn_implementation="eager", output_loading_info=True
         )
     except errors() as error:
+        if any(one.suffix in (".safetensors", ".bin") for one in Path(where).glob("*")):
+            raise UserError(f"the weights in {where!r} cannot be read ({one_line(error)}); save them again") from error
         raise how_to_get(f"hf:{where}", "transformers", error) from error
     finally:
         transformers.logging.set_verbosity(level)

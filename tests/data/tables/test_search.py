@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import nas
 from nas import UserError
 from nas.data.tables import RECIPE_FILE
+from nas.export.check import imported
+from nas.export.portable import Portable
+from nas.runs.folder import RunFolder
 from nas.saved.run import data_of, load_run
+from nas.saved.weights import load_weights
 from tests.command import Run, runner
 from tests.data.tables.helpers import toy_frame, write_toy
 from tests.tiny_runs import no_report, tiny_search, write_npz
@@ -23,6 +33,11 @@ QUICK = (
     *("--operations", "additive", "--preset", "quick", "--encoders", "joint"),
     *("--epochs", "2", "--retrain-seeds", "1", "--device", "cpu"),
 )
+
+
+ROOT = Path(nas.__file__).parents[1]
+
+PROGRAMS = ("safetensors", "python", "torch", "onnx")
 
 
 @pytest.fixture
@@ -131,7 +146,11 @@ def test_a_mistake_in_a_table_is_one_line(command: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Run, tmp_path: Path) -> None:
+def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(
+    command: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Here all of it is run on raw rows instead.
+    monkeypatch.setattr(import_module("nas.export.formats"), "verify", lambda *_given: (0.0, {}))
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
     table = write_toy(here)
@@ -142,6 +161,7 @@ def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Run
         operations=["additive"],
         preset="quick",
         encoders="joint",
+        baselines="few",
         epochs=2,
         retrain_seeds=1,
         device="cpu",
@@ -151,8 +171,11 @@ def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Run
     moved = pd.read_csv(there / table.name).drop(columns=["kind", "sold"])
     moved.to_csv(there / "new.csv", index=False)
     shutil.rmtree(here)
-    code, printed, err = command("predict", there / "run", there / "new.csv", "--quiet", "--device", "cpu")
-    assert (code, err) == (0, "")
+    words = ["predict", str(there / "run"), str(there / "new.csv"), "--quiet", "--device", "cpu"]
+    printed = subprocess.run(
+        [sys.executable, "-c", f"from cli import main; import sys; sys.argv[1:] = {words!r}; main()"],
+        cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
     told = pd.read_csv(io.StringIO(printed))
     data = nas.load_data(there / table.name, target="kind", columns="sold:ignore")
     wanted = nas.predict(result, data, device="cpu")
@@ -161,10 +184,40 @@ def test_rows_without_a_target_are_predicted_from_a_copy_of_the_run(command: Run
     assert told["label"].tolist() == wanted.labels.tolist()
     for number, name in enumerate(wanted.class_names):
         assert told[f"p_{name}"].to_numpy() == pytest.approx(wanted.probabilities[:, number], abs=1e-6)
+    nas.export(there / "run", PROGRAMS, data=there / table.name, out=there / "exports")
+    found = _exported(there, moved)
+    assert found.keys() == set(PROGRAMS)
+    for kind, outputs in found.items():
+        np.testing.assert_allclose(outputs, wanted.outputs, atol=1e-4, err_msg=kind)
     moved.drop(columns="title").to_csv(there / "lacking.csv", index=False)
     code, _, err = command("predict", there / "run", there / "lacking.csv", "--device", "cpu")
     assert code == 2
     assert "lacks column 'title'" in err
+
+
+def _exported(folder: Path, rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """What every exported network makes of raw rows, which the run's own preprocessing turned into arrays."""
+    recipe = load_run(folder / "run").recipe
+    assert recipe is not None
+    given: dict[str, torch.Tensor] = {}
+    for name, modality in recipe.apply(rows, folder).items():
+        given[name] = torch.from_numpy(modality.arrays[0])
+        there = np.ones(len(rows), dtype=np.bool_) if modality.present is None else modality.present
+        given[f"{name}_present"] = torch.from_numpy(there)
+    exports = folder / "exports"
+    session = pytest.importorskip("onnxruntime").InferenceSession(exports / "network.onnx")
+    names = [one.name for one in session.get_inputs()]
+    inputs = [given[name] for name in names]
+    weights = load_weights(RunFolder(exports)).network
+    with torch.no_grad():
+        return {
+            "onnx": session.run(None, {name: one.numpy() for name, one in zip(names, inputs, strict=True)})[0],
+            "torch": torch.export.load(exports / "network.pt2").module()(*inputs).numpy(),
+            "python": imported(exports / "network.py").load(exports / "network.safetensors")(*inputs).numpy(),
+            "safetensors": Portable(weights, [name for name in weights.encoders if f"{name}_present" in names])(
+                *inputs
+            ),
+        }
 
 
 def test_a_run_on_arrays_predicts_no_table(tmp_path: Path) -> None:
