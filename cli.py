@@ -68,7 +68,7 @@ def search(
     data: Annotated[
         str,
         typer.Argument(
-            help="A table (.csv, .tsv, .parquet, .jsonl), an .npz, a folder of three, a data.toml, or an embedded set.",
+            help="A table (.csv, .tsv, .parquet, .jsonl), an .npz, a folder of arrays, a data.toml or an embedded set.",
             show_default=False,
         ),
     ],
@@ -216,7 +216,7 @@ def predict(
     data: Annotated[
         str,
         typer.Argument(
-            help="New samples: a table, an .npz, a folder of three or a data.toml; no target is needed.",
+            help="New samples: a table, an .npz, a folder of arrays or a data.toml; no target is needed.",
             show_default=False,
         ),
     ],

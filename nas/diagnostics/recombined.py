@@ -16,6 +16,17 @@ from nas.space.architecture import tap_modality
 BLOCK = 4096
 """Recombined samples that the head answers at once."""
 
+FEWEST = 1000
+"""Samples that are diagnosed at least, however little memory data may take."""
+
+SAMPLE_BYTES = 2**17
+"""Memory that the taps of one sample take, of the networks of several seeds."""
+
+
+def most_samples(memory: int | None, num_samples: int) -> int:
+    """How many of some samples a diagnostic may hold the taps of, if data may take so many bytes; None for any."""
+    return num_samples if memory is None else min(num_samples, max(FEWEST, memory // SAMPLE_BYTES))
+
 
 @dataclass(frozen=True, eq=False)
 class Recombined:

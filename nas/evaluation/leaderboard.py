@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from nas.data.batches import Batch
 from nas.diagnostics import Recombined, diagnose
+from nas.diagnostics.recombined import most_samples
 from nas.metrics import metric_of, score, shown_beside
 from nas.network.cost import CostTable
 from nas.retraining.cures import courses_alone
@@ -17,6 +18,7 @@ from nas.retraining.retrain import Entry, Judged
 from nas.routing.network import static_part
 from nas.statistics import interval, paired_interval, sample_statistics
 from nas.summary import Costs, Diagnosis, Row
+from nas.supernet.path_scorer import drawn
 from nas.tasks import Task
 
 
@@ -72,13 +74,18 @@ def diagnosis(setup: TrainingSetup, judged: Sequence[Sequence[Judged]], batch: B
         judged: Per seed the contestants in the same order, the found one first.
         batch: The test split.
     """
+    unimodal = {one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"}
+    most = most_samples(setup.data.memory, len(batch))
+    if most < len(batch):
+        setup.progress(f"drawing {most:,} of {len(batch):,} test samples for the diagnosis")
+        rows = drawn(len(batch), most)
+        batch = batch.take(rows.to(batch.targets.device))
+        unimodal = {name: outputs[rows.numpy()] for name, outputs in unimodal.items()}
     return diagnose(
         setup.data.task,
         [Recombined.of(some[0].entry.network, batch, setup.device) for some in judged],
         batch.targets.cpu().numpy(),
-        unimodal={
-            one.entry.contestant.name: one.outputs for one in judged[0] if one.entry.contestant.kind == "modality"
-        },
+        unimodal=unimodal,
         metric=setup.metric,
         overfitting=courses_alone([[one.entry for one in some] for some in judged]),
     )

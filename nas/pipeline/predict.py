@@ -149,7 +149,7 @@ def predict(
     Args:
         run: A run folder, or what `nas.load_run` or `nas.search` returned.
         data: A mapping from modality to array, as for `nas.FusionData.from_arrays`; a `FusionData`; a map-style torch
-            `Dataset`, an `.npz`, a folder of three, a `data.toml` or the name of an embedded set, as for
+            `Dataset`, an `.npz`, a folder of arrays, a `data.toml` or the name of an embedded set, as for
             `nas.load_data`; or, for a run on a table, a table, be it a file or a frame. A target and a split in it are
             not looked at: all samples are predicted, in their order. Modalities and columns that the
             network does not read may be missing.

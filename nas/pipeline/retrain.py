@@ -16,6 +16,7 @@ from nas.data.batches import split_batch
 from nas.data.loading import MissingTargetError
 from nas.device import pick_device
 from nas.diagnostics import MAX_GRID, Recombined, diagnose
+from nas.diagnostics.recombined import most_samples
 from nas.discretize.tournament import is_in
 from nas.encoders import EncoderBuilder, Named
 from nas.encoders.pretrained.encoder import merge_all
@@ -36,6 +37,7 @@ from nas.runs.metrics_log import Log, MetricsLog
 from nas.runs.provenance import provenance
 from nas.saved.run import data_of, load_run, refuse_other_form
 from nas.summary import DataDescription
+from nas.supernet.path_scorer import scored_samples
 
 
 def evaluate(
@@ -78,10 +80,11 @@ def evaluate(
     task, metric = found.task, metric_of(found.task, loaded.config.training.metric)
     batch = split_batch(found, "test", where)
     outputs, targets = answers(task, loaded.network.to(where), batch, where)[0], batch.targets.cpu()
+    few = scored_samples(batch, most_samples(found.memory, len(batch)))
     diagnosis = diagnose(
         task,
-        [Recombined.of(loaded.network, batch, where)],
-        targets.numpy(),
+        [Recombined.of(loaded.network, few, where)],
+        few.targets.cpu().numpy(),
         unimodal={},
         overfitting={},
         metric=metric,

@@ -27,7 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from nas.data.fusion_data import SPLITS, FusionData, Modality, Split
-from nas.data.stored import CHUNK_NUMBERS
+from nas.data.stored import CHUNK_NUMBERS, Array, chunks, some_rows
 from nas.metrics import higher_is_better, score
 from nas.retraining.baselines import Contestant
 from nas.retraining.preparation import TrainingSetup
@@ -181,7 +181,7 @@ def _vectors(modality: Modality, splits: dict[Split, NDArray[np.int64]]) -> dict
     array = modality.arrays[-1]
     chunk = max(1, min(CHUNK, CHUNK_NUMBERS // max(1, math.prod(array.shape[1:]))))
     if modality.kind == "tokens":
-        words, counts = np.unique(array[splits["weights"]], return_counts=True)
+        words, counts = _counted(some_rows(array, splits["weights"]))
         columns = words[words != 0][np.argsort(-counts[words != 0], kind="stable")[:WORDS]]
     else:
         first = splits["weights"][:CHUNK]
@@ -198,6 +198,15 @@ def _vectors(modality: Modality, splits: dict[Split, NDArray[np.int64]]) -> dict
         split: np.concatenate([vectors(array[indices[at : at + chunk]]) for at in range(0, len(indices), chunk)])
         for split, indices in splits.items()
     }
+
+
+def _counted(array: Array) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The different values of an array, ascending, and how often each is there."""
+    parts = [np.unique(part, return_counts=True) for part in chunks(array)]
+    words, places = np.unique(np.concatenate([some for some, _ in parts]), return_inverse=True)
+    counts = np.zeros(len(words), dtype=np.int64)
+    np.add.at(counts, places.reshape(-1), np.concatenate([some for _, some in parts]))
+    return words, counts
 
 
 def _pool(array: Floats) -> Floats:

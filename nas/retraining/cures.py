@@ -14,11 +14,13 @@ import numpy as np
 from nas.data.batches import split_batch
 from nas.diagnostics import Recombined, advise, contributions, overfitting_ratio
 from nas.diagnostics.contribution import MOST_MODALITIES
+from nas.diagnostics.recombined import most_samples
 from nas.metrics import higher_is_better
 from nas.retraining.preparation import PreparedEncoders, TrainingSetup
 from nas.retraining.retrain import Entry, Judged, train_from_scratch
 from nas.statistics import interval, paired_interval, sample_statistics
 from nas.summary import Advice, Objectives, Overfitting, TriedObjective
+from nas.supernet.path_scorer import scored_samples
 
 
 def courses_alone(entries: Sequence[Sequence[Entry]]) -> dict[str, list[Overfitting]]:
@@ -45,7 +47,8 @@ def advice_on(setup: TrainingSetup, entries: Sequence[Sequence[Entry]]) -> tuple
     found = entries[0][0].architecture
     if found.gating is not None:
         return ()
-    batch = split_batch(setup.data, "architecture", setup.device)
+    whole = split_batch(setup.data, "architecture", setup.device)
+    batch = scored_samples(whole, most_samples(setup.data.memory, len(whole)))
     networks = [Recombined.of(some[0].network, batch, setup.device) for some in entries]
     few = len(networks[0].modalities) <= MOST_MODALITIES
     task = setup.data.task

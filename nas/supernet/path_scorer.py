@@ -27,8 +27,13 @@ def scored_samples(batch: Batch, max_samples: int = MAX_SAMPLES) -> Batch:
     """The architecture split, or a fixed random subset of it if it is larger."""
     if len(batch) <= max_samples:
         return batch
-    order = torch.randperm(len(batch), generator=torch.Generator().manual_seed(0))
-    return batch.take(order[:max_samples].sort().values.to(batch.targets.device))
+    return batch.take(drawn(len(batch), max_samples).to(batch.targets.device))
+
+
+def drawn(num_samples: int, max_samples: int) -> Tensor:
+    """Indices of so many samples at most, always the same ones, ascending."""
+    order = torch.randperm(num_samples, generator=torch.Generator().manual_seed(0))
+    return order[:max_samples].sort().values
 
 
 class _Key(NamedTuple):

@@ -13,6 +13,7 @@ import pytest
 import nas
 from nas import RunResult, UserError
 from nas.data.stored import StoredArray
+from nas.diagnostics import recombined
 from nas.retraining import controls, preparation
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import same_tensors
@@ -87,6 +88,7 @@ def test_what_is_streamed_comes_to_the_same_run(
     assert streamed.summary.data == whole.summary.data
 
 
+@pytest.mark.slow
 def test_a_run_keeps_to_its_memory_wherever_it_is(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,10 +116,16 @@ def test_memory_for_less_than_a_batch_is_refused_before_anything_is_written(fold
     assert not (tmp_path / "run").exists()
 
 
-def test_controls_are_fitted_on_fewer_samples_where_memory_is_scarce(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_fewer_samples_are_fitted_and_diagnosed_where_memory_is_scarce(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(controls, "FEWEST", 40)
+    monkeypatch.setattr(recombined, "FEWEST", 10)
     lines: list[str] = []
-    tiny_search(folder, **NAMED, memory_bytes=MEMORY, progress=lines.append)
-    assert [line for line in lines if "drawing" in line] == ["drawing 40 of 54 training samples for what is no network"]
+    run = tiny_search(folder, **NAMED, memory_bytes=MEMORY, progress=lines.append, out=tmp_path / "run")
+    assert [line for line in lines if "drawing" in line] == [
+        "drawing 40 of 54 training samples for what is no network",
+        "drawing 10 of 18 test samples for the diagnosis",
+    ]
+    assert run.summary.diagnosis.additivity.samples == 10
+    assert nas.evaluate(tmp_path / "run", device="cpu")["repeated"]
