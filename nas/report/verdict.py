@@ -103,11 +103,15 @@ def _best_single(board: Board) -> Row | None:
 
 
 def _closest(board: Board, contender: Row, single: Row) -> Row:
-    """Another single modality if fusion does not measurably beat it, so that no claim rests on a weak opponent."""
-    rivals = [one for one in board.singles if one not in board.again and board.gain(contender, one).low <= 0]
-    if not rivals or board.gain(contender, single).low <= 0:
+    """Where fusion beats a single modality, the one that it beats least, so that no claim rests on a weak opponent."""
+    if board.gain(contender, single).low <= 0:
         return single
-    return min(rivals, key=lambda one: board.gain(contender, one).mean)
+
+    def how_hard(one: Row) -> tuple[bool, float]:
+        gain = board.gain(contender, one)
+        return gain.low > 0, gain.mean
+
+    return min((single, *(one for one in board.singles if one not in board.again)), key=how_hard)
 
 
 _Decided = tuple[Answer, str, Row | None, list[str]]
