@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from nas.space.search_space import SpaceBuilder
 from search_spaces.bm_nas import bm_nas
 from search_spaces.dynmm import dynmm_modality
+from search_spaces.dynmm_fusion import dynmm_fusion
 from search_spaces.experts import experts
 from search_spaces.graph import graph
 from search_spaces.layerwise import layerwise
@@ -21,6 +22,7 @@ SPACES: Mapping[str, SpaceBuilder] = {
     "mfas": mfas,
     "bm_nas": bm_nas,
     "dynmm_modality": dynmm_modality,
+    "dynmm_fusion": dynmm_fusion,
     "mufasa": mufasa,
 }
 
@@ -29,6 +31,7 @@ __all__ = [
     "OPERATIONS",
     "SPACES",
     "bm_nas",
+    "dynmm_fusion",
     "dynmm_modality",
     "experts",
     "graph",

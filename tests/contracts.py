@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.data.fusion_data import FusionData
+from nas.data.fusion_data import FusionData, Kind
 from nas.encoders import Encoder, ModuleEncoder, from_blueprint
 from nas.encoders.base import MAX_TIME
 from nas.metrics import sample_losses
@@ -326,8 +326,16 @@ ENCODER_CHECKS: Sequence[Callable[[Encoder, Sequence[Tensor]], None]] = (
 
 
 def data_for(space: SearchSpace) -> FusionData:
-    """Vectors, whose taps all have one time step."""
-    return tiny_data(dict.fromkeys(space.depths, "vector"))
+    """Vectors, whose taps all have one time step; or maps, where one is added into the encoder of another."""
+    return tiny_data(dict.fromkeys(space.depths, "map" if space.joins_encoders else "vector"))
+
+
+def kinds_for(space: SearchSpace) -> Sequence[Sequence[Kind]]:
+    """Kinds of the modalities, so that taps have one time step and several; joined encoders are of one kind."""
+    kinds: Sequence[tuple[Kind, Kind]] = [("vector", "vector"), ("vector", "sequence")]
+    if space.joins_encoders:
+        kinds = [("map", "map"), ("sequence", "sequence")]
+    return [[first, *[other] * (len(space.depths) - 1)] for first, other in kinds]
 
 
 def check_the_count_is_that_of_the_enumeration(space: SearchSpace) -> None:
@@ -381,8 +389,8 @@ def check_a_one_hot_supernet_is_the_derived_network(space: SearchSpace) -> None:
 
 
 def check_costs_are_as_counted(space: SearchSpace) -> None:
-    for kinds in ("vector", "sequence"):
-        data = tiny_data({name: kinds if number else "vector" for number, name in enumerate(space.depths)})
+    for kinds in kinds_for(space):
+        data = tiny_data(dict(zip(space.depths, kinds, strict=True)))
         sample = tiny_batch(data).take(slice(0, 1))
         table = CostTable.measure(tiny_network(space, data), sample.inputs)
         for architecture in space.enumerate():
@@ -393,7 +401,7 @@ def check_costs_are_as_counted(space: SearchSpace) -> None:
 
 def check_paths_are_scored_as_the_derived_networks_are(space: SearchSpace) -> None:
     """Also by the general way where there is a faster one."""
-    data = tiny_data(dict(zip(space.depths, ("vector", "sequence"), strict=False)))
+    data = tiny_data(dict(zip(space.depths, kinds_for(space)[-1], strict=True)))
     network, batch = tiny_network(space, data), tiny_batch(data, "architecture")
     scorer, rows = PathScorer(network, "classification", batch, CPU), np.array(list(space.indices()))
     scale, targets = network.head.scale, batch.targets

@@ -64,6 +64,7 @@ SMALL: Mapping[str, Mapping[str, Any]] = {
     "mfas": {"operations": ["concat_sigmoid"], "rows": 2},
     "bm_nas": {"operations": ["linear_glu"], "steps": 1},
     "dynmm_modality": {"experts": ["image", "image+audio"]},
+    "dynmm_fusion": {"main": "audio", "how": "squeeze_excitation"},
     "mufasa": {"operations": ["mlp_block"], "blocks": 1},
 }
 """Options of spaces that would be large with those of `OPTIONS`, or take no such operations."""

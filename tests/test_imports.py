@@ -61,7 +61,19 @@ def test_an_import_within_a_function_counts() -> None:
 
 STAGES = (
     *("errors", "fields", "tasks", "records", "config", "metrics", "influence", "statistics", "seeding", "device"),
-    *("codegen", "isolation", "data", "encoders", "space", "summary", "runs", "network", "objectives", "training"),
+    *(
+        "codegen",
+        "isolation",
+        "streams",
+        "data",
+        "encoders",
+        "space",
+        "summary",
+        "runs",
+        "network",
+        "objectives",
+        "training",
+    ),
     *("supernet", "strategies", "routing", "diagnostics", "retraining", "discretize", "evaluation", "report", "saved"),
     *("export", "terminal", "pipeline"),
 )

@@ -14,6 +14,7 @@ import numpy as np
 from nas.diagnostics.diagnosis import FASTER, HEEDLESS
 from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
+from nas.streams import is_joined
 from nas.summary import Advice, Contribution, Overfitting
 from nas.tasks import TASKS, Task
 
@@ -45,6 +46,8 @@ def advise(
         *_of_contributions(contributions),
         *_of_interactions(space, architecture),
     ]
+    if any(map(is_joined, architecture.taps())):  # where others have nothing to act on
+        found = [one for one in found if one.objective == "modality_dropout"]
     if missing := [name for name in lacking if name in read]:
         found.append(Advice(objective="modality_dropout", because=f"some samples lack {' and '.join(missing)}"))
     return tuple({one.objective: one for one in reversed(found)}[name] for name in dict.fromkeys(map(_name, found)))

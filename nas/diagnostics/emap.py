@@ -27,6 +27,9 @@ from nas.diagnostics.additive_fit import additive_fit
 from nas.diagnostics.recombined import BLOCK, Recombined
 
 MAX_GRID = 250_000
+
+MAX_WHOLE = 10_000
+"""Recombinations where each takes the whole network, encoders included."""
 """Recombinations that are run unless more are asked for: all of 500 samples of two modalities."""
 
 LEAST_DRAWS = 250
@@ -70,7 +73,7 @@ def emap(
         progress: Called with the number of recombinations done and of all.
     """
     modalities = len(samples.modalities)
-    count, draws = _plan(samples.num_samples, modalities, max_grid)
+    count, draws = _plan(samples.num_samples, modalities, min(max_grid, MAX_WHOLE) if samples.is_raw else max_grid)
     kept: NDArray[np.int64] = np.sort(np.random.default_rng(0).permutation(samples.num_samples)[:count])
     some = samples if len(kept) == samples.num_samples else samples.take(torch.from_numpy(kept))
     outputs = some.outputs().double()

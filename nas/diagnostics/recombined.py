@@ -12,6 +12,7 @@ from nas.data.batches import Batch, in_order
 from nas.network.prediction import EVALUATION_BATCH, autocast
 from nas.routing.network import DerivedNetwork, RoutedNetwork, static_part, taps_of_router
 from nas.space.architecture import tap_modality
+from nas.streams import is_joined, tap_modalities
 
 BLOCK = 4096
 """Recombined samples that the head answers at once."""
@@ -43,6 +44,8 @@ class Recombined:
         device: Where the network is; taps are kept there.
         encoded: Modality to the taps that the gate of a dynamic network reads, as the encoder puts them out.
         present: Modality to whether each sample has it, (samples,) bool; modalities that all have are left out.
+        is_raw: Whether `taps` holds the modalities' arrays instead, since in the network one modality is added into the
+            encoder of another; every answer then takes the whole network.
     """
 
     network: DerivedNetwork
@@ -51,6 +54,7 @@ class Recombined:
     device: torch.device
     encoded: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     present: Mapping[str, Tensor] = field(default_factory=dict)
+    is_raw: bool = False
 
     @classmethod
     @torch.no_grad()
@@ -60,6 +64,11 @@ class Recombined:
         static, is_routed = static_part(network), isinstance(network, RoutedNetwork)
         names = network.taps() if isinstance(network, RoutedNetwork) else static.needed_taps(static.selection)
         reads = taps_of_router(network.router) if isinstance(network, RoutedNetwork) else ()
+        here = {name: mask.to(device) for name, mask in batch.present.items()}
+        if any(map(is_joined, [*names, *reads])):
+            modalities = dict.fromkeys(one for name in [*reads, *names] for one in tap_modalities(name))
+            raw = {name: {name: batch.inputs[name][0].to(device)} for name in modalities}
+            return cls(network, raw, len(batch), device, present=here, is_raw=True)
         parts: dict[str, list[Tensor]] = {name: [] for name in names}
         read_parts: dict[str, list[Tensor]] = {name: [] for name in reads}
         for part in in_order(batch, EVALUATION_BATCH, device):
@@ -69,7 +78,7 @@ class Recombined:
                     parts[name].append(tap)
                 for name in reads:
                     read_parts[name].append(encoded[name])
-        present = {name: mask.to(device) for name, mask in batch.present.items()} if is_routed else {}
+        present = here if is_routed else {}
         return cls(network, _by_modality(parts), len(batch), device, _by_modality(read_parts), present)
 
     @property
@@ -85,7 +94,7 @@ class Recombined:
             for every in (self.taps, self.encoded)
         )
         present = {name: mask[rows] for name, mask in self.present.items()}
-        return Recombined(self.network, taps, len(rows), self.device, encoded, present)
+        return Recombined(self.network, taps, len(rows), self.device, encoded, present, self.is_raw)
 
     @torch.no_grad()
     def outputs(self, rows: Mapping[str, Tensor | None] | None = None) -> Tensor:
@@ -111,7 +120,9 @@ class Recombined:
                 for every in (self.taps, self.encoded)
             )
             with autocast(self.device):
-                if isinstance(self.network, RoutedNetwork):
+                if self.is_raw:
+                    answers = self.network(block, self._present(rows, start, end))
+                elif isinstance(self.network, RoutedNetwork):
                     routes, router = self.network.fuse(block), self.network.router
                     picked = router.pick(router.logits(encoded, routes, self._present(rows, start, end)))
                     answers = routes[picked, torch.arange(end - start, device=self.device)]

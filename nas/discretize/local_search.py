@@ -13,7 +13,7 @@ none is better. Departures: of the neighbours only those are trained that someth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import torch
 
@@ -27,6 +27,7 @@ from nas.retraining.retrain import Entry, train_all
 from nas.space.architecture import Architecture, Choice, Step, is_tap, tap_modality, tap_name
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
+from nas.streams import joined_tap, num_taps, tap_modalities
 from nas.supernet.candidates import Candidates
 from nas.supernet.path_scorer import scored_samples, standard_errors
 
@@ -157,7 +158,7 @@ def with_one_tap_moved(space: SearchSpace, architecture: Architecture) -> Iterat
         for place, tap in enumerate(step.inputs):
             if not is_tap(tap):
                 continue
-            names = (tap_name(tap_modality(tap), depth) for depth in range(space.depths[tap_modality(tap)]))
+            names = (tap_name(tap_modality(tap), depth) for depth in range(num_taps(tap_modality(tap), space.depths)))
             for name in names:
                 if name in offered and name not in step.inputs:
                     inputs = (*step.inputs[:place], name, *step.inputs[place + 1 :])
@@ -201,7 +202,7 @@ def without(space: SearchSpace, architecture: Architecture, modalities: Sequence
     carrying = next((name for name, operation in space.operations.items() if operation.carries), None)
     choices: dict[str, Choice | None] = {}
     for step in architecture.steps:
-        inputs = tuple(tap for tap in step.inputs if not is_tap(tap) or tap_modality(tap) not in modalities)
+        inputs = tuple(tap for name in step.inputs if (tap := _tap_without(name, modalities)))
         if inputs == step.inputs:
             continue
         if len(inputs) >= max(2, space.operations[step.operation].min_inputs):
@@ -209,6 +210,16 @@ def without(space: SearchSpace, architecture: Architecture, modalities: Sequence
         else:
             choices[step.name] = Choice(carrying, inputs[:1]) if inputs and carrying else None
     return architecture.changed(choices)
+
+
+def _tap_without(source: str, modalities: Collection[str]) -> str:
+    """What is left of a source without some modalities; "" for nothing."""
+    if not is_tap(source):
+        return source
+    main, *added = tap_modalities(source)
+    if main in modalities:
+        return ""
+    return joined_tap(tap_modality(source), 0) if set(added) & set(modalities) else source
 
 
 def _fused_by(space: SearchSpace, architecture: Architecture, operation: str) -> Architecture:

@@ -17,6 +17,7 @@ from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Wishes
 from nas.encoders.features import FeaturesEncoder
 from nas.encoders.frozen import FrozenEncoder
 from nas.encoders.imported import ImportedEncoder, refuse_unnamed
+from nas.encoders.joined import JoinedEncoder
 from nas.encoders.map import MapEncoder
 from nas.encoders.module import ModuleEncoder
 from nas.encoders.names import Named, builders_of, parse_encoders
@@ -41,6 +42,7 @@ ENCODERS: Mapping[str, type[KnownEncoder]] = {
     "features": FeaturesEncoder,
     "frozen": FrozenEncoder,
     "imported": ImportedEncoder,
+    "joined": JoinedEncoder,
     "pretrained": PretrainedEncoder,
 }
 """By the name in their blueprints; that of a kind of modality is its default."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -88,6 +88,27 @@ class Encoder(nn.Module, ABC):
             The taps from `first` on, each (batch, time, channels), and what the layer after them takes.
         """
         return self(state, num_taps)[first:], state
+
+    def taps_at(self, inputs: Sequence[Tensor], depths: Collection[int]) -> dict[int, Tensor]:
+        """Some taps, by their depths, running only what they need.
+
+        Args:
+            inputs: As in `forward`.
+            depths: Those that are wanted, at least one.
+        """
+        every = self(inputs, max(depths) + 1)
+        return {depth: every[depth] for depth in depths}
+
+    def extend_to(self, state: State, first: int, depths: Collection[int]) -> tuple[dict[int, Tensor], State]:
+        """Goes on from where it stopped, to some taps; others that come by the way may be told, too.
+
+        Args:
+            state: As in `extend`.
+            first: As in `extend`.
+            depths: Those that are wanted, none before `first`.
+        """
+        found, state = self.extend(state, first, max(depths) + 1)
+        return dict(enumerate(found, start=first)), state
 
     def source(
         self,

@@ -66,6 +66,7 @@ class MapEncoder(KnownEncoder):
             tap_channels.append(map_tap_channels(after, height, width))
             sizes.append((after, height, width))
         self.sizes = tuple(sizes)
+        self.widths = tuple(widths)
         self.stages = nn.ModuleList(stages)
         self.channels = tuple(tap_channels)
 
@@ -96,8 +97,12 @@ class MapEncoder(KnownEncoder):
         taps = []
         for stage in self.stages[first:num_taps]:
             hidden = stage(hidden)
-            taps.append(tap_from_map(hidden))
+            taps.append(self.tap(hidden))
         return taps, (hidden,)
+
+    def tap(self, hidden: Tensor) -> Tensor:
+        """The tap of a layer's output."""
+        return tap_from_map(hidden)
 
     def source(
         self,

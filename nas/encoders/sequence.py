@@ -66,6 +66,7 @@ class SequenceEncoder(KnownEncoder):
         super().__init__()
         self.peaks = peaks
         self.magnitudes = magnitudes
+        self.widths = tuple(widths)
         self.channels = tuple(2 * width if peaks else width for width in widths)
         self.blueprint = {
             "encoder": "sequence",
@@ -119,10 +120,14 @@ class SequenceEncoder(KnownEncoder):
         taps = []
         for stage in self.stages[first:num_taps]:
             hidden = stage(hidden)
-            sequence = hidden.squeeze(2).transpose(1, 2)
-            tap = tap_from_sequence(sequence)
-            taps.append(beside_peaks(tap, sequence) if self.peaks else tap)
+            taps.append(self.tap(hidden))
         return taps, (hidden,)
+
+    def tap(self, hidden: Tensor) -> Tensor:
+        """The tap of a layer's output."""
+        sequence = hidden.squeeze(2).transpose(1, 2)
+        tap = tap_from_sequence(sequence)
+        return beside_peaks(tap, sequence) if self.peaks else tap
 
     def source(self, inputs: Sequence[str], shapes: Sequence[Sequence[int]], depths: Sequence[int]) -> TapsSource:
         """One Sequential a layer, after the channel that tells the time."""

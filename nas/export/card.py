@@ -9,8 +9,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nas.report.numbers import clean, count_text, metric_words, score_text, seconds_text
 from nas.report.verdict import recorded_verdict
-from nas.space.architecture import Architecture, Cascading
+from nas.space.architecture import Architecture, Cascading, deepest
 from nas.statistics import Interval
+from nas.streams import plain_taps
 from nas.summary import Row, Summary
 from nas.tasks import TASKS
 
@@ -60,7 +61,7 @@ def to_card(summary: Summary, formats: Sequence[str], inputs: Sequence[str], ste
         "arguments": ", ".join(inputs),
         "named": ", ".join(f'"{name}": {name}' for name in inputs),
     }
-    deepest = architecture.deepest()
+    reached = deepest(plain_taps(architecture.taps(), summary.search.depths))
     found, origin = summary.saved, summary.provenance
     verdict = recorded_verdict(summary)
     environment = Environment(
@@ -76,11 +77,11 @@ def to_card(summary: Summary, formats: Sequence[str], inputs: Sequence[str], ste
                 "kind": modality.kind,
                 "shapes": " and ".join(" × ".join(map(str, shape)) for shape in modality.shapes),
                 "dtype": modality.dtype,
-                "read": f"to depth {deepest[name]}" if name in deepest else "no",
+                "read": f"to depth {reached[name]}" if name in reached else "no",
             }
             for name, modality in data.modalities.items()
         ],
-        masked=", ".join(name for name in deepest if data.modalities[name].present_share < 1),
+        masked=", ".join(name for name in reached if data.modalities[name].present_share < 1),
         dropped=f"{100 * dropped:.0f} %" if dropped else "",
         task=data.task.capitalize(),
         outputs=f"{TASKS[data.task].output} ({', '.join(data.class_names) or data.classes})",

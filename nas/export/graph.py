@@ -15,8 +15,9 @@ from nas.report.gate import draw_gate
 from nas.report.layout import layout
 from nas.report.style import figure_style, modality_colours
 from nas.report.style import to_svg as save_svg
-from nas.space.architecture import Architecture, Cascading, Choice, Gating, tap_name
+from nas.space.architecture import Architecture, Cascading, Choice, Gating, deepest, tap_name
 from nas.space.search_space import OUTPUT
+from nas.streams import plain_taps, wiring
 from nas.summary import Summary
 
 GATE = "gate"
@@ -36,14 +37,15 @@ def architecture_graph(summary: Summary) -> nx.DiGraph:
         summary: Of the run.
 
     Returns:
-        Nodes have `kind` (tap, fusion, gate or output) and `label`, edges have `kind` (encoder, tap, residual, head,
-        gate). Of a dynamic architecture, fusion nodes and their edges have `routes`, such as "0, 2". In a cascade edges
-        of kind gate lead from one question to the next.
+        Nodes have `kind` (tap, fusion, gate or output) and `label`, edges have `kind` (encoder, sum, tap, residual,
+        head, gate). Of a dynamic architecture, fusion nodes and their edges have `routes`, such as "0, 2". In a cascade
+        edges of kind gate lead from one question to the next.
     """
     architecture = summary.architecture
     graph = nx.DiGraph(space=architecture.space, in_words=architecture.in_words())
-    for modality, deepest in architecture.deepest().items():
-        for depth in range(deepest + 1):
+    depths = summary.search.depths
+    for modality, last in deepest(plain_taps(architecture.taps(), depths)).items():
+        for depth in range(last + 1):
             graph.add_node(tap_name(modality, depth), kind="tap", label=f"{modality}, depth {depth}")
             if depth:
                 graph.add_edge(tap_name(modality, depth - 1), tap_name(modality, depth), kind="encoder")
@@ -58,10 +60,10 @@ def architecture_graph(summary: Summary) -> nx.DiGraph:
             graph.add_edge(answer, OUTPUT, kind="head", routes=str(number))
             if number:
                 graph.add_edge(f"{SURE}{number - 1}", answer, kind="gate")
-        _add_route(graph, route, _names(routes), str(number) if len(routes) > 1 else None, answer)
+        _add_route(graph, route, _names(routes), str(number) if len(routes) > 1 else None, answer, depths)
     if isinstance(architecture.gating, Gating):
         graph.add_node(GATE, kind="gate", label=f"gate: one of {len(routes)} routes")
-        graph.add_edges_from([(tap, GATE) for tap in architecture.gating.reads], kind="gate")
+        graph.add_edges_from([(tap, GATE) for tap in plain_taps(architecture.gating.reads, depths)], kind="gate")
     return graph
 
 
@@ -78,6 +80,7 @@ def _add_route(
     names: Mapping[tuple[str, Choice], str],
     number: str | None,
     answer: str,
+    depths: Mapping[str, int],
 ) -> None:
     """Adds the steps of a route, and what goes into them and into its answer, marked with its number if any."""
     own = {step.name: names[step.name, step.choice] for step in route.steps}
@@ -85,12 +88,14 @@ def _add_route(
         name = own[step.name]
         graph.add_node(name, kind="fusion", label=step.choice.in_words(with_depths=False), operation=step.operation)
         _mark(graph.nodes[name], number)
-        edges = [(own.get(source, source), "tap") for source in step.inputs]
+        shown = [wiring(source, depths) for source in step.inputs]
+        edges = [(own.get(source, source), name, "tap") for one in shown for source in one.read]
+        edges += [(source, target, "sum") for one in shown for source, target in one.sums]
         if step.add_to is not None:
-            edges.append((own[step.add_to], "residual"))
-        for source, kind in edges:
-            graph.add_edge(source, name, kind=kind)
-            _mark(graph.edges[source, name], number)
+            edges.append((own[step.add_to], name, "residual"))
+        for source, target, kind in edges:
+            graph.add_edge(source, target, kind=kind)
+            _mark(graph.edges[source, target], number)
     if route.output is not None:
         graph.add_edge(own[route.output], answer, kind="head")
         _mark(graph.edges[own[route.output], answer], number)

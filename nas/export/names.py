@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from torch import nn
 
 from nas.errors import UserError
-from nas.space.architecture import tap_depth, tap_modality
+from nas.streams import identifier
 
 
 class Names(dict[str, str]):
     """What inputs, taps and nodes are called in the code: an identifier each, made when it is first asked for."""
 
     def __missing__(self, wanted: str) -> str:
-        name = wanted
-        if "@" in wanted:
-            modality, depth = tap_modality(wanted), tap_depth(wanted)
+        name, at, depth = wanted.partition("@")
+        modality = name = identifier(name)
+        if at:
             name = f"{modality}_{depth}" if modality[-1].isdigit() else f"{modality}{depth}"
         if not name.isidentifier():
             raise UserError(f"{name!r} cannot be a name in Python code; rename it and search again")
@@ -34,14 +34,14 @@ _KEPT = """
     beside_peaks patches place_tokens
     piecewise stretch shorten outer length bias gate logits chosen output hidden joined tokens shared rest
     product products ranks features combine forms norm limit attention gather spread rank_weights added multiplied
-    normed route taken pooled allowed cascade going_on
+    normed route taken pooled allowed cascade going_on there
 """
 """Words that the file, an encoder or an operation uses itself."""
 
 
 def _is_kept(name: str) -> bool:
     """Whether a name has a meaning already: for Python, for torch, or in the file."""
-    numbered = re.fullmatch(r"(layer|tap|standardize|route)\d*", name) is not None
+    numbered = re.fullmatch(r"(layer|tap|standardize|route|sum)\d*", name) is not None
     return keyword.iskeyword(name) or hasattr(nn.Module(), name) or name in _KEPT.split() or numbered
 
 

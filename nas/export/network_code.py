@@ -21,6 +21,7 @@ from nas.routing.cascade import Cascade
 from nas.routing.gates import Gate, Router
 from nas.routing.network import RoutedNetwork, static_part, taps_of_router
 from nas.space.architecture import Architecture, Step, deepest, tap_depth, tap_modality, tap_name
+from nas.streams import STEMS, identifier, is_joined, stream_modalities
 
 Parts = dict[str, tuple[str, Source]]
 """Path of a submodule to the name wanted for its class and how that is written."""
@@ -74,6 +75,7 @@ class _NetworkWriter:
             self.names[name]
         self.members: dict[str, str] = {}
         self.parts: Parts = {}
+        self.readings: dict[str, list[Depths]] = {}
         self.examples = dict(zip(portable.names, inputs, strict=True))
         with torch.no_grad():
             taps = zip(portable.tap_names, portable.taps(*inputs), strict=False)
@@ -135,11 +137,11 @@ class _NetworkWriter:
         is_inline = len(outputs) == 1 and fresh[0] in wanted
         if outputs and not is_inline:
             body.append(f"{', '.join(outputs)} = {encoded}")
-        mask = self.portable.masks.get(modality)
+        mask = self.portable.masks.get(stream_modalities(modality)[0])
         masked = f" * {self.names[mask]}[:, None, None]" if mask else ""
         for depth in wanted:
             tap = self.names[tap_name(modality, depth)]
-            self.members[tap] = f"{self.within}adapters.{modality}_{depth}.linear"
+            self.members[tap] = f"{self.within}adapters.{identifier(tap_name(modality, depth))}.linear"
             given = encoded if is_inline and depth == fresh[0] else tap
             body.append(f"{tap} = F.gelu(self.{tap}({given})){masked}")
 
@@ -160,7 +162,9 @@ class _NetworkWriter:
         return f"self.{member}.{method.name}({', '.join(given)})"
 
     def _arrays(self, modality: str) -> list[str]:
-        return [self.names[array] for array in self.portable.arrays[modality]]
+        arrays = [self.names[array] for array in self.portable.arrays[modality]]
+        mask = self.portable.masks.get(stream_modalities(modality)[1]) if is_joined(modality) and arrays[1:] else None
+        return [*arrays, self.names[mask]] if mask else arrays
 
     def _encoder_member(self, modality: str) -> str:
         """The name of an encoder, which becomes a member when it is first asked for."""
@@ -168,7 +172,7 @@ class _NetworkWriter:
         if member not in self.members:
             path = f"{self.within}encoders.{modality}"
             self.members[member] = path
-            self.parts[path] = (f"{camel(modality)}Encoder", self._encoder(modality))
+            self.parts[path] = (f"{camel(identifier(modality))}Encoder", self._encoder(modality))
         return member
 
     def _encoder(self, modality: str) -> Source:
@@ -188,7 +192,11 @@ class _NetworkWriter:
 
     def _encoder_source(self, modality: str, depths: Sequence[int]) -> TapsSource:
         shapes = [self.examples[array].shape[1:] for array in self.portable.arrays[modality]]
-        return self.network.encoder(modality).source(self._arrays(modality), shapes, depths)
+        every = {*depths}
+        if is_joined(modality) and any(STEMS in some for some in self.readings.get(modality, [])):
+            every.add(STEMS)  # from which all others go on
+        source = self.network.encoder(modality).source(self._arrays(modality), shapes, sorted(every))
+        return replace(source, taps={depth: source.taps[depth] for depth in depths})
 
     def _encoder_method(self, modality: str, depths: Depths) -> Method:
         """The method of an encoder for taps that are read together; after other readings it goes on from there."""

@@ -12,9 +12,10 @@ from nas.data.batches import Batch
 from nas.encoders import Encoder
 from nas.encoders.features import FeaturesEncoder
 from nas.errors import UserError
-from nas.network.fusion_network import FusionNetwork, Inputs, Presence
+from nas.network.fusion_network import FusionNetwork, Inputs, Presence, with_streams
 from nas.routing.network import DerivedNetwork, RoutedNetwork
 from nas.space.architecture import tap_depth, tap_modality, tap_name
+from nas.streams import identifier, is_joined, stream_modalities, tap_modalities
 
 
 class Portable(nn.Module):
@@ -29,8 +30,8 @@ class Portable(nn.Module):
         encoders: Whether raw arrays go in; if not, the encoders' taps that are read, each (batch, time, channels).
 
     Attributes:
-        depths: Modality to the depths that are read.
-        arrays: Modality to the names of its inputs.
+        depths: Modality or joined stream to the depths that are read.
+        arrays: Modality or joined stream to the names of its inputs.
         masks: Modality to the name of its mask, (batch,) bool.
         names: Of all inputs, in order.
         tap_names: Of the taps that are read, in the order of `taps`.
@@ -42,7 +43,8 @@ class Portable(nn.Module):
     def __init__(self, network: DerivedNetwork, masked: Collection[str] = (), *, encoders: bool = True) -> None:
         super().__init__()
         found: dict[str, set[int]] = {}
-        for tap in network.architecture.taps():
+        read = network.architecture.taps()
+        for tap in read:
             found.setdefault(tap_modality(tap), set()).add(tap_depth(tap))
         if not found:
             raise UserError(
@@ -51,13 +53,21 @@ class Portable(nn.Module):
         self.depths = {modality: sorted(depths) for modality, depths in found.items()}
         self.arrays = {}
         for modality, depths in self.depths.items():
+            if is_joined(modality) and encoders:
+                taps = [tap for tap in read if tap_modality(tap) == modality]
+                self.arrays[modality] = tuple(dict.fromkeys(name for tap in taps for name in tap_modalities(tap)))
+                continue
             ready_made = isinstance(network.encoders[modality], FeaturesEncoder)
             numbers = range(depths[-1] + 1) if encoders and ready_made else depths
             self.arrays[modality] = (
-                (modality,) if encoders and not ready_made else tuple(f"{modality}_{number}" for number in numbers)
+                (modality,)
+                if encoders and not ready_made
+                else tuple(f"{identifier(modality)}_{number}" for number in numbers)
             )
-        self.masks = {modality: f"{modality}_present" for modality in self.depths if modality in masked}
-        self.names = (*(name for names in self.arrays.values() for name in names), *self.masks.values())
+        modalities = network.architecture.modalities()
+        self.masks = {modality: f"{modality}_present" for modality in modalities if modality in masked}
+        arrays = dict.fromkeys(name for names in self.arrays.values() for name in names)
+        self.names = (*arrays, *self.masks.values())
         self.tap_names = tuple(tap_name(name, depth) for name, depths in self.depths.items() for depth in depths)
         self.network = network if encoders else _without_encoders(network, self.depths)
 
@@ -69,25 +79,33 @@ class Portable(nn.Module):
     def named(self, inputs: Sequence[Tensor]) -> tuple[Inputs, Presence]:
         """The inputs, in the order of `names`, as the network takes them."""
         given = dict(zip(self.names, inputs, strict=True))
-        arrays = {modality: [given[name] for name in names] for modality, names in self.arrays.items()}
-        return arrays, {modality: given[name] for modality, name in self.masks.items()}
+        present = {modality: given[name] for modality, name in self.masks.items()}
+        arrays: dict[str, Sequence[Tensor]] = {}
+        for modality, names in self.arrays.items():
+            raw = is_joined(modality) and names[0] in stream_modalities(modality)
+            arrays |= {name: [given[name]] for name in names} if raw else {modality: [given[name] for name in names]}
+        return with_streams(arrays, self.arrays, present), present
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """The inputs for some samples, in the order of `names`; raw arrays, so only for one with encoders."""
-        arrays = [batch.inputs[modality][: len(names)] for modality, names in self.arrays.items()]
+        found: dict[str, Tensor] = {}
+        for modality, names in self.arrays.items():
+            of_each = [batch.inputs[name][0] for name in names] if is_joined(modality) else batch.inputs[modality]
+            found |= dict(zip(names, of_each, strict=False))
         all_there = torch.ones(len(batch), dtype=torch.bool)
         masks = [batch.present.get(modality, all_there) for modality in self.masks]
-        return (*(array for some in arrays for array in some), *masks)
+        return (*found.values(), *masks)
 
     def taps(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """What `inputs` become behind the encoders: the inputs of the same network without them."""
-        given = dict(zip(self.names, inputs, strict=True))
+        arrays, present = self.named(inputs)
         taps = []
         for modality, depths in self.depths.items():
-            arrays = [given[name] for name in self.arrays[modality]]
-            every = self.network.encoders[modality](arrays, depths[-1] + 1)
+            encoder = self.network.encoders[modality]
+            assert isinstance(encoder, Encoder)
+            every = encoder.taps_at(arrays[modality], depths)
             taps += [every[depth] for depth in depths]
-        return (*taps, *(given[name] for name in self.masks.values()))
+        return (*taps, *(present[modality] for modality in self.masks))
 
 
 class _Given(Encoder):

@@ -9,6 +9,7 @@ from nas.export.names import used
 from nas.routing.cascade import LEVER, Cascade
 from nas.routing.gates import Gate
 from nas.space.architecture import tap_modality
+from nas.streams import stream_modalities
 from nas.tasks import Task
 
 
@@ -20,9 +21,10 @@ def gate_source(gate: Gate, taps: Sequence[str], masks: Mapping[str, str]) -> So
         taps: Names of what it reads.
         masks: Modality to the name of its mask, for those that some samples lack.
     """
+    first = [stream_modalities(tap_modality(name))[0] for name in gate.reads]
     pooled = [
-        f"{tap}.mean(dim=1)" + (f" * {masks[tap_modality(name)]}[:, None]" if tap_modality(name) in masks else "")
-        for name, tap in zip(gate.reads, taps, strict=True)
+        f"{tap}.mean(dim=1)" + (f" * {masks[name]}[:, None]" if name in masks else "")
+        for name, tap in zip(first, taps, strict=True)
     ]
     body = [
         f"pooled = {pooled[0]}" if len(pooled) == 1 else f"pooled = torch.cat([{', '.join(pooled)}], dim=1)",

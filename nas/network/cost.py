@@ -10,10 +10,11 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from nas.network.fusion_network import FusionNetwork, Inputs
+from nas.network.fusion_network import FusionNetwork, Inputs, with_streams
 from nas.space.architecture import Architecture, deepest, tap_name
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
+from nas.streams import STEMS, is_joined, num_taps
 
 
 def multiply_adds(network: nn.Module, inputs: Inputs) -> int:
@@ -69,21 +70,25 @@ class CostTable:
         """
         space = network.space
         encoders, extensions, adapters, times = {}, {}, {}, {}
+        given = with_streams(inputs, network.encoders)
         training = network.training
         network.eval()
         with torch.enable_grad():  # see `multiply_adds`
             for modality in network.encoders:
                 encoder = network.encoder(modality)
-                for depth in range(space.depths[modality]):
+                count = num_taps(modality, space.depths)
+                for depth in range(count):
                     name = tap_name(modality, depth)
                     with FlopCounterMode(display=False) as counter:
-                        taps, state = encoder.extend(encoder.start(inputs[modality]), 0, depth + 1)
+                        taps, state = encoder.extend_to(encoder.start(given[modality]), 0, [depth])
                     encoders[name] = int(counter.get_total_flops()) // 2
                     times[name] = taps[depth].shape[1]
                     adapters[name] = times[name] * taps[depth].shape[2] * network.channels
-                    for deeper in range(depth + 1, space.depths[modality]):
+                    if is_joined(modality) and depth != STEMS:
+                        continue  # from where there is no going on
+                    for deeper in range(depth + 1, count):
                         with FlopCounterMode(display=False) as counter:
-                            encoder.extend(state, depth + 1, deeper + 1)
+                            encoder.extend_to(state, depth + 1, [deeper])
                         extensions[name, tap_name(modality, deeper)] = int(counter.get_total_flops()) // 2
         network.train(training)
         return cls(

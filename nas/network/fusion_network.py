@@ -10,17 +10,19 @@ A mixture weighs that: what a choice puts out counts as much as the choice *and*
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from nas.encoders import Encoder
-from nas.space.architecture import Architecture, Choice, deepest, is_tap, tap_depth, tap_modality
+from nas.encoders.joined import encoder_of
+from nas.space.architecture import Architecture, Choice, is_tap, tap_depth, tap_modality
 from nas.space.node import FusionNode
 from nas.space.operation import Operation
 from nas.space.search_space import SearchSpace
+from nas.streams import identifier, is_joined, stream_modalities
 
 Inputs = Mapping[str, Sequence[Tensor]]
 """Modality to its arrays for one batch, each (batch, …)."""
@@ -147,7 +149,7 @@ class FusionNetwork(nn.Module):
 
     Args:
         space: Its nodes' choices are all built.
-        encoders: One per modality that some choice reads; others are dropped.
+        encoders: One per modality that some choice reads, or per joined stream; others are dropped.
         head: Maps the fused state of the last node to outputs.
         channels: Channels of adapters, nodes and head.
         dropout_rate: In the adapters, 0 to 1.
@@ -169,12 +171,11 @@ class FusionNetwork(nn.Module):
         self.space = space
         taps = space.taps()
         used = dict.fromkeys(tap_modality(tap) for tap in [*taps, *(space.fixed.taps() if space.fixed else ())])
-        self.encoders = nn.ModuleDict({name: encoders[name] for name in used})
+        every = {name: encoder_of(name, encoders) for name in used}
+        self.encoders = nn.ModuleDict(every)
         self.adapters = nn.ModuleDict(
             {
-                tap.replace("@", "_"): Adapter(
-                    encoders[tap_modality(tap)].channels[tap_depth(tap)], channels, dropout_rate
-                )
+                identifier(tap): Adapter(every[tap_modality(tap)].channels[tap_depth(tap)], channels, dropout_rate)
                 for tap in taps
             }
         )
@@ -220,7 +221,7 @@ class FusionNetwork(nn.Module):
         Returns:
             (batch, num_outputs).
         """
-        read = {name: inputs[name] for name in inputs if name in self.encoders} or inputs
+        read = inputs_of(self.encoders, inputs)
         arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in read.items()}
         chosen = selection if selection is not None else self.selection
         taps = self.taps(arrays, self.needed_taps(chosen), present)
@@ -292,11 +293,15 @@ class FusionNetwork(nn.Module):
 
     def taps(self, inputs: Inputs, names: Sequence[str], present: Presence | None = None) -> dict[str, Tensor]:
         """Runs the encoders as deep as the named taps need, and the adapters: (batch, time, channels) each."""
-        return self.adapt(self.encode(inputs, names), names, present)
+        return self.adapt(self.encode(inputs, names, present), names, present)
 
-    def encode(self, inputs: Inputs, names: Sequence[str]) -> dict[str, Tensor]:
+    def encode(self, inputs: Inputs, names: Sequence[str], present: Presence | None = None) -> dict[str, Tensor]:
         """Runs the encoders as deep as the named taps need: each of these as the encoder puts it out."""
-        encoded = {name: self.encoders[name](inputs[name], depth + 1) for name, depth in deepest(names).items()}
+        depths: dict[str, set[int]] = {}
+        for name in names:
+            depths.setdefault(tap_modality(name), set()).add(tap_depth(name))
+        given = with_streams(inputs, depths, present)
+        encoded = {name: self.encoder(name).taps_at(given[name], some) for name, some in depths.items()}
         return {name: encoded[tap_modality(name)][tap_depth(name)] for name in names}
 
     def adapt(
@@ -305,7 +310,7 @@ class FusionNetwork(nn.Module):
         """Runs the adapters of the named taps: (batch, time, channels) each, zeros where the modality is absent."""
         taps = {}
         for name in names:
-            modality = tap_modality(name)
+            modality = stream_modalities(tap_modality(name))[0]  # a second one adds nothing where it is absent
             tap = self.adapter(name)(encoded[name])
             if present is not None and modality in present:
                 tap = tap * present[modality].to(tap.dtype)[:, None, None]
@@ -433,10 +438,10 @@ class FusionNetwork(nn.Module):
 
     def adapter(self, tap: str) -> nn.Module:
         """The adapter of a tap, by its name."""
-        return self.adapters[tap.replace("@", "_")]
+        return self.adapters[identifier(tap)]
 
     def encoder(self, modality: str) -> Encoder:
-        """The encoder of a modality."""
+        """The encoder of a modality or joined stream."""
         encoder = self.encoders[modality]
         assert isinstance(encoder, Encoder)
         return encoder
@@ -448,6 +453,31 @@ class FusionNetwork(nn.Module):
         operation = operations[key]
         assert isinstance(operation, Operation)
         return operation
+
+
+def inputs_of(
+    streams: Iterable[str], inputs: Mapping[str, Tensor | Sequence[Tensor]]
+) -> Mapping[str, Tensor | Sequence[Tensor]]:
+    """Those inputs that encoders of some modalities and joined streams read; all, if they read none."""
+    names = {one for stream in streams for one in (stream, *stream_modalities(stream))}
+    return {name: inputs[name] for name in inputs if name in names} or inputs
+
+
+def with_streams(inputs: Inputs, streams: Iterable[str], present: Presence | None = None) -> Inputs:
+    """The inputs of a batch, and those of joined streams, as `nas.encoders.joined.JoinedEncoder` takes them.
+
+    Args:
+        inputs: The batch.
+        streams: Modalities and joined streams; a second modality that is not in the batch is left out.
+        present: Which samples have which modality.
+    """
+    made = {}
+    for stream in streams:
+        if is_joined(stream) and stream not in inputs:
+            main, second = stream_modalities(stream)
+            there = [present[second]] if present and second in present and second in inputs else []
+            made[stream] = (*inputs[main], *inputs.get(second, ()), *there)
+    return {**inputs, **made} if made else inputs
 
 
 def _per_sample(weight: Tensor) -> Tensor:

@@ -159,7 +159,13 @@ def parse(text: str) -> tuple[ObjectiveRequest, ...]:
 
 
 def check_objective(
-    text: str, task: Task, modalities: tuple[str, ...], *, dynamic: bool = False, compiled: bool = False
+    text: str,
+    task: Task,
+    modalities: tuple[str, ...],
+    *,
+    dynamic: bool = False,
+    compiled: bool = False,
+    joined: bool = False,
 ) -> None:
     """Refuses what cannot be applied to these data.
 
@@ -169,10 +175,11 @@ def check_objective(
         modalities: Of the data.
         dynamic: Whether architectures may decide per sample.
         compiled: Whether networks shall be compiled.
+        joined: Whether one modality is added into the encoder of another.
 
     Raises:
-        UserError: If there are fewer than two modalities, an objective is not made for the task, for gates or for
-            compiling, or an argument makes no sense.
+        UserError: If there are fewer than two modalities, an objective is not made for the task, for gates, for
+            compiling or for joined encoders, or an argument makes no sense.
     """
     for one in parse(text):
         known = OBJECTIVES[one.name]
@@ -182,6 +189,11 @@ def check_objective(
             raise UserError(f"objective {one.name} is for {' and '.join(known.tasks)}, and the task is {task}")
         if dynamic and known.make is not None:
             raise UserError(f"objective {one.name} cannot train a gate; leave dynamic out, or take modality_dropout")
+        if joined and known.make is not None:
+            raise UserError(
+                f"objective {one.name} acts on each modality before they meet, and here they meet within an encoder; "
+                "leave it out, or take modality_dropout"
+            )
         if compiled and known.make is not None:
             raise UserError(f"objective {one.name} runs networks in parts, which are not compiled; leave one out")
         known.check(one.argument, modalities)

@@ -216,7 +216,8 @@ def modalities_of(
         UserError: See `predict`.
     """
     known, memory = run.summary.data.modalities, run.config.source.memory_bytes or None
-    kinds: dict[str, str] = {name: known[name].kind for name in list(run.network.encoders) or list(known)[:1]}
+    read = run.network.architecture.modalities() or list(known)[:1]
+    kinds: dict[str, str] = {name: known[name].kind for name in read}
     if present is not None and not isinstance(data, Mapping):
         raise UserError("present belongs to a mapping of arrays; files and data sets have masks of their own: drop it")
     if isinstance(data, str | Path) and is_embedded(data):

@@ -62,7 +62,8 @@ def decide_preprocessing(
     told = {name: Preprocessing(chosen=given.get(name, STANDARDIZE), scores={}) for name in setup.data.modalities}
     if setup.training.preprocessing != AUTO:
         return setup, told
-    unimodal_names = [one.name for one in setup.space.references if one.kind == "modality" and mode != "joint"]
+    joint = mode == "joint" or setup.space.joins_encoders
+    unimodal_names = [one.name for one in setup.space.references if one.kind == "modality" and not joint]
     open_ones = {name: tried for name in unimodal_names if len(tried := candidates(setup, name)) > 1}
     if open_ones:
         weights, architecture = training_batches(setup, setup.data)

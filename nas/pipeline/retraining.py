@@ -99,7 +99,14 @@ def asked_again(
         raise UserError(f"the encoders of the data offer taps {depths}, those of the run {dict(space.depths)}")
     dynamic = loaded.architecture.gating is not None
     check_judging(training, found.task)
-    check_objective(training.objective, found.task, space.modalities, dynamic=dynamic, compiled=training.compile)
+    check_objective(
+        training.objective,
+        found.task,
+        space.modalities,
+        dynamic=dynamic,
+        compiled=training.compile,
+        joined=space.joins_encoders,
+    )
     return Retraining(
         run=loaded,
         data=found,

@@ -24,6 +24,7 @@ from nas.diagnostics import mistakes
 from nas.discretize.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.discretize.tournament import Tournament, entrants, with_proposals
 from nas.encoders import EncoderBuilder, Named, build_encoders, builders_of, parse_encoders, with_named
+from nas.encoders.joined import encoder_of
 from nas.encoders.names import needs_of, pairs_of
 from nas.encoders.preprocessing import check_preprocessing
 from nas.encoders.pretrained.encoder import merge_all
@@ -61,7 +62,7 @@ from nas.runs.provenance import provenance
 from nas.saved.run import read_config, recipe_of
 from nas.saved.weights import load_members, load_weights, save_members, save_weights
 from nas.seeding import seeded
-from nas.space.architecture import Architecture
+from nas.space.architecture import Architecture, tap_modality
 from nas.space.node import FusionNode
 from nas.space.options import read_space, write_space
 from nas.space.search_space import SearchSpace
@@ -365,7 +366,12 @@ def _checked_space(
     made = make_space(space, data, builders, search.operations, search.dynamic)
     check_preprocessing(training.preprocessing, data, builders)
     check_objective(
-        training.objective, data.task, made.modalities, dynamic=bool(made.dynamic), compiled=training.compile
+        training.objective,
+        data.task,
+        made.modalities,
+        dynamic=bool(made.dynamic),
+        compiled=training.compile,
+        joined=made.joins_encoders,
     )
     refuse_mixtures(training.objective, search.strategy)
     _check_dynamic(made, training, search.strategy)
@@ -565,7 +571,9 @@ def _make_space(
     operations: Sequence[str] | None,
     dynamic: Sequence[str] | None,
 ) -> SearchSpace:
-    depths = tap_counts(data, builders)
+    with seeded(0):
+        encoders = build_encoders(data, builders)
+    depths = {name: encoder.num_taps for name, encoder in encoders.items()}
     if isinstance(space, SearchSpace):
         if dict(space.depths) != depths:
             raise UserError(
@@ -578,7 +586,10 @@ def _make_space(
     if dynamic is not None:
         options["dynamic"] = list(check_levels(dynamic))
     builder, asked = read_space(space)
-    return builder(depths, **options, **asked).with_options(**asked)
+    made = builder(depths, **options, **asked).with_options(**asked)
+    for stream in {tap_modality(tap) for tap in made.taps()}:
+        encoder_of(stream, encoders)  # which tells now what cannot be joined
+    return made
 
 
 def tap_counts(data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None) -> dict[str, int]:

@@ -72,7 +72,8 @@ def measure(setup: TrainingSetup, config: RunConfig) -> Pace:
     has_all = {one.name for one in references if one.kind == "modality"} >= set(setup.data.modalities)
     late = next((one.architecture for one in references if one.kind == "late"), references[0].architecture)
     joint = raw(small, 0)
-    prepared = prepare(small, "pretrained", 0)[0] if has_all and config.search.encoders != "joint" else joint
+    alone_first = has_all and config.search.encoders != "joint" and not setup.space.joins_encoders
+    prepared = prepare(small, "pretrained", 0)[0] if alone_first else joint
     alone = [one.train_seconds for one in prepared.unimodal.values()]
     fused = [train_from_scratch(small, some_of, late, "timed").train_seconds for some_of in (prepared, joint)]
     found = {"unimodal": (min(alone, default=0.0), max(alone, default=0.0)), "fused": (min(fused), max(fused))}

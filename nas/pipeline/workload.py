@@ -68,7 +68,7 @@ def workload(setup: TrainingSetup, config: RunConfig) -> tuple[Stage, ...]:
     others = {row.architecture for row in pool if row.kind not in ("operation", "modality") and not row.instead_of}
     per_seed = 1 + len(others - carried - {found, None}) + kept + num_random
     stages = []
-    if config.training.preprocessing == AUTO and search.encoders != "joint":
+    if config.training.preprocessing == AUTO and search.encoders != "joint" and not space.joins_encoders:
         tried = [len(candidates(setup, name)) for name in setup.data.modalities]
         share = length_of_trial(config.training, len(setup.data.splits["weights"]))
         each = share * sum(number for number in tried if number > 1)

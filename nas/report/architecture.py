@@ -24,6 +24,7 @@ from nas.report.layout import (
     Layout,
     Node,
     Stream,
+    Sum,
     Wire,
 )
 from nas.report.numbers import clean
@@ -51,6 +52,8 @@ def draw_architecture(plan: Layout, colours: Mapping[str, str]) -> Figure:
         axes.text(x, top - 0.3, f"depth {column}", color=SOFT, ha="center", va="center", fontsize=9.5)
     for stream in plan.streams:
         _stream(axes, stream, colours[stream.modality])
+    for one in plan.sums:
+        _sum(axes, one, colours.get(one.modality, INK))
     for node in plan.nodes:
         for wire in node.wires:
             _wire(axes, wire, node, colours)
@@ -143,6 +146,16 @@ def _wire(axes: Axes, wire: Wire, node: Node, colours: Mapping[str, str]) -> Non
     axes.add_patch(PathPatch(path, facecolor="none", edgecolor=colour, lw=width, capstyle="round", zorder=6))
 
 
+def _sum(axes: Axes, one: Sum, colour: str) -> None:
+    """From a tap of the second modality's encoder to a plus behind a layer of the main one's."""
+    (x, start), (_, end) = one.start, one.end
+    axes.plot([x, x], [start, end], color="white", lw=STREAM_LINE + 3, zorder=5)
+    axes.plot([x, x], [start, end], color=colour, lw=STREAM_LINE, zorder=6)
+    axes.add_patch(Circle((x, end), 0.135, facecolor="white", edgecolor=INK, lw=1.8, zorder=8))
+    for dx, dy in ((0.075, 0.0), (0.0, 0.075)):
+        axes.plot([x - dx, x + dx], [end - dy, end + dy], color=INK, lw=1.8, zorder=9)
+
+
 def _fused_state(axes: Axes, plan: Layout, colours: Mapping[str, str]) -> None:
     """The lines at the bottom: one stripe for every modality that has flowed in so far."""
     end = plan.width - HEAD
@@ -202,7 +215,9 @@ def _node(axes: Axes, node: Node, middle: float, colours: Mapping[str, str]) -> 
     axes.text(
         left, middle, glyph, fontsize=size, ha="center", va="center", zorder=8, color=colours.get(only or "", INK)
     )
-    name = f"{clean(only)} alone" if carries(node.operation) and only else clean(node.operation).replace("_", " ")
+    name = clean(node.operation).replace("_", " ")
+    if carries(node.operation):
+        name = f"{clean(only)} alone" if only else " + ".join(map(clean, node.modalities)) or name
     words = wrap(name, 14)
     style: dict[str, Any] = {"ha": "left", "va": "center", "zorder": 8, "linespacing": 1.1}
     axes.text(left + 0.3, middle, words, fontsize=8.6, **style)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from nas.report.numbers import clean
 from nas.report.tables import own_records
 from nas.space.architecture import Architecture, Cascading
+from nas.streams import is_joined, offers_tap
 from nas.summary import (
     Agreement,
     Confidence,
@@ -175,6 +176,8 @@ def _is_drawn(tap: str, depths: Mapping[str, int], nodes: Collection[str]) -> bo
     modality, at, depth = tap.rpartition("@")
     if not at:
         return tap in nodes
+    if is_joined(modality):
+        return offers_tap(tap, depths)
     # What no modality offers is damage, which whoever draws it tells.
     return modality in depths and (not depth.isdecimal() or len(depth) > 9 or int(depth) < depths[modality])
 

@@ -21,6 +21,7 @@ from nas.report.routes import route_colour
 from nas.report.style import FAINT, INK, PALE, SOFT, cut, sign, wrap
 from nas.space.architecture import Cascading, deepest, read_by_gate
 from nas.space.operation import carries
+from nas.streams import plain_taps
 from nas.summary import Route, Summary
 
 WIDTH = 9.6
@@ -36,6 +37,8 @@ LayerState = Literal["gate", "there", "run", "skipped"]
 def _done_by(node: Node) -> str:
     """What a fusion node does, in words."""
     names = ", ".join(node.modalities)
+    if carries(node.operation) and node.modalities[1:]:
+        return f"{node.modalities[0]}, into which {node.modalities[1]} is added"
     return f"{names} alone" if carries(node.operation) else f"{clean(node.operation).replace('_', ' ')} of {names}"
 
 
@@ -92,7 +95,7 @@ def lanes(summary: Summary) -> list[Lane]:
     found: Sequence[Route | None] = summary.dynamic.routes if summary.dynamic else [None] * len(routes)
     static = summary.dynamic.static_multiply_adds if summary.dynamic else math.nan
     is_cascade = isinstance(gating, Cascading)
-    reads = read_by_gate(gating)
+    reads = plain_taps(read_by_gate(gating), summary.search.depths)
     before = [reads or [tap for one in routes[:number] for tap in one.taps()] for number in range(len(routes))]
     plans = [layout(summary, route) for route in routes]
     states = [
@@ -151,7 +154,7 @@ def draw_gate(summary: Summary, colours: Mapping[str, str]) -> Figure:
         bottom = height - (place + 1) * (tall + GAP)
         _route_line(axes, middle, bottom + tall / 2, lane, route_colour(place))
         draw_lane(axes, lane, bottom, tall, route_colour(place), colours)
-    _gate(axes, middle, read_by_gate(summary.architecture.gating), colours)
+    _gate(axes, middle, plain_taps(read_by_gate(summary.architecture.gating), summary.search.depths), colours)
     return figure
 
 
@@ -217,6 +220,9 @@ def draw_lane(axes: Axes, lane: Lane, bottom: float, tall: float, edge: str, col
 
     for stream in plan.streams:
         _stream(axes, lane, stream.modality, colours.get(stream.modality, INK), x_of, y_of)
+    for one in plan.sums:
+        (x, y0), (_, y1) = one.start, one.end
+        axes.plot([x_of(x)] * 2, [y_of(y0), y_of(y1)], color=colours.get(one.modality, INK), lw=1.6, zorder=6)
     first = min((node.x for node in plan.nodes), default=plan.width)
     end, y = x_of(plan.width - 0.85), y_of(STATE_Y)
     axes.plot([x_of(first), end], [y, y], color=INK, lw=2.0, zorder=6)

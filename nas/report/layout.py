@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from nas.report.numbers import clean, node_titles
 from nas.space.architecture import Architecture, Step, is_tap, tap_depth, tap_modality
+from nas.streams import plain_taps, wiring
 from nas.summary import DataDescription, ModalityDescription, Search, Summary
 from nas.tasks import TASKS
 
@@ -85,6 +86,21 @@ class Wire:
 
 
 @dataclass(frozen=True)
+class Sum:
+    """From a tap of one encoder to a layer of another one, to whose output it is added.
+
+    Attributes:
+        modality: Of the tap.
+        start: Where the tap is.
+        end: Where it is added: behind the layer.
+    """
+
+    modality: str
+    start: tuple[float, float]
+    end: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class Node:
     """One fusion node.
 
@@ -127,6 +143,7 @@ class Layout:
         streams: From top to bottom.
         nodes: From left to right; the last one's state goes to the head.
         output: In words.
+        sums: What is added into an encoder on the way.
     """
 
     width: float
@@ -136,6 +153,7 @@ class Layout:
     streams: tuple[Stream, ...]
     nodes: tuple[Node, ...]
     output: str
+    sums: tuple[Sum, ...] = ()
 
 
 def layout(summary: Summary, architecture: Architecture | None = None) -> Layout:
@@ -153,7 +171,8 @@ def layout(summary: Summary, architecture: Architecture | None = None) -> Layout
     depths = summary.search.depths
     if not depths or not all(0 < depth <= MAX_TAPS for depth in depths.values()):
         raise ValueError(f"not 1 to {MAX_TAPS} taps for every modality")
-    read = set(architecture.taps())
+    read = set(plain_taps(architecture.taps(), depths))
+    added = [one for tap in architecture.taps() for one in wiring(tap, depths).sums]
 
     tap_columns, node_columns = _columns(summary.search, architecture)
     lanes = _lanes(architecture)
@@ -190,7 +209,7 @@ def layout(summary: Summary, architecture: Architecture | None = None) -> Layout
                 reach=reach,
                 state_before=before,
                 state_after=after,
-                wires=wires.to(step.inputs, earlier, at[step.name]),
+                wires=wires.to(_read(step, depths), earlier, at[step.name]),
             )
         )
     return Layout(
@@ -201,7 +220,13 @@ def layout(summary: Summary, architecture: Architecture | None = None) -> Layout
         streams=streams,
         nodes=tuple(nodes),
         output=TASKS[summary.data.task].size(summary.data.classes),
+        sums=tuple(Sum(tap_modality(tap), wires.taps[tap], wires.taps[onto]) for tap, onto in dict.fromkeys(added)),
     )
+
+
+def _read(step: Step, depths: Mapping[str, int]) -> list[str]:
+    """What a step reads, by taps of single modalities and earlier steps."""
+    return [name for source in step.inputs for name in wiring(source, depths).read]
 
 
 def _met(x: float, step: Step, state: str) -> float:
@@ -225,7 +250,8 @@ def _columns(search: Search, architecture: Architecture) -> tuple[dict[str, list
     A tap stands over the first node that may read it, so that a shallower encoder spreads out. Where that puts two taps
     in one column, they stand side by side from the left, and the nodes move right until every wire leads forward.
     """
-    offered = [{tap for choice in node.choices for tap in choice.inputs} for node in search.nodes]
+    depths = search.depths
+    offered = [set(plain_taps((t for choice in node.choices for t in choice.inputs), depths)) for node in search.nodes]
     taps: dict[str, list[int]] = {}
     for modality, depth in search.depths.items():
         first = [next((i for i, on in enumerate(offered) if f"{modality}@{d}" in on), -1) for d in range(depth)]
@@ -233,7 +259,7 @@ def _columns(search: Search, architecture: Architecture) -> tuple[dict[str, list
         taps[modality] = first if is_orderly else list(range(depth))
     columns: list[int] = []
     for step in architecture.steps:
-        needed = [taps[tap_modality(tap)][tap_depth(tap)] for tap in step.inputs if is_tap(tap)]
+        needed = [taps[tap_modality(tap)][tap_depth(tap)] for tap in _read(step, depths) if is_tap(tap)]
         columns.append(max(columns[-1] + 1 if columns else 0, 0, *needed))
     return taps, columns
 

@@ -13,6 +13,7 @@ from nas.report.numbers import clean
 from nas.report.style import FAINT, INK, PALE, SOFT, cut
 from nas.space.architecture import tap_name
 from nas.space.search_space import OUTPUT
+from nas.streams import wiring
 from nas.summary import Search
 
 
@@ -23,8 +24,8 @@ def space_graph(search: Search) -> nx.DiGraph:
         search: Of the run.
 
     Returns:
-        Nodes have `kind` (tap, fusion or output), `label` and `at` (x, y); edges have `kind` (encoder, tap, residual or
-        head).
+        Nodes have `kind` (tap, fusion or output), `label` and `at` (x, y); edges have `kind` (encoder, sum, tap,
+        residual or head).
     """
     graph = nx.DiGraph()
     nodes = search.nodes
@@ -38,7 +39,9 @@ def space_graph(search: Search) -> nx.DiGraph:
         name, choices = node.name, node.choices
         graph.add_node(name, kind="fusion", label=f"{clean(name, 20)}\n{len(choices)} choices", at=(column + 0.35, 0))
         for source in dict.fromkeys(source for choice in choices for source in choice.inputs):
-            graph.add_edge(source, name, kind="tap")
+            shown = wiring(source, search.depths)
+            graph.add_edges_from(shown.sums, kind="sum")
+            graph.add_edges_from(((read, name) for read in shown.read), kind="tap")
         if node.residual:
             graph.add_edge(node.residual, name, kind="residual")
     graph.add_node(OUTPUT, kind="output", label=OUTPUT, at=(len(nodes) - 0.1, 0))
@@ -74,9 +77,10 @@ def draw_space(graph: nx.DiGraph, colours: Mapping[str, str]) -> Figure:
         labels = {name: graph.nodes[name]["label"] for name in some}
         font = {"font_size": 8.5, "font_color": "white" if kind == "tap" else INK, "font_family": "DejaVu Sans"}
         nx.draw_networkx_labels(graph, places, labels, ax=axes, **font)
-    for kind, colour, width in (("encoder", SOFT, 2.4), ("tap", PALE, 1.2), ("residual", INK, 2.4), ("head", INK, 2.4)):
+    lines = {"encoder": (SOFT, 2.4), "sum": (PALE, 1.2), "tap": (PALE, 1.2), "residual": (INK, 2.4), "head": (INK, 2.4)}
+    for kind, (colour, width) in lines.items():
         wanted = [edge for edge, found in nx.get_edge_attributes(graph, "kind").items() if found == kind][:MAX_WIRES]
-        sizes = {"encoder": (420, 420), "tap": (420, 4200), "residual": (4200, 4200), "head": (4200, 2300)}[kind]
+        sizes = {"tap": (420, 4200), "residual": (4200, 4200), "head": (4200, 2300)}.get(kind, (420, 420))
         for edge in wanted:
             nx.draw_networkx_edges(
                 graph,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nas.report.layout import Layout
 from nas.report.numbers import clean, count_text, node_titles
+from nas.streams import tap_in_words
 from nas.summary import Summary
 
 
@@ -55,7 +56,7 @@ def node_facts(summary: Summary) -> tuple[NodeFacts, ...]:
                 title=titles.get(name, clean(name)),
                 label=clean(choice.label if choice else made.in_words()),
                 formula=clean(choice.formula, 200) if choice else "",
-                inputs=tuple(clean(tap) for tap in made.inputs),
+                inputs=tuple(clean(tap_in_words(tap)) for tap in made.inputs),
                 multiply_adds=summary.costs.nodes.get(name, math.nan),
                 choice_weight=node.choice_weight if node else math.nan,
                 rival="" if rival is None else clean(choices[rival].label),

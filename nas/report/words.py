@@ -8,6 +8,7 @@ from itertools import groupby
 from nas.report.numbers import clean
 from nas.space.architecture import Architecture, Cascading, Choice, tap_depth, tap_modality
 from nas.space.operation import carries
+from nas.streams import is_joined, joins_of, tap_modalities
 
 MOST_NAMED = 6
 """Of more modalities only the number is told."""
@@ -83,11 +84,23 @@ def _steps(architecture: Architecture, depths: Mapping[str, int], phrases: Mappi
 def _carried(active: Sequence[Choice], depths: Mapping[str, int]) -> str:
     """Where nodes only carry taps, their sum is all there is."""
     taps = [tap for choice in active for tap in choice.inputs]
+    if any(map(is_joined, taps)):
+        return " and ".join(_joined(tap) for tap in taps)
     names = list(dict.fromkeys(map(_name, taps)))
     if len(names) == 1:
         where = "" if len(taps) == 1 and _is_last(taps[0], depths) else f" ({_layers(taps, depths)})"
         return f"use {names[0]} alone{where}"
     return f"add {listed([f'{_name(tap)} ({_layers([tap], depths)})' for tap in taps])}"
+
+
+def _joined(tap: str) -> str:
+    """What one tap is of a modality into whose encoder another one may be added."""
+    main, *added = (clean(name, NAME_LENGTH) for name in tap_modalities(tap))
+    last = joins_of(tap_depth(tap)) - 1
+    if not added:
+        return f"use {main} alone"
+    where = f"layer {last}" if last == 0 else f"each layer up to {last}"
+    return f"add {added[0]} into the encoder of {main} after {where}"
 
 
 def _results(architecture: Architecture, number: int) -> Mapping[str, str]:

@@ -139,7 +139,7 @@ def prepare(
     `auto` takes pretrained encoders if every modality says something about the target by itself: the mean loss of its
     network on the architecture split must lie two standard errors below that of the best constant answer. Otherwise an
     encoder would have learned nothing, and encoders are trained jointly; so they are in a space that names no reference
-    for a modality alone.
+    for a modality alone, or that adds one modality into the encoder of another.
 
     Args:
         setup: Of the run.
@@ -150,18 +150,23 @@ def prepare(
         What to train fusion on, and the mode that it came to.
 
     Raises:
-        UserError: If encoders shall be pretrained in a space without references.
+        UserError: If encoders shall be pretrained in a space without references, or one that joins encoders.
     """
     started = setup.checkpoints.now()
     unimodal_names = {reference.name for reference in setup.space.references if reference.kind == "modality"}
     unknown = [name for name in setup.data.modalities if name not in unimodal_names]
+    if mode == "pretrained" and setup.space.joins_encoders:
+        raise UserError(
+            f"space {setup.space.name!r} adds one modality into the encoder of another, so encoders cannot be trained "
+            "alone before; take encoders joint"
+        )
     if mode == "pretrained" and unknown:
         raise UserError(
             f"space {setup.space.name!r} names no reference of kind 'modality' for {unknown[0]!r}, by which its "
             "encoder would be trained alone; add one, or train encoders jointly"
         )
     all_ready = all(modality.kind == "features" for modality in setup.data.modalities.values())
-    if mode == "joint" or unknown or all_ready:
+    if mode == "joint" or setup.space.joins_encoders or unknown or all_ready:
         return raw(setup, seed), "joint"
     weights, architecture = training_batches(setup, setup.data)
     unimodal: dict[str, Trained[FusionNetwork]] = {}

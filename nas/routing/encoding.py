@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nas.encoders.base import State
 from nas.network.fusion_network import FusionNetwork, Inputs
-from nas.space.architecture import deepest, tap_modality, tap_name
+from nas.space.architecture import tap_depth, tap_modality, tap_name
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class EncodingState:
     """How far a network's encoders have come with some samples.
 
     Attributes:
-        inputs: The samples themselves.
+        inputs: The samples themselves, those of joined streams among them.
         taps: Those that are there, each (batch, time, channels).
-        states: Modality to its number of taps that are there, and what its encoder goes on from.
+        states: Modality or joined stream to its number of taps that are there, and what its encoder goes on from.
     """
 
     inputs: Inputs
@@ -53,7 +53,7 @@ def start_encoding(network: FusionNetwork, inputs: Inputs, names: Sequence[str])
 
     Args:
         network: Whose encoders run.
-        inputs: The batch, with all modalities that are read in the end.
+        inputs: The batch, with all modalities and joined streams that are read in the end.
         names: Of taps.
     """
     return extend_taps(network, EncodingState(inputs, {}, {}), names)
@@ -62,12 +62,16 @@ def start_encoding(network: FusionNetwork, inputs: Inputs, names: Sequence[str])
 def extend_taps(network: FusionNetwork, begun: EncodingState, names: Sequence[str]) -> EncodingState:
     """Runs the encoders on, as deep as the named taps need; those that have not begun do so."""
     taps, states = dict(begun.taps), dict(begun.states)
-    for modality, depth in deepest(name for name in names if name not in taps).items():
+    wanted: dict[str, set[int]] = {}
+    for name in names:
+        if name not in taps:
+            wanted.setdefault(tap_modality(name), set()).add(tap_depth(name))
+    for modality, depths in wanted.items():
         encoder = network.encoder(modality)
         first, state = states[modality] if modality in states else (0, encoder.start(begun.inputs[modality]))
-        found, state = encoder.extend(state, first, depth + 1)
-        taps.update({tap_name(modality, first + number): tap for number, tap in enumerate(found)})
-        states[modality] = (depth + 1, state)
+        found, state = encoder.extend_to(state, first, depths)
+        taps.update({tap_name(modality, depth): tap for depth, tap in found.items()})
+        states[modality] = (max(depths) + 1, state)
     return EncodingState(begun.inputs, taps, states)
 
 

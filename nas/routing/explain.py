@@ -21,6 +21,7 @@ from nas.routing.gates import Gate
 from nas.routing.network import RoutedNetwork, taps_of_router
 from nas.routing.prediction import predict_routed, predict_routes
 from nas.space.architecture import deepest
+from nas.streams import plain_taps, stream_modalities
 from nas.summary import Confidence, Decisions, Route, Sample, Without
 
 EXTREMES = 10
@@ -192,7 +193,8 @@ def explain(
         least_fused=tuple(_sample(data, routes.targets, fused, number) for number in order[:EXTREMES]),
         confidence=_confidence(unimodal, batch, data, device, fused),
         missing={
-            name: _without(network, name, batch, device, metric_of(data.task, metric)) for name in network.encoders
+            name: _without(network, name, batch, device, metric_of(data.task, metric))
+            for name in dict.fromkeys(one for stream in network.encoders for one in stream_modalities(stream))
         },
         budget=budget,
     )
@@ -204,7 +206,7 @@ def in_words(explained: Decisions) -> str:
     read = [set(route.modalities) for route in routes]
     if who == "cascade":  # what the routes before have read
         read = [set().union(*read[: number + 1]) for number in range(len(read))]
-    begun = deepest(explained.reads)  # the gate has run layers up to there
+    begun = deepest(plain_taps(explained.reads, {}))  # the gate has run layers up to there
     names = dict.fromkeys(name for route in routes for name in route.modalities)
     skipped = {
         name: sum(route.share for route, some in zip(routes, read, strict=True) if name not in some) for name in names
@@ -235,7 +237,7 @@ def in_words(explained: Decisions) -> str:
 
 def _lacking(network: RoutedNetwork, batch: Batch) -> NDArray[np.bool_]:
     """Which samples lack a modality that some route reads, (n,)."""
-    masks = [~mask.cpu().numpy() for name, mask in batch.present.items() if name in network.encoders]
+    masks = [~mask.cpu().numpy() for name, mask in batch.present.items() if name in network.architecture.modalities()]
     return np.any(masks, axis=0) if masks else np.zeros(len(batch), dtype=np.bool_)
 
 

@@ -19,6 +19,7 @@ from nas.config import Schedule
 from nas.network.cost import CostTable
 from nas.objectives.reinforce import score_function
 from nas.space.architecture import Architecture, tap_modality
+from nas.streams import stream_modalities
 from nas.supernet.relaxation import one_hot_draw
 
 HIDDEN = 16
@@ -153,7 +154,7 @@ def what_is_seen(
     pooled = []
     for name in reads:
         tap = encoded[name].mean(dim=1)
-        there = (present or {}).get(tap_modality(name))
+        there = (present or {}).get(stream_modalities(tap_modality(name))[0])
         pooled.append(tap if there is None else tap * there[:, None].to(tap.dtype))
     return torch.cat(pooled, dim=1)
 

@@ -31,13 +31,13 @@ def _reads(modalities: set[str], one: Architecture) -> bool:
 
 
 def fusion_level(space: SearchSpace, found: Architecture) -> list[IsOfKind]:  # noqa: ARG001  # as all levels
-    """How deep to keep fusing: architectures of the same modalities that read nothing below a depth, a kind a depth."""
+    """How deep to keep fusing: architectures of the same encoders that read nothing below a depth, a kind a depth."""
     last = max(found.deepest().values(), default=0)
-    return [partial(_ends_at, depth, set(found.modalities())) for depth in range(last)]
+    return [partial(_ends_at, depth, set(found.deepest())) for depth in range(last)]
 
 
-def _ends_at(depth: int, modalities: set[str], one: Architecture) -> bool:
-    return _reads(modalities, one) and max(one.deepest().values()) == depth
+def _ends_at(depth: int, streams: set[str], one: Architecture) -> bool:
+    return set(one.deepest()) == streams and max(one.deepest().values()) == depth
 
 
 def operation_level(space: SearchSpace, found: Architecture) -> list[IsOfKind]:

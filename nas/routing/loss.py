@@ -103,7 +103,7 @@ def routes_loss(task: Task, network: RoutedNetwork, batch: Batch) -> Tensor:
 
 def _losses_of_routes(task: Task, network: RoutedNetwork, batch: Batch) -> tuple[Tensor, Tensor, Mapping[str, Tensor]]:
     """The loss of every sample on every route, (batch, routes); what the routes put out; and all encoded taps."""
-    encoded = network.encode(batch.inputs)
+    encoded = network.encode(batch.inputs, batch.present)
     outputs = network.fuse(network.network.adapt(encoded, network.taps(), batch.present))
     losses = losses_of_routes(
         task,

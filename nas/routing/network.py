@@ -11,7 +11,7 @@ from nas.config import TrainingConfig
 from nas.data.fusion_data import FusionData
 from nas.encoders import EncoderBuilder
 from nas.network.cost import CostTable
-from nas.network.fusion_network import FusionNetwork, Head, Inputs, Presence
+from nas.network.fusion_network import FusionNetwork, Head, Inputs, Presence, inputs_of, with_streams
 from nas.routing.cascade import Cascade
 from nas.routing.execution import Execution, run_cascade, run_gate, taps_of_routes
 from nas.routing.gates import Gate, Router
@@ -76,7 +76,7 @@ class RoutedNetwork(nn.Module):
             inputs: The batch, as for a `FusionNetwork`.
             present: Which samples have which modality; an absent one forces the router.
         """
-        read = {name: inputs[name] for name in inputs if name in self.encoders} or inputs
+        read = inputs_of(self.encoders, inputs)
         arrays: Inputs = {name: (given,) if isinstance(given, Tensor) else given for name, given in read.items()}
         return self.run(arrays, present)[0]
 
@@ -99,6 +99,7 @@ class RoutedNetwork(nn.Module):
         Returns:
             Outputs (batch, outputs), and the number of every sample's route, (batch,).
         """
+        inputs = with_streams(inputs, self.encoders, present)
         if isinstance(self.router, Cascade):
             run = run_cascade(
                 self.network, self.router, self.routes, inputs, present or {}, route=route, execution=execution
@@ -116,7 +117,7 @@ class RoutedNetwork(nn.Module):
         Returns:
             Outputs (routes, batch, outputs), and the router's logits (batch, routes).
         """
-        encoded = self.encode(inputs)
+        encoded = self.encode(inputs, present)
         outputs = self.fuse(self.network.adapt(encoded, self.taps(), present))
         return outputs, self.router.logits(encoded, outputs, present)
 
@@ -124,9 +125,9 @@ class RoutedNetwork(nn.Module):
         """Names of the taps that some route reads, each once."""
         return taps_of_routes(self.network, self.routes)
 
-    def encode(self, inputs: Inputs) -> dict[str, Tensor]:
+    def encode(self, inputs: Inputs, present: Presence | None = None) -> dict[str, Tensor]:
         """The taps that some route or the router reads, as the encoders put them out."""
-        return self.network.encode(inputs, list(dict.fromkeys([*self.taps(), *taps_of_router(self.router)])))
+        return self.network.encode(inputs, list(dict.fromkeys([*self.taps(), *taps_of_router(self.router)])), present)
 
     def fuse(self, taps: Mapping[str, Tensor]) -> Tensor:
         """What comes after the encoders and adapters on every route, (routes, batch, outputs).

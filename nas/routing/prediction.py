@@ -55,7 +55,7 @@ def predict_gate(network: RoutedNetwork, batch: Batch, device: torch.device) -> 
     logits = []
     for part in in_order(batch, EVALUATION_BATCH, device):
         with autocast(device):
-            logits.append(gate(network.network.encode(part.inputs, gate.reads), part.present).float())
+            logits.append(gate(network.network.encode(part.inputs, gate.reads, part.present), part.present).float())
     return torch.cat(logits)
 
 

@@ -36,6 +36,7 @@ from nas.seeding import seeded
 from nas.space.architecture import Architecture, tap_name
 from nas.space.search_space import SearchSpace
 from nas.strategies.base import SearchProblem, inherit
+from nas.streams import STEMS, is_joined, tap_modalities
 from nas.summary import GateTrial, TriedGate
 from nas.supernet.candidates import Candidates
 from nas.supernet.path_scorer import scored_samples, standard_errors
@@ -224,7 +225,9 @@ def seen_by_gate(batch: Batch, network: FusionNetwork, reads: Sequence[str], dev
     parts = []
     for part in in_order(batch, EVALUATION_BATCH, device):
         with autocast(device):
-            parts.append(what_is_seen(reads, network.encode(part.inputs, reads), part.present).float().cpu())
+            parts.append(
+                what_is_seen(reads, network.encode(part.inputs, reads, part.present), part.present).float().cpu()
+            )
     return torch.cat(parts)
 
 
@@ -351,14 +354,20 @@ def paying_routes(problem: SearchProblem, network: RoutedNetwork, batch: Batch) 
 
 
 def shallow_taps(space: SearchSpace, found: Architecture) -> tuple[str, ...]:
-    """The first tap of every modality that an architecture reads."""
-    return tuple(tap_name(name, 0) for name in space.modalities if name in found.modalities())
+    """The first tap of every modality that an architecture reads, and of joined streams that of both together."""
+    joined = tuple(tap_name(name, STEMS) for name in found.deepest() if is_joined(name))
+    apart = {name for tap in found.taps() if not is_joined(tap) for name in tap_modalities(tap)}
+    return (*(tap_name(name, 0) for name in space.modalities if name in apart), *joined)
 
 
 def shared_taps(routes: Sequence[Architecture]) -> tuple[str, ...]:
     """Taps that every route computes: of modalities that all read, up to the least depth at which one reads them."""
     depths = [route.deepest() for route in routes]
-    shared = {name: min(some[name] for some in depths) for name in depths[0] if all(name in some for some in depths)}
+    shared = {
+        name: min(some[name] for some in depths)
+        for name in depths[0]
+        if all(name in some for some in depths) and not is_joined(name)  # whose taps share their first layers alone
+    }
     return tuple(tap_name(name, depth) for name, last in shared.items() for depth in range(last + 1))
 
 

@@ -128,7 +128,7 @@ def _refuse_mismatch(folder: RunFolder, summary: Summary, network: DerivedNetwor
         count = network.head.scale.numel() if TASKS[summary.data.task].has_probabilities else 0
         if len(names) != count:
             raise UserError(f"data.class_names has {len(names)} names, of which the network has {count}")
-        if missing := [name for name in network.encoders if name not in summary.data.modalities]:
+        if missing := [name for name in network.architecture.modalities() if name not in summary.data.modalities]:
             raise UserError(f"data.modalities has no {missing[0]!r}, which the network reads")
         parse_preprocessing(recorded_preprocessing(summary))
     except UserError as error:
@@ -234,7 +234,7 @@ def _form(network: DerivedNetwork, described: DataDescription) -> dict[str, Any]
         "classes": described.classes,
         "class_names": list(described.class_names),
     }
-    for name in network.encoders:
+    for name in network.architecture.modalities():
         modality = described.modalities.get(name)
         form[f"modality {name!r}"] = modality and (modality.kind, fixed_shapes(modality.kind, modality.shapes))
     return form

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from nas.data.fusion_data import FusionData
 from nas.encoders import Encoder, from_blueprint
+from nas.encoders.joined import by_modality
 from nas.errors import UserError, one_line, unknown_name
 from nas.fields import MAX_CHANNELS, Whole, check, told
 from nas.network.fusion_network import FusionNetwork, Head
@@ -284,7 +285,7 @@ def build_from(metadata: Mapping[str, Any], named: Mapping[str, str] | None = No
             name: from_blueprint(blueprint, modality=name, named=(named or {}).get(name))
             for name, blueprint in metadata["encoders"].items()
         }
-        depths = {name: encoder.num_taps for name, encoder in encoders.items()}
+        depths = {name: one.num_taps for name, one in by_modality(encoders.items()).items() if isinstance(one, Encoder)}
         space = SearchSpace.of(architecture, depths, installed_operations())
         channels, num_outputs = metadata["channels"], metadata["num_outputs"]
         check("channels", channels, Whole(1, MAX_CHANNELS))

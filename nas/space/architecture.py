@@ -16,6 +16,7 @@ from nas.errors import UserError
 from nas.fields import told
 from nas.space.html import Drawn, architecture_html
 from nas.space.operation import installed_operations
+from nas.streams import identifier, is_joined, tap_in_words, tap_modalities
 
 FORMAT_VERSION = 3
 """1 and 2, of architectures with a gate, told the choice of every node of a space whose nodes add up; both are read."""
@@ -48,12 +49,12 @@ class Choice:
     @property
     def key(self) -> str:
         """A name for it that is a valid Python identifier, such as "mlp__image_1__audio_1"."""
-        return "__".join([self.operation, *(name.replace("@", "_") for name in self.inputs)])
+        return "__".join([self.operation, *map(identifier, self.inputs)])
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """The modalities of the taps among the inputs, in order."""
-        return tuple(dict.fromkeys(tap_modality(name) for name in self.inputs if is_tap(name)))
+        return tuple(dict.fromkeys(one for name in self.inputs if is_tap(name) for one in tap_modalities(name)))
 
     def in_words(self, *, with_depths: bool = True) -> str:
         """For people, such as "image@1 × audio@2" or "nothing".
@@ -63,8 +64,10 @@ class Choice:
         """
         if not self.inputs:
             return "nothing"
-        names = [name if with_depths else tap_modality(name) for name in self.inputs]
         operation = installed_operations().get(self.operation)
+        names = [tap_in_words(name) if with_depths or is_joined(name) else tap_modality(name) for name in self.inputs]
+        if operation is not None and operation.carries and len(self.modalities) > 1:
+            return names[0]
         if operation is not None and operation.carries:
             return f"{names[0]} alone"
         if operation is not None and operation.is_infix:
@@ -115,7 +118,7 @@ def tap_name(modality: str, depth: int) -> str:
 
 
 def tap_modality(tap: str) -> str:
-    """The modality of a tap's name."""
+    """The modality of a tap's name; of a joined one the stream, see `nas.streams`."""
     return tap.split("@", 1)[0]
 
 
@@ -258,10 +261,10 @@ class Architecture:
 
     def modalities(self) -> tuple[str, ...]:
         """The modalities that it reads, in order of first use."""
-        return tuple(dict.fromkeys(tap_modality(tap) for tap in self.taps()))
+        return tuple(dict.fromkeys(name for tap in self.taps() for name in tap_modalities(tap)))
 
     def deepest(self) -> dict[str, int]:
-        """For each modality that it reads, the deepest tap that is read."""
+        """For each modality or joined stream that it reads, the deepest tap that is read."""
         return deepest(self.taps())
 
     def is_sum(self) -> bool:
@@ -280,7 +283,7 @@ class Architecture:
             return "; ".join(self.in_lines())
         if isinstance(self.gating, Cascading):
             return f"a cascade tries {', then '.join(r.in_short() for r in self.routes())}"
-        return f"a gate on {', '.join(self.gating.reads)} picks {', or '.join(r.in_short() for r in self.routes())}"
+        return f"a gate on {_listed(self.gating.reads)} picks {', or '.join(r.in_short() for r in self.routes())}"
 
     def in_short(self) -> str:
         """A static one on less room: "depth 1: image × audio, depth 2: image + audio"."""
@@ -298,7 +301,7 @@ class Architecture:
         routes = [f"route {number}: {route.in_short()}" for number, route in enumerate(self.routes())]
         if isinstance(self.gating, Cascading):
             return ["a cascade tries one route after another, until one is sure of its answer", *routes]
-        return [f"a gate on {', '.join(self.gating.reads)} picks one route for every sample", *routes]
+        return [f"a gate on {_listed(self.gating.reads)} picks one route for every sample", *routes]
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values for JSON, with the format version."""
@@ -390,7 +393,13 @@ def _all_read_by(steps: Mapping[str, Step], output: str | None) -> Collection[st
     return found
 
 
+def _listed(taps: Iterable[str]) -> str:
+    return ", ".join(map(tap_in_words, taps))
+
+
 def _told_by_depth(step: Step) -> str:
+    if any(is_joined(tap) for tap in step.inputs):
+        return step.choice.in_words()
     first, *others = {tap_depth(tap) for tap in step.inputs}
     return step.choice.in_words() if others else f"depth {first}: {step.choice.in_words(with_depths=False)}"
 

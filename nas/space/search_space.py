@@ -22,7 +22,6 @@ from nas.space.architecture import (
     is_tap,
     natural_key,
     read_by_gate,
-    tap_modality,
     tap_name,
 )
 from nas.space.html import Listed, space_html
@@ -30,8 +29,12 @@ from nas.space.node import FusionNode
 from nas.space.operation import Operation
 from nas.space.renaming import count_renamed, renamed
 from nas.space.spelling import count, is_sum, spelled
+from nas.streams import is_joined, offers_tap, tap_modalities, wiring
 
 OUTPUT = "output"
+
+JOINED_ORDER = 3
+"""Interaction order of two modalities in one encoder, whose further layers may do anything with their sum."""
 
 ReferenceKind = Literal["modality", "late", "transformer", "early", "operation"]
 
@@ -110,7 +113,8 @@ class SearchSpace:
             for choice in node.choices:
                 if choice.operation not in self.operations:
                     raise unknown_name("operation", choice.operation, self.operations)
-            unknown = ({*node.sources()} | ({node.residual} if node.residual else set())) - known
+            named = {*node.sources()} | ({node.residual} if node.residual else set())
+            unknown = {name for name in named - known if not (is_tap(name) and offers_tap(name, self.depths))}
             if unknown:
                 raise UserError(f"node {node.name!r} reads {sorted(unknown)}, which no tap or earlier node offers")
             if node.name in known:
@@ -119,7 +123,7 @@ class SearchSpace:
         if self.warm_up is not None:
             self.validate(self.warm_up)
         reads = read_by_gate(self.fixed.gating) if self.fixed else ()
-        if unread := [tap for tap in reads if tap not in known or not is_tap(tap)]:
+        if unread := [tap for tap in reads if not (is_tap(tap) and offers_tap(tap, self.depths))]:
             raise UserError(f"the gate reads {unread}, which no encoder offers")
 
     @classmethod
@@ -152,8 +156,16 @@ class SearchSpace:
         """Names of the modalities, in order."""
         return tuple(self.depths)
 
+    @property
+    def joins_encoders(self) -> bool:
+        """Whether some tap is of one modality's encoder into which another one is added, see `nas.streams`."""
+        return any(map(is_joined, self.taps()))
+
     def graph(self) -> nx.DiGraph:
-        """Taps, fusion nodes and the output as a directed graph; an edge's `kind` is encoder, tap, residual or head."""
+        """Taps, fusion nodes and the output as a directed graph.
+
+        An edge's `kind` is encoder, sum (of one encoder into another), tap, residual or head.
+        """
         graph = nx.DiGraph(space=self.name)
         for modality, depths in self.depths.items():
             for depth in range(depths):
@@ -163,7 +175,9 @@ class SearchSpace:
         for node in self.nodes:
             graph.add_node(node.name, kind="fusion", choices=len(node.choices))
             for source in node.sources():
-                graph.add_edge(source, node.name, kind="tap")
+                shown = wiring(source, self.depths)
+                graph.add_edges_from(shown.sums, kind="sum")
+                graph.add_edges_from(((tap, node.name) for tap in shown.read), kind="tap")
             if node.residual:
                 graph.add_edge(node.residual, node.name, kind="residual")
         graph.add_node(OUTPUT, kind="output")
@@ -367,9 +381,10 @@ class SearchSpace:
         held: dict[str, set[str]] = {}  # modalities in the state of every step
         orders = {}
         for step in architecture.steps:
-            read = set[str]().union(*({tap_modality(name)} if is_tap(name) else held[name] for name in step.inputs))
+            read = set[str]().union(*(tap_modalities(name) if is_tap(name) else held[name] for name in step.inputs))
             held[step.name] = read | (held[step.add_to] if step.add_to else set())
-            orders[step.name] = self.operations[step.operation].order if len(read) > 1 else 0
+            order = JOINED_ORDER if any(map(is_joined, step.inputs)) else self.operations[step.operation].order
+            orders[step.name] = order if len(read) > 1 else 0
         return orders
 
 

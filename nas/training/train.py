@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from nas.config import TrainingConfig
 from nas.data.batches import Batch
+from nas.encoders.joined import by_modality
 from nas.encoders.map import MapEncoder
 from nas.network.fusion_network import FusionNetwork
 from nas.objectives import ForwardPass, dropout_rate, make_objective
@@ -106,7 +107,7 @@ def train(
     num_epochs = stages * epochs_of_stage
     encoders = network.encoders
     assert isinstance(encoders, nn.ModuleDict)
-    maps = [name for name, encoder in encoders.items() if isinstance(encoder, MapEncoder)]
+    maps = [name for name, encoder in by_modality(encoders.items()).items() if isinstance(encoder, MapEncoder)]
     course = _Course(network)
     with seeded(seed) as generator:
         num_steps = num_epochs * steps_per_epoch(len(weights), config)

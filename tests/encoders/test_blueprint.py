@@ -80,6 +80,9 @@ def test_sequence_encoders_of_earlier_runs_have_no_peaks() -> None:
         {**FROZEN, "inner": {**VECTOR, "features": -1}},
         {**FROZEN, "inner": None},
         {"encoder": "frozen"},
+        {"encoder": "joined", "main": VECTOR, "second": VECTOR, "weighed": False},
+        {"encoder": "joined", "main": MAP, "second": SEQUENCE, "weighed": False},
+        {"encoder": "joined", "main": MAP, "second": MAP, "weighed": 1},
     ],
     ids=str,
 )
@@ -121,5 +124,5 @@ def test_what_is_no_blueprint_at_all_is_refused(blueprint: Any) -> None:
     ("kind", "message"), [("vectr", "did you mean 'vector'"), (None, "'None'"), (["map"], "a list of 1")]
 )
 def test_an_unknown_kind_lists_the_known_ones(kind: Any, message: str) -> None:
-    with pytest.raises(UserError, match=rf"unknown encoder .*{message}.* Known: features, frozen, imported, map"):
+    with pytest.raises(UserError, match=rf"unknown encoder .*{message}.* Known: features, frozen, imported, joined"):
         from_blueprint({"encoder": kind})

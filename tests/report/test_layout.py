@@ -8,7 +8,7 @@ import pytest
 
 from nas.report.layout import HEAD, LEFT, NODE_HEIGHT, PITCH, STATE_Y, TAP_OFFSET, Layout, layout
 from nas.space.architecture import Architecture, Choice
-from search_spaces import graph
+from search_spaces import dynmm_fusion, graph
 from tests.report.fabricate import fabricate_run
 from tests.summaries import make_data, make_node, make_search, make_summary
 
@@ -106,3 +106,20 @@ def test_an_unknown_tap_is_an_error(tmp_path: Path) -> None:
     summary = fabricate_run(tmp_path)
     with pytest.raises(IndexError):
         layout(summary, summary.architecture.changed({"fusion1": Choice("carry", ("image@7",))}))
+
+
+def test_what_is_added_on_the_way_goes_from_one_encoder_into_the_other() -> None:
+    space = dynmm_fusion({"image": 3, "audio": 3}, how="squeeze_excitation")
+    depths = dict(space.depths)
+    search = make_search(depths, nodes=(make_node("joined", space.nodes[0].choices),))
+    data = make_data(tuple(depths))
+    plan = layout(make_summary(space.at((2,)), depths, search=search, data=data))
+    image, audio = plan.streams
+    assert [layer.runs for layer in image.layers] == [True, True, True]
+    assert [layer.runs for layer in audio.layers] == [True, True, False]
+    assert [(one.modality, one.start[1], one.end[1]) for one in plan.sums] == [("audio", audio.y, image.y)] * 2
+    assert [one.start[0] for one in plan.sums] == [layer.tap_x for layer in audio.layers[:2]]
+    assert all(one.start[0] == one.end[0] for one in plan.sums)
+    (node,) = plan.nodes
+    assert [wire.start for wire in node.wires] == [(image.layers[2].tap_x, image.y)]
+    assert node.modalities == ("image", "audio")
