@@ -16,7 +16,7 @@ from nas.encoders import EncoderBuilder, Named, builders_of, parse_encoders, wit
 from nas.encoders.names import pairs_of
 from nas.errors import UserError
 from nas.objectives import check_objective
-from nas.pipeline.search import tap_counts
+from nas.pipeline.search import sketched
 from nas.retraining.baselines import Contestant
 from nas.retraining.preparation import check_judging
 from nas.saved.run import Run, contestants_of, data_of, recorded_preprocessing, recorded_space
@@ -94,7 +94,8 @@ def asked_again(
     asked = {"epochs": epochs, "objective": objective, "preprocessing": recorded_preprocessing(old)}
     changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     training = replace(loaded.config.training, **changed)
-    space, depths = recorded_space(old), tap_counts(found, every)
+    space, encoders_now = recorded_space(old), sketched(found, every, regions=training.regions)
+    depths = {name: encoder.num_taps for name, encoder in encoders_now.items()}
     if dict(space.depths) != depths:
         raise UserError(f"the encoders of the data offer taps {depths}, those of the run {dict(space.depths)}")
     dynamic = loaded.architecture.gating is not None

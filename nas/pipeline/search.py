@@ -23,7 +23,7 @@ from nas.device import pick_device
 from nas.diagnostics import mistakes
 from nas.discretize.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.discretize.tournament import Tournament, entrants, with_proposals
-from nas.encoders import EncoderBuilder, Named, build_encoders, builders_of, parse_encoders, with_named
+from nas.encoders import Encoder, EncoderBuilder, Named, build_encoders, builders_of, parse_encoders, with_named
 from nas.encoders.joined import encoder_of
 from nas.encoders.names import needs_of, pairs_of
 from nas.encoders.preprocessing import check_preprocessing
@@ -363,7 +363,7 @@ def _checked_space(
     for name in builders or ():
         if name not in data.modalities:
             raise unknown_name("modality in builders:", name, data.modalities)
-    made = make_space(space, data, builders, search.operations, search.dynamic)
+    made = make_space(space, data, builders, search.operations, search.dynamic, regions=training.regions)
     check_preprocessing(training.preprocessing, data, builders)
     check_objective(
         training.objective,
@@ -548,14 +548,16 @@ def make_space(
     builders: Mapping[str, EncoderBuilder] | None = None,
     operations: Sequence[str] | None = None,
     dynamic: Sequence[str] | None = None,
+    *,
+    regions: bool = False,
 ) -> SearchSpace:
-    """The space for a data set: as many depths as each modality's encoder offers taps.
+    """The space for a data set: as many depths as each modality's encoder offers taps, with or without `regions`.
 
     Raises:
         UserError: If the space is unknown, cannot be built, or was made by hand for other modalities or depths; or if
             it offers a cascade for regression.
     """
-    made = _make_space(space, data, builders, operations, dynamic)
+    made = _make_space(space, sketched(data, builders, regions=regions), operations, dynamic)
     if CASCADE in made.dynamic and not TASKS[data.task].has_probabilities:
         raise UserError(
             "a cascade stops where an answer is sure of itself, which those of regression do not tell; take "
@@ -566,13 +568,10 @@ def make_space(
 
 def _make_space(
     space: str | SearchSpace,
-    data: FusionData,
-    builders: Mapping[str, EncoderBuilder] | None,
+    encoders: Mapping[str, Encoder],
     operations: Sequence[str] | None,
     dynamic: Sequence[str] | None,
 ) -> SearchSpace:
-    with seeded(0):
-        encoders = build_encoders(data, builders)
     depths = {name: encoder.num_taps for name, encoder in encoders.items()}
     if isinstance(space, SearchSpace):
         if dict(space.depths) != depths:
@@ -592,10 +591,12 @@ def _make_space(
     return made
 
 
-def tap_counts(data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None) -> dict[str, int]:
-    """How many taps each modality's encoder offers."""
+def sketched(
+    data: FusionData, builders: Mapping[str, EncoderBuilder] | None = None, *, regions: bool = False
+) -> dict[str, Encoder]:
+    """Encoders of every modality as a search builds them, to learn how many taps they offer."""
     with seeded(0):
-        return {name: encoder.num_taps for name, encoder in build_encoders(data, builders).items()}
+        return build_encoders(data, builders, regions=regions)
 
 
 def find(setup: TrainingSetup, config: SearchConfig, seed: int) -> SearchResult:

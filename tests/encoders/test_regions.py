@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import nas
 from nas.encoders import build_encoders, from_blueprint
 from nas.encoders.base import Standardize
 from nas.encoders.regions import PLACE, RegionEncoder, patches, place_tokens
@@ -14,6 +18,7 @@ from nas.network.fusion_network import Adapter
 from nas.seeding import seeded
 from search_spaces.operations import OPERATIONS
 from tests.helpers import tiny_data
+from tests.tiny_runs import TRAINING, no_report, tiny_search
 
 
 def test_a_patch_holds_its_own_numbers() -> None:
@@ -65,6 +70,19 @@ def test_maps_alone_have_regions_and_their_blueprint_says_so() -> None:
     maps = [torch.from_numpy(array[:3]) for array in data.modalities["picture"].arrays]
     for one, other in zip(again.eval()(maps), found["picture"].eval()(maps), strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_search_reads_them_and_its_run_goes_on_with_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_report(monkeypatch)
+    data = tiny_data({"picture": "map", "numbers": "vector"})
+    training = replace(TRAINING, regions=True)
+    found = tiny_search(
+        data, training=training, operations=["cross_attention"], encoders="joint", out=tmp_path / "run"
+    ).summary
+    assert found.search.depths == {"picture": 4, "numbers": 3}
+    again = nas.retrain(tmp_path / "run", data=data, device="cpu", out=tmp_path / "again").summary
+    assert [row.scores for row in again.leaderboard] == [row.scores for row in found.leaderboard]
+    assert nas.evaluate(tmp_path / "run", data=data, device="cpu")["repeated"]
 
 
 @pytest.mark.parametrize("is_found", [False, True])
