@@ -195,6 +195,13 @@ CASES = (
         ),
         (_image(0.2), _sound(0.1), _row("late", 0.03)),
     ),
+    Case(
+        "the modality with the best held-out evidence is the weaker one on the test split",
+        "fuse",
+        ("This scores 5.0 points higher than sound alone, the best single modality (95 % interval 4.0 to 6.0)",),
+        (_image(0.2, merit=0.9), _sound(0.05, merit=0.7)),
+        never=("20.0 points",),
+    ),
     Case("late fusion found", "fuse", ("Fuse image and sound: add them at the last layer.",), (_image(0.1),), LATE),
     Case("plain late fusion", "fuse", ("This is plain late fusion.",), (_image(0.1), _row("late", 0, 0)), LATE),
     Case(
