@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from nas.codegen import TapsSource
 from nas.data.fusion_data import FusionData
+from nas.data.stored import chunks, some_rows
 from nas.data.tables.needs import Needs
 from nas.encoders.base import NOTHING, Encoder, KnownEncoder, Rebuild, State, Wishes
 from nas.encoders.pretrained.backbone import Backbone
@@ -274,8 +275,8 @@ class PretrainedBuilder:
                 raise UserError(
                     f"the encoder of {name!r} reads grey or RGB pictures, but these have {array.shape[1]} channels"
                 )
-            weights = array[data.splits["weights"]]
-            scale = 255.0 if array.dtype.kind in "iu" or float(weights.max()) > 1.5 else 1.0
+            seen = chunks(some_rows(array, data.splits["weights"]))
+            scale = 255.0 if array.dtype.kind in "iu" or max(float(some.max()) for some in seen) > 1.5 else 1.0
             pictures = {
                 "size": (needs.height, needs.width),
                 "mean": needs.mean,
