@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from io import FileIO
 from typing import Any
 
 import numpy as np
@@ -182,8 +183,8 @@ def _taps(
         with folder.reading(place, max_bytes=size) as opened:
             if os.fstat(opened.fileno()).st_size != size:
                 raise UserError(f"{str(folder.file(place))!r} is damaged; remove {FOLDER} and try again")
-            file = os.fdopen(os.dup(opened.fileno()), "rb", buffering=0)
-            found.append(StoredArray.of([Source(file, 0, count, repr(str(folder.file(place))))], shape[1:], "<f4"))
+            taps: Any = FileIO(os.dup(opened.fileno()))
+            found.append(StoredArray.of([Source(taps, 0, count, repr(str(folder.file(place))))], shape[1:], "<f4"))
     return tuple(found)
 
 
