@@ -180,7 +180,7 @@ def retrain(
 
 
 @app.command()
-@with_flags(["encoder", "device"])
+@with_flags(["encoder", "device", "memory_bytes"])
 def evaluate(
     run: RunArgument,
     options: dict[str, Any],
@@ -209,7 +209,7 @@ def evaluate(
 
 
 @app.command()
-@with_flags(["encoder", "device"])
+@with_flags(["encoder", "device", "memory_bytes"])
 def predict(
     run: RunArgument,
     options: dict[str, Any],

@@ -31,7 +31,7 @@ from nas.pipeline.search import RunResult
 from nas.routing.network import DerivedNetwork, RoutedNetwork
 from nas.routing.prediction import predict_routed
 from nas.runs.folder import write_atomically
-from nas.saved.run import Run, fixed_shapes, load_run
+from nas.saved.run import Run, fixed_shapes, load_run, memory_of
 from nas.space.architecture import Architecture
 from nas.summary import ModalityDescription
 from nas.tasks import TASKS, Task
@@ -141,6 +141,7 @@ def predict(
     present: Mapping[str, ArrayLike] | None = None,
     device: str = "auto",
     encoders: Named | None = None,
+    memory_bytes: int | None = None,
 ) -> Predictions:
     """Runs the network of a finished run on new samples, in batches. No target is needed.
 
@@ -157,6 +158,7 @@ def predict(
             there. A file has `present/<modality>` for that.
         device: "auto", "cpu", "cuda" or "cuda:1".
         encoders: See `nas.load_run`, for a run folder with encoders of your own.
+        memory_bytes: Memory that the data may take, as for `nas.search`; None for that of the run.
 
     Raises:
         UserError: If the run cannot be read, or a modality that the network reads is missing, malformed, or of another
@@ -164,7 +166,7 @@ def predict(
     """
     finished = load_run(run, encoders=encoders) if isinstance(run, str | Path) else run
     where = pick_device(device)
-    modalities = modalities_of(finished, data, present)
+    modalities = modalities_of(finished, data, present, memory_bytes)
     outputs, picked = _run(finished.network, modalities, where)
     described = finished.summary.data
     told = _told(
@@ -206,7 +208,10 @@ def between(outputs: NDArray[np.floating]) -> tuple[NDArray[np.float32], NDArray
 
 
 def modalities_of(
-    run: Run | RunResult, data: Data, present: Mapping[str, ArrayLike] | None = None
+    run: Run | RunResult,
+    data: Data,
+    present: Mapping[str, ArrayLike] | None = None,
+    memory_bytes: int | None = None,
 ) -> dict[str, Modality]:
     """The modalities of new samples that a run's network reads: the one place where data of any kind becomes arrays.
 
@@ -215,7 +220,7 @@ def modalities_of(
     Raises:
         UserError: See `predict`.
     """
-    known, memory = run.summary.data.modalities, run.config.source.memory_bytes or None
+    known, memory = run.summary.data.modalities, memory_of(run.config.source, memory_bytes)
     read = run.network.architecture.modalities() or list(known)[:1]
     kinds: dict[str, str] = {name: known[name].kind for name in read}
     if present is not None and not isinstance(data, Mapping):

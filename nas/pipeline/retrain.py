@@ -47,6 +47,7 @@ def evaluate(
     device: str = "auto",
     recombinations: int = MAX_GRID,
     encoders: Named | None = None,
+    memory_bytes: int | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> dict[str, Any]:
     """Judges the saved network on the test split again, and says what it does with its modalities.
@@ -57,6 +58,7 @@ def evaluate(
         device: "auto", "cpu", "cuda" or "cuda:1".
         recombinations: Most of them that are run for the additive projection, at least 4; see `nas.diagnostics.emap`.
         encoders: See `nas.load_run`, for a run with encoders of your own.
+        memory_bytes: Memory that the data may take, as for `nas.search`; None for that of the run.
         progress: Called with the number of recombinations done and of all.
 
     Returns:
@@ -73,7 +75,7 @@ def evaluate(
     loaded = load_run(run, encoders=encoders)
     where = pick_device(device)
     try:
-        found = data_of(loaded, data)
+        found = data_of(loaded, data, memory_bytes)
     except MissingTargetError as error:
         raise UserError(f"{error}. Without it nothing can be judged; `fusenas predict` needs no target") from error
     refuse_other_form(loaded, found)

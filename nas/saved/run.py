@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nas.config import RunConfig
+from nas.config import RunConfig, SourceConfig
 from nas.data import FusionData, load_data
 from nas.data.loading import is_embedded
 from nas.data.paths import mode
@@ -174,16 +174,22 @@ def contestants_of(summary: Summary) -> list[Contestant]:
     ]
 
 
-def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
+def memory_of(source: SourceConfig, memory_bytes: int | None) -> int | None:
+    """Bytes that data may take, by what is asked for now, else by what the run was searched with; None for any."""
+    return (source.memory_bytes if memory_bytes is None else memory_bytes) or None
+
+
+def data_of(run: Run, data: FusionData | str | Path | Any | None, memory_bytes: int | None = None) -> FusionData:
     """The data of a run, read again from where it came from unless other data is given.
 
     A table goes through the recipe of the run, whatever rows it has.
     """
     source, seed = run.config.source, run.config.search.seed
+    memory = memory_of(source, memory_bytes)
     given = data if data is not None else source.data
     fold = Fold.read(source.fold) if source.fold else None
     if isinstance(given, FusionData):
-        return load_data(given, fold=fold, seed=seed, memory=source.memory_bytes or None)
+        return load_data(given, fold=fold, seed=seed, memory=memory)
     if isinstance(given, str) and not given:
         raise UserError(
             f"{str(run.folder)!r} was searched on data in memory; hand it over as data=, on the command line a file as "
@@ -197,7 +203,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
     if is_table(given):
         if run.recipe is None:
             raise UserError(f"{str(run.folder)!r} has no {RECIPE_FILE}, without which no table becomes its arrays")
-        return load_table(given, seed=seed, recipe=run.recipe, fold=fold, memory=source.memory_bytes or None)
+        return load_table(given, seed=seed, recipe=run.recipe, fold=fold, memory=memory)
     return load_data(
         given,
         modalities=source.modalities or None,
@@ -208,7 +214,7 @@ def data_of(run: Run, data: FusionData | str | Path | Any | None) -> FusionData:
         weight=source.weight or None,
         fold=fold,
         seed=seed,
-        memory=source.memory_bytes or None,
+        memory=memory,
     )
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import nas
 from nas import RunResult, UserError
+from nas.data.batches import Batch, batch_of
 from nas.data.stored import StoredArray
 from nas.diagnostics import recombined
 from nas.retraining import controls, preparation
@@ -102,7 +103,18 @@ def test_a_run_keeps_to_its_memory_wherever_it_is(
     for one in (found, nas.load_run(tmp_path / "run")):
         assert same_tensors(one.network.state_dict(), wanted.network.state_dict())
     assert nas.evaluate(run, device="cpu")["repeated"]
+    read: list[bool] = []
+
+    def noted(*given: Any, is_streamed: bool) -> Batch:
+        read.append(is_streamed)
+        return batch_of(*given, is_streamed=is_streamed)
+
+    monkeypatch.setattr("nas.pipeline.predict.batch_of", noted)
     told = nas.predict(run, folder, device="cpu")
+    held = nas.predict(run, folder, device="cpu", memory_bytes=10**9)
+    np.testing.assert_array_equal(held.outputs, told.outputs)
+    assert read[0] is True
+    assert read[-1] is False
     arrays = {name: np.load(folder / f"{name}.npy") for name in ("clip", "shape")}
     np.testing.assert_array_equal(told.outputs, nas.predict(run, arrays, device="cpu").outputs)
     (made,) = nas.export(run, formats=["torch"])
