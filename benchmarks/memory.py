@@ -25,9 +25,10 @@ from pathlib import Path
 
 import numpy as np
 
+from nas.records import from_plain
 from nas.runs.folder import write_atomically
 from nas.runs.provenance import provenance
-from nas.summary import Provenance
+from nas.summary import Provenance, Summary
 
 TIME, FEATURES, SIDE = 1000, 512, 192
 """Of a sequence and of a picture."""
@@ -119,14 +120,14 @@ def measured(data: Path, gigabytes: float, memory: str) -> Row:
         if status:
             raise SystemExit(f"the search on {gigabytes:g} GB failed with status {status}")
         printed.seek(0)
-        summary = json.loads(printed.read())
+        summary = from_plain(Summary, json.loads(printed.read()))
     return Row(
         gigabytes=gigabytes,
-        samples=sum(summary["data"]["splits"].values()),
+        samples=sum(summary.data.splits.values()),
         memory=memory,
         peak_gigabytes=usage.ru_maxrss * 1024 / 1e9,
         seconds=seconds,
-        score=summary["leaderboard"][0]["scores"][0],
+        score=summary.leaderboard[0].scores[0],
     )
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.many import evaluate_many, train_many
 from benchmarks.rows import Index, index_of, index_text, read_rows, write_rows
@@ -30,7 +30,7 @@ from nas.config import RunConfig
 from nas.data.batches import Batch
 from nas.data.fusion_data import FusionData, Split
 from nas.data.synthetic import KnownTask, known_tasks
-from nas.encoders.base import Standardize
+from nas.encoders.base import Encoder, Standardize
 from nas.network.cost import multiply_adds, num_parameters
 from nas.pipeline.search import make_space
 from nas.seeding import seeded
@@ -195,7 +195,7 @@ def taps_of(space: SearchSpace, index: Index) -> list[str]:
     return [tap for choice in _active_choices(space, index) for tap in choice.inputs]
 
 
-class Ready(nn.Module):
+class Ready(Encoder):
     """An encoder of taps that are ready: hands on what it is given."""
 
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
