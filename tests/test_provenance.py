@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import nas
 from nas.records import from_plain, plain
 from nas.runs import provenance as module
 from nas.runs.provenance import hardware, provenance
@@ -60,8 +61,8 @@ def _git(folder: Path, *arguments: str) -> str:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder in which this code seems to lie."""
-    code = tmp_path / "nas" / "provenance.py"
-    code.parent.mkdir()
+    code = tmp_path / Path(str(module.__file__)).relative_to(Path(nas.__file__).parents[1])
+    code.parent.mkdir(parents=True)
     code.write_text("# code\n")
     monkeypatch.setattr(module, "__file__", str(code))
     return tmp_path
@@ -77,7 +78,7 @@ def test_the_commit_is_that_of_the_checkout_and_changes_are_told(checkout: Path)
     assert provenance("").commit == commit
     (checkout / "results.csv").write_text("a,b\n")
     assert provenance("").commit == commit  # files that are no part of the project change no result
-    (checkout / "nas" / "provenance.py").write_text("# other code\n")
+    (checkout / "nas" / "runs" / "provenance.py").write_text("# other code\n")
     assert provenance("").commit == f"{commit}, changed"
 
 
