@@ -21,9 +21,8 @@ lint: $(VENV)/.installed
 types: $(VENV)/.installed
 	$(BIN)/mypy
 
-# One process more than there are cores, for many tests wait for other processes.
 check: $(VENV)/.installed
-	$(BIN)/pytest --numprocesses $(shell $(PYTHON) -c 'import os; print(1 + (os.cpu_count() or 1))') --dist loadfile
+	$(BIN)/pytest --numprocesses auto --dist loadfile
 
 # The lock has the hash of every package but torch, whose right build depends on the machine; it comes last. The lock is
 # complete, so what its packages need is not looked up: some of them need torch.

@@ -129,7 +129,7 @@ def test_what_is_found_is_loaded_retrained_exported_and_drawn_with_a_gate_too(tm
     asked = "dynmm_fusion:main=audio,how=squeeze_excitation"
     found = tiny_search(data, space=asked, operations=None, out=tmp_path / "run")
     assert nas.load_run(tmp_path / "run").architecture == found.architecture
-    files = nas.export(tmp_path / "run", ["python", "onnx", "graph"], data=data)
+    files = nas.export(tmp_path / "run", ["python", "graph"], data=data)
     assert max(file.difference for file in files if file.difference is not None) < 1e-4
     retrained = nas.retrain(tmp_path / "run", data=data, out=tmp_path / "again", retrain_seeds=1, epochs=1)
     assert retrained.architecture == found.architecture
