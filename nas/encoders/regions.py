@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nas.codegen import TapsSource, layers, stages
-from nas.encoders.base import RATE, WIDTHS, Standardize, State
+from nas.encoders.base import Standardize, State
 from nas.encoders.map import MapEncoder
-from nas.fields import Several, Whole
 
 ROWS = 4
 """Rows and columns of regions at most: together as many tokens as a sequence has steps."""
@@ -40,8 +38,6 @@ class RegionEncoder(MapEncoder):
         dropout_rate: After every layer, 0 to 1.
     """
 
-    form: ClassVar = {"shape": Several(Whole(1, 2**20), 3, 3), "widths": WIDTHS, "dropout_rate": RATE}
-
     def __init__(
         self,
         standardize: Standardize,
@@ -61,15 +57,16 @@ class RegionEncoder(MapEncoder):
 
     def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output; before the first one stands the tap of patches."""
-        (hidden,) = state
         last = self.num_taps if num_taps is None else num_taps
-        taps = []
+        taps, after = super().extend(state, max(0, first - 1), max(0, last - 1))
         if first == 0 < last:
-            taps.append(place_tokens(patches(F.adaptive_avg_pool2d(hidden, self.cut), *self.patch)))
-        for stage in self.stages[max(0, first - 1) : max(0, last - 1)]:
-            hidden = stage(hidden)
-            taps.append(place_tokens(F.adaptive_avg_pool2d(hidden, regions_of(*hidden.shape[2:]))))
-        return taps, (hidden,)
+            pixels = F.adaptive_avg_pool2d(state[0], self.cut)
+            taps.insert(0, place_tokens(patches(pixels, *self.patch)))
+        return taps, after
+
+    def tap(self, hidden: Tensor) -> Tensor:
+        """What a layer puts out as tokens of its regions."""
+        return place_tokens(F.adaptive_avg_pool2d(hidden, regions_of(*hidden.shape[2:])))
 
     def source(
         self,
