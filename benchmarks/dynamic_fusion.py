@@ -100,9 +100,8 @@ class Row:
 
 def joined(data: FusionData, how: str, seed: int, epochs: int, device: torch.device) -> list[Row]:
     """Every k, and gates on all of them."""
-    space = make_space(f"dynmm_fusion:how={how}", data)
-    batch, found = split_batch(data, "test", device), list[Row]()
-    setup = _setup(data, "dynmm_fusion:how=" + how, epochs, device)
+    setup = _setup(data, f"dynmm_fusion:how={how}", epochs, device)
+    batch, found, space = split_batch(data, "test", device), list[Row](), setup.space
     prepared, routes = raw(setup, seed), list(space.enumerate())
     for k, one in enumerate(routes):
         network = train_from_scratch(setup, prepared, one, "static").network
