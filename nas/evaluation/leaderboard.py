@@ -12,6 +12,7 @@ from nas.diagnostics import Recombined, diagnose
 from nas.diagnostics.recombined import most_samples
 from nas.metrics import metric_of, score, shown_beside
 from nas.network.cost import CostTable
+from nas.retraining.controls import num_fitted
 from nas.retraining.cures import courses_alone
 from nas.retraining.preparation import TrainingSetup, raw_sample
 from nas.retraining.retrain import Entry, Judged
@@ -89,6 +90,24 @@ def diagnosis(setup: TrainingSetup, judged: Sequence[Sequence[Judged]], batch: B
         metric=setup.metric,
         overfitting=courses_alone([[one.entry for one in some] for some in judged]),
     )
+
+
+def on_fewer(setup: TrainingSetup, board: Sequence[Row]) -> tuple[str, ...]:
+    """What was made on a part of the samples, drawn at random, to keep time and memory; a clause each, for people.
+
+    Args:
+        setup: Of the run.
+        board: Its leaderboard.
+    """
+    told = []
+    fitted_on, weights = num_fitted(setup.data), len(setup.data.splits["weights"])
+    fitted = [row.name for row in board if row.kind == "control"]
+    if fitted and fitted_on < weights:
+        told.append(f"{' and '.join(fitted)} learned from {fitted_on:,} of {weights:,} training samples")
+    test = len(setup.data.splits["test"])
+    if (diagnosed := most_samples(setup.data.memory, test)) < test:
+        told.append(f"diagnostics looked at {diagnosed:,} of {test:,} test samples")
+    return tuple(told)
 
 
 def costs(setup: TrainingSetup, entry: Entry, batch: Batch) -> Costs:

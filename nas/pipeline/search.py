@@ -30,7 +30,7 @@ from nas.encoders.preprocessing import check_preprocessing
 from nas.encoders.pretrained.encoder import merge_all
 from nas.errors import UserError, unknown_name
 from nas.evaluation.calibration import calibration
-from nas.evaluation.leaderboard import costs, diagnosis, leaderboard
+from nas.evaluation.leaderboard import costs, diagnosis, leaderboard, on_fewer
 from nas.export import write_exports
 from nas.network.cost import CostTable
 from nas.objectives import AUTO, OBJECTIVES, check_objective, parse
@@ -798,6 +798,7 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         objectives=objectives,
         dynamic=dynamic,
         left_out=tuple(checkpoints.left_out),
+        on_fewer=on_fewer(setup, board),
     )
     members = (
         () if TASKS[setup.data.task].has_probabilities else tuple(some[last].network.cpu() for some in entries[1:])

@@ -32,6 +32,7 @@ from nas.report.standings import Standings, standings
 from nas.report.style import GROUPS, modality_colours
 from nas.report.tables import leaderboard_rows
 from nas.report.verdict import recorded_verdict
+from nas.report.words import capital
 from nas.summary import DataDescription, Row, Summary
 
 
@@ -80,6 +81,7 @@ def render(
         calibrated=calibrated(summary),
         left_out=[clean(words, 200) for words in left_out],
         no_time_for=[clean(words, 200) for words in summary.left_out],
+        on_fewer=[capital(clean(words, 200)) for words in summary.on_fewer],
         repeat=_repeat(summary),
         command=clean(summary.provenance.command, 2000),
         guards=clean(summary.search.guards.in_words, 1000) if summary.search.guards else "",

@@ -95,8 +95,7 @@ def controls(setup: TrainingSetup, like: Entry) -> list[Judged]:
         like: Any entry of the run; theirs are as this one, for they have neither a network nor an architecture.
     """
     data = setup.data
-    fitted_on = data.splits["weights"]
-    most = SAMPLES if data.memory is None else max(FEWEST, min(SAMPLES, data.memory // SAMPLE_BYTES))
+    fitted_on, most = data.splits["weights"], num_fitted(data)
     if len(fitted_on) > most:
         setup.progress(f"drawing {most:,} of {len(fitted_on):,} training samples for what is no network")
         fitted_on = np.sort(np.random.default_rng(0).choice(fitted_on, most, replace=False))
@@ -106,6 +105,12 @@ def controls(setup: TrainingSetup, like: Entry) -> list[Judged]:
     with threadpool_limits(1):  # several threads took up to fifty times as long on a machine that was busy
         features = pooled(data, fitted_on)
         return [_control(setup, like, name, fit, features, fitted_on) for name, fit in fits]
+
+
+def num_fitted(data: FusionData) -> int:
+    """Training samples that a control is fitted on: all, or as many as its time and the memory of the run allow."""
+    most = SAMPLES if data.memory is None else max(FEWEST, min(SAMPLES, data.memory // SAMPLE_BYTES))
+    return min(most, len(data.splits["weights"]))
 
 
 def _control(

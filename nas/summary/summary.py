@@ -101,6 +101,7 @@ class Results:
         objectives: What came of those that were tried; None if none was to be.
         dynamic: What a network that decides per sample does; None for a static one.
         left_out: What there was no time for, to keep the time limit.
+        on_fewer: What was made on a part of the samples, drawn at random.
     """
 
     architecture: Architecture
@@ -121,6 +122,7 @@ class Results:
     objectives: Objectives | None = None
     dynamic: Decisions | None = None
     left_out: tuple[str, ...] = ()
+    on_fewer: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "higher_is_better", higher_is_better(self.metric))

@@ -58,8 +58,9 @@ def print_result(console: Console, summary: Summary, page: Path | None) -> None:
             node_titles(summary.search.nodes),
             competed=summary.tournament is not None,
         )
-    if summary.left_out:
-        console.print(f"left out to keep the time limit: {'; '.join(summary.left_out)}", markup=False)
+    no_time = [f"left out to keep the time limit: {'; '.join(summary.left_out)}"] if summary.left_out else []
+    for line in (*no_time, *(f"{capital(words)}, drawn at random." for words in summary.on_fewer)):
+        console.print(line, markup=False)
     search = summary.search
     if search.pareto:
         console.print("not beaten in both loss and multiply-adds, by what the search tried:")

@@ -15,6 +15,7 @@ from nas import RunResult, UserError
 from nas.data.batches import Batch, batch_of
 from nas.data.stored import StoredArray
 from nas.diagnostics import recombined
+from nas.report import report
 from nas.retraining import controls, preparation
 from tests.interruptions import Interrupted, interrupted_at
 from tests.strategies.problems import same_tensors
@@ -139,5 +140,11 @@ def test_fewer_samples_are_fitted_and_diagnosed_where_memory_is_scarce(
         "drawing 40 of 54 training samples for what is no network",
         "drawing 10 of 18 test samples for the diagnosis",
     ]
+    assert run.summary.on_fewer == (
+        "logistic regression and gradient boosting learned from 40 of 54 training samples",
+        "diagnostics looked at 10 of 18 test samples",
+    )
+    page = report(tmp_path / "run").read_text()
+    assert "Diagnostics looked at 10 of 18 test samples, drawn at random." in page
     assert run.summary.diagnosis.additivity.samples == 10
     assert nas.evaluate(tmp_path / "run", device="cpu")["repeated"]
