@@ -16,7 +16,6 @@ Rows that are there already are not trained again: a benchmark that was stopped 
 from __future__ import annotations
 
 import argparse
-import base64
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.datasets import SOURCES
-from benchmarks.rows import read_rows, write_rows
+from benchmarks.rows import as_text, read_rows, statistics_of, write_rows
 from nas.config import RunConfig
 from nas.data import FusionData, load_data
 from nas.data.batches import split_batch
@@ -75,8 +74,7 @@ class Row:
 
     def statistics(self) -> NDArray[np.float64]:
         """As `nas.statistics.sample_statistics` has it, (samples, 2)."""
-        bits = np.unpackbits(np.frombuffer(base64.b64decode(self.right), dtype=np.uint8), count=self.samples)
-        return np.stack([bits, np.ones(self.samples)], axis=1).astype(np.float64)
+        return statistics_of(self.right, self.samples)
 
 
 @dataclass(frozen=True)
@@ -177,7 +175,7 @@ def run(case: Case, seeds: Sequence[int], rows: dict[tuple[str, str, str, int], 
             epochs=done.num_epochs,
             seconds=seconds,
             samples=len(right),
-            right=base64.b64encode(np.packbits(right).tobytes()).decode(),
+            right=as_text(right),
         )
         rows[row.key] = row
         write_rows(path, Row, rows.values(), digits=4)

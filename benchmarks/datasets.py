@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.searches import measure
 from benchmarks.spoken_digits import spoken_digits
-from nas.data import load_data
+from nas.data import FusionData, load_data
 
 
 class Source(NamedTuple):
@@ -41,6 +41,14 @@ SOURCES = (
 )
 
 
+def read(source: Source, folder: Path) -> FusionData:
+    """A data set under a folder."""
+    path = folder / source.path
+    if path.suffix == ".csv":
+        return spoken_digits(path)
+    return load_data(path, modalities=source.modalities, target=source.target, split=source.split)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -63,10 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(f"{name}: skipped, {source.path} is not in the folder")
             continue
         print(f"{name}:", flush=True)
-        if path.suffix == ".csv":
-            data = spoken_digits(path)
-        else:
-            data = load_data(path, modalities=source.modalities, target=source.target, split=source.split)
+        data = read(source, given.folder)
         command = f"python -m benchmarks.datasets FOLDER --only {name} --searches {given.searches}"
         if given.space != "layerwise":
             command += f" --space {given.space}"

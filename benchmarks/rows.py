@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from nas.runs.folder import write_atomically
 
@@ -41,6 +45,17 @@ def write_rows(path: Path, kind: type[RowT], rows: Iterable[RowT], *, digits: in
         values = astuple(row)  # type: ignore[call-overload]
         writer.writerow([f"{value:.{digits}f}" if isinstance(value, float) else value for value in values])
     write_atomically(path, text.getvalue().encode())
+
+
+def as_text(right: NDArray[np.bool_]) -> str:
+    """Which samples were answered rightly, (samples,), in base64."""
+    return base64.b64encode(np.packbits(right).tobytes()).decode()
+
+
+def statistics_of(text: str, samples: int) -> NDArray[np.float64]:
+    """Of what `as_text` gave for so many samples what accuracy is made of, (samples, 2); see `nas.statistics`."""
+    bits = np.unpackbits(np.frombuffer(base64.b64decode(text), dtype=np.uint8), count=samples)
+    return np.stack([bits, np.ones(samples)], axis=1).astype(np.float64)
 
 
 def index_text(index: Index) -> str:
