@@ -146,7 +146,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         )
     lines += [
         "",
-        f"`{first['command']}`, commit {first['commit']}, {first['started_at']}, {first['hardware']}; "
+        f"`{records[-1]['command']}`, commit {' and '.join(dict.fromkeys(one['commit'] for one in records))}, "
+        f"{first['started_at']} to {records[-1]['started_at']}, {first['hardware']}; "
         f"torch {first['versions']['torch']}.",
         "",
     ]
@@ -164,11 +165,72 @@ def _mean(rows: Sequence[Mapping[str, Any]], key: str) -> str:
     return f"{np.mean(known):,.0f}" if known else ""
 
 
+def overview(results: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+    """A line per data set in Markdown: what was found beside what it has to be at least as good as.
+
+    Args:
+        results: Per data set the records of its searches, all of a metric in percent.
+    """
+    columns: dict[str, Callable[[Mapping[str, Any]], float]] = {
+        "found": lambda record: _score(record, "found"),
+        "on both splits": lambda record: _score(record, "refit"),
+        "ensemble": lambda record: _score(record, "ensemble"),
+        "late fusion": lambda record: _score(record, "late"),
+        "best held out": _best_held_out,
+        "random search": lambda record: _score(record, "random"),
+        "best control": lambda record: max(row["mean"] for row in record["leaderboard"] if row["kind"] == "control"),
+    }
+    lines = [
+        f"| data | searches | {' | '.join(columns)} | found − late fusion | rows measurably better than found |",
+        "| --- " * (len(columns) + 4) + "|",
+    ]
+    every = []
+    for records in results:
+        means = [100 * float(np.mean([column(record) for record in records])) for column in columns.values()]
+        every.append(means)
+        gaps = {
+            name: over_searches([row["difference"] for row in some])
+            for name, kind, some in rows_of(records)
+            if kind not in ("found", "refit", "ensemble")
+        }
+        late = next(row["name"] for row in records[0]["leaderboard"] if row["kind"] == "late")
+        better = [f"{name} ({100 * -gap.mean:.1f})" for name, gap in gaps.items() if gap.high < 0]
+        cells = " | ".join(f"{mean:.1f}" for mean in means)
+        gain = amount(records[0]["metric"], gaps[late])
+        name = records[0]["data"]["name"]
+        lines.append(f"| {name} | {len(records)} | {cells} | {gain} | {', '.join(better) or 'none'} |")
+    cells = " | ".join(f"{mean:.1f}" for mean in np.mean(every, axis=0))
+    lines.append(f"| mean | | {cells} | {np.mean([one[0] - one[3] for one in every]):.1f} points | |")
+    return "\n".join(lines)
+
+
+def _score(record: Mapping[str, Any], kind: str) -> float:
+    """Of the row of a kind; what was found where it is the only one of that kind."""
+    rows = record["leaderboard"]
+    return float(next((row["mean"] for row in rows if row["kind"] == kind), rows[0]["mean"]))
+
+
+def _best_held_out(record: Mapping[str, Any]) -> float:
+    """Of the network that scores best on the architecture split."""
+    held_out = [row for row in record["leaderboard"] if row["kind"] not in ("refit", "ensemble", "random", "control")]
+    return float(max(held_out, key=lambda row: row["architecture_score"])["mean"])
+
+
 def write_tables(folder: Path) -> None:
-    """Makes `README.md` of every JSON file in the folder."""
+    """Makes `README.md` of every JSON file in the folder; `notes.md`, written by people, is taken over as it is."""
     results = [json.loads(file.read_text()) for file in sorted(folder.glob("*.json"))]
-    text = f"# {folder.name}: whole searches beside every other row of their leaderboards\n\n"
-    write_atomically(folder / "README.md", (text + "\n".join(table(result) for result in results)).encode())
+    parts = [f"# {folder.name}: whole searches beside every other row of their leaderboards\n"]
+    if all(METRICS[records[0]["metric"]].percent for records in results):
+        parts.append(f"{_OVERVIEW}\n\n{overview(results)}\n")
+    if (notes := folder / "notes.md").exists():
+        parts.append(notes.read_text())
+    write_atomically(folder / "README.md", "\n".join([*parts, *map(table, results)]).encode())
+
+
+_OVERVIEW = """Scores on the test split in %, means over searches. *Best held out* is, of all networks that were trained
+like what was found, the one that scores best on the architecture split; *best control* the better one of logistic
+regression and gradient boosting on the test split. In the last column are rows not made of the found network whose
+difference to it is measurable, and by how many points they are better."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
