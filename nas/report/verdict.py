@@ -63,7 +63,7 @@ def verdict(summary: Summary, operations: Mapping[str, type[Operation]]) -> Verd
     compared = single if contender is found else None
     deposed = _deposed(board)
     sentences = [*first, *_better(board, compared), *_tournament(board, told), *_references(board, subject)]
-    sentences += [*_highest(board, recommended, (*told, deposed)), *_control(board), *_beside(board, subject)]
+    sentences += [*_highest(board, recommended, (*told, deposed)), *_control(board), *_beside(board, subject, answer)]
     sentences += _rare(board)
     return Verdict(
         answer=answer,
@@ -360,7 +360,7 @@ def _control(board: Board) -> list[str]:
     return told
 
 
-def _beside(board: Board, subject: Row) -> list[str]:
+def _beside(board: Board, subject: Row, answer: Answer) -> list[str]:
     """What diagnosis, repeated searches and decisions per sample add."""
     summary = board.summary
     sentences = []
@@ -373,7 +373,8 @@ def _beside(board: Board, subject: Row) -> list[str]:
         elif gain.high < 0:
             sentences.append("Interaction between modalities does harm here: a sum over them would do better.")
         else:
-            sentences.append("The gain does not come from interaction: a sum over modalities would do about as well.")
+            told = "The gain does not" if answer == "fuse" else "Nothing of the score seems to"
+            sentences.append(f"{told} come from interaction: a sum over modalities would do about as well.")
     if summary.stability:
         sentences.append(_stability(board, summary.stability))
     if summary.dynamic:

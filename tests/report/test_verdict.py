@@ -673,6 +673,14 @@ CASES = (
         never=("come from interaction between",),
     ),
     Case(
+        "no gain is sure, and interaction makes none",
+        "cant_tell",
+        ("Nothing of the score seems to come from interaction: a sum over modalities would do about as well.",),
+        (_image(0.04, 0.05),),
+        more=_emap(0.002, 0.01),
+        never=("The gain",),
+    ),
+    Case(
         "interaction that harms",
         "fuse",
         ("Interaction between modalities does harm",),
