@@ -141,7 +141,7 @@ def at_other_taps(space: SearchSpace, architecture: Architecture) -> list[tuple[
     (step,) = architecture.steps
     choice, found = step.choice, dict[Choice, tuple[int, Architecture]]()
     for number, node in enumerate(space.nodes):
-        taps = {tap_modality(tap): tap for tap in node.sources() if is_tap(tap)}
+        taps = {tap_modality(tap): tap for tap in node.sources if is_tap(tap)}
         inputs = tuple(taps.get(modality, "") for modality in choice.modalities)
         if node.name != step.name and all(inputs) and inputs != choice.inputs:
             moved = Choice(choice.operation, inputs)
@@ -154,7 +154,7 @@ def with_one_tap_moved(space: SearchSpace, architecture: Architecture) -> Iterat
     """The same with one tap of one step at another depth, where its node may read that one, too."""
     nodes = {node.name: node for node in space.nodes}
     for step in architecture.steps:
-        offered = set(nodes[step.name].sources()) if step.name in nodes else set()
+        offered = set(nodes[step.name].sources) if step.name in nodes else set()
         for place, tap in enumerate(step.inputs):
             if not is_tap(tap):
                 continue

@@ -193,7 +193,7 @@ class FusionNetwork(nn.Module):
         )
         self.head = head
         self.channels = channels
-        self._read = {name for node in space.nodes for name in node.sources() if not is_tap(name)}
+        self._read = {name for node in space.nodes for name in node.sources if not is_tap(name)}
         self.selection: Selection = {node.name: 0 for node in space.nodes}
         if space.fixed is not None:
             self.selection = space.fixed.routes()[-1]

@@ -102,7 +102,7 @@ def within(space: SearchSpace, found: Architecture, reach: Reach) -> Architectur
     read = set(space.compose(choices).modalities())
     for node in space.nodes:
         taps = [tap_name(name, last) for name, last in reach.items() if name not in read]
-        taps = [tap for tap in node.sources() if tap in taps]
+        taps = [tap for tap in node.sources if tap in taps]
         if not choices[node.name].inputs:
             choices[node.name] = _join(space, node, "", taps)
             read |= set(choices[node.name].modalities)

@@ -47,8 +47,9 @@ class FusionNode:
         if self.any_subset and len(read) > 1 and any(read < inputs for inputs in like):
             return True
         counts = [len(inputs) for inputs in like]
-        return self.any_inputs and min(counts) <= len(read) <= max(counts) and read <= set(self.sources())
+        return self.any_inputs and min(counts) <= len(read) <= max(counts) and read <= set(self.sources)
 
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """Taps and earlier nodes that some choice reads, each once, in order of first use."""
         return tuple(dict.fromkeys(name for choice in self.choices for name in choice.inputs))
@@ -71,6 +72,6 @@ class FusionNode:
 
     def labels(self) -> list[str]:
         """Every choice in words, all different; depths of taps are told unless each modality is read at one alone."""
-        taps = [name for name in self.sources() if is_tap(name)]
+        taps = [name for name in self.sources if is_tap(name)]
         read_once = len(taps) == len(Choice("", tuple(taps)).modalities)
         return [choice.in_words(with_depths=not read_once) for choice in self.choices]

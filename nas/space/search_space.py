@@ -113,7 +113,7 @@ class SearchSpace:
             for choice in node.choices:
                 if choice.operation not in self.operations:
                     raise unknown_name("operation", choice.operation, self.operations)
-            named = {*node.sources()} | ({node.residual} if node.residual else set())
+            named = {*node.sources} | ({node.residual} if node.residual else set())
             unknown = {name for name in named - known if not (is_tap(name) and offers_tap(name, self.depths))}
             if unknown:
                 raise UserError(f"node {node.name!r} reads {sorted(unknown)}, which no tap or earlier node offers")
@@ -174,7 +174,7 @@ class SearchSpace:
                     graph.add_edge(f"{modality}@{depth - 1}", f"{modality}@{depth}", kind="encoder")
         for node in self.nodes:
             graph.add_node(node.name, kind="fusion", choices=len(node.choices))
-            for source in node.sources():
+            for source in node.sources:
                 shown = wiring(source, self.depths)
                 graph.add_edges_from(shown.sums, kind="sum")
                 graph.add_edges_from(((tap, node.name) for tap in shown.read), kind="tap")
@@ -311,7 +311,7 @@ class SearchSpace:
 
     def taps(self) -> tuple[str, ...]:
         """Names of all taps that some choice reads, each once, in order of first use."""
-        return tuple(dict.fromkeys(name for node in self.nodes for name in node.sources() if is_tap(name)))
+        return tuple(dict.fromkeys(name for node in self.nodes for name in node.sources if is_tap(name)))
 
     def choices(self, architecture: Architecture) -> dict[str, Choice]:
         """What each node chooses for a static architecture, those that are no step of it too; see `nas.space.spelling`.

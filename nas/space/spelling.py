@@ -26,7 +26,7 @@ def is_sum(nodes: Sequence[FusionNode]) -> bool:
     """Whether every node reads taps alone and the fused state is the sum of all outputs."""
     before = [None, *(node.name for node in nodes)]
     in_chain = all(node.residual == name for node, name in zip(nodes, before, strict=False))
-    return in_chain and all(is_tap(name) for node in nodes for name in node.sources())
+    return in_chain and all(is_tap(name) for node in nodes for name in node.sources)
 
 
 def spelled(nodes: Sequence[FusionNode], architecture: Architecture) -> dict[str, Choice]:

@@ -107,7 +107,7 @@ def test_mixing_weights_weigh_the_outputs_of_the_choices(supernet: FusionNetwork
     batch = tiny_batch(DATA)
     node = SPACE.nodes[0]
     weights = torch.rand(len(node.choices), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    taps = supernet.taps(batch.inputs, [*node.sources()])
+    taps = supernet.taps(batch.inputs, [*node.sources])
     mixed = run_node(supernet, node, taps, weights)
     assert mixed is not None
     # In the mean over time, which is all that choices of unequal length keep when they are added up.

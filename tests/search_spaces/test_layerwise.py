@@ -119,7 +119,7 @@ def test_a_modality_with_fewer_taps_is_met_in_proportion(depths: dict[str, int])
     space = layerwise(depths)
     nodes = max(depths.values())
     for modality, taps in depths.items():
-        read = [next(s for s in node.sources() if s.startswith(f"{modality}@")) for node in space.nodes]
+        read = [next(s for s in node.sources if s.startswith(f"{modality}@")) for node in space.nodes]
         wanted = list(range(nodes)) if taps == nodes else expected[nodes, taps]
         assert read == [f"{modality}@{depth}" for depth in wanted]
 
@@ -130,7 +130,7 @@ def test_proportions_round_a_half_up_and_reach_both_ends(taps: int, deepest: int
     space = layerwise({"deep": deepest, "other": taps}, operations=[])
     nodes = min(deepest, MAX_NODES)
     assert len(space.nodes) == nodes
-    read = [int(node.sources()[1].split("@")[1]) for node in space.nodes]
+    read = [int(node.sources[1].split("@")[1]) for node in space.nodes]
     exact = [Fraction(d * (taps - 1), max(1, nodes - 1)) + Fraction(1, 2) for d in range(nodes)]
     assert read == [floor(value) for value in exact]
     assert read[-1] == (taps - 1 if nodes > 1 else 0)

@@ -134,7 +134,7 @@ def test_the_architecture_gradient_under_softmax_is_the_closed_form(data: Fusion
     with torch.no_grad():
         outputs = network(batch.inputs, None, softmax(supernet.logits()))
         slope = (outputs.softmax(dim=1) - F.one_hot(batch.targets, 3)) / len(batch)
-        taps = network.taps(batch.inputs, node.sources())
+        taps = network.taps(batch.inputs, node.sources)
         for index, choice in enumerate(node.choices):
             expected = 0.0
             if choice.inputs:
