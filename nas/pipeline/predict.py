@@ -255,7 +255,7 @@ def modalities_of(
 
 def _of_table(recipe: TableRecipe, table: Any, kinds: Mapping[str, str], memory: int | None) -> dict[str, Modality]:
     """What the run's own preprocessing makes of the rows of a table, of the columns that the network reads."""
-    frame, folder, _ = open_table(table)
+    frame, folder, _ = open_table(table, memory)
     return replace(recipe, modalities=_chosen(recipe.modalities, kinds)).apply(frame, folder, memory)
 
 

@@ -21,6 +21,7 @@ from scipy.signal import resample_poly
 from nas.data.fusion_data import Modality
 from nas.data.tables.files import NamedFile, filled, some_files
 from nas.data.tables.parts import MAX_NAME, from_plain, to_plain
+from nas.data.tables.stored_table import Table
 from nas.errors import UserError, one_line
 from nas.fields import Form, Text, Whole
 
@@ -93,7 +94,7 @@ class AudioRecipe:
         }
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame, kinds: Mapping[str, str], folder: Path) -> AudioRecipe:  # noqa: ARG003
+    def fit(cls, rows: Table, kinds: Mapping[str, str], folder: Path) -> AudioRecipe:  # noqa: ARG003
         """From the rows of the training split: the median rate, at most `MAX_RATE`, and a length that most have.
 
         Raises:

@@ -78,10 +78,9 @@ def _is_list(cell: Any) -> bool:
 
 def _name_of_file(cell: Mapping[str, Any]) -> str | None:
     """Its path; without one a name after its content, with the ending of its format."""
-    content = held_bytes(cell)
     if isinstance(cell["path"], str):
         return cell["path"] or None
-    if content is None:
+    if (content := held_bytes(cell)) is None:
         return None
     ending = next((ending for start, ending in _BEGINNINGS.items() if content.startswith(start)), "")
     if content.startswith(b"RIFF"):

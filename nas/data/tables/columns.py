@@ -17,6 +17,7 @@ from nas.data.tables.cells import SEVERAL, Words, is_plain, numbers, row_numbers
 from nas.data.tables.dates import find_format
 from nas.data.tables.images import SUFFIXES as IMAGE_SUFFIXES
 from nas.data.tables.parts import MAX_NAME, MOSTLY, OneOf
+from nas.data.tables.stored_table import Table
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, Text
 
@@ -95,7 +96,7 @@ def parse_columns(given: str | Sequence[str] | Mapping[str, str] | None) -> dict
     return found
 
 
-def infer(rows: pd.DataFrame, given: Mapping[str, str]) -> list[Column]:
+def infer(rows: Table, given: Mapping[str, str]) -> list[Column]:
     """What each column is.
 
     Args:
@@ -111,12 +112,13 @@ def infer(rows: pd.DataFrame, given: Mapping[str, str]) -> list[Column]:
     found = []
     for name in rows.columns:
         kind: str
+        cells = rows[name]
         if name in given:
             kind, reason = given[name], GIVEN_ROLES.get(given[name], "as you said")
-        elif not is_plain(rows[name]):
+        elif not is_plain(cells):
             kind, reason = "ignore", "its cells are no words, numbers or dates"
         else:
-            kind, reason = _infer(rows[name])
+            kind, reason = _infer(cells)
         found.append(Column(name=name, kind=kind, reason=reason))
     return found
 

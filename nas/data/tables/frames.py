@@ -16,6 +16,7 @@ from nas.data.tables.cells import SEVERAL, words
 from nas.data.tables.files import named_files
 from nas.data.tables.images import CHANNELS, ImageRecipe
 from nas.data.tables.parts import MAX_NAME, OneOf, from_plain, to_plain
+from nas.data.tables.stored_table import Table
 from nas.fields import Form, Text, Whole
 
 MAX_SIDE = 16
@@ -56,7 +57,7 @@ class FramesRecipe:
         }
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame, kinds: Mapping[str, str], folder: Path) -> FramesRecipe:
+    def fit(cls, rows: Table, kinds: Mapping[str, str], folder: Path) -> FramesRecipe:
         """From the rows of the training split: their median size, at most `MAX_SIDE`, and the most that a row has.
 
         Raises:

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from nas.data.fusion_data import Modality
 from nas.data.tables.files import NamedFile, filled, some_files
 from nas.data.tables.parts import MAX_NAME, OneOf, from_plain, to_plain
+from nas.data.tables.stored_table import Table
 from nas.errors import UserError, one_line
 from nas.fields import Form, Text, Whole
 
@@ -71,7 +72,7 @@ class ImageRecipe:
         return {"column": Text(MAX_NAME), "mode": OneOf(tuple(CHANNELS)), "height": side, "width": side}
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame, kinds: Mapping[str, str], folder: Path) -> ImageRecipe:  # noqa: ARG003
+    def fit(cls, rows: Table, kinds: Mapping[str, str], folder: Path) -> ImageRecipe:  # noqa: ARG003
         """From the rows of the training split: the median size, at most `MAX_SIDE`; grey if all pictures are.
 
         Raises:

@@ -23,6 +23,7 @@ from nas.data.tables.groups import Named
 from nas.data.tables.needs import Needs
 from nas.data.tables.reading import OTHER_TABLES, READERS, read_table, suffix_of, table_of
 from nas.data.tables.recipe import TableRecipe
+from nas.data.tables.stored_table import Table
 from nas.data.tables.target import Target
 from nas.errors import UserError, one_line, unknown_name
 
@@ -39,11 +40,12 @@ def is_table(source: Any) -> bool:
     return True
 
 
-def open_table(source: Any) -> tuple[pd.DataFrame, Path, str]:
+def open_table(source: Any, memory: int | None = None) -> tuple[Table, Path, str]:
     """A table from a file or from memory.
 
     Args:
         source: A path that ends in one of `READERS`; a pandas frame; or what turns itself into one by `to_pandas()`.
+        memory: Bytes that data may take; a Parquet file that takes more stays on disk. None for any number.
 
     Returns:
         The frame, rows counted from 0; the folder that paths in it are relative to, for a frame the current one; and a
@@ -60,7 +62,7 @@ def open_table(source: Any) -> tuple[pd.DataFrame, Path, str]:
             f"{str(source)!r} is no table that is read here; expected {', '.join(READERS)}: save it as CSV, or hand "
             "the data frame over in Python"
         )
-    return read_table(path), path.parent, printable(path.resolve().stem)
+    return read_table(path, memory), path.parent, printable(path.resolve().stem)
 
 
 def load_table(
@@ -101,7 +103,7 @@ def load_table(
     Raises:
         UserError: If the table or anything that was named is malformed.
     """
-    frame, folder, name = open_table(source)
+    frame, folder, name = open_table(source, memory)
     try:
         roles = {"split": split, "group": group, "weight": weight}
         return _loaded(
@@ -126,7 +128,7 @@ def load_table(
 
 
 def _loaded(
-    frame: pd.DataFrame,
+    frame: Table,
     folder: Path,
     name: str,
     modalities: Named | None,
@@ -152,7 +154,7 @@ def _loaded(
     labelled = np.array([cell is not None for cell in words(frame[target])])
     if not labelled.any():
         raise UserError(f"target {target!r} is empty in all {len(frame)} rows; name another column")
-    rows = frame[labelled]
+    rows = frame.take(np.flatnonzero(labelled))
     decided = recipe.target if recipe is not None else Target.decide(rows[target], task)
     if not labelled.all() and recipe is None:
         left_out = f"{int((~labelled).sum())} rows without it are left out"
@@ -184,7 +186,7 @@ def _loaded(
     return replace(data, recipe=recipe, memory=memory)
 
 
-def _check_roles(roles: Mapping[str, str], frame: pd.DataFrame, columns: Mapping[str, str]) -> None:
+def _check_roles(roles: Mapping[str, str], frame: Table, columns: Mapping[str, str]) -> None:
     """Refuses columns that are not there, or named for two purposes."""
     seen: dict[str, str] = {}
     for role, column in roles.items():
@@ -197,7 +199,7 @@ def _check_roles(roles: Mapping[str, str], frame: pd.DataFrame, columns: Mapping
         seen[column] = role
 
 
-def _find_split(frame: pd.DataFrame, taken: Collection[str]) -> str | None:
+def _find_split(frame: Table, taken: Collection[str]) -> str | None:
     """A column that is named so, holds nothing but splits, and is not taken for anything else."""
     for name in frame.columns:
         if name.lower() == SPLIT and name not in taken:
@@ -207,7 +209,7 @@ def _find_split(frame: pd.DataFrame, taken: Collection[str]) -> str | None:
     return None
 
 
-def _recorded_roles(recipe: TableRecipe, frame: pd.DataFrame) -> dict[str, str]:
+def _recorded_roles(recipe: TableRecipe, frame: Table) -> dict[str, str]:
     """Split, group and weight to their columns in an earlier run, if the table has them."""
     return {one.kind: one.name for one in recipe.columns if one.kind in GIVEN_ROLES and one.name in frame.columns}
 

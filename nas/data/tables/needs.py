@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import pandas as pd
-
 from nas.data.tables.images import ImageRecipe
+from nas.data.tables.stored_table import Table
 from nas.data.tables.subwords import SubwordRecipe
 from nas.data.tables.waves import WaveRecipe
 from nas.errors import UserError
@@ -35,7 +34,7 @@ class Needs:
     tokenizer: str = ""
     length: int = 0
 
-    def fit(self, name: str, rows: pd.DataFrame, kind: str, folder: Path) -> ImageRecipe | SubwordRecipe | WaveRecipe:
+    def fit(self, name: str, rows: Table, kind: str, folder: Path) -> ImageRecipe | SubwordRecipe | WaveRecipe:
         """The preprocessing of a modality for the network.
 
         Args:

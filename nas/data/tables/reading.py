@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import pandas as pd
 
+from nas.data.fusion_data import fits
 from nas.data.memory import in_units, refuse_too_large
 from nas.data.paths import is_file
 from nas.data.tables.parts import MAX_NAME
+from nas.data.tables.stored_table import EXPANSION, StoredTable, Table, num_bytes, open_parquet, reading
 from nas.errors import UserError, one_line
 
 MAX_COLUMNS = 10_000
@@ -27,8 +28,8 @@ MAX_CELLS = 10**8
 
 _SEPARATORS = ",;\t|"
 
-_EXPANSION = {"text": 30, "parquet": 15}
-"""Memory per byte of a file: a cell of two letters takes some sixty bytes."""
+_TEXT_EXPANSION = 30
+"""Memory per byte of a file of text: a cell of two letters takes some sixty bytes."""
 
 
 def suffix_of(path: Path) -> str:
@@ -36,18 +37,31 @@ def suffix_of(path: Path) -> str:
     return path.suffix.lower()
 
 
-def read_table(path: Path) -> pd.DataFrame:
+@overload
+def read_table(path: Path, memory: None = None) -> pd.DataFrame: ...
+
+
+@overload
+def read_table(path: Path, memory: int | None) -> Table: ...
+
+
+def read_table(path: Path, memory: int | None = None) -> Table:
     """Reads a file of one of `READERS`; cells of text files stay text.
+
+    Args:
+        path: Of the file.
+        memory: Bytes that data may take; a Parquet file that takes more stays on disk. None for any number.
 
     Raises:
         UserError: If it cannot be read, is empty or garbled, or would not fit in memory.
     """
     if not is_file(path):
         raise UserError(f"{str(path)!r} is no file; expected a table: {', '.join(READERS)}")
-    kind = "parquet" if suffix_of(path) in _PARQUET else "text"
-    _refuse_vast(path, path.stat().st_size * _EXPANSION[kind])
     try:
-        return checked(READERS[suffix_of(path)](path), repr(str(path)))
+        if suffix_of(path) in _PARQUET:
+            return _read_parquet(path, memory)
+        _refuse_vast(path, path.stat().st_size * _TEXT_EXPANSION)
+        return checked(_TEXT_READERS[suffix_of(path)](path), repr(str(path)))
     except OSError as error:
         raise UserError(f"{str(path)!r} cannot be read: {one_line(error)}") from error
 
@@ -73,11 +87,19 @@ def checked(frame: pd.DataFrame, label: str) -> pd.DataFrame:
     Raises:
         UserError: If it has no rows or columns, or a name is empty, twice there or longer than `MAX_NAME`.
     """
-    if frame.columns.nlevels > 1:
-        raise UserError(f"{label} has column names of {frame.columns.nlevels} levels; join them into one")
-    if not 1 <= frame.shape[1] <= MAX_COLUMNS:
-        raise UserError(f"{label} has {frame.shape[1]} columns; expected 1 to {MAX_COLUMNS}")
-    names = [str(name).strip() or f"Unnamed: {place}" for place, name in enumerate(frame.columns)]
+    names = _checked_names(frame.columns, label)
+    if frame.empty:
+        raise UserError(f"{label} has no rows below its header; expected one per sample")
+    return frame.set_axis(names, axis=1).reset_index(drop=True)
+
+
+def _checked_names(columns: pd.Index, label: str) -> list[str]:
+    """Names of columns as text."""
+    if columns.nlevels > 1:
+        raise UserError(f"{label} has column names of {columns.nlevels} levels; join them into one")
+    if not 1 <= len(columns) <= MAX_COLUMNS:
+        raise UserError(f"{label} has {len(columns)} columns; expected 1 to {MAX_COLUMNS}")
+    names = [str(name).strip() or f"Unnamed: {place}" for place, name in enumerate(columns)]
     seen: set[str] = set()
     for name in names:
         if name in seen:
@@ -85,9 +107,7 @@ def checked(frame: pd.DataFrame, label: str) -> pd.DataFrame:
         if len(name) > MAX_NAME:
             raise UserError(f"{label} has a column name of {len(name)} characters; expected at most {MAX_NAME}")
         seen.add(name)
-    if frame.empty:
-        raise UserError(f"{label} has no rows below its header; expected one per sample")
-    return frame.set_axis(names, axis=1).reset_index(drop=True)
+    return names
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -148,36 +168,32 @@ def _read_json_lines(path: Path) -> pd.DataFrame:
     return pd.DataFrame({name: pd.Series(cells, dtype=object) for name, cells in columns.items()})
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
-    try:
-        parquet = import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise UserError(
-            f"{str(path)!r} is Parquet, which needs pyarrow: pip install 'fusenas[tables]', or save the table as CSV"
-        ) from error
-    try:
-        with parquet.ParquetFile(path) as file:
-            groups = [file.metadata.row_group(place) for place in range(file.metadata.num_row_groups)]
-            _refuse_vast(path, 4 * sum(group.total_byte_size for group in groups))
-            return file.read().to_pandas()
-    except UserError:
-        raise
-    except (ArithmeticError, LookupError, MemoryError, NotImplementedError, TypeError, ValueError) as error:
-        raise UserError(f"{str(path)!r} is no Parquet, or is damaged: {one_line(error)}; write it again") from error
+def _read_parquet(path: Path, memory: int | None) -> Table:
+    file, told = open_parquet(path), repr(str(path))
+    if file.metadata.num_rows and not fits(num_bytes(file), memory):
+        with reading(told):
+            names = file.schema_arrow.empty_table().to_pandas().columns
+        return StoredTable.of(file, told, _checked_names(names, told))
+    with file:
+        _refuse_vast(path, EXPANSION * num_bytes(file))
+        with reading(told):
+            frame = file.read().to_pandas()
+    return checked(frame, told)
 
 
-READERS = {
+_TEXT_READERS = {
     ".csv": _read_csv,
     ".tsv": _read_csv,
     ".tab": _read_csv,
-    ".parquet": _read_parquet,
-    ".pq": _read_parquet,
     ".jsonl": _read_json_lines,
     ".ndjson": _read_json_lines,
 }
 """Ending of a file's name to what reads it."""
 
 _PARQUET = (".parquet", ".pq")
+
+READERS = (".csv", ".tsv", ".tab", *_PARQUET, ".jsonl", ".ndjson")
+"""Endings of the names of files that are read."""
 
 OTHER_TABLES = (
     ".xlsx",

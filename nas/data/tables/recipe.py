@@ -24,6 +24,7 @@ from nas.data.tables.needs import Needs
 from nas.data.tables.parts import Listed, from_plain, to_plain
 from nas.data.tables.parts import Named as NamedValues
 from nas.data.tables.reading import MAX_COLUMNS
+from nas.data.tables.stored_table import Table, blocks
 from nas.data.tables.subwords import SubwordRecipe
 from nas.data.tables.target import Target
 from nas.data.tables.text import TextRecipe
@@ -55,9 +56,6 @@ FORMAT_VERSION = 1
 
 MAX_MODALITIES = 512
 
-BLOCK = 256
-"""Rows that become arrays at once where not all of them fit in memory."""
-
 MAX_NUMBERS = 2**26
 """That a row becomes, all modalities together; it is there to refuse what no memory holds."""
 
@@ -79,7 +77,7 @@ class TableRecipe:
     @classmethod
     def fit(
         cls,
-        frame: pd.DataFrame,
+        frame: Table,
         rows: NDArray[np.int64] | Sequence[int],
         columns: Mapping[str, str],
         target: Target,
@@ -102,10 +100,11 @@ class TableRecipe:
         Raises:
             UserError: If the columns do not give two modalities, or something in a row cannot be read.
         """
-        training = frame.iloc[list(rows)]
+        training = frame.take(list(rows))
         if target.column in columns:
             raise UserError(f"column {target.column!r} is the target and has a kind in columns; leave it out there")
-        found = {column.name: column for column in infer(training.drop(columns=target.column), columns)}
+        others = [name for name in frame.columns if name != target.column]
+        found = {column.name: column for column in infer(training[others], columns)}
         found[target.column] = Column(name=target.column, kind="target", reason=f"{target.task}: {target.reason}")
         ordered = tuple(found[name] for name in frame.columns)
         modalities: dict[str, ModalityRecipe] = {}
@@ -119,11 +118,11 @@ class TableRecipe:
                 modalities[name] = RECIPES[kind].fit(own, kinds, folder)
         return cls(target=target, columns=ordered, modalities=modalities)
 
-    def apply(self, frame: pd.DataFrame, folder: Path, memory: int | None = None) -> dict[str, Modality]:
+    def apply(self, frame: Table, folder: Path, memory: int | None = None) -> dict[str, Modality]:
         """The modalities of every row. The table need not have the target, nor columns that were left out.
 
         Args:
-            frame: As `nas.data.tables.open_table` gives it, so that errors name the row.
+            frame: As `nas.data.tables.open_table` gives it, so that errors name the row; of one on disk rows in order.
             folder: That paths of pictures and recordings are relative to.
             memory: Bytes that the arrays may take; where they take more, each is written to disk in passing, unless it
                 is small. None for any number.
@@ -138,17 +137,20 @@ class TableRecipe:
                         f"the table lacks column {column!r:.300}, which the network reads; it has "
                         f"{', '.join(map(str, frame.columns)):.600}"
                     )
+        room = None
         if memory is not None and not fits(len(frame) * self._row_bytes(frame, folder), memory):
             room = memory // HELD_SHARE // len(self.modalities)
-            return {name: _in_blocks(recipe, frame, folder, room) for name, recipe in self.modalities.items()}
-        return {name: recipe.apply(frame, folder) for name, recipe in self.modalities.items()}
+        elif isinstance(frame, pd.DataFrame):
+            return {name: recipe.apply(frame, folder) for name, recipe in self.modalities.items()}
+        return {name: _in_blocks(recipe, frame, folder, room) for name, recipe in self.modalities.items()}
 
-    def _row_bytes(self, frame: pd.DataFrame, folder: Path) -> int:
+    def _row_bytes(self, frame: Table, folder: Path) -> int:
         """What a row takes as arrays."""
-        made = [recipe.apply(frame.iloc[:1], folder) for recipe in self.modalities.values()]
+        firsts = ((recipe, next(blocks(frame, recipe.columns)).iloc[:1]) for recipe in self.modalities.values())
+        made = [recipe.apply(first, folder) for recipe, first in firsts]
         return sum(array.nbytes for modality in made for array in modality.arrays)
 
-    def targets(self, frame: pd.DataFrame) -> NDArray[Any]:
+    def targets(self, frame: Table) -> NDArray[Any]:
         """The target of every row: (n,) int64 indices of `target.class_names`, or (n, 1) float32.
 
         Raises:
@@ -217,12 +219,12 @@ class _Plain:
         }
 
 
-def _in_blocks(recipe: ModalityRecipe, frame: pd.DataFrame, folder: Path, room: int) -> Modality:
+def _in_blocks(recipe: ModalityRecipe, frame: Table, folder: Path, room: int | None) -> Modality:
     """What `recipe.apply` gives for all rows, made of some rows at a time."""
     spool = Spool(len(frame), room)
     masks = []
-    for start in range(0, len(frame), BLOCK):
-        made = recipe.apply(frame.iloc[start : start + BLOCK], folder)
+    for block in blocks(frame, recipe.columns):
+        made = recipe.apply(block, folder)
         spool.add(made.arrays[0])
         masks.append(np.ones(len(made.arrays[0]), dtype=np.bool_) if made.present is None else made.present)
     present = np.concatenate(masks)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from nas.data.fusion_data import Modality
 from nas.data.tables.parts import MAX_NAME, from_plain, to_plain
+from nas.data.tables.stored_table import Table
 from nas.data.tables.text import MAX_COLUMNS, MAX_LENGTH, SHARE_WHOLE, texts
 from nas.errors import UserError, one_line
 from nas.fields import Form, Several, Text, Whole
@@ -47,7 +48,7 @@ class SubwordRecipe:
         }
 
     @classmethod
-    def fit_for(cls, rows: pd.DataFrame, tokenizer: str, most: int) -> SubwordRecipe:
+    def fit_for(cls, rows: Table, tokenizer: str, most: int) -> SubwordRecipe:
         """From the rows of the training split: as long as most texts are.
 
         Args:
@@ -93,7 +94,7 @@ class SubwordRecipe:
         """
         return from_plain(cls, values, label)
 
-    def _encoded(self, frame: pd.DataFrame) -> list[list[int] | None]:
+    def _encoded(self, frame: Table) -> list[list[int] | None]:
         """The numbers of every text, cut at the length; None where there is none."""
         try:
             made = import_module("tokenizers").Tokenizer.from_str(self.tokenizer)

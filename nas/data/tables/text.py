@@ -16,6 +16,7 @@ import pandas as pd
 from nas.data.fusion_data import Modality
 from nas.data.tables.cells import words
 from nas.data.tables.parts import MAX_CELL, MAX_NAME, from_plain, to_plain
+from nas.data.tables.stored_table import Table
 from nas.errors import UserError
 from nas.fields import Form, Several, Text, Whole
 
@@ -71,7 +72,7 @@ class TextRecipe:
         }
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame, kinds: Mapping[str, str], folder: Path) -> TextRecipe:  # noqa: ARG003
+    def fit(cls, rows: Table, kinds: Mapping[str, str], folder: Path) -> TextRecipe:  # noqa: ARG003
         """From the rows of the training split, of the columns of the modality alone.
 
         Raises:
@@ -121,7 +122,7 @@ class TextRecipe:
         return from_plain(cls, values, label)
 
 
-def texts(frame: pd.DataFrame, columns: tuple[str, ...]) -> list[str | None]:
+def texts(frame: Table, columns: tuple[str, ...]) -> list[str | None]:
     """The texts of every row, several columns joined; None where all are empty."""
     cells = [words(frame[name]) for name in columns]
     joined = [" ".join(cell for cell in row if cell is not None) for row in zip(*cells, strict=True)]

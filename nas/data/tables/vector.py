@@ -15,6 +15,7 @@ from nas.data.tables.categories import CategoryPart
 from nas.data.tables.dates import DatePart
 from nas.data.tables.numeric import NumberPart
 from nas.data.tables.parts import Listed, from_plain, to_plain
+from nas.data.tables.stored_table import Table
 from nas.errors import UserError, unknown_name
 from nas.fields import Form, told
 
@@ -39,7 +40,7 @@ class VectorRecipe:
     parts: tuple[NumberPart | CategoryPart | DatePart, ...]
 
     @classmethod
-    def fit(cls, rows: pd.DataFrame, kinds: Mapping[str, str], folder: Path) -> VectorRecipe:  # noqa: ARG003
+    def fit(cls, rows: Table, kinds: Mapping[str, str], folder: Path) -> VectorRecipe:  # noqa: ARG003
         """From the rows of the training split, of the columns of the modality alone."""
         return cls(parts=tuple(PARTS[kinds[name]].fit(rows[name]) for name in rows.columns))
 

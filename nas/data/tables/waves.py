@@ -15,6 +15,7 @@ from nas.data.fusion_data import Modality
 from nas.data.tables.audio import MAX_LISTENED_TO, RATES, SHARE_WHOLE, read_recording, resampled
 from nas.data.tables.files import NamedFile, filled, some_files
 from nas.data.tables.parts import MAX_NAME, from_plain, to_plain
+from nas.data.tables.stored_table import Table
 from nas.errors import UserError
 from nas.fields import Form, Text, Whole
 
@@ -45,7 +46,7 @@ class WaveRecipe:
         return {"column": Text(MAX_NAME), "rate": Whole(*RATES), "samples": Whole(1, LARGEST_SAMPLES)}
 
     @classmethod
-    def fit_for(cls, rows: pd.DataFrame, folder: Path, rate: int) -> WaveRecipe:
+    def fit_for(cls, rows: Table, folder: Path, rate: int) -> WaveRecipe:
         """From the rows of the training split: as long as most recordings are.
 
         Args:
