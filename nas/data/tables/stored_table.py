@@ -42,12 +42,14 @@ class ParquetSource:
         told: Its path for an error.
         fields: Column to its name in the file, without what pandas kept as an index.
         kept: Name of a column of whole files to these, which are not read yet.
+        gaps: Name of a column of whole numbers to whether a cell of it is empty.
     """
 
     file: Any
     told: str
     fields: Mapping[str, str]
     kept: dict[str, list[HeldFile | None]] = field(default_factory=dict)
+    gaps: dict[str, bool] = field(default_factory=dict)
 
     def starts(self) -> NDArray[np.int64]:
         """The first row of every row group, and the number of all rows."""
@@ -92,12 +94,27 @@ class ParquetSource:
     def batches(self, names: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
         """Some columns in blocks of consecutive rows, from the first to the last, whole files with their content."""
         wanted = [self.fields[name] for name in names]
+        # Whole numbers beside an empty cell are float64 to pandas. So they are in blocks without one, too: above 1e16
+        # the words of the two differ, and a category would not be found again.
+        with_gaps = [name for name in names if self._has_gaps(name)]
         with reading(self.told):
             start = 0
             for batch in self.file.iter_batches(batch_size=size, columns=wanted):
-                frame = batch.select(wanted).to_pandas()
-                yield frame.set_axis(list(names), axis=1).set_axis(range(start, start + len(frame)), axis=0)
+                read = batch.select(wanted).to_pandas().set_axis(list(names), axis=1)
+                frame = read.astype({name: float for name in with_gaps if isinstance(read[name].dtype, np.dtype)})
+                yield frame.set_axis(range(start, start + len(frame)), axis=0)
                 start += len(frame)
+
+    def _has_gaps(self, name: str) -> bool:
+        """Whether it is a column of whole numbers of which a cell is empty, in whichever row."""
+        column = self.fields[name]
+        if name not in self.gaps:
+            is_whole = import_module("pyarrow.types").is_integer(self.file.schema_arrow.field(column).type)
+            with reading(self.told):
+                self.gaps[name] = is_whole and any(
+                    batch.column(column).null_count for batch in self.file.iter_batches(columns=[column])
+                )
+        return self.gaps[name]
 
     def _held(self, name: str) -> list[HeldFile | None]:
         """What reads the file of every row; None where there is none."""

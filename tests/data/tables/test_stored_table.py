@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import importlib
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -133,8 +134,9 @@ def test_no_more_than_a_block_of_files_is_read_at_once(path: Path, monkeypatch: 
     assert [row for block in blocks for row in block.index] == list(range(len(table)))
 
 
-ODD: dict[str, list[Any]] = {
+ODD: dict[str, Any] = {
     "whole with gaps": [1, None, 3, 2**40],
+    "nullable": pd.array([10**16 + 1, None, 10**16 + 3, 10**16 + 5], dtype="Int64"),
     "real": [0.5, float("nan"), float("inf"), 1e300],
     "flags": [True, None, False, True],
     "words": ["a", "", None, " NA"],
@@ -149,7 +151,8 @@ ODD: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_cells_are_the_same_column_by_column(name: str, tmp_path: Path) -> None:
+def test_cells_are_the_same_column_by_column(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_table, "BLOCK_ROWS", 1)  # so that some blocks have no empty cell
     frame = pd.DataFrame({"a.b": [1, 2, 3, 4], name: ODD[name], "a": list("wxyz")})
     frame.to_parquet(tmp_path / "odd.parquet", row_group_size=2)
     whole, stored = open_table(tmp_path / "odd.parquet")[0], open_table(tmp_path / "odd.parquet", 1)[0]
@@ -159,6 +162,29 @@ def test_cells_are_the_same_column_by_column(name: str, tmp_path: Path) -> None:
         assert words(stored[column]) == words(whole[column])
         assert [word for block in stored.blocks([column]) for word in words(block[column])] == words(whole[column])
         np.testing.assert_array_equal(numbers_of(stored[column])[0], numbers_of(whole[column])[0])
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64", "dictionary"])
+def test_large_whole_numbers_with_a_gap_are_the_same_categories(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One empty cell makes a column float64 to pandas, and 10000000000000002 the word 1.0000000000000002e+16."""
+    monkeypatch.setattr(stored_table, "BLOCK_ROWS", 7)
+    pyarrow = importlib.import_module("pyarrow")
+    users = [None, *(10**16 + 2 + 2 * (row % 4) for row in range(59))]
+    column = pyarrow.array(users, "uint64" if kind == "uint64" else "int64")
+    table = pyarrow.table(
+        {
+            "user": column.dictionary_encode() if kind == "dictionary" else column,
+            "title": [f"word {row % 3}" for row in range(60)],
+            "kind": ["ab"[row % 2] for row in range(60)],
+        }
+    )
+    importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "users.parquet", row_group_size=20)
+    options: dict[str, Any] = {"target": "kind", "columns": "user:category,title:text"}
+    whole = nas.load_data(tmp_path / "users.parquet", **options)
+    assert whole.modalities["table"].arrays[0].sum() >= 59  # a category in every row but the empty one
+    same(whole, nas.load_data(tmp_path / "users.parquet", memory=1000, **options))
 
 
 def test_an_index_of_pandas_is_no_column(tmp_path: Path) -> None:
