@@ -89,6 +89,7 @@ class ParquetSource:
         with reading(self.told):
             read = self.file.read(columns=[self.fields[name]]).select([self.fields[name]])
             found: pd.Series = read.to_pandas().iloc[:, 0]
+        self.check_rows(len(found))
         return found.rename(name).reset_index(drop=True)
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
@@ -104,6 +105,19 @@ class ParquetSource:
                 frame = read.astype({name: float for name in with_gaps if isinstance(read[name].dtype, np.dtype)})
                 yield frame.set_axis(range(start, start + len(frame)), axis=0)
                 start += len(frame)
+        self.check_rows(start)
+
+    def check_rows(self, count: int) -> None:
+        """Refuses a file of which other rows are read than it says that it has.
+
+        Raises:
+            UserError: If it is so.
+        """
+        said = self.file.metadata.num_rows
+        if count != said:
+            raise UserError(
+                f"{self.told} is damaged: it says that it has {said:,} rows, and {count:,} can be read; write it again"
+            )
 
     def _has_gaps(self, name: str) -> bool:
         """Whether it is a column of whole numbers of which a cell is empty, in whichever row."""
@@ -121,6 +135,7 @@ class ParquetSource:
         column = self.fields[name]
         with reading(self.told):
             cells = self.file.read(columns=[f"{column}.path"]).column(column).to_pylist()
+        self.check_rows(len(cells))
         size = max(1, min(BLOCK_ROWS, int(BLOCK_BYTES / max(1.0, self.row_bytes([name])))))
         contents = _Contents(self, column, size)
         return [None if cell is None else HeldFile(contents, row, cell["path"]) for row, cell in enumerate(cells)]
@@ -189,7 +204,10 @@ class _Contents:
             )
         while row >= self._first + len(self._present):
             self._first += len(self._present)
-            self._present = next(self._next).column(self._column).field("bytes").to_pylist()
+            batch: Any = next(self._next, None)
+            if batch is None:  # rows below the one that is wanted are all that there are
+                self._source.check_rows(self._first)
+            self._present = batch.column(self._column).field("bytes").to_pylist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +232,14 @@ class StoredTable:
             file: Of pyarrow.
             told: Its path for an error.
             names: Of its columns, without what pandas kept as an index.
+
+        Raises:
+            UserError: If the numbers of its rows alone would not fit in memory.
         """
+        needed = 8 * file.metadata.num_rows
+        refuse_too_large(
+            needed, f"the numbers of the rows of {told} would take {in_units(needed)} of memory", "use fewer rows"
+        )
         index = (file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
         fields = [name for name in file.schema_arrow.names if name not in index]
         source = ParquetSource(file, told, dict(zip(names, fields, strict=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import importlib
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -215,3 +216,44 @@ def test_names_are_checked_alike(columns: list[Any], told: str, tmp_path: Path) 
     for memory in (None, 1):
         with pytest.raises(UserError, match=told):
             open_table(tmp_path / "named.parquet", memory)
+
+
+def _varint(value: int) -> bytes:
+    """A whole number as Thrift's compact protocol writes it: doubled, seven bits a byte, the lowest first."""
+    left, found = 2 * value, bytearray()
+    while left > 127:
+        found.append(left & 127 | 128)
+        left >>= 7
+    return bytes([*found, left])
+
+
+def _claiming(path: Path, said: int, rows: int) -> None:
+    """Changes the counts of rows in the footer of a file, the pages stay as they are."""
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    i64 = b"\x26\x16\x36"  # fields of 64 bits, one, two or three behind the one before
+    footer = re.sub(b"([%s])%s" % (i64, re.escape(_varint(said))), lambda m: m[1] + _varint(rows), content[start:-8])
+    assert footer != content[start:-8]
+    path.write_bytes(content[:start] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "told"),
+    [
+        (260, "is damaged: it says that it has 260 rows, and 200 can be read; write it again"),
+        (2**50, "the numbers of the rows of .* would take 9,007.2 TB of memory"),
+    ],
+)
+def test_a_file_that_is_shorter_than_it_says_is_told_in_one_line(claimed: int, told: str, tmp_path: Path) -> None:
+    short = tmp_path / "short.parquet"
+    cells = [{"bytes": b"\x89PNG", "path": "a.png"}] * 200
+    pd.DataFrame({"picture": cells, "x": [0.5] * 200, "kind": list("ab") * 100}).to_parquet(short, compression="none")
+    _claiming(short, 200, claimed)
+    with pytest.raises(UserError, match=told):
+        nas.load_data(short, target="kind", memory=1)
+    if claimed == 260:
+        table = open_table(short, 1)[0]
+        assert isinstance(table, StoredTable)
+        for read in (lambda: table["picture"], lambda: table["x"], lambda: list(table.blocks(["picture"]))):
+            with pytest.raises(UserError, match=told):
+                read()
