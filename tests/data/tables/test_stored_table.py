@@ -218,6 +218,21 @@ def test_names_are_checked_alike(columns: list[Any], told: str, tmp_path: Path) 
             open_table(tmp_path / "named.parquet", memory)
 
 
+def test_sizes_of_columns_are_counted_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column is asked for several times, and a file may have thousands of row groups of hundreds of columns."""
+    table, plain = open_table(path, SCARCE)[0], stored_table.row_groups
+    asked: list[Any] = []
+
+    def counted(file: Any) -> list[Any]:
+        asked.append(file)
+        return plain(file)
+
+    monkeypatch.setattr(stored_table, "row_groups", counted)
+    for column in ("title", "weight", "maker"):
+        assert len(table[column]) == len(table)
+    assert len(asked) == 1
+
+
 def _varint(value: int) -> bytes:
     """A whole number as Thrift's compact protocol writes it: doubled, seven bits a byte, the lowest first."""
     left, found = 2 * value, bytearray()
