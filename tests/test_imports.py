@@ -159,7 +159,7 @@ def _public(body: list[ast.stmt], within: str) -> Iterator[tuple[str, ast.AST]]:
 
 
 def _unexplained(source: str, name: str) -> list[str]:
-    """What is public in a module and has no docstring, the module itself included."""
+    """What is public in a module and has no docstring, the module itself included; of overloads what is run alone."""
     tree = ast.parse(source)
     everything = [(name, tree), *_public(tree.body, name)]
     return [
@@ -167,6 +167,7 @@ def _unexplained(source: str, name: str) -> list[str]:
         for found, node in everything
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
         and not (ast.get_docstring(node) or "").strip()
+        and "overload" not in map(ast.unparse, getattr(node, "decorator_list", ()))
     ]
 
 
@@ -244,3 +245,10 @@ def test_all_public_names_are_there() -> None:
     assert set(nas.__all__) <= set(dir(nas))
     with pytest.raises(AttributeError, match="has no attribute 'serach'"):
         nas.serach  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_only_the_signatures_of_overloads_need_no_docstring() -> None:
+    source = (
+        '"""Module."""\n@overload\ndef f(x: int) -> int: ...\n@overload\ndef f(x: str) -> str: ...\ndef f(x): ...\n'
+    )
+    assert _unexplained(source, "m") == ["m.f"]

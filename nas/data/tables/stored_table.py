@@ -6,9 +6,11 @@ What is asked of it is a part of what can be asked of a pandas frame, so that bo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -42,12 +44,14 @@ class ParquetSource:
         told: Its path for an error.
         fields: Column to its name in the file, without what pandas kept as an index.
         kept: Name of a column of whole files to these, which are not read yet.
+        gaps: Name of a column of whole numbers to whether a cell of it is empty.
     """
 
     file: Any
     told: str
     fields: Mapping[str, str]
     kept: dict[str, list[HeldFile | None]] = field(default_factory=dict)
+    gaps: dict[str, bool] = field(default_factory=dict)
 
     def starts(self) -> NDArray[np.int64]:
         """The first row of every row group, and the number of all rows."""
@@ -55,14 +59,18 @@ class ParquetSource:
 
     def row_bytes(self, names: Sequence[str]) -> float:
         """Of some columns, not compressed, for a row in the mean."""
-        wanted = [f"{self.fields[name]}." for name in names]
-        size = 0
-        for group in row_groups(self.file):
-            for place in range(group.num_columns):
-                chunk = group.column(place)
-                if any(f"{chunk.path_in_schema}.".startswith(start) for start in wanted):
-                    size += chunk.total_uncompressed_size
+        wanted = tuple(f"{self.fields[name]}." for name in names)
+        size = sum(size for path, size in self._sizes.items() if f"{path}.".startswith(wanted))
         return float(size / max(1, self.file.metadata.num_rows))
+
+    @cached_property
+    def _sizes(self) -> Mapping[str, int]:
+        """Column, such as picture.bytes, to its bytes, not compressed; counted once, of maybe a million chunks."""
+        found: Counter[str] = Counter()
+        for group in row_groups(self.file):
+            for chunk in map(group.column, range(group.num_columns)):
+                found[chunk.path_in_schema] += chunk.total_uncompressed_size
+        return found
 
     def holds_files(self, name: str) -> bool:
         """Whether the cells of a column are whole files, as those of a Hugging Face `Dataset`."""
@@ -87,23 +95,53 @@ class ParquetSource:
         with reading(self.told):
             read = self.file.read(columns=[self.fields[name]]).select([self.fields[name]])
             found: pd.Series = read.to_pandas().iloc[:, 0]
+        self.check_rows(len(found))
         return found.rename(name).reset_index(drop=True)
 
     def batches(self, names: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
         """Some columns in blocks of consecutive rows, from the first to the last, whole files with their content."""
         wanted = [self.fields[name] for name in names]
+        # Whole numbers beside an empty cell are float64 to pandas. So they are in blocks without one, too: above 1e16
+        # the words of the two differ, and a category would not be found again.
+        with_gaps = [name for name in names if self._has_gaps(name)]
         with reading(self.told):
             start = 0
             for batch in self.file.iter_batches(batch_size=size, columns=wanted):
-                frame = batch.select(wanted).to_pandas()
-                yield frame.set_axis(list(names), axis=1).set_axis(range(start, start + len(frame)), axis=0)
+                read = batch.select(wanted).to_pandas().set_axis(list(names), axis=1)
+                frame = read.astype({name: float for name in with_gaps if isinstance(read[name].dtype, np.dtype)})
+                yield frame.set_axis(range(start, start + len(frame)), axis=0)
                 start += len(frame)
+        self.check_rows(start)
+
+    def check_rows(self, count: int) -> None:
+        """Refuses a file of which other rows are read than it says that it has.
+
+        Raises:
+            UserError: If it is so.
+        """
+        said = self.file.metadata.num_rows
+        if count != said:
+            raise UserError(
+                f"{self.told} is damaged: it says that it has {said:,} rows, and {count:,} can be read; write it again"
+            )
+
+    def _has_gaps(self, name: str) -> bool:
+        """Whether it is a column of whole numbers of which a cell is empty, in whichever row."""
+        column = self.fields[name]
+        if name not in self.gaps:
+            is_whole = import_module("pyarrow.types").is_integer(self.file.schema_arrow.field(column).type)
+            with reading(self.told):
+                self.gaps[name] = is_whole and any(
+                    batch.column(column).null_count for batch in self.file.iter_batches(columns=[column])
+                )
+        return self.gaps[name]
 
     def _held(self, name: str) -> list[HeldFile | None]:
         """What reads the file of every row; None where there is none."""
         column = self.fields[name]
         with reading(self.told):
             cells = self.file.read(columns=[f"{column}.path"]).column(column).to_pylist()
+        self.check_rows(len(cells))
         size = max(1, min(BLOCK_ROWS, int(BLOCK_BYTES / max(1.0, self.row_bytes([name])))))
         contents = _Contents(self, column, size)
         return [None if cell is None else HeldFile(contents, row, cell["path"]) for row, cell in enumerate(cells)]
@@ -172,7 +210,10 @@ class _Contents:
             )
         while row >= self._first + len(self._present):
             self._first += len(self._present)
-            self._present = next(self._next).column(self._column).field("bytes").to_pylist()
+            batch: Any = next(self._next, None)
+            if batch is None:  # rows below the one that is wanted are all that there are
+                self._source.check_rows(self._first)
+            self._present = batch.column(self._column).field("bytes").to_pylist()
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +238,14 @@ class StoredTable:
             file: Of pyarrow.
             told: Its path for an error.
             names: Of its columns, without what pandas kept as an index.
+
+        Raises:
+            UserError: If the numbers of its rows alone would not fit in memory.
         """
+        needed = 8 * file.metadata.num_rows
+        refuse_too_large(
+            needed, f"the numbers of the rows of {told} would take {in_units(needed)} of memory", "use fewer rows"
+        )
         index = (file.schema_arrow.pandas_metadata or {}).get("index_columns", [])
         fields = [name for name in file.schema_arrow.names if name not in index]
         source = ParquetSource(file, told, dict(zip(names, fields, strict=True)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import importlib
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -133,8 +135,9 @@ def test_no_more_than_a_block_of_files_is_read_at_once(path: Path, monkeypatch: 
     assert [row for block in blocks for row in block.index] == list(range(len(table)))
 
 
-ODD: dict[str, list[Any]] = {
+ODD: dict[str, Any] = {
     "whole with gaps": [1, None, 3, 2**40],
+    "nullable": pd.array([10**16 + 1, None, 10**16 + 3, 10**16 + 5], dtype="Int64"),
     "real": [0.5, float("nan"), float("inf"), 1e300],
     "flags": [True, None, False, True],
     "words": ["a", "", None, " NA"],
@@ -149,7 +152,8 @@ ODD: dict[str, list[Any]] = {
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_cells_are_the_same_column_by_column(name: str, tmp_path: Path) -> None:
+def test_cells_are_the_same_column_by_column(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_table, "BLOCK_ROWS", 1)  # so that some blocks have no empty cell
     frame = pd.DataFrame({"a.b": [1, 2, 3, 4], name: ODD[name], "a": list("wxyz")})
     frame.to_parquet(tmp_path / "odd.parquet", row_group_size=2)
     whole, stored = open_table(tmp_path / "odd.parquet")[0], open_table(tmp_path / "odd.parquet", 1)[0]
@@ -159,6 +163,29 @@ def test_cells_are_the_same_column_by_column(name: str, tmp_path: Path) -> None:
         assert words(stored[column]) == words(whole[column])
         assert [word for block in stored.blocks([column]) for word in words(block[column])] == words(whole[column])
         np.testing.assert_array_equal(numbers_of(stored[column])[0], numbers_of(whole[column])[0])
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint64", "dictionary"])
+def test_large_whole_numbers_with_a_gap_are_the_same_categories(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One empty cell makes a column float64 to pandas, and 10000000000000002 the word 1.0000000000000002e+16."""
+    monkeypatch.setattr(stored_table, "BLOCK_ROWS", 7)
+    pyarrow = importlib.import_module("pyarrow")
+    users = [None, *(10**16 + 2 + 2 * (row % 4) for row in range(59))]
+    column = pyarrow.array(users, "uint64" if kind == "uint64" else "int64")
+    table = pyarrow.table(
+        {
+            "user": column.dictionary_encode() if kind == "dictionary" else column,
+            "title": [f"word {row % 3}" for row in range(60)],
+            "kind": ["ab"[row % 2] for row in range(60)],
+        }
+    )
+    importlib.import_module("pyarrow.parquet").write_table(table, tmp_path / "users.parquet", row_group_size=20)
+    options: dict[str, Any] = {"target": "kind", "columns": "user:category,title:text"}
+    whole = nas.load_data(tmp_path / "users.parquet", **options)
+    assert whole.modalities["table"].arrays[0].sum() >= 59  # a category in every row but the empty one
+    same(whole, nas.load_data(tmp_path / "users.parquet", memory=1000, **options))
 
 
 def test_an_index_of_pandas_is_no_column(tmp_path: Path) -> None:
@@ -189,3 +216,59 @@ def test_names_are_checked_alike(columns: list[Any], told: str, tmp_path: Path) 
     for memory in (None, 1):
         with pytest.raises(UserError, match=told):
             open_table(tmp_path / "named.parquet", memory)
+
+
+def test_sizes_of_columns_are_counted_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column is asked for several times, and a file may have thousands of row groups of hundreds of columns."""
+    table, plain = open_table(path, SCARCE)[0], stored_table.row_groups
+    asked: list[Any] = []
+
+    def counted(file: Any) -> list[Any]:
+        asked.append(file)
+        return plain(file)
+
+    monkeypatch.setattr(stored_table, "row_groups", counted)
+    for column in ("title", "weight", "maker"):
+        assert len(table[column]) == len(table)
+    assert len(asked) == 1
+
+
+def _varint(value: int) -> bytes:
+    """A whole number as Thrift's compact protocol writes it: doubled, seven bits a byte, the lowest first."""
+    left, found = 2 * value, bytearray()
+    while left > 127:
+        found.append(left & 127 | 128)
+        left >>= 7
+    return bytes([*found, left])
+
+
+def _claiming(path: Path, said: int, rows: int) -> None:
+    """Changes the counts of rows in the footer of a file, the pages stay as they are."""
+    content = path.read_bytes()
+    start = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    i64 = b"\x26\x16\x36"  # fields of 64 bits, one, two or three behind the one before
+    footer = re.sub(b"([%s])%s" % (i64, re.escape(_varint(said))), lambda m: m[1] + _varint(rows), content[start:-8])
+    assert footer != content[start:-8]
+    path.write_bytes(content[:start] + footer + len(footer).to_bytes(4, "little") + b"PAR1")
+
+
+@pytest.mark.parametrize(
+    ("claimed", "told"),
+    [
+        (260, "is damaged: it says that it has 260 rows, and 200 can be read; write it again"),
+        (2**50, "the numbers of the rows of .* would take 9,007.2 TB of memory"),
+    ],
+)
+def test_a_file_that_is_shorter_than_it_says_is_told_in_one_line(claimed: int, told: str, tmp_path: Path) -> None:
+    short = tmp_path / "short.parquet"
+    cells = [{"bytes": b"\x89PNG", "path": "a.png"}] * 200
+    pd.DataFrame({"picture": cells, "x": [0.5] * 200, "kind": list("ab") * 100}).to_parquet(short, compression="none")
+    _claiming(short, 200, claimed)
+    with pytest.raises(UserError, match=told):
+        nas.load_data(short, target="kind", memory=1)
+    if claimed == 260:
+        table = open_table(short, 1)[0]
+        assert isinstance(table, StoredTable)
+        for read in (lambda: table["picture"], lambda: table["x"], lambda: list(table.blocks(["picture"]))):
+            with pytest.raises(UserError, match=told):
+                read()
