@@ -119,15 +119,11 @@ def run(
     data: FusionData, found: Path, seeds: Sequence[int], rows: dict[tuple[str, str, str, int], Row]
 ) -> Iterator[None]:
     """Trains what is not there yet, all parts with one seed after another; yields after every one."""
+    space = make_space("layerwise", data)
     for seed in seeds:
         for without in (WHOLE, *PARTS):
-            options = PARTS[without].options if without else {}
-            setup = TrainingSetup(
-                data=data,
-                space=make_space("layerwise", data),
-                training=RunConfig.of(**options).training,
-                device=CPU,
-            )
+            training = RunConfig.of(**(PARTS[without].options if without else {})).training
+            setup = TrainingSetup(data=data, space=space, training=training, device=CPU)
             if without and not PARTS[without].acts_on(setup):
                 continue
             wanted = [one for one in networks(setup, found) if (data.name, one.name, without, seed) not in rows]
@@ -236,10 +232,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     path = given.out / "rows.csv"
     rows = {row.key: row for row in read_rows(path, Row)}
     for source in SOURCES:
-        name = Path(source.path).stem
-        if name in (given.only or {Path(one.path).stem for one in SOURCES} - {"avmnist"}):
+        if source.name in (given.only or {one.name for one in SOURCES} - {"avmnist"}):
             data = read(source, given.folder)
-            for _ in run(data, given.found / f"{name}.json", range(given.seeds), rows):
+            for _ in run(data, given.found / f"{source.name}.json", range(given.seeds), rows):
                 write_rows(path, Row, rows.values(), digits=4)
     text = page(given.out, f"python -m benchmarks.ablation FOLDER --seeds {given.seeds}")
     write_atomically(given.out / "README.md", text.encode())

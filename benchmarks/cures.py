@@ -26,10 +26,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.datasets import SOURCES
+from benchmarks.datasets import SOURCES, Source, read
 from benchmarks.rows import as_text, read_rows, statistics_of, write_rows
 from nas.config import RunConfig
-from nas.data import FusionData, load_data
+from nas.data import FusionData
 from nas.data.batches import split_batch
 from nas.data.failure_tasks import FailureKind, FailureTask
 from nas.network.prediction import predict
@@ -113,8 +113,7 @@ def planted() -> list[Case]:
 def real(folder: Path, only: Sequence[str] | None) -> Iterator[Case]:
     """Every set of a folder with all cures; the biased modality of rubi is the first, and align takes the first two."""
     for source in SOURCES:
-        path = folder / source.path
-        if (only and path.stem not in only) or not path.exists():
+        if (only and source.name not in only) or not (folder / source.path).exists():
             continue
         names = [part.split(":")[0] for part in source.modalities.split(",")]
         late = (
@@ -127,14 +126,12 @@ def real(folder: Path, only: Sequence[str] | None) -> Iterator[Case]:
         )
         both = (PLAIN, "residual", "residual_sequential")
 
-        def make(
-            path: Path = path, modalities: str = source.modalities, split: str | None = source.split
-        ) -> FusionData:
-            data = load_data(path, modalities=modalities, target="label", split=split)
-            weights = data.splits["weights"][: MAX_SAMPLES.get(path.stem)]
+        def make(source: Source = source) -> FusionData:
+            data = read(source, folder)
+            weights = data.splits["weights"][: MAX_SAMPLES.get(source.name)]
             return replace(data, splits={**data.splits, "weights": weights})
 
-        yield Case(path.stem, make, (*(Arm("late", one) for one in late), *(Arm("both", one) for one in both)))
+        yield Case(source.name, make, (*(Arm("late", one) for one in late), *(Arm("both", one) for one in both)))
 
 
 def architecture_of(space: SearchSpace, network: str) -> Architecture:

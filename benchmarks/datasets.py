@@ -27,6 +27,11 @@ class Source(NamedTuple):
     target: str = "label"
     split: str | None = "split"
 
+    @property
+    def name(self) -> str:
+        """Of the data set."""
+        return Path(self.path).stem
+
 
 SOURCES = (
     Source("prokaryotic/prokaryotic.npz", "text,proteome,genes"),
@@ -64,15 +69,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         torch.set_num_threads(given.threads)
     for source in SOURCES:
         path = given.folder / source.path
-        name = path.stem
-        if given.only and name not in given.only:
+        if given.only and source.name not in given.only:
             continue
         if not path.exists():
-            print(f"{name}: skipped, {source.path} is not in the folder")
+            print(f"{source.name}: skipped, {source.path} is not in the folder")
             continue
-        print(f"{name}:", flush=True)
+        print(f"{source.name}:", flush=True)
         data = read(source, given.folder)
-        command = f"python -m benchmarks.datasets FOLDER --only {name} --searches {given.searches}"
+        command = f"python -m benchmarks.datasets FOLDER --only {source.name} --searches {given.searches}"
         if given.space != "layerwise":
             command += f" --space {given.space}"
         measure(

@@ -30,12 +30,12 @@ import torch
 from numpy.typing import NDArray
 from sklearn.ensemble import RandomForestClassifier
 
-from benchmarks.datasets import SOURCES
+from benchmarks.datasets import SOURCES, read
 from benchmarks.dynamic_figure import draw, mean_and_margin, series
 from benchmarks.pages import about, origin_told
 from benchmarks.rows import read_rows, write_rows
 from nas.config import EncoderMode, RunConfig, SearchConfig
-from nas.data import FusionData, load_data
+from nas.data import FusionData
 from nas.data.batches import Batch, split_batch
 from nas.device import pick_device
 from nas.metrics import higher_is_better, sample_errors, score
@@ -313,15 +313,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = read_rows(given.out / "rows.csv", Row)
     for seed in range(given.searches):
         for source in SOURCES:
-            path = given.folder / source.path
-            name = path.stem
+            name = source.name
             if name not in given.only or any((row.data, row.seed) == (name, seed) for row in rows):
                 continue
-            if not path.exists():
+            if not (given.folder / source.path).exists():
                 print(f"{name}: skipped, {source.path} is not in the folder")
                 continue
             plan = PLANS.get(name, Plan())
-            data = load_data(path, modalities=source.modalities, target=source.target, split=source.split)
+            data = read(source, given.folder)
             if plan.samples:
                 data = replace(data, splits={**data.splits, "weights": data.splits["weights"][: plan.samples]})
             rows += measure(replace(data, name=name), plan, seed, pick_device(given.device))

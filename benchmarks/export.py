@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 import nas
-from benchmarks.datasets import SOURCES
+from benchmarks.datasets import SOURCES, read
 from nas.config import RunConfig
 from nas.data import FusionData
 from nas.data.batches import split_batch
@@ -127,9 +127,8 @@ def load(name: str, folder: Path) -> FusionData:
     """The embedded set, or one of the folder."""
     if name == "emoji":
         return nas.load_data(name)
-    (source,) = (source for source in SOURCES if Path(source.path).stem == name)
-    path = folder / source.path
-    return nas.load_data(path, modalities=source.modalities, target=source.target, split=source.split)
+    (source,) = (source for source in SOURCES if source.name == name)
+    return read(source, folder)
 
 
 def architectures(space: SearchSpace) -> Iterator[Architecture]:

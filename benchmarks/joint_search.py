@@ -11,14 +11,13 @@ What a search found is then trained twice and judged on the test split. Differen
 from __future__ import annotations
 
 import argparse
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import t
+from scipy.stats import ttest_1samp
 
 import nas
 from benchmarks.datasets import SOURCES, read
@@ -28,6 +27,7 @@ from nas.data import FusionData
 from nas.pipeline.search import make_space
 from nas.runs.folder import write_atomically
 from nas.runs.provenance import provenance
+from nas.space.architecture import is_tap, tap_modality
 from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
 
@@ -60,9 +60,12 @@ class Row:
 
 
 def fusion_alone(space: SearchSpace) -> SearchSpace:
-    """The space without the nodes that only the blocks of one modality are made at, and without what reads them."""
-    own = {node.name for node in space.nodes if len({source.split("@")[0] for source in node.sources}) == 1}
-    own &= {node.name for node in space.nodes if any(node.name.startswith(f"{name}_") for name in space.modalities)}
+    """The space without the nodes that one modality alone can reach, and without what reads these nodes."""
+    reached: dict[str, set[str]] = {}
+    for node in space.nodes:
+        some = ({tap_modality(name)} if is_tap(name) else reached[name] for name in node.sources)
+        reached[node.name] = set().union(*some)
+    own = {name for name, modalities in reached.items() if len(modalities) == 1}
     nodes = tuple(
         FusionNode(node.name, tuple(one for one in node.choices if not own & set(one.inputs)))
         for node in space.nodes
@@ -134,8 +137,8 @@ def _paired(gaps: Sequence[float]) -> str:
     """The mean with its 95 % interval over searches."""
     if len(gaps) < 2:
         return ""
-    margin = float(t.ppf(0.975, len(gaps) - 1) * np.std(gaps, ddof=1) / math.sqrt(len(gaps)))
-    return f"{np.mean(gaps):+.1f} ± {margin:.1f}"
+    low, high = ttest_1samp(gaps, 0.0).confidence_interval()
+    return f"{np.mean(gaps):+.1f} [{low:.1f}, {high:.1f}]"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -153,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = read_rows(file, Row)
     command = f"python -m benchmarks.joint_search FOLDER --only {' '.join(given.only)} --searches {given.searches}"
     for source in SOURCES:
-        if Path(source.path).stem not in given.only:
+        if source.name not in given.only:
             continue
         data = read(source, given.folder)
         for search in range(given.searches):

@@ -205,15 +205,20 @@ def overview(results: Sequence[Sequence[Mapping[str, Any]]]) -> str:
 
 
 def _score(record: Mapping[str, Any], kind: str) -> float:
-    """Of the row of a kind; what was found where it is the only one of that kind."""
-    rows = record["leaderboard"]
-    return float(next((row["mean"] for row in rows if row["kind"] == kind), rows[0]["mean"]))
+    """Of the row of a kind that every leaderboard has."""
+    return float(next(row["mean"] for row in record["leaderboard"] if row["kind"] == kind))
 
 
 def _best_held_out(record: Mapping[str, Any]) -> float:
     """Of the network that scores best on the architecture split."""
     held_out = [row for row in record["leaderboard"] if row["kind"] not in ("refit", "ensemble", "random", "control")]
     return float(max(held_out, key=lambda row: row["architecture_score"])["mean"])
+
+
+_OVERVIEW = """Scores on the test split in %, means over searches. *Best held out* is, of all networks that were trained
+like what was found, the one that scores best on the architecture split; *best control* the better one of logistic
+regression and gradient boosting on the test split. In the last column are rows not made of the found network whose
+difference to it is measurable, and by how many points they are better."""
 
 
 def write_tables(folder: Path) -> None:
@@ -225,12 +230,6 @@ def write_tables(folder: Path) -> None:
     if (notes := folder / "notes.md").exists():
         parts.append(notes.read_text())
     write_atomically(folder / "README.md", "\n".join([*parts, *map(table, results)]).encode())
-
-
-_OVERVIEW = """Scores on the test split in %, means over searches. *Best held out* is, of all networks that were trained
-like what was found, the one that scores best on the architecture split; *best control* the better one of logistic
-regression and gradient boosting on the test split. In the last column are rows not made of the found network whose
-difference to it is measurable, and by how many points they are better."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -58,9 +58,7 @@ def print_result(console: Console, summary: Summary, page: Path | None) -> None:
             node_titles(summary.search.nodes),
             competed=summary.tournament is not None,
         )
-    no_time = [f"left out to keep the time limit: {'; '.join(summary.left_out)}"] if summary.left_out else []
-    for line in (*no_time, *(f"{capital(words)}, drawn at random." for words in summary.on_fewer)):
-        console.print(line, markup=False)
+    _print_reservations(console, summary)
     search = summary.search
     if search.pareto:
         console.print("not beaten in both loss and multiply-adds, by what the search tried:")
@@ -92,6 +90,14 @@ def print_objectives(console: Console, objectives: Objectives, *, percent: bool)
     console.print(table)
     if objectives.left_out:
         console.print(f"no time for {', '.join(objectives.left_out)}", markup=False)
+
+
+def _print_reservations(console: Console, summary: Summary) -> None:
+    """What there was no time for, and what was made on a part of the samples."""
+    if summary.left_out:
+        console.print(f"left out to keep the time limit: {'; '.join(summary.left_out)}", markup=False)
+    for words in summary.on_fewer:
+        console.print(f"{capital(words)}, drawn at random.", markup=False)
 
 
 def _print_stability(console: Console, stability: Agreement, titles: Mapping[str, str], *, competed: bool) -> None:

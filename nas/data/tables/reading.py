@@ -192,7 +192,7 @@ _TEXT_READERS = {
 
 _PARQUET = (".parquet", ".pq")
 
-READERS = (".csv", ".tsv", ".tab", *_PARQUET, ".jsonl", ".ndjson")
+READERS = (*_TEXT_READERS, *_PARQUET)
 """Endings of the names of files that are read."""
 
 OTHER_TABLES = (

@@ -63,6 +63,10 @@ class ParquetSource:
         size = sum(size for path, size in self._sizes.items() if f"{path}.".startswith(wanted))
         return float(size / max(1, self.file.metadata.num_rows))
 
+    def block_rows(self, names: Sequence[str]) -> int:
+        """Rows of some columns that are read at once."""
+        return max(1, min(BLOCK_ROWS, int(BLOCK_BYTES / max(1.0, self.row_bytes(names)))))
+
     @cached_property
     def _sizes(self) -> Mapping[str, int]:
         """Column, such as picture.bytes, to its bytes, not compressed; counted once, of maybe a million chunks."""
@@ -98,7 +102,7 @@ class ParquetSource:
         self.check_rows(len(found))
         return found.rename(name).reset_index(drop=True)
 
-    def batches(self, names: Sequence[str], size: int) -> Iterator[pd.DataFrame]:
+    def batches(self, names: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Some columns in blocks of consecutive rows, from the first to the last, whole files with their content."""
         wanted = [self.fields[name] for name in names]
         # Whole numbers beside an empty cell are float64 to pandas. So they are in blocks without one, too: above 1e16
@@ -106,7 +110,7 @@ class ParquetSource:
         with_gaps = [name for name in names if self._has_gaps(name)]
         with reading(self.told):
             start = 0
-            for batch in self.file.iter_batches(batch_size=size, columns=wanted):
+            for batch in self.file.iter_batches(batch_size=self.block_rows(names), columns=wanted):
                 read = batch.select(wanted).to_pandas().set_axis(list(names), axis=1)
                 frame = read.astype({name: float for name in with_gaps if isinstance(read[name].dtype, np.dtype)})
                 yield frame.set_axis(range(start, start + len(frame)), axis=0)
@@ -142,8 +146,7 @@ class ParquetSource:
         with reading(self.told):
             cells = self.file.read(columns=[f"{column}.path"]).column(column).to_pylist()
         self.check_rows(len(cells))
-        size = max(1, min(BLOCK_ROWS, int(BLOCK_BYTES / max(1.0, self.row_bytes([name])))))
-        contents = _Contents(self, column, size)
+        contents = _Contents(self, column, self.block_rows([name]))
         return [None if cell is None else HeldFile(contents, row, cell["path"]) for row, cell in enumerate(cells)]
 
 
@@ -266,10 +269,9 @@ class StoredTable:
 
     def blocks(self, columns: Sequence[str]) -> Iterator[pd.DataFrame]:
         """Some columns of all rows, in their order in the file, some rows at a time; the index counts rows there."""
-        size = max(1, min(BLOCK_ROWS, int(BLOCK_BYTES / max(1.0, self.source.row_bytes(columns)))))
         wanted = np.zeros(self.source.file.metadata.num_rows, dtype=np.bool_)
         wanted[self.rows] = True
-        for block in self.source.batches(columns, size):
+        for block in self.source.batches(columns):
             if len(chosen := np.flatnonzero(wanted[block.index])):
                 yield block.take(chosen)
 

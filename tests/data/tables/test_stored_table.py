@@ -98,7 +98,7 @@ def test_a_run_on_it_predicts_and_is_judged_alike(path: Path, tmp_path: Path) ->
     assert nas.evaluate(tmp_path / "run", device="cpu")["repeated"]
 
 
-def test_no_more_than_a_block_of_files_is_read_at_once(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_a_block_of_files_is_read_at_once(path: Path) -> None:
     """Rows that pyarrow hands out at once, of columns with content; and how often each is asked for."""
     table = open_table(path, SCARCE)[0]
     assert isinstance(table, StoredTable)
