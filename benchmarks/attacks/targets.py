@@ -21,7 +21,7 @@ DATA = "tiny.npz"
 SOURCE = ("--modalities", "sound,sight", "--target", "label", "--split", "split")
 
 OPTIONS = (
-    *("--operations", "additive,multiplicative", "--epochs", "3", "--retrain-seeds", "1"),
+    *("--operations", "additive,multiplicative", "--epochs", "3", "--retrain-seeds", "1", "--baselines", "few"),
     *("--device", "cpu", "--checkpoint-every", "0s"),
 )
 
