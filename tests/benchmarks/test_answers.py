@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.answers import Row, answers, page, run
+from benchmarks.answers import answers, page, regret, run
 from nas.data.synthetic import KnownTask, wide_tasks
 from search_spaces import graph, layerwise
 
@@ -33,7 +33,7 @@ def test_answers_of_crossed_tasks_join_taps_of_different_depths() -> None:
 def test_a_search_is_compared_with_the_best_known() -> None:
     row = run(KnownTask(kind="unimodal", samples=100, test_samples=200), 0, 1)
     assert row.best >= row.score
-    assert row.regret == row.best - row.score
+    assert row.regret <= row.best
     assert row.group == "2 modalities"
     told = page([row], "command")
     assert "| 2 modalities | 1 |" in told
@@ -50,20 +50,8 @@ def test_wide_tasks_are_of_all_kinds_and_others_for_another_seed(seed: int) -> N
     assert names.isdisjoint(task.name for task in wide_tasks(seed + 10))
 
 
-def test_regret_is_never_negative() -> None:
-    row = Row(
-        task="t",
-        space="layerwise",
-        group="g",
-        search=0,
-        score=70.0,
-        best=69.0,
-        random=50.0,
-        cost=1.0,
-        seconds=1.0,
-        won="found",
-        found="a",
-        answer="a",
-        reads=2,
-    )
-    assert row.regret == 0
+def test_what_looks_best_on_one_half_is_judged_by_the_other() -> None:
+    """`lucky` is the best of the first half and 4 points worse than what was found on the other."""
+    first, second = {"found": 70.0, "lucky": 75.0, "good": 72.0}, {"found": 70.0, "lucky": 66.0, "good": 73.0}
+    assert regret("found", first, second) == ((66 - 70) + (72 - 70)) / 2
+    assert regret("found", {"found": 70.0, "other": 60.0}, {"found": 71.0, "other": 65.0}) == 0
