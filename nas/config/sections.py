@@ -96,7 +96,7 @@ class SourceConfig(Section):
         "",
         LONG,
         "Arrays to fuse, with their kind where it cannot be read off, such as image,words:tokens; of a table groups of "
-        "columns, such as meta=year+author,picture,title.",
+        "columns, such as meta=year+author,picture,title or motion=acc_*,title.",
     )
     target: str = setting("", Text(), "Array or column of the target.")
     split: str = setting(

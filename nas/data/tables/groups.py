@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain
 
 from torch import nn
 
@@ -23,7 +24,8 @@ def group(columns: Sequence[Column], named: Named | None) -> dict[str, tuple[str
 
     Args:
         columns: All of the table.
-        named: What the caller wants, such as "meta=year+author,picture,title"; other columns are left out then. None
+        named: What the caller wants, such as "meta=year+author,picture,title"; other columns are left out then. In a
+            group, `*` stands for anything: "motion=acc_*" takes all such columns that have no other part to play. None
             for the modality `table` and one of every picture, recording and text.
 
     Raises:
@@ -60,7 +62,8 @@ def _named(columns: Sequence[Column], named: Named) -> dict[str, tuple[str, ...]
     wanted = _parsed(named, kinds)
     used: dict[str, str] = {}
     found: dict[str, tuple[str, ...]] = {}
-    for given, members in wanted.items():
+    for given, patterns in wanted.items():
+        members = tuple(chain.from_iterable(_matching(one, columns, given) for one in patterns))
         whole_table = members == (TABLE,) and TABLE not in kinds
         name = given if given is not None else members[0]
         for member in members if not whole_table else ():
@@ -87,6 +90,19 @@ def _named(columns: Sequence[Column], named: Named) -> dict[str, tuple[str, ...]
             check_name(name)
         valid[modality_name(name, valid) if is_column else name] = members
     return valid
+
+
+def _matching(member: str, columns: Sequence[Column], name: str) -> Iterable[str]:
+    """The columns that a member of a group stands for: itself, or those that match its `*`."""
+    if "*" not in member or any(column.name == member for column in columns):
+        return [member]
+    pattern = re.compile(".*".join(map(re.escape, member.split("*"))), re.DOTALL)
+    free = [column.name for column in columns if column.kind not in (*ROLES, "ignore")]
+    found = [one for one in free if pattern.fullmatch(one)]
+    if not found:
+        told = ", ".join(free)
+        raise UserError(f"no column of modality {name!r:.200} is like {member[:200]!r}; columns are {told:.800}")
+    return found
 
 
 def _parsed(named: Named, known: Collection[str]) -> dict[str, tuple[str, ...]]:
