@@ -1,4 +1,4 @@
-"""Blocks of modalities and fusion searched together, as MUFASA does, against fusion alone, at equal cost.
+"""Blocks of modalities and fusion searched together, as MUFASA does, against fusion alone, with as many candidates.
 
     python -m benchmarks.joint_search FOLDER --only utd_mhad --out results/joint_search
 
