@@ -94,7 +94,9 @@ def _of_interactions(space: SearchSpace, architecture: Architecture) -> list[Adv
         found.append(Advice(objective="residual", because=because))
     joined = [step.choice for step in architecture.steps if orders[step.name] > 1]
     pairs = {frozenset(choice.modalities[:2]) for choice in joined if len(choice.modalities) > 1}
-    for one, other in sorted(map(sorted, pairs)):
-        because = f"{one} and {other} interact, and need not lie in the same space"
-        found.append(Advice(objective=f"align:{one}+{other}", because=because))
+    if pairs:
+        *first, last = sorted(frozenset().union(*pairs))
+        because = f"the network lets {', '.join(first)} and {last} interact, which need not lie in the same space"
+        for one, other in sorted(map(sorted, pairs)):
+            found.append(Advice(objective=f"align:{one}+{other}", because=because))
     return found

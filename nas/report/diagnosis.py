@@ -14,6 +14,7 @@ from nas.report.numbers import clean, metric_words, range_text, scale, score_tex
 from nas.report.progress import Panel
 from nas.report.style import ACCENT, INK, PALE, SOFT, cut
 from nas.report.tables import curves
+from nas.report.words import advice_in_words
 from nas.statistics import Interval
 from nas.summary import Coefficient, LinearModel, Summary
 
@@ -152,7 +153,7 @@ def cures_of(summary: Summary) -> Cures | None:
             )
         )
     return Cures(
-        advice=tuple(clean(one.in_words, 300) for one in advice),
+        advice=tuple(clean(clause, 300) for clause in advice_in_words(advice)),
         rows=tuple(rows),
         left_out=tuple(clean(name) for name in (tried.left_out if tried else ())),
     )

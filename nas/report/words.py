@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from nas.report.numbers import clean
 from nas.space.architecture import Architecture, Cascading, Choice, tap_depth, tap_modality
 from nas.space.operation import carries
 from nas.streams import is_joined, joins_of, tap_modalities
+from nas.summary import Advice
 
 MOST_NAMED = 6
 """Of more modalities only the number is told."""
@@ -28,6 +29,14 @@ def listed(names: Sequence[str], *, last: str = "and") -> str:
     """Names as in a sentence: "image, sound and words"."""
     *first, end = names
     return f"{', '.join(first)} {last} {end}" if first else end
+
+
+def advice_in_words(advice: Iterable[Advice]) -> list[str]:
+    """A clause for every reason, with all that it speaks for: "… : try --objective residual or modality_dropout"."""
+    by_reason: dict[str, list[str]] = {}
+    for one in advice:
+        by_reason.setdefault(one.because, []).append(one.objective)
+    return [f"{reason}: try --objective {listed(objectives, last='or')}" for reason, objectives in by_reason.items()]
 
 
 def modalities_in_words(names: Sequence[str]) -> str:

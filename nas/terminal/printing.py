@@ -16,7 +16,7 @@ from nas.data.tables.cells import shown
 from nas.report.numbers import PERCENT_METRICS, metric_name, node_titles
 from nas.report.stability import SPREADS
 from nas.report.verdict import recorded_verdict
-from nas.report.words import capital
+from nas.report.words import advice_in_words, capital
 from nas.statistics import Interval
 from nas.summary import Agreement, Objectives, Summary
 
@@ -47,8 +47,8 @@ def print_result(console: Console, summary: Summary, page: Path | None) -> None:
         )
     console.print(table)
     console.print(f"{summary.diagnosis.in_words[0]}.")
-    for one in summary.advice:
-        console.print(f"{capital(one.in_words)}.", markup=False)
+    for clause in advice_in_words(summary.advice):
+        console.print(f"{capital(clause)}.", markup=False)
     if summary.objectives:
         print_objectives(console, summary.objectives, percent=percent)
     if summary.stability:

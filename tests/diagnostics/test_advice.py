@@ -72,7 +72,8 @@ def advice(choices: tuple[Choice, ...] = LATE, *, task: Any = "classification", 
         (
             {"choices": ATTENDS},
             ["align:audio+image"],
-            "audio and image interact, and need not lie in the same space: try --objective align:audio+image",
+            "the network lets audio and image interact, which need not lie in the same space: "
+            "try --objective align:audio+image",
         ),
         ({"lacking": ["image"]}, ["modality_dropout"], "some samples lack image: try --objective modality_dropout"),
         ({"choices": ALONE, "lacking": ["image"]}, [], ""),

@@ -11,6 +11,7 @@ import pytest
 from nas.records import plain
 from nas.report import report
 from nas.report.diagnosis import cures_of, diagnosis_of, overfitting_panels
+from nas.report.words import advice_in_words
 from nas.runs.folder import RunFolder
 from nas.statistics import Interval
 from nas.summary import Advice, Objectives, TriedObjective
@@ -106,3 +107,15 @@ def test_what_was_tried_stands_in_a_table_with_what_was_taken(tmp_path: Path) ->
     assert "<li>audio overfits: try --objective align.</li>" in page
     assert "align (taken)" in page
     assert "There was no time for rubi:words." in page
+
+
+def test_what_has_one_reason_is_advised_in_one_sentence() -> None:
+    given = [
+        Advice(objective="gradient_blending", because="audio overfits"),
+        Advice(objective="residual", because="it does both"),
+        Advice(objective="gradient_modulation", because="audio overfits"),
+    ]
+    assert advice_in_words(given) == [
+        "audio overfits: try --objective gradient_blending or gradient_modulation",
+        "it does both: try --objective residual",
+    ]
