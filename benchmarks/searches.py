@@ -239,6 +239,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--modalities")
     parser.add_argument("--target")
     parser.add_argument("--split")
+    parser.add_argument("--space", default="layerwise")
     parser.add_argument("--searches", type=int, default=5)
     parser.add_argument("--threads", type=int, default=0, help="of torch; 0 for its own default")
     parser.add_argument("--device", default="auto")
@@ -247,13 +248,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if given.threads:
         torch.set_num_threads(given.threads)
     named = {key: getattr(given, key) for key in ("modalities", "target", "split") if getattr(given, key)}
-    options = "".join(f" --{key} {value}" for key, value in named.items())
+    told = named | ({} if given.space == "layerwise" else {"space": given.space})
+    options = "".join(f" --{key} {value}" for key, value in told.items())
     records = measure(
         given.out,
         load_data(given.data, **named),
         given.searches,
         command=f"python -m benchmarks.searches {Path(given.data).name}{options} --searches {given.searches}",
         device=given.device,
+        space=given.space,
         progress=lambda line: print(line, flush=True),
     )
     print(table(records))
