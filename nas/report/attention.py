@@ -6,6 +6,7 @@ import base64
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from nas.report.mixing import SEQUENTIAL
 from nas.report.numbers import clean, node_titles
-from nas.report.style import ACCENT, INK, SOFT, cut
+from nas.report.style import ACCENT, INK, PALE, SOFT, cut
 from nas.report.words import capital, listed
 from nas.space.architecture import is_tap, tap_modality
 from nas.streams import stream_modalities
@@ -33,6 +34,9 @@ MAX_TILES = 16
 PADDING = "(padding)"
 
 _HEAT = LinearSegmentedColormap.from_list("heat", [(*[1.0] * 3, 0.0), (0.71, 0.09, 0.62, 0.85)])  # to `ACCENT`
+
+
+_BESIDE: Mapping[str, Any] = {"textcoords": "offset points", "ha": "center", "fontsize": 8, "color": SOFT}
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,8 +254,8 @@ def _tile(figure: Figure, pixels: NDArray[np.uint8], x: float, top: float, heigh
     axes.imshow(pixels, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0), aspect="auto", interpolation="nearest")
     axes.set(xticks=[], yticks=[])
     axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    for spine in axes.spines.values():  # so that one sees where a white picture ends
+        spine.set(visible=True, color=PALE, linewidth=0.6)
     return axes
 
 
@@ -270,7 +274,8 @@ def _heat(axes: Axes, weights: NDArray[np.float64], top: float) -> None:
     corner = (float(column) / columns, float(row) / rows)
     axes.add_patch(Rectangle(corner, 1 / columns, 1 / rows, fill=False, edgecolor=INK, lw=1.2))
     middle = (corner[0] + 0.5 / columns, corner[1] + 0.5 / rows)
-    axes.text(*middle, f"{100 * weights.max():.0f}", fontsize=6.5, ha="center", va="center", color=INK)
+    share, colour = float(weights.max()), "white" if weights.max() > 0.75 * top else INK
+    axes.text(*middle, f"{100 * share:.0f}", fontsize=6.5, ha="center", va="center", color=colour)
 
 
 def draw_shares(samples: Sequence[Shares]) -> Figure:
@@ -318,25 +323,25 @@ def _matrix(axes: Axes, one: Shares, top: float) -> None:
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    for sources, is_row in ((one.rows, True), (one.columns, False)):
-        for start, end, name in _runs([source for source, _ in sources]):
-            draw = axes.axhline if is_row else axes.axvline
-            if start:
-                draw(start - 0.5, color=ACCENT, lw=1)
-            middle = (start + end) / 2 - 0.5
-            if name and not is_row:
-                axes.annotate(
-                    cut(name, max(4, 60 * (end - start) // columns)),
-                    (middle, 1),
-                    xytext=(0, 8 + 4.4 * min(18, max(len(label) for _, label in one.columns))),
-                    xycoords=("data", "axes fraction"),
-                    textcoords="offset points",
-                    ha="center",
-                    fontsize=8,
-                    color=SOFT,
-                )
-    names = [name for _, _, name in _runs([source for source, _ in one.rows]) if name]
-    axes.set_ylabel(cut(" · ".join(names), 40), fontsize=8, color=SOFT)
+    for start, end, name in _runs([source for source, _ in one.rows]):
+        if start:
+            axes.axhline(start - 0.5, color=ACCENT, lw=1)
+        away = 8 + 4.1 * min(22, max(len(label) for _, label in one.rows))
+        where: dict[str, Any] = {
+            "xytext": (-away, 0),
+            "xycoords": ("axes fraction", "data"),
+            "rotation": 90,
+            "va": "center",
+        }
+        axes.annotate(cut(name, max(4, 2 * (end - start))), (0, (start + end) / 2 - 0.5), **_BESIDE, **where)
+    for start, end, name in _runs([source for source, _ in one.columns]):
+        if start:
+            axes.axvline(start - 0.5, color=ACCENT, lw=1)
+        away = 8 + 4.4 * min(18, max(len(label) for _, label in one.columns))
+        where = {"xytext": (0, away), "xycoords": ("data", "axes fraction")}
+        axes.annotate(
+            cut(name, max(4, 60 * (end - start) // columns)), ((start + end) / 2 - 0.5, 1), **_BESIDE, **where
+        )
 
 
 def _runs(names: Sequence[str]) -> list[tuple[int, int, str]]:
