@@ -1,6 +1,7 @@
 """What a trained network does with its modalities: does fusion help, and why?"""
 
 from nas.diagnostics.advice import advise
+from nas.diagnostics.attention import attention
 from nas.diagnostics.contribution import contributions
 from nas.diagnostics.diagnosis import diagnose
 from nas.diagnostics.emap import MAX_GRID, Projection, emap
@@ -14,6 +15,7 @@ __all__ = [
     "Projection",
     "Recombined",
     "advise",
+    "attention",
     "contributions",
     "diagnose",
     "emap",

@@ -54,6 +54,10 @@ class Encoder(nn.Module, ABC):
         """How many taps it offers."""
         return len(self.channels)
 
+    def grid(self, depth: int) -> tuple[int, int] | None:  # noqa: ARG002  # for those that have one
+        """Rows and columns of the regions of a map that the tokens of a tap stand for; None if they do not."""
+        return None
+
     @abstractmethod
     def forward(self, inputs: Sequence[Tensor], num_taps: int | None = None) -> list[Tensor]:
         """Computes the taps, running only the layers that they need.

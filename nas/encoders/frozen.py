@@ -65,6 +65,10 @@ class FrozenEncoder(KnownEncoder):
             raise UserError("its features must be a features encoder")
         return cls(rebuild(values["inner"]), features)
 
+    def grid(self, depth: int) -> tuple[int, int] | None:
+        """As the encoder within."""
+        return self.inner.grid(depth)
+
     def train(self, mode: bool = True) -> FrozenEncoder:
         """Switches the mode of everything but the pretrained encoder."""
         super().train(mode)

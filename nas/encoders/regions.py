@@ -55,6 +55,10 @@ class RegionEncoder(MapEncoder):
         self.cut = rows * self.patch[0], columns * self.patch[1]
         self.channels = (channels * math.prod(self.patch) + PLACE, *(width + PLACE for width in widths))
 
+    def grid(self, depth: int) -> tuple[int, int]:
+        """Of the patches, or of a layer's output."""
+        return regions_of(*(self.sizes[depth - 1][1:] if depth else self.cut))
+
     def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:
         """Goes on from the last layer's output; before the first one stands the tap of patches."""
         last = self.num_taps if num_taps is None else num_taps

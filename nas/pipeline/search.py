@@ -20,7 +20,7 @@ from nas.data.splits import Fold
 from nas.data.tables import RECIPE_FILE, TableRecipe
 from nas.data.tables.needs import Needs
 from nas.device import pick_device
-from nas.diagnostics import mistakes
+from nas.diagnostics import attention, mistakes
 from nas.discretize.discretize import DISCRETIZATIONS, Discretized, discretize
 from nas.discretize.tournament import Tournament, entrants, with_proposals
 from nas.encoders import Encoder, EncoderBuilder, Named, build_encoders, builders_of, parse_encoders, with_named
@@ -755,6 +755,7 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         kept = [replace(entries[0][0], network=entries[0][-1].network), *entries[0][1:]]
     setup.progress("judging on the test split")
     judged = [judge(setup, some) for some in entries]
+    answers = judged[0][0][last].outputs  # of the network that is kept
     if with_ensemble:
         together = ensemble(setup, [some[last] for some, _ in judged], [some[0] for some, _ in judged])
         judged = [([*some, together], targets) for some, targets in judged]
@@ -790,6 +791,9 @@ def retrain_and_judge(  # noqa: PLR0912, PLR0915  # the second half of the path,
         calibration=calibration(setup, entries, judged[0][0], judged[0][1]),
         mistakes=mistakes(
             setup.data.task, setup.data.class_names, [some[0].outputs for some, _ in judged], judged[0][1]
+        ),
+        attention=attention(
+            kept[0].network, setup.data, answers, setup.device, raw=setup.taps.raw if setup.taps else None
         ),
         seeds=tuple(seeds),
         objective=setup.training.objective,

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from nas.records import from_plain
 from nas.report.architecture import draw_architecture
+from nas.report.attention import Heat, Looking, Shares, draw_heats, draw_shares, lookings
 from nas.report.cascade import draw_cascade
 from nas.report.comparison import Group
 from nas.report.cost import draw_cost
@@ -43,6 +45,9 @@ from nas.report.tables import (
 from nas.report.tooltips import node_facts, tooltips
 from nas.space.architecture import Cascading
 from nas.summary import Decisions, Row, RowKind, Search, SearchedNode, Summary
+
+MOST_TOLD = 12
+"""Rows of attention that a figure's text names."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +96,7 @@ def draw_all(summary: Summary, metrics: Sequence[Mapping[str, Any]]) -> list[Dra
             drawn.append(_confusion(matrix))
         elif points:
             drawn.append(_residuals(points))
+        drawn += _attention(summary)
         if sure is not None:
             drawn.append(_stability(sure, colours))
         if summary.search.nodes:
@@ -229,6 +235,45 @@ def _residuals(outputs: Sequence[Sequence[tuple[float, float]]]) -> Drawn:
     table = [(place, target, predicted) for place, points in enumerate(outputs) for target, predicted in points]
     alt = f"Residuals of {len(outputs[0])} test samples against their predictions."
     return Drawn("mistakes", draw_residuals(outputs), alt, to_csv(("output", "target", "prediction"), table))
+
+
+def _attention(summary: Summary) -> list[Drawn]:
+    """For every attention its pictures, then its matrices."""
+    drawn = []
+    for looking in lookings(summary):
+        drawn += [_heats(name, looking, some) for name, some in looking.heats.items()]
+        drawn += [_shares(name, looking, some) for name, some in looking.shares.items()]
+    return drawn
+
+
+def _heats(name: str, looking: Looking, heats: Sequence[Heat]) -> Drawn:
+    table, told = [], []
+    for heat in heats:
+        for label, weights in zip(heat.labels, heat.weights, strict=True):
+            places = [(row + 1, column + 1, float(weights[row, column])) for row, column in np.ndindex(weights.shape)]
+            table += [(heat.sample, label, *place) for place in places]
+            row, column, share = max(places, key=lambda place: place[2])
+            told.append(f"{heat.sample}: {label} most at row {row}, column {column} ({100 * share:.0f} %)")
+    csv = to_csv(("sample", "asking", "row", "column", "share"), table)
+    return Drawn(name, draw_heats(heats), _alt(looking, told), csv)
+
+
+def _shares(name: str, looking: Looking, samples: Sequence[Shares]) -> Drawn:
+    table, told = [], []
+    for one in samples:
+        for row, weights in zip(one.rows, one.weights, strict=True):
+            table += [
+                (one.sample, *row, *column, float(weight)) for column, weight in zip(one.columns, weights, strict=True)
+            ]
+            most = int(weights.argmax())
+            told.append(f"{one.sample}: {row[1]} most at {one.columns[most][1]} ({100 * weights[most]:.0f} %)")
+    csv = to_csv(("sample", "asking_source", "asking", "asked_source", "asked", "share"), table)
+    return Drawn(name, draw_shares(samples), _alt(looking, told), csv)
+
+
+def _alt(looking: Looking, told: Sequence[str]) -> str:
+    """The first of what is told; all of it is in the numbers behind the figure."""
+    return f"{looking.title}, by {looking.where}. {'; '.join(told[:MOST_TOLD])}."
 
 
 def _stability(sure: SearchesAgreement, colours: Mapping[str, str]) -> Drawn:

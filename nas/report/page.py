@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from nas.encoders.preprocessing import PREPROCESSING
 from nas.report.animation import Animation
+from nas.report.attention import lookings, samples_in_words
 from nas.report.diagnosis import cures_of, diagnosis_of
 from nas.report.frame import fill
 from nas.report.mistakes import confusion
@@ -73,6 +74,9 @@ def render(
         cures=cures_of(summary),
         sure=_sure(sure) if sure is not None else None,
         matrix=confusion(summary),
+        looking=lookings(summary),
+        looked_at=samples_in_words(summary),
+        not_looked_at=summary.attention.left_out if summary.attention else 0,
         is_regression=summary.data.task == "regression",
         is_classes=summary.data.task == "classification",
         num_seeds=len(summary.seeds),

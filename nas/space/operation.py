@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from typing import ClassVar
@@ -13,6 +14,23 @@ from torch import Tensor, nn
 
 from nas.codegen import Source, Term
 from nas.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionWeights:
+    """How one attention of an operation shares out what is read.
+
+    Attributes:
+        asking: Numbers of the inputs whose time steps ask, side by side; learned tokens follow them.
+        asked: Likewise, of those that are asked.
+        weights: (batch, queries, keys), mean over heads; they sum to one over the keys.
+        learned: What a learned token is called.
+    """
+
+    asking: Sequence[int]
+    asked: Sequence[int]
+    weights: Tensor
+    learned: str
 
 
 class Operation(nn.Module, ABC):
@@ -82,6 +100,14 @@ class Operation(nn.Module, ABC):
         Args:
             times: Number of time steps of every input.
         """
+
+    def attention_weights(self, taps: list[Tensor]) -> Sequence[AttentionWeights]:  # noqa: ARG002  # for those with some
+        """What attends to what in `forward`, in evaluation mode; nothing where the operation has no attention.
+
+        Args:
+            taps: As in `forward`.
+        """
+        return ()
 
     def source(self, inputs: Sequence[Term]) -> Source:  # noqa: ARG002  # for those that say
         """The operation as ordinary code, in evaluation mode, for the stand-alone Python file.

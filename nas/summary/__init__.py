@@ -1,5 +1,6 @@
 """What a run tells, as types: one `Summary`, which is written to `summary.json`, read back and drawn."""
 
+from nas.summary.attention import Attention, AttentionMap, AttentionSample, AttentionTokens, Picture
 from nas.summary.data import DataDescription, ModalityDescription
 from nas.summary.diagnosis import (
     Additivity,
@@ -35,6 +36,10 @@ __all__ = [
     "Advice",
     "Agreement",
     "Answer",
+    "Attention",
+    "AttentionMap",
+    "AttentionSample",
+    "AttentionTokens",
     "BetterRow",
     "Calibration",
     "Coefficient",
@@ -54,6 +59,7 @@ __all__ = [
     "Objectives",
     "OneSearch",
     "Overfitting",
+    "Picture",
     "Preprocessing",
     "Provenance",
     "Results",

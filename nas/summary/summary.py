@@ -13,6 +13,7 @@ from nas.metrics import METRICS, higher_is_better
 from nas.records import checked, inline
 from nas.space.architecture import Architecture
 from nas.statistics import Interval
+from nas.summary.attention import Attention
 from nas.summary.data import DataDescription
 from nas.summary.diagnosis import Calibration, Diagnosis, Mistakes
 from nas.summary.leaderboard import COUNT, Costs, Row
@@ -94,6 +95,7 @@ class Results:
         diagnosis: What the found networks do with their modalities.
         calibration: How far probabilities may be believed; None for regression.
         mistakes: Where they are wrong; None of several labels.
+        attention: What attends to what in the kept network; None if none of its operations has attention.
         seeds: Of the trainings.
         objective: As it was asked for.
         advice: What to try.
@@ -115,6 +117,7 @@ class Results:
     diagnosis: Diagnosis
     calibration: Calibration | None = None
     mistakes: Mistakes | None = None
+    attention: Attention | None = None
     seeds: tuple[int, ...] = checked(SEED, fewest=1)
     objective: str
     advice: tuple[Advice, ...] = ()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from nas.codegen import Source, Term, listed, matched, names
-from nas.space.operation import Operation, match_times
+from nas.space.operation import AttentionWeights, Operation, match_times
 
 
 class Attention(nn.Module):
@@ -39,9 +39,11 @@ class Attention(nn.Module):
             (batch, queries, channels).
         """
         query, key, value = (self._heads(p) for p in (self.query(asking), self.key(asked), self.value(asked)))
-        weights = (query @ key.transpose(2, 3) * query.shape[3] ** -0.5).softmax(dim=3)
-        read: Tensor = (weights @ value).transpose(1, 2).flatten(2)
-        return read
+        return (_shares(query, key) @ value).transpose(1, 2).flatten(2)
+
+    def weights(self, asking: Tensor, asked: Tensor) -> Tensor:
+        """How `forward` shares out what it reads, mean over heads: (batch, queries, keys), one over the keys in sum."""
+        return _shares(self._heads(self.query(asking)), self._heads(self.key(asked))).mean(dim=1)
 
     def _heads(self, projected: Tensor) -> Tensor:
         heads: Tensor = projected.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
@@ -66,6 +68,12 @@ class Attention(nn.Module):
                 "return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)",
             ],
         )
+
+
+def _shares(query: Tensor, key: Tensor) -> Tensor:
+    """Softmax over keys: (batch, heads, queries, width) and (batch, heads, keys, width) to (…, queries, keys)."""
+    scores: Tensor = query @ key.transpose(2, 3) * query.shape[3] ** -0.5
+    return scores.softmax(dim=3)
 
 
 def read_and_summed(inputs: Sequence[Term], reads: Sequence[str]) -> list[str]:
@@ -103,13 +111,24 @@ class CrossAttention(Operation):
 
     def forward(self, taps: list[Tensor]) -> Tensor:
         """(batch, max time_i, channels)."""
-        rest = self.rest.expand(taps[0].shape[0], 1, -1)
-        read = []
-        for i, tap in enumerate(taps):
-            others = [other for j, other in enumerate(taps) if j != i]
-            read.append(tap + self.attention(tap, torch.cat([*others, rest], dim=1)))
+        read = [tap + self.attention(tap, asked) for tap, asked in zip(taps, self._asked(taps), strict=True)]
         fused: Tensor = self.output(torch.stack(match_times(read)).sum(dim=0))
         return fused
+
+    def attention_weights(self, taps: list[Tensor]) -> list[AttentionWeights]:
+        """Of every input, which asks all others."""
+        return [
+            AttentionWeights(
+                [i], [j for j in range(len(taps)) if j != i], self.attention.weights(taps[i], asked), "nothing"
+            )
+            for i, asked in enumerate(self._asked(taps))
+        ]
+
+    def _asked(self, taps: list[Tensor]) -> Iterator[Tensor]:
+        """For every input what it may read: all others, and the rest."""
+        rest = self.rest.expand(taps[0].shape[0], 1, -1)
+        for i in range(len(taps)):
+            yield torch.cat([*(other for j, other in enumerate(taps) if j != i), rest], dim=1)
 
     def multiply_adds(self, times: Sequence[int]) -> int:
         """One attention per modality, then the output map at the longest time."""

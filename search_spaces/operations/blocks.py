@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.codegen import Source, Term, names
-from nas.space.operation import Operation
+from nas.space.operation import AttentionWeights, Operation
 from search_spaces.operations.attention import Attention
 
 
@@ -81,11 +81,19 @@ class AttentionBlock(Operation):
     def forward(self, taps: list[Tensor]) -> Tensor:
         """(batch, time, channels)."""
         (tap,) = taps
-        normed = self.norm(tap)
-        rest = self.rest.expand(tap.shape[0], 1, -1)
-        read = self.attention(normed, torch.cat([normed, rest], dim=1))
+        read = self.attention(*self._asking_and_asked(tap))
         block: Tensor = self.feed_forward([tap + self.attended(read)])
         return block
+
+    def attention_weights(self, taps: list[Tensor]) -> list[AttentionWeights]:
+        """Of the time steps, which ask one another."""
+        (tap,) = taps
+        return [AttentionWeights([0], [0], self.attention.weights(*self._asking_and_asked(tap)), "nothing")]
+
+    def _asking_and_asked(self, tap: Tensor) -> tuple[Tensor, Tensor]:
+        normed = self.norm(tap)
+        rest = self.rest.expand(tap.shape[0], 1, -1)
+        return normed, torch.cat([normed, rest], dim=1)
 
     def multiply_adds(self, times: Sequence[int]) -> int:
         """Attention over all time steps and the rest, its output map, and the feed-forward half."""

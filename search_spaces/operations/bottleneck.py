@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.codegen import Source, Term, listed, names
-from nas.space.operation import Operation, match_times
+from nas.space.operation import AttentionWeights, Operation, match_times
 from search_spaces.operations.attention import Attention, read_and_summed
 
 TOKENS = 4
@@ -41,6 +41,14 @@ class Bottleneck(Operation):
         read = [tap + self.spread(tap, shared) for tap in taps]
         fused: Tensor = self.output(torch.stack(match_times(read)).sum(dim=0))
         return fused
+
+    def attention_weights(self, taps: list[Tensor]) -> list[AttentionWeights]:
+        """Of the shared tokens, which ask every input; what inputs read from them in turn says nothing by itself."""
+        tokens = self.tokens.expand(taps[0].shape[0], -1, -1)
+        return [
+            AttentionWeights([], [i], self.gather.weights(tokens, torch.cat([tap, tokens], dim=1)), "shared token")
+            for i, tap in enumerate(taps)
+        ]
 
     def multiply_adds(self, times: Sequence[int]) -> int:
         """Gathering and spreading per modality, then the output map at the longest time."""

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.codegen import Source, Term, matched, names
-from nas.space.operation import Operation, match_times
+from nas.space.operation import AttentionWeights, Operation, match_times
 
 
 class DotAttention(Operation):
@@ -37,6 +37,12 @@ class DotAttention(Operation):
         read = F.scaled_dot_product_attention(asking, asked, asked)
         normed: Tensor = self.norm(read)
         return match_times([normed, other])[0]
+
+    def attention_weights(self, taps: list[Tensor]) -> list[AttentionWeights]:
+        """Of the first input, which asks the second one and itself."""
+        asking, other = taps
+        scores = asking @ torch.cat([other, asking], dim=1).transpose(1, 2) * self.channels**-0.5
+        return [AttentionWeights([0], [1, 0], scores.softmax(dim=2), "")]
 
     def multiply_adds(self, times: Sequence[int]) -> int:
         """Scores and weighted sum."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nas.codegen import Source, Term, listed, names
-from nas.space.operation import Operation
+from nas.space.operation import AttentionWeights, Operation
 from search_spaces.operations.attention import Attention
 from search_spaces.operations.blocks import MLPBlock
 
@@ -45,6 +45,10 @@ class CrossBlock(nn.Module):
         read = self.attention(self.norm_asking(asking), self.norm_asked(asked))
         block: Tensor = self.feed_forward([asking + self.attended(read)])
         return block
+
+    def weights(self, asking: Tensor, asked: Tensor) -> Tensor:
+        """Of its attention, (batch, asking, asked)."""
+        return self.attention.weights(self.norm_asking(asking), self.norm_asked(asked))
 
     def multiply_adds(self, num_queries: int, num_keys: int) -> int:
         """Attention, its output map, and the feed-forward half."""
@@ -105,14 +109,25 @@ class SharedTransformer(Operation):
     def forward(self, taps: list[Tensor]) -> Tensor:
         """(batch, max time_i, channels)."""
         latents = self.latents.expand(taps[0].shape[0], -1, -1)
-        coded = [tap + fourier_code(tap) + code for tap, code in zip(taps, self.codes, strict=True)]
-        read = [self.read(latents, torch.cat([tap, latents], dim=1)) for tap in coded]
+        read = [self.read(latents, torch.cat([tap, latents], dim=1)) for tap in self._coded(taps)]
         exchanged = [
             self.exchange(one, torch.cat([other for j, other in enumerate(read) if j != i], dim=1))
             for i, one in enumerate(read)
         ]
         pooled: Tensor = self.output(torch.stack(exchanged).mean(dim=0).mean(dim=1, keepdim=True))
         return pooled.expand(-1, max(tap.shape[1] for tap in taps), -1)
+
+    def attention_weights(self, taps: list[Tensor]) -> list[AttentionWeights]:
+        """Of the latents, which ask every input; what they then read from one another says nothing by itself."""
+        latents = self.latents.expand(taps[0].shape[0], -1, -1)
+        return [
+            AttentionWeights([], [i], self.read.weights(latents, torch.cat([tap, latents], dim=1)), "latent")
+            for i, tap in enumerate(self._coded(taps))
+        ]
+
+    def _coded(self, taps: list[Tensor]) -> list[Tensor]:
+        """The inputs with the codes of their time steps and of their modality."""
+        return [tap + fourier_code(tap) + code for tap, code in zip(taps, self.codes, strict=True)]
 
     def multiply_adds(self, times: Sequence[int]) -> int:
         """Reading and exchange per modality, and the output map once."""

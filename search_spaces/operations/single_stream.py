@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nas.codegen import Source, Term, listed, matched, names
-from nas.space.operation import Operation, match_times
+from nas.space.operation import AttentionWeights, Operation, match_times
 from search_spaces.operations.attention import Attention
 
 
@@ -44,12 +44,21 @@ class SingleStream(Operation):
 
     def forward(self, taps: list[Tensor]) -> Tensor:
         """(batch, max time_i, channels)."""
-        tokens = torch.cat([tap + code for tap, code in zip(taps, self.codes, strict=True)], dim=1)
+        tokens = self._tokens(taps)
         normed = self.before_attention(tokens)
         tokens = tokens + self.attended(self.attention(normed, normed))
         tokens = tokens + self.output(F.gelu(self.hidden(self.before_hidden(tokens))))
         parts = self.norm(tokens).split([tap.shape[1] for tap in taps], dim=1)
         return torch.stack(match_times(parts)).mean(dim=0)
+
+    def attention_weights(self, taps: list[Tensor]) -> list[AttentionWeights]:
+        """Of all time steps, which ask one another."""
+        normed, every = self.before_attention(self._tokens(taps)), range(len(taps))
+        return [AttentionWeights(every, every, self.attention.weights(normed, normed), "")]
+
+    def _tokens(self, taps: list[Tensor]) -> Tensor:
+        """All time steps side by side, each with the code of its input."""
+        return torch.cat([tap + code for tap, code in zip(taps, self.codes, strict=True)], dim=1)
 
     def multiply_adds(self, times: Sequence[int]) -> int:
         """Attention among all tokens, its output map, and both layers of the MLP."""

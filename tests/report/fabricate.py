@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections import Counter
@@ -11,12 +12,18 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from nas.discretize.tournament import DEPOSED
 from nas.report.verdict import verdict
 from nas.space.architecture import Architecture, Choice
 from nas.statistics import Interval
 from nas.summary import (
     Agreement,
+    Attention,
+    AttentionMap,
+    AttentionSample,
+    AttentionTokens,
     Coefficient,
     Contribution,
     Diagnosis,
@@ -26,6 +33,7 @@ from nas.summary import (
     NodeVotes,
     OneSearch,
     Overfitting,
+    Picture,
     Row,
     RowKind,
     SearchedNode,
@@ -74,6 +82,7 @@ def fabricate_run(
     chosen: Mapping[int, tuple[str, Sequence[str]]] | None = None,
     largest: int | None = None,
     late_won: bool = False,
+    with_attention: bool = False,
     seed: int = 0,
 ) -> Summary:
     """Writes summary.json and metrics.jsonl; returns the summary.
@@ -88,6 +97,8 @@ def fabricate_run(
         chosen: Node index to (operation, modalities); a node that is not named does nothing.
         largest: Most modalities that a choice reads, beside that which is chosen; None for all.
         late_won: Whether late fusion won the tournament against what was chosen; without, there was no tournament.
+        with_attention: Whether it tells of attention of the words to a picture and of the picture to the words, on a
+            sample that it gets right and one that it gets wrong.
         seed: Of the made-up numbers.
     """
     depths = depths or {"image": 3, "words": 3}
@@ -101,6 +112,8 @@ def fabricate_run(
         summary = replace(summary, stability=_stability(summary, num_searches))
     if late_won:
         summary = _won_by_late_fusion(summary)
+    if with_attention:
+        summary = replace(summary, attention=_attention())
     summary = replace(summary, verdict=verdict(summary, {}))
     write_summary(folder, summary)
     lines = [json.dumps(record) + "\n" for record in _metrics(nodes, names, num_records, generator)]
@@ -291,6 +304,31 @@ def _mistakes(task: str, generator: random.Random) -> Mistakes | None:
     counts = [[40 if i == j else generator.randint(0, 3) for j in range(8)] for i in range(8)]
     counts[2][5] = 4
     return Mistakes(classes=tuple(f"class {i}" for i in range(8)), counts=tuple(map(tuple, counts)))
+
+
+def _attention() -> Attention:
+    """The second word of every text looks at the region in row 2, column 3; regions look at all words alike."""
+    places = tuple(f"row {row}, column {column}" for row in range(1, 5) for column in range(1, 5))
+    red = np.zeros((8, 8, 3), dtype=np.uint8)
+    red[2:4, 4:6, 0] = 255
+    shot = Picture(height=8, width=8, channels=3, pixels=base64.b64encode(red.tobytes()).decode())
+    regions = AttentionTokens(source="image@0", labels=(places, places), grid=(4, 4), pictures=(shot, shot))
+    words = AttentionTokens(source="words@0", labels=(("a", "<b>cat</b>", "sat", ""), ("no", "cat", "", "")))
+    nothing = AttentionTokens(source="", labels=(("nothing",),) * 2)
+    even = (0.05,) * 16 + (0.2,)
+    peak = (*(0.7 if place == 6 else 0.01 for place in range(16)), 0.15)
+    asking = {"node": "fusion1", "operation": "cross_attention"}
+    return Attention(
+        samples=(
+            AttentionSample(sample=0, target="class 1", answer="class 1", is_right=True),
+            AttentionSample(sample=7, target="class 2", answer="class 5", is_right=False),
+        ),
+        maps=(
+            AttentionMap(**asking, asking=(words,), asked=(regions, nothing), weights=((even, peak, even, even),) * 2),
+            AttentionMap(**asking, asking=(regions,), asked=(words, nothing), weights=(((0.2,) * 5,) * 16,) * 2),
+        ),
+        left_out=1,
+    )
 
 
 def _stability(summary: Summary, num_searches: int) -> Agreement:

@@ -64,9 +64,9 @@ class Opened:
 
 @pytest.fixture(scope="module")
 def won(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of several searches and a tournament, which has more sections than the usual one."""
+    """The page of several searches, a tournament and attention, which has more sections than the usual one."""
     run = tmp_path_factory.mktemp("won")
-    fabricate_run(run, late_won=True, num_searches=3)
+    fabricate_run(run, late_won=True, num_searches=3, with_attention=True)
     return report(run)
 
 

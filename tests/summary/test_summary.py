@@ -40,7 +40,7 @@ def test_a_run_is_read_back_as_it_was_made(finished: RunResult, tmp_path_factory
 
 
 def test_every_part_of_a_summary_is_read_back(tmp_path: Path) -> None:
-    summary = fabricate_run(tmp_path, late_won=True, num_searches=5)
+    summary = fabricate_run(tmp_path, late_won=True, num_searches=5, with_attention=True)
     assert repr(RunFolder(tmp_path).read_summary()) == repr(summary)
 
 
@@ -53,7 +53,7 @@ def _fields(values: Any, way: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]
 
 
 def test_every_damaged_field_is_refused_in_one_line_that_names_it(tmp_path: Path) -> None:
-    values = plain(fabricate_run(tmp_path, late_won=True, num_searches=3))
+    values = plain(fabricate_run(tmp_path, late_won=True, num_searches=3, with_attention=True))
     for way in _fields(values):
         if way[0] == "higher_is_better" or "architecture" in way[:-1] or "proposed" in way[:-1]:
             continue
@@ -92,6 +92,34 @@ def test_what_no_run_of_ours_says_is_told_with_the_file(tmp_path: Path, change: 
     write_summary(tmp_path, {**plain(fabricate_run(tmp_path)), **change})
     with pytest.raises(UserError, match=rf"summary\.json'.*{told}"):
         RunFolder(tmp_path).read_summary()
+
+
+def test_a_run_from_before_attention_was_told_is_read(tmp_path: Path) -> None:
+    values = plain(fabricate_run(tmp_path))
+    del values["attention"]
+    write_summary(tmp_path, values)
+    assert RunFolder(tmp_path).read_summary().attention is None
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "told"),
+    [
+        (("weights", 0), [], "expected weights of 4 queries and 17 keys for every sample"),
+        (("weights", 1, 0), [0.5, 0.5], "expected weights of 4 queries and 17 keys for every sample"),
+        (("weights", 0, 0, 0), 1.5, r"weights\[0\]\[0\]\[0\] must be from 0 to 1"),
+        (("asking", 0, "labels"), [["a"] * 65] * 2, "65 queries and 17 keys; expected at most 64 of each"),
+        (("asked", 0, "grid"), [3, 4], "'image@0' has another number of tokens than labels"),
+        (("asked", 0, "pictures", 0, "height"), 65, "height must be"),
+    ],
+)
+def test_attention_that_does_not_fit_is_told(tmp_path: Path, place: tuple[Any, ...], change: Any, told: str) -> None:
+    values = plain(fabricate_run(tmp_path, with_attention=True))
+    inner = values["attention"]["maps"][0]
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = change
+    with pytest.raises(UserError, match=rf"attention\.maps\[0\].*{told}"):
+        from_plain(Summary, values)
 
 
 def test_the_found_row_comes_first(tmp_path: Path) -> None:

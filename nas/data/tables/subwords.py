@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -80,6 +80,11 @@ class SubwordRecipe:
                 array[row, : len(ids)] = np.array(ids, dtype=np.int64) + 1
                 present[row] = True
         return Modality(kind="tokens", arrays=(array,), present=None if present.all() else present)
+
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        """The subword of every number that `apply` made, without signs of where words begin; "" for padding."""
+        made = import_module("tokenizers").Tokenizer.from_str(self.tokenizer)
+        return [(made.id_to_token(number - 1) or "?").strip("Ġ▁") if number else "" for number in ids]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,11 @@ class TextRecipe:
                 array[row, : len(found)] = found
                 present[row] = True
         return Modality(kind="tokens", arrays=(array,), present=None if present.all() else present)
+
+    def spelled(self, ids: Sequence[int]) -> list[str]:
+        """The word of every number; "" for padding, "?" for what is not in the vocabulary."""
+        words = ["", "?", *self.vocabulary]
+        return [words[number] for number in ids]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
