@@ -140,7 +140,7 @@ def discretize(problem: SearchProblem, explored: StrategyResult, method: str) ->
     """
     network = explored.network
     assert network is not None
-    cost = problem.cost()
+    cost = problem.cost(network)
     candidates = explored.candidates or score_candidates(
         problem.space, PathScorer(network, problem.data.task, problem.architecture, problem.device)
     )

@@ -620,7 +620,7 @@ def find(setup: TrainingSetup, config: SearchConfig, seed: int) -> SearchResult:
         device=setup.device,
         builders=None if prepared.frozen else setup.builders,
         log=setup.log,
-        measure_cost=lambda problem: prepared.measure_cost(problem.make_network()),
+        measure_cost=prepared.measure_cost,
         checkpoints=setup.checkpoints,
         started=started,
     )

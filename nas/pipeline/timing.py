@@ -100,7 +100,7 @@ def _search_seconds(setup: TrainingSetup, config: RunConfig, prepared: PreparedE
             seed=0,
             device=setup.device,
             builders=None if prepared.frozen else setup.builders,
-            measure_cost=lambda problem: prepared.measure_cost(problem.make_network()),
+            measure_cost=prepared.measure_cost,
             checkpoints=checkpoints,
         )
     )

@@ -122,4 +122,4 @@ def _join(space: SearchSpace, node: FusionNode, operation: str, names: list[str]
     adds = [choice for choice in same if space.operations[choice.operation].order == 1]
     carried = {c.inputs[0]: c for c in node.choices if space.operations[c.operation].carries}
     carries = [carried[name] for name in reversed(names) if name in carried]
-    return next(iter([*own, *adds, *carries]), node.choices[node.least_reading()])
+    return next(iter([*own, *adds, *carries]), node.choices[node.least_reading])

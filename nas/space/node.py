@@ -54,6 +54,7 @@ class FusionNode:
         """Taps and earlier nodes that some choice reads, each once, in order of first use."""
         return tuple(dict.fromkeys(name for choice in self.choices for name in choice.inputs))
 
+    @cached_property
     def least_reading(self) -> int:
         """Index of the choice that reads least: nothing where that is offered; of equals the first."""
         return min(range(len(self.choices)), key=lambda index: len(self.choices[index].inputs))
@@ -64,6 +65,20 @@ class FusionNode:
         for index, choice in enumerate(self.choices):
             found.setdefault(frozenset(choice.inputs), []).append(index)
         return found
+
+    @cached_property
+    def by_operation(self) -> Mapping[str, Sequence[int]]:
+        """Every operation that reads something to the indices of its choices, in order of first use."""
+        found: dict[str, list[int]] = {}
+        for index, choice in enumerate(self.choices):
+            if choice.inputs:
+                found.setdefault(choice.operation, []).append(index)
+        return found
+
+    @cached_property
+    def nested(self) -> Sequence[bool]:
+        """For every choice whether it reads another node."""
+        return [not all(map(is_tap, choice.inputs)) for choice in self.choices]
 
     @cached_property
     def idle(self) -> Sequence[int]:

@@ -46,7 +46,7 @@ def spelled(nodes: Sequence[FusionNode], architecture: Architecture) -> dict[str
             found[node.name], states[node.name] = _spelled_step(node, step, states), node.name
             continue
         idle = next((choice for choice in _may_be_idle(node, states) if _reads(choice, states) is None), None)
-        found[node.name] = idle or node.choices[node.least_reading()]
+        found[node.name] = idle or node.choices[node.least_reading]
         states[node.name] = _before(node, states) if idle else _UNREAD
     return found
 

@@ -64,7 +64,7 @@ class SearchProblem:
     builders: Mapping[str, EncoderBuilder] | None = None
     log: Log = lambda _record: None
     evaluator: Evaluator | None = None
-    measure_cost: Callable[[SearchProblem], CostTable] | None = None
+    measure_cost: Callable[[FusionNetwork], CostTable] | None = None
     checkpoints: Checkpoints = NOWHERE
     started: float = field(default_factory=time.perf_counter)
 
@@ -174,11 +174,16 @@ class SearchProblem:
         targets, scale = self.architecture.targets.cpu(), trained.network.head.scale.cpu()
         return sample_losses(self.data.task, trained.held_out, targets, scale)
 
-    def cost(self) -> CostTable:
-        """Multiply-adds of every part of the supernet for one raw sample, pretrained encoders included."""
+    def cost(self, network: FusionNetwork | None = None) -> CostTable:
+        """Multiply-adds of every part of the supernet for one raw sample, pretrained encoders included.
+
+        Args:
+            network: The supernet, whatever its weights are; None makes one.
+        """
+        network = network or self.make_network()
         if self.measure_cost is not None:
-            return self.measure_cost(self)
-        return CostTable.measure(self.make_network(), self.weights.take(slice(0, 1)).to(self.device).inputs)
+            return self.measure_cost(network)
+        return CostTable.measure(network, self.weights.take(slice(0, 1)).to(self.device).inputs)
 
     def generator(self) -> random.Random:
         """A generator of choices, from the seed."""

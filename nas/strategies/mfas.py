@@ -68,7 +68,7 @@ class Progressive:
         self.generator = generator
         self.losses: dict[Architecture, float] = {}
         self.step = 0
-        self._base = space.at(tuple(node.least_reading() for node in space.nodes))
+        self._base = space.at(tuple(node.least_reading for node in space.nodes))
         self._levels = max(1, sum(len(node.choices) > 1 for node in space.nodes))
         self._first_size = max(1, trainings // FIRST_SHARE)
         self._size = max(1, math.ceil((trainings - self._first_size) / max(1, ITERATIONS * self._levels - 1)))

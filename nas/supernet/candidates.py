@@ -78,21 +78,16 @@ class Candidates:
         are alike.
         """
         weights = torch.exp(-0.5 * self.z().square()).double().numpy()
+        steps = [{step.name for step in space.at(row).steps} for row in self.indices.tolist() if space.interchangeable]
         choice_weights = {}
         for column, node in enumerate(space.nodes):
             best = np.zeros(len(node.choices))
-            rows = self._live(space, node.name)
+            is_live = [node.name in made for made in steps] if node.name in space.interchangeable else True
+            rows = np.full(len(self.indices), is_live)
             np.maximum.at(best, self.indices[rows, column], weights[rows])
             best = best if best.any() else np.ones_like(best)
             choice_weights[node.name] = (best / best.sum()).tolist()
         return choice_weights
-
-    def _live(self, space: SearchSpace, node: str) -> NDArray[np.bool_]:
-        """Which candidates have a step at a node, (architectures,); all, where it does not stand for others."""
-        if node not in space.interchangeable:
-            return np.ones(len(self.indices), dtype=bool)
-        at = [space.at(index).steps for index in self.indices.tolist()]
-        return np.array([any(step.name == node for step in steps) for steps in at])
 
 
 def score_candidates(
@@ -118,7 +113,7 @@ def score_candidates(
         return Candidates(indices, scorer.losses(indices), scorer)
     if space.interchangeable:
         return _score_grown(space, scorer, grow=grow)
-    start = tuple(node.least_reading() for node in space.nodes)
+    start = tuple(node.least_reading for node in space.nodes)
     seen: dict[tuple[int, ...], Tensor] = {}
     fresh, best = [start], float("inf")
     while fresh:
@@ -141,7 +136,7 @@ def score_candidates(
 
 
 def _score_grown(space: SearchSpace, scorer: PathScorer, *, grow: bool) -> Candidates:
-    rest = tuple(node.least_reading() for node in space.nodes[:-1])
+    rest = tuple(node.least_reading for node in space.nodes[:-1])
     choices = space.nodes[-1].choices
     fresh = [(*rest, number) for number, choice in enumerate(choices) if all(map(is_tap, choice.inputs))]
     seen: dict[tuple[int, ...], Tensor] = {}

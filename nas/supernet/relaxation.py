@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +11,6 @@ from torch import Tensor
 
 from nas.network.fusion_network import PartialChannels, StraightThrough
 from nas.seeding import seeded
-from nas.space.architecture import is_tap
-from nas.space.node import FusionNode
 from nas.space.search_space import SearchSpace
 
 
@@ -189,7 +187,7 @@ def fair_paths(
         One path per order, simple first: node to the index of its choice. A space in which nothing can be read has the
         one path that does nothing.
     """
-    choices = [_by_operation(node) for node in space.nodes]
+    choices = [node.by_operation for node in space.nodes]
     if space.interchangeable:
         return [_nested_path(space, choices, order, generator, nested_rate) for order in _orders(space, choices[-1:])]
     orders = _orders(space, choices)
@@ -198,7 +196,7 @@ def fair_paths(
 
 def _path_of_order(
     space: SearchSpace,
-    choices: list[dict[str, list[int]]],
+    choices: Sequence[Mapping[str, Sequence[int]]],
     order: int,
     generator: random.Random,
     nothing_rate: float,
@@ -220,7 +218,11 @@ def _path_of_order(
 
 
 def _nested_path(
-    space: SearchSpace, choices: list[dict[str, list[int]]], order: int, generator: random.Random, nested_rate: float
+    space: SearchSpace,
+    choices: Sequence[Mapping[str, Sequence[int]]],
+    order: int,
+    generator: random.Random,
+    nested_rate: float,
 ) -> dict[str, int]:
     """A path whose last node has an order; nodes that nobody reads keep their first choice."""
     last, is_nested = space.nodes[-1], generator.random() < nested_rate
@@ -228,24 +230,15 @@ def _nested_path(
     able = []
     for name, some in choices[-1].items():
         if _order(space, name) == order:
-            reading = [i for i in some if all(map(is_tap, last.choices[i].inputs)) != is_nested]
+            reading = [i for i in some if last.nested[i] == is_nested]
             able += [reading] if reading else []
     index[-1] = generator.choice(generator.choice(able)) if able else index[-1]
     return dict(zip((node.name for node in space.nodes), space.own_spelling(tuple(index)), strict=True))
 
 
-def _orders(space: SearchSpace, choices: list[dict[str, list[int]]]) -> list[int]:
+def _orders(space: SearchSpace, choices: Sequence[Mapping[str, Sequence[int]]]) -> list[int]:
     """The interaction orders that some choices have, low to high."""
     return sorted({_order(space, name) for some in choices for name in some})
-
-
-def _by_operation(node: FusionNode) -> dict[str, list[int]]:
-    """Indices of a node's choices that read something, by operation."""
-    found: dict[str, list[int]] = {}
-    for index, choice in enumerate(node.choices):
-        if choice.inputs:
-            found.setdefault(choice.operation, []).append(index)
-    return found
 
 
 def _order(space: SearchSpace, operation: str) -> int:

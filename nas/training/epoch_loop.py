@@ -90,6 +90,7 @@ class EpochLoop:
         self._slot = slot or NOWHERE.slot("training")
         self._parts = dict(parts or {})
         self._kept = kept
+        self._in_training: list[nn.Module] = []
         self._epochs_of_stage = num_epochs // stages
         self._steps_of_stage = self._epochs_of_stage * steps_per_epoch(len(samples), config)
         self._num_steps = stages * self._steps_of_stage
@@ -118,6 +119,8 @@ class EpochLoop:
                 slot holds is no state of this training.
         """
         self._restore()
+        self.network.train()
+        self._in_training = [module for module in self.network.modules() if module.training]
         while not (self._slot.finished or self.epochs >= self.num_epochs or is_over()):
             if self._is_late():
                 self._slot.cut(self._state)
@@ -136,7 +139,8 @@ class EpochLoop:
 
     def _epoch(self, loss: Loss) -> float:
         """One pass, or as much of it as there is time for; returns the mean loss."""
-        self.network.train()
+        if not all(module.training for module in self._in_training):  # a walk that sets them all takes far longer
+            self.network.train()
         if self.epochs and self.epochs % self._epochs_of_stage == 0:
             self.scheduler = one_cycle(self.optimizer, self.config, self._steps_of_stage)
         acted_on = None

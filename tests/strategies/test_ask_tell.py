@@ -47,7 +47,7 @@ def _problem(table: Any, space: SearchSpace, *, seed: int = 0, trainings: int = 
     problem = tiny_problem(
         seed=seed, space=space, evaluator=table, search=SearchConfig(max_trials=trainings), **options
     )
-    return replace(problem, measure_cost=lambda _problem: costs_of_inputs(space))
+    return replace(problem, measure_cost=lambda _network: costs_of_inputs(space))
 
 
 def test_what_was_tried_is_told_again_and_not_trained_again() -> None:

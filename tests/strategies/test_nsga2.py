@@ -72,7 +72,7 @@ def test_what_it_tries_depends_on_multiply_adds_too() -> None:
     def asked(cost: CostTable) -> list[Architecture]:
         table = Table(lambda _: 1.0)
         problem = tiny_problem(space=space, evaluator=table, search=SearchConfig(max_trials=40))
-        explored = STRATEGIES["nsga2"](replace(problem, measure_cost=lambda _problem: cost))
+        explored = STRATEGIES["nsga2"](replace(problem, measure_cost=lambda _network: cost))
         assert {point.multiply_adds for point in explored.pareto} == {min(map(cost.total, table.asked))}
         return table.asked
 
@@ -145,7 +145,7 @@ def test_multiply_adds_are_those_of_the_whole_network_with_pretrained_encoders_t
 def test_costs_may_come_from_elsewhere() -> None:
     encoders, ones = {"sound@0": 7, "sound@1": 9, "sight@0": 7, "sight@1": 9}, dict.fromkeys(_TAPS, 1)
     elsewhere = CostTable(encoders, {}, ones, ones, {}, 5)
-    problem = replace(tiny_problem(), measure_cost=lambda _problem: elsewhere)
+    problem = replace(tiny_problem(), measure_cost=lambda _network: elsewhere)
     assert problem.cost() is elsewhere
     assert tiny_problem().cost().head == 8 * 2  # channels times classes
 
