@@ -43,8 +43,11 @@ def prepared(operation: str = "mlp", batch: Batch | None = None, *, training: bo
 
 
 def parts_of(objective: Align, forward: ForwardPass, patch: pytest.MonkeyPatch) -> dict[str, list[float]]:
-    """α of the contrastive and of the other losses, halfway up, and the sum where these come to 1, 10 and 100."""
-    found: dict[str, list[float]] = {"contrastive": [], "distilled": []}
+    """α of the contrastive and of the other losses, halfway up, and the sum where these come to 1, 10 and 100.
+
+    With it, how many rows the others have.
+    """
+    found: dict[str, list[float]] = {"contrastive": [], "distilled": [], "rows": []}
 
     def contrastive(vectors: Tensor, *_arguments: Tensor, temperature: Tensor, alpha: float) -> Tensor:
         found["contrastive"].append(alpha)
@@ -55,6 +58,7 @@ def parts_of(objective: Align, forward: ForwardPass, patch: pytest.MonkeyPatch) 
         assert len(targets) == len(logits)
         assert not momentum.requires_grad
         found["distilled"].append(alpha)
+        found["rows"].append(len(logits))
         return logits.sum() * 0 + 10.0 ** len(found["distilled"])
 
     with patch.context() as inside:
@@ -83,9 +87,12 @@ def test_a_step_moves_momentum_and_fills_the_queue_with_the_newest_first() -> No
     assert int(objective.filled) == 0
     with torch.no_grad():
         next(network.adapters["sound_2"].parameters()).add_(1.0)
+        objective.heads.matching.linear.weight.add_(1.0)
     objective.after_step(network)
     after = objective.momentum.state_dict()
     name = "network.adapters.sound_2.linear.weight"
+    torch.testing.assert_close(after[name], started[name] + 0.005)
+    name = "heads.matching.linear.weight"
     torch.testing.assert_close(after[name], started[name] + 0.005)
     assert int(objective.filled) == 6
     wanted = objective.momentum.heads.vectors(objective._followed(forward))
@@ -126,7 +133,9 @@ def test_paths_that_read_one_of_the_two_are_only_drawn_together(monkeypatch: pyt
         return ForwardPass.run(TOKENS.task, network, WORDS.take(slice(0, 24)), chosen, objective.reads)
 
     assert parts_of(objective, run("one"), monkeypatch)["sum"] == [1]
-    assert parts_of(objective, run("one", "both"), monkeypatch)["sum"] == [111]
+    found = parts_of(objective, run("one", "both"), monkeypatch)
+    assert found["sum"] == [111]
+    assert found["rows"][0] == 3 * 24  # of one path
     objective.loss(run("both", "one", "both"), 0.5).backward()  # mixed with what reads one
 
 
@@ -161,7 +170,33 @@ def assert_learned(objective: Align, network: FusionNetwork) -> None:
         )
     assert objective.temperature.grad is not None
     assert all(parameter.grad is None for parameter in objective.momentum.parameters())
+    assert not any(parameter.requires_grad for parameter in objective.momentum.parameters())
     assert network.head.linear.weight.grad is None
+
+
+def test_soft_targets_are_those_of_the_momentum_model_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They stay when the trained network and its heads move, until the momentum model follows."""
+    objective, forward = prepared()
+    seen: list[Tensor] = []
+
+    def noted(logits: Tensor, _targets: Tensor, momentum: Tensor, _alpha: float) -> Tensor:
+        seen.append(momentum)
+        return logits.sum()
+
+    monkeypatch.setattr("nas.objectives.align.distilled_loss", noted)
+    monkeypatch.setattr("nas.objectives.align.hard_partners", lambda *_: torch.arange(24).roll(1).repeat(2, 1))
+    for _ in range(2):
+        with seeded(0):
+            objective.loss(forward, 0.5)
+        with torch.no_grad():
+            for parameter in (*forward.network.parameters(), *objective.heads.parameters()):
+                parameter.add_(0.1)
+    assert same_tensors({"matching": seen[0], "masked": seen[1]}, {"matching": seen[2], "masked": seen[3]})
+    objective.after_step(forward.network)
+    with seeded(0):
+        objective.loss(forward, 0.5)
+    assert not torch.allclose(seen[4], seen[0])
+    assert not torch.allclose(seen[5], seen[1])
 
 
 def test_the_momentum_model_stays_in_evaluation_mode() -> None:

@@ -41,10 +41,10 @@ def test_a_negative_is_drawn_even_where_all_others_are_far_away() -> None:
 
 
 def test_each_modality_gets_partners_by_what_the_sample_keeps() -> None:
-    """Of samples 0, 2, 3: those that keep a get the b like it, one on, and those that keep b the a like it, two on."""
-    one, two, three = torch.eye(3)
-    vectors = torch.stack([torch.stack([one, two, three]), torch.stack([one, two, three])])
-    momentum = torch.stack([torch.stack([two, three, one]), torch.stack([three, one, two])])
+    """Of samples 0, 2, 3: who keeps a gets the b like it, of the next sample; who keeps b the a, of the one before."""
+    one, two, three, four, five, six = torch.eye(6)
+    vectors = torch.stack([torch.stack([one, two, three]), torch.stack([four, five, six])])
+    momentum = torch.stack([torch.stack([five, six, four]), torch.stack([three, one, two])])
     rows = torch.tensor([0, 2, 3])
     partners = hard_partners(vectors, momentum, rows, torch.tensor(0.001), batch_size=5)
     assert partners[1].tolist() == [2, 1, 3, 0, 4]  # that lacks one of them keeps its own
