@@ -100,13 +100,20 @@ class TokenEncoder(KnownEncoder):
 
     def start(self, inputs: Sequence[Tensor]) -> State:
         """The embedded tokens (batch, length, width), which of them are there, and the scale of the taps."""
-        tokens = inputs[0].long()
+        return self.embed(self.rows_of(inputs[0]))
+
+    def rows_of(self, tokens: Tensor) -> Tensor:
+        """The row of the embedding of every token, (batch, length) int64: 0 for padding and for ids never seen."""
+        tokens = tokens.long()
         if self.rows is not None:
             tokens = self.rows[tokens.clamp(0, len(self.rows) - 1)].long()
-        tokens = tokens.masked_fill((tokens < 0) | (tokens >= self.vocabulary), 0)
-        hidden = self.dropout(self.embedding(tokens))
-        mask = (tokens != 0).unsqueeze(2).to(hidden.dtype)
-        scale = tokens.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
+        return tokens.masked_fill((tokens < 0) | (tokens >= self.vocabulary), 0)
+
+    def embed(self, rows: Tensor) -> State:
+        """What `start` returns, of rows of the embedding, (batch, length)."""
+        hidden = self.dropout(self.embedding(rows))
+        mask = (rows != 0).unsqueeze(2).to(hidden.dtype)
+        scale = rows.shape[1] / mask.sum(dim=1, keepdim=True).clamp(min=1)
         return hidden * mask, mask, scale
 
     def extend(self, state: State, first: int, num_taps: int | None = None) -> tuple[list[Tensor], State]:

@@ -243,9 +243,22 @@ class FusionNetwork(nn.Module):
         Returns:
             Logits or predictions, (batch, num_outputs).
         """
+        return self.answer(self.last_state(taps, selection, silent=silent), batch_size)
+
+    def last_state(
+        self, taps: Mapping[str, Tensor], selection: Selection, *, silent: Collection[str] = ()
+    ) -> Tensor | None:
+        """What the head reads: the state of the last fusion node, (batch, time, channels).
+
+        One sample stands for all where nothing that depends on the batch runs; None if nothing runs at all.
+
+        Args:
+            taps: As in `fuse`.
+            selection: As in `fuse`.
+            silent: As in `fuse`.
+        """
         if isinstance(selection, Architecture):
-            steps = selection.changed(dict.fromkeys(silent)) if silent else selection
-            return self.answer(self._run_steps(taps, steps), batch_size)
+            return self._run_steps(taps, selection.changed(dict.fromkeys(silent)) if silent else selection)
         states, live = States(dict(taps)), self.live_nodes(selection)
         for node in self.space.nodes:
             if node.name in live:
@@ -253,7 +266,7 @@ class FusionNetwork(nn.Module):
         state = states.values[self.space.nodes[-1].name]
         for zero in states.gradients:
             state = (self.head.linear.weight.new_zeros(1, 1, self.channels) if state is None else state) + zero
-        return self.answer(state, batch_size)
+        return state
 
     def answer(self, state: Tensor | None, batch_size: int) -> Tensor:
         """What the head makes of the last state, (batch, num_outputs); its bias if there is none."""

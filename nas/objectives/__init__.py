@@ -119,7 +119,7 @@ OBJECTIVES: Mapping[str, ObjectiveInfo] = {
         replaces_loss=True,
     ),
     "align": ObjectiveInfo(
-        "taps of two modalities are drawn together before they are fused, with momentum distillation (ALBEF)",
+        "two modalities are drawn together before they are fused, then matched, and masked tokens predicted (ALBEF)",
         _align,
         check=pair_of,
         takes="[:ONE+OTHER]",

@@ -1,27 +1,32 @@
-"""Alignment before fusion: taps of two modalities of one sample are drawn together, with momentum distillation (ALBEF).
+"""Alignment before fusion: two modalities are drawn together, and what is fused of them has to tell them (ALBEF).
 
 Li et al. 2021, "Align before Fuse: Vision and Language Representation Learning with Momentum Distillation", sections
-3.2 and 3.3. With unit vectors v = normalized(projection(tap)), v' likewise of a momentum model, and s(v, w) = vᵀw / τ:
+3.2 and 3.3. Three losses are added to the loss of the task, each with weight 1 as in the paper's Eq. 5:
 
-    p_ab = softmax over w' of s(v_a, w'_b),    w' of the batch's own momentum vectors and of a queue of earlier ones
-    targets q_ab = (1 − α) · onehot(own) + α · softmax of s(v'_a, w'_b)
-    loss = ½ (H(q_ab, p_ab) + H(q_ba, p_ba)),    θ' ← m · θ' + (1 − m) · θ
+- *contrastive*: taps of one sample are drawn together, before they are fused (`nas.objectives.contrastive`);
+- *matching*: what is fused tells whether both are of one sample, against hard negatives (`nas.objectives.matching`);
+- *masked tokens*: of a modality of tokens, hidden ones are predicted with the help of the other modality
+  (`nas.objectives.masked_tokens`); where neither is tokens, there is no such loss, and of two the mean.
 
-It is added to the loss of the task. α rises from 0 to 0.4 over the first tenth of the training (in the paper, over the
-first epoch), m = 0.995, τ is learned from 0.07 on and kept within 0.001 and 0.5.
+The targets of all three are softened by a momentum model (`nas.objectives.momentum`), a copy of the network and of what
+is added to it. Vectors v = normalized(projection(tap)); τ is learned from 0.07 on and kept within 0.001 and 0.5.
 
-Departures: what is aligned is the mean over time of the deepest adapted tap of each of the two modalities (in the
-paper, the tokens [CLS]); the momentum model runs in evaluation mode; projections are as wide as the taps, and the queue
-holds `QUEUE` vectors (65536 in the paper, whose set has four million pairs). Samples that lack one of the two are left
-out. There is no matching loss and no masked language modelling. The encoders' running statistics are copied. With
-frozen encoders, the adapters alone are aligned.
+Departures. The paper softens no targets of matching. Here it does, for what its section 3.3 says of the contrastive
+loss holds for hard negatives all the more: some match as well, and of the samples of one class many do. What is aligned
+is the mean over time of the deepest adapted tap of each modality (in the paper, the tokens [CLS]); projections are as
+wide as the taps, and the queue holds `QUEUE` vectors (65536 in the paper, whose set has four million pairs). The paper
+pretrains with these losses and then fine-tunes without; here they stand beside the task's loss throughout. Samples that
+lack one of the two are left out of all three, and selections of a supernet that read only one of them, of matching and
+masked tokens. What an additive architecture fuses cannot tell which sample of one modality goes with which of the
+other, so that matching teaches it little. Tokens are masked if their encoder is our `TokenEncoder`, for others do not
+tell their vocabulary. With frozen encoders, the adapters alone are aligned, and nothing is masked, for taps are cached.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -30,15 +35,11 @@ from torch import Tensor, nn
 from nas.errors import UserError, unknown_name
 from nas.network.fusion_network import FusionNetwork
 from nas.objectives.base import ForwardPass, Objective, deepest_taps
-from nas.space.architecture import tap_depth
-
-MOMENTUM = 0.995
-
-DISTILLED = 0.4
-"""α: how much of the targets comes from the momentum model."""
-
-RAMP = 0.1
-"""Share of a training over which α rises."""
+from nas.objectives.contrastive import contrastive_loss
+from nas.objectives.masked_tokens import MaskedTokens, masked_tokens_of
+from nas.objectives.matching import Matching, hard_partners, matching_targets
+from nas.objectives.momentum import distilled_loss, follow, share_distilled
+from nas.space.architecture import tap_modality
 
 TEMPERATURE = 0.07
 
@@ -46,8 +47,54 @@ QUEUE = 512
 """Earlier momentum vectors that stand as wrong pairs beside the batch's own."""
 
 
+class AlignmentHeads(nn.Module):
+    """What the losses read taps and fused vectors with.
+
+    Args:
+        network: To be trained; reads both.
+        taps: Names of the deepest taps of the two modalities.
+    """
+
+    def __init__(self, network: FusionNetwork, taps: tuple[str, str]) -> None:
+        super().__init__()
+        width = network.channels
+        self.taps = taps
+        self.projections = nn.ModuleList([nn.Linear(width, width) for _ in taps])
+        self.matching = Matching((tap_modality(taps[0]), tap_modality(taps[1])), width)
+        self.masked_tokens = nn.ModuleList([made for tap in taps if (made := masked_tokens_of(network, tap))])
+
+    def predictors(self) -> list[MaskedTokens]:
+        """Of the modalities that are tokens."""
+        return [one for one in self.masked_tokens if isinstance(one, MaskedTokens)]
+
+    def vectors(self, run: ForwardPass) -> Tensor:
+        """Unit vectors of both modalities, (2, batch, channels)."""
+        pairs = zip(self.projections, self.taps, strict=True)
+        return torch.stack([_unit(projection(run.taps[tap].mean(dim=1))) for projection, tap in pairs])
+
+
+class MomentumModel(nn.Module):
+    """A network and its heads as they were on average lately; without gradients, and always in evaluation mode.
+
+    Args:
+        network: To be followed.
+        heads: Likewise.
+    """
+
+    def __init__(self, network: FusionNetwork, heads: AlignmentHeads) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network)
+        self.heads = copy.deepcopy(heads)
+        self.requires_grad_(requires_grad=False)
+        self.eval()
+
+    def train(self, mode: bool = True) -> MomentumModel:  # noqa: ARG002  # the interface of all modules
+        """Stays in evaluation mode."""
+        return super().train(mode=False)
+
+
 class Align(Objective):
-    """Adds the contrastive loss of two modalities.
+    """Adds the three losses of two modalities.
 
     Args:
         network: To be trained; reads both.
@@ -59,39 +106,38 @@ class Align(Objective):
 
     def __init__(self, network: FusionNetwork, modalities: tuple[str, str]) -> None:
         super().__init__()
-        taps = deepest_taps(network)
+        deepest = deepest_taps(network)
         self.modalities = modalities
-        self.taps = tuple(taps[modality] for modality in modalities)
-        self.reads = self.taps
-        width = network.channels
-        self.live = nn.ModuleList([nn.Linear(width, width) for _ in modalities])
+        self.reads = taps = (deepest[modalities[0]], deepest[modalities[1]])
+        self.heads = AlignmentHeads(network, taps)
         self.temperature = nn.Parameter(torch.tensor(TEMPERATURE))
-        parts = _learned(network, modalities, self.taps)
-        self.momentum = nn.ModuleDict({name: copy.deepcopy(part) for name, part in parts.items()})
-        self.momentum["projections"] = copy.deepcopy(self.live)
-        self.momentum.requires_grad_(requires_grad=False).eval()
-        self.register_buffer("queues", torch.zeros(2, QUEUE, width))
+        self.momentum = MomentumModel(network, self.heads)
+        self.register_buffer("queues", torch.zeros(2, QUEUE, network.channels))
         self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         self._latest: Tensor | None = None
         self.to(network.head.shift.device)
 
-    def train(self, mode: bool = True) -> Align:
-        """Sets the mode of what is trained; the momentum model stays in evaluation mode."""
-        super().train(mode)
-        self.momentum.eval()
-        return self
-
     def loss(self, forward: ForwardPass, progress: float) -> Tensor:
-        """The contrastive loss with momentum distillation."""
-        both = self._have_both(forward)
-        vectors = torch.stack([_unit(self.live[i](forward.taps[tap].mean(dim=1))) for i, tap in enumerate(self.taps)])
-        with torch.no_grad():
-            momentum = torch.stack([self._momentum_vectors(forward, i) for i in range(2)])[:, both]
-        self._latest = momentum
-        alpha = DISTILLED * min(1.0, progress / RAMP)
-        queues = self.queues[:, : int(self.filled)]
+        """The sum of the three losses, with momentum distillation."""
+        alpha = share_distilled(progress)
+        rows = self._have_both(forward)
         temperature = self.temperature.clamp(0.001, 0.5)
-        return contrastive_loss(vectors[:, both], momentum, queues, temperature=temperature, alpha=alpha)
+        vectors = self.heads.vectors(forward)[:, rows]
+        with torch.no_grad():
+            slow = self._followed(forward)
+            momentum = self.momentum.heads.vectors(slow)[:, rows]
+        self._latest = momentum
+        queues = self.queues[:, : int(self.filled)]
+        contrastive = contrastive_loss(vectors, momentum, queues, temperature=temperature, alpha=alpha)
+        paths = [one for one in forward.selections if self._reads_both(forward.network.needed_taps(one))]
+        if not paths:
+            return contrastive
+        forward, slow = replace(forward, selections=paths), replace(slow, selections=paths)
+        matching = contrastive.new_zeros(())
+        if len(rows) > 1:  # of a single sample there is no other partner
+            partners = hard_partners(vectors, momentum, rows, temperature, len(forward.batch))
+            matching = self._matching_loss(forward, slow, partners, rows, alpha)
+        return contrastive + matching + self._masked_loss(forward, slow, rows, alpha)
 
     def _have_both(self, forward: ForwardPass) -> Tensor:
         """Rows of the samples that have both modalities."""
@@ -101,21 +147,42 @@ class Align(Objective):
                 both = both & forward.batch.present[modality]
         return torch.nonzero(both).flatten()
 
-    def _momentum_vectors(self, forward: ForwardPass, side: int) -> Tensor:
-        modality, tap = self.modalities[side], self.taps[side]
-        depth = tap_depth(tap)
-        encoded = self.momentum[f"encoder {side}"](forward.batch.inputs[modality], depth + 1)[depth]
-        adapted = self.momentum[f"adapter {side}"](encoded)
-        projections = self.momentum["projections"]
-        assert isinstance(projections, nn.ModuleList)
-        return _unit(projections[side](adapted.mean(dim=1)))
+    def _followed(self, forward: ForwardPass) -> ForwardPass:
+        """The same pass of the momentum model."""
+        taps = self.momentum.network.taps(forward.batch.inputs, list(forward.taps), forward.batch.present)
+        return replace(forward, network=self.momentum.network, taps=taps)
+
+    def _reads_both(self, taps: Sequence[str]) -> bool:
+        return set(self.modalities) <= {tap_modality(tap) for tap in taps}
+
+    def _matching_loss(
+        self, forward: ForwardPass, slow: ForwardPass, partners: Tensor, rows: Tensor, alpha: float
+    ) -> Tensor:
+        logits = self.heads.matching(forward, partners, rows)
+        with torch.no_grad():
+            momentum = self.momentum.heads.matching(slow, partners, rows)
+        return distilled_loss(logits, matching_targets(logits), momentum, alpha)
+
+    def _masked_loss(self, forward: ForwardPass, slow: ForwardPass, rows: Tensor, alpha: float) -> Tensor:
+        """Mean over the modalities that are tokens; zero without any, or if the draw has chosen no token."""
+        usable = torch.zeros(len(forward.batch), dtype=torch.bool, device=rows.device)
+        usable[rows] = True
+        losses = [self.queues.new_zeros(())]
+        for live, behind in zip(self.heads.predictors(), self.momentum.heads.predictors(), strict=True):
+            masking = live.draw(forward, usable)
+            if len(masking.targets):
+                logits = live(forward, masking)
+                with torch.no_grad():
+                    momentum = behind(slow, masking)
+                targets = masking.targets.repeat(len(forward.selections))
+                losses.append(distilled_loss(logits, targets, momentum, alpha))
+        return torch.stack(losses).sum() / max(1, len(self.heads.masked_tokens))
 
     @torch.no_grad()
     def after_step(self, network: FusionNetwork) -> None:
         """Moves the momentum model a little, and the batch's vectors into the queue."""
-        live = {**_learned(network, self.modalities, self.taps), "projections": self.live}
-        for name, part in live.items():
-            follow(self.momentum[name], part)
+        follow(self.momentum.network, network)
+        follow(self.momentum.heads, self.heads)
         if self._latest is not None:
             joined = torch.cat([self._latest, self.queues], dim=1)[:, :QUEUE]
             self.queues.copy_(joined)
@@ -123,55 +190,8 @@ class Align(Objective):
             self._latest = None
 
 
-def contrastive_loss(vectors: Tensor, momentum: Tensor, queues: Tensor, *, temperature: Tensor, alpha: float) -> Tensor:
-    """The loss of the module's equation, ().
-
-    Args:
-        vectors: Unit vectors of both modalities, (2, batch, channels).
-        momentum: The momentum model's, likewise.
-        queues: Earlier ones of the momentum model, (2, length, channels); length may be 0.
-        temperature: τ, ().
-        alpha: How much of the targets comes from the momentum model, 0 to 1.
-    """
-    if not vectors.shape[1]:
-        return vectors.sum()
-    targets_of = torch.eye(vectors.shape[1], vectors.shape[1] + queues.shape[1], device=vectors.device)
-    losses = []
-    for one, other in ((0, 1), (1, 0)):
-        against = torch.cat([momentum[other], queues[other]]).T
-        with torch.no_grad():
-            soft = F.softmax(momentum[one] @ against / temperature, dim=1)
-            targets = (1 - alpha) * targets_of + alpha * soft
-        logits = F.log_softmax(vectors[one] @ against / temperature, dim=1)
-        losses.append(-(targets * logits).sum(dim=1).mean())
-    return torch.stack(losses).mean()
-
-
-@torch.no_grad()
-def follow(slow: nn.Module, live: nn.Module) -> None:
-    """θ' ← m · θ' + (1 − m) · θ for all parameters; buffers are copied."""
-    for errors_behind, ahead in zip(slow.parameters(), live.parameters(), strict=True):
-        errors_behind.lerp_(ahead, 1 - MOMENTUM)
-    for kept, now in zip(slow.buffers(), live.buffers(), strict=True):
-        kept.copy_(now)
-
-
 def _unit(vectors: Tensor) -> Tensor:
     return F.normalize(vectors.float(), dim=-1)
-
-
-def _learned(network: FusionNetwork, modalities: tuple[str, str], taps: tuple[str, ...]) -> Mapping[str, nn.Module]:
-    """Encoder and adapter of both modalities."""
-    pairs = enumerate(zip(modalities, taps, strict=True))
-    return dict(
-        chain.from_iterable(
-            (
-                (f"encoder {side}", network.encoders[modality]),
-                (f"adapter {side}", network.adapter(tap)),
-            )
-            for side, (modality, tap) in pairs
-        )
-    )
 
 
 def pair_of(text: str, modalities: tuple[str, ...]) -> tuple[str, str]:

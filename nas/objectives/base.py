@@ -74,6 +74,20 @@ class ForwardPass:
         taps = self.taps if taps is None else taps
         return torch.stack([self.network.fuse(taps, one, batch_size=len(self.batch)) for one in self.selections])
 
+    def fused(self, taps: Mapping[str, Tensor] | None = None) -> Tensor:
+        """What the head's linear layer reads of every selection, (selections, batch, channels).
+
+        A selection that runs nothing gives zeros.
+
+        Args:
+            taps: In place of the pass's own.
+        """
+        taps = self.taps if taps is None else taps
+        states = [self.network.last_state(taps, one) for one in self.selections]
+        weight = self.network.head.linear.weight
+        vectors = [weight.new_zeros(1, weight.shape[1]) if one is None else one.mean(dim=1) for one in states]
+        return torch.stack([vector.expand(len(self.batch), -1) for vector in vectors])
+
     def losses(self, outputs: Tensor) -> Tensor:
         """The loss of every sample, (…, batch), of outputs (…, batch, outputs)."""
         copies = outputs[..., 0].numel() // len(self.batch)
