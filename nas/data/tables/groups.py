@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import chain
 
 from torch import nn
@@ -25,8 +25,9 @@ def group(columns: Sequence[Column], named: Named | None) -> dict[str, tuple[str
     Args:
         columns: All of the table.
         named: What the caller wants, such as "meta=year+author,picture,title"; other columns are left out then. In a
-            group, `*` stands for anything: "motion=acc_*" takes all such columns that have no other part to play. None
-            for the modality `table` and one of every picture, recording and text.
+            group, `*` stands for anything: "motion=acc_*" takes all such columns that are not named by themselves
+            and are no target, split or the like. None for the modality `table` and one of every picture, recording and
+            text.
 
     Raises:
         UserError: If a column is not there, used twice, left out, or of another kind than the rest of its modality; or
@@ -62,8 +63,10 @@ def _named(columns: Sequence[Column], named: Named) -> dict[str, tuple[str, ...]
     wanted = _parsed(named, kinds)
     used: dict[str, str] = {}
     found: dict[str, tuple[str, ...]] = {}
+    named_alone = set(chain.from_iterable(wanted.values()))
+    free = [one.name for one in columns if one.kind not in (*ROLES, "ignore") and one.name not in named_alone]
     for given, patterns in wanted.items():
-        members = tuple(chain.from_iterable(_matching(one, columns, given) for one in patterns))
+        members = tuple(chain.from_iterable(_matching(one, kinds, free, given) for one in patterns))
         whole_table = members == (TABLE,) and TABLE not in kinds
         name = given if given is not None else members[0]
         for member in members if not whole_table else ():
@@ -92,16 +95,15 @@ def _named(columns: Sequence[Column], named: Named) -> dict[str, tuple[str, ...]
     return valid
 
 
-def _matching(member: str, columns: Sequence[Column], name: str) -> Iterable[str]:
-    """The columns that a member of a group stands for: itself, or those that match its `*`."""
-    if "*" not in member or any(column.name == member for column in columns):
+def _matching(member: str, known: Collection[str], free: Sequence[str], name: str) -> Sequence[str]:
+    """The columns that a member of a group stands for: itself, or those that are free and match its `*`."""
+    if "*" not in member or member in known:
         return [member]
     pattern = re.compile(".*".join(map(re.escape, member.split("*"))), re.DOTALL)
-    free = [column.name for column in columns if column.kind not in (*ROLES, "ignore")]
     found = [one for one in free if pattern.fullmatch(one)]
     if not found:
-        told = ", ".join(free)
-        raise UserError(f"no column of modality {name!r:.200} is like {member[:200]!r}; columns are {told:.800}")
+        told = ", ".join(free) or "none"
+        raise UserError(f"no column of modality {name!r:.200} is like {member[:200]!r}; free are {told:.800}")
     return found
 
 

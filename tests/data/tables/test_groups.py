@@ -68,8 +68,8 @@ def test_table_is_all_that_is_not_named_elsewhere() -> None:
         ("split,picture", "column 'split' is the split"),
         ("a b=year,picture", "modality name 'a b' cannot be used"),
         ("picture", "fusion needs two or more modalities, but these columns give picture"),
-        ("a=nosuch*,picture", r"no column of modality 'a' is like 'nosuch\*'; columns are .*year"),
-        ("a=y*,b=year,picture", "column 'year' is in two modalities, a and b"),
+        ("a=nosuch*,picture", r"no column of modality 'a' is like 'nosuch\*'; free are .*year"),
+        ("a=y*,b=*ear,picture", "column 'year' is in two modalities, a and b"),
         ("y*,picture", r"modality name 'y\*' cannot be used"),
     ],
 )
@@ -86,6 +86,7 @@ def test_a_star_stands_for_anything_but_columns_with_a_part_of_their_own() -> No
         Column(name="acc_label", kind="target", reason="so"),
     ]
     assert group(columns, "acc=acc_*,rest=gyro*+x.*") == {"acc": ("acc_x", "acc_y"), "rest": ("gyro_x", "x.acc")}
+    assert group(columns, "one=acc_y,rest=*_*") == {"one": ("acc_y",), "rest": ("acc_x", "gyro_x")}
     assert group(columns, {"every": ["*x"], "acc": "acc*"}) == {"every": ("acc_x", "gyro_x"), "acc": ("acc*",)}
 
 
