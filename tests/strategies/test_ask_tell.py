@@ -47,7 +47,8 @@ def _problem(table: Any, space: SearchSpace, *, seed: int = 0, trainings: int = 
     problem = tiny_problem(
         seed=seed, space=space, evaluator=table, search=SearchConfig(max_trials=trainings), **options
     )
-    return replace(problem, measure_cost=lambda _network: costs_of_inputs(space))
+    vars(problem)["cost"] = lambda: costs_of_inputs(space)  # no network is made, for some of the spaces fit no data
+    return problem
 
 
 def test_what_was_tried_is_told_again_and_not_trained_again() -> None:
