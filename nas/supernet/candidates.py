@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from nas.space.architecture import Architecture, is_tap
+from nas.space.architecture import Architecture
 from nas.space.search_space import SearchSpace
 from nas.supernet.path_scorer import PathScorer, paired_z
 
@@ -78,13 +78,15 @@ class Candidates:
         are alike.
         """
         weights = torch.exp(-0.5 * self.z().square()).double().numpy()
-        steps = [{step.name for step in space.at(row).steps} for row in self.indices.tolist() if space.interchangeable]
+        rows = self.indices.tolist() if space.interchangeable else []
+        steps = [{step.name for step in space.at(row).steps} for row in rows]
         choice_weights = {}
         for column, node in enumerate(space.nodes):
             best = np.zeros(len(node.choices))
-            is_live = [node.name in made for made in steps] if node.name in space.interchangeable else True
-            rows = np.full(len(self.indices), is_live)
-            np.maximum.at(best, self.indices[rows, column], weights[rows])
+            is_live = np.ones(len(self.indices), dtype=bool)
+            if node.name in space.interchangeable:
+                is_live = np.array([node.name in made for made in steps])
+            np.maximum.at(best, self.indices[is_live, column], weights[is_live])
             best = best if best.any() else np.ones_like(best)
             choice_weights[node.name] = (best / best.sum()).tolist()
         return choice_weights
@@ -137,8 +139,7 @@ def score_candidates(
 
 def _score_grown(space: SearchSpace, scorer: PathScorer, *, grow: bool) -> Candidates:
     rest = tuple(node.least_reading for node in space.nodes[:-1])
-    choices = space.nodes[-1].choices
-    fresh = [(*rest, number) for number, choice in enumerate(choices) if all(map(is_tap, choice.inputs))]
+    fresh = [(*rest, number) for number, is_nested in enumerate(space.nodes[-1].nested) if not is_nested]
     seen: dict[tuple[int, ...], Tensor] = {}
     best = float("inf")
     while fresh:
