@@ -198,8 +198,14 @@ def regret(found: str, *halves: Mapping[str, float]) -> float:
     return float(np.mean(gaps))
 
 
-def page(rows: Sequence[Row], command: str) -> str:
-    """The table: a line per group, and one of all."""
+def page(rows: Sequence[Row], command: str, notes: str = "") -> str:
+    """The table: a line per group, and one of all.
+
+    Args:
+        rows: Of all searches.
+        command: For the record.
+        notes: Written by people, taken over as they are.
+    """
     lines = [
         "| tasks | searches | regret ≤ 1 point | mean regret | worst | reads nothing | found − random, points | "
         "cost: median | worst |",
@@ -228,7 +234,7 @@ def page(rows: Sequence[Row], command: str) -> str:
     lines += ["", "The largest regrets:", "", "| task | search | regret | found | best known |", "| --- " * 5 + "|"]
     lines += [f"| {one.task} | {one.search} | {one.regret:.1f} | {one.found} | {one.answer} |" for one in worst]
     text = "\n".join(lines)
-    return f"# answers: whole searches on tasks of known answer\n\n{about(__doc__)}\n\n{text}\n\n{command}.\n"
+    return f"# answers: whole searches on tasks of known answer\n\n{about(__doc__)}\n\n{text}\n\n{notes}{command}.\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -262,7 +268,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 flush=True,
             )
             write_rows(file, Row, rows, digits=2)
-            write_atomically(given.out / "README.md", page(rows, origin_told(provenance(command))).encode())
+            notes = given.out / "notes.md"
+            told = f"{notes.read_text().strip()}\n\n" if notes.exists() else ""
+            write_atomically(given.out / "README.md", page(rows, origin_told(provenance(command)), told).encode())
 
 
 __all__ = ["Row", "answers", "page", "regret", "run"]
